@@ -1,0 +1,59 @@
+import { systemClock } from './clock.js'
+import { checkCommand, runCommand } from './commands.js'
+import { type Config, ConfigError, loadConfig } from './config.js'
+import { callServer, type CommandOutcome } from './edges/command-socket.js'
+import { DataDirInUseError } from './edges/data-dir.js'
+import { UnavailableError } from './errors.js'
+import { openDatabase } from './open-database.js'
+import { createPrune } from './tokens/prune.js'
+import { createTokenStore } from './tokens/store.js'
+
+/** One of the operator's commands, from the shell. An embedded database may be a running server's: then the server carries it out. */
+async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
+  if (name === 'db:migrate') return await migrateOnly(loadConfig())
+  const checked = checkCommand(name, args)
+  if (checked !== null) return checked
+  const config = loadConfig()
+  const answered = config.databaseUrl === undefined ? await callServer(config.dataDir, name, args) : null
+  return answered ?? await runAlone(config, name, args)
+}
+
+async function runAlone (config: Config, name: string, args: string[]): Promise<CommandOutcome> {
+  const database = await openDatabase(config, 'command')
+  try {
+    await database.migrate()
+    const prune = createPrune({ store: createTokenStore(database), clock: systemClock, retentionSeconds: config.pruneRetentionSeconds })
+    return await runCommand({ prune }, name, args)
+  } finally {
+    await database.close()
+  }
+}
+
+async function migrateOnly (config: Config): Promise<CommandOutcome> {
+  const database = await openDatabase(config, 'command')
+  try {
+    await database.migrate()
+    return { exitCode: 0, stdout: 'The database is at the newest schema.', stderr: '' }
+  } finally {
+    await database.close()
+  }
+}
+
+/** What an operator reads instead of a stack trace. */
+function explain (error: unknown): CommandOutcome {
+  if (error instanceof ConfigError) return { exitCode: 2, stdout: '', stderr: error.message }
+  if (error instanceof UnavailableError) return { exitCode: 1, stdout: '', stderr: unreachable() }
+  if (error instanceof DataDirInUseError) return { exitCode: 1, stdout: '', stderr: error.message }
+  return { exitCode: 1, stdout: '', stderr: error instanceof Error ? error.message : 'The command failed.' }
+}
+
+function unreachable (): string {
+  const { databaseUrl } = loadConfig()
+  const where = databaseUrl === undefined ? 'in DATA_DIR' : `at ${new URL(databaseUrl).host}`
+  return `PostgreSQL ${where} does not answer. Start it, or correct DATABASE_URL, and try again.`
+}
+
+const outcome = await main(process.argv.slice(2)).catch(explain)
+if (outcome.stdout !== '') process.stdout.write(`${outcome.stdout}\n`)
+if (outcome.stderr !== '') process.stderr.write(`${outcome.stderr}\n`)
+process.exitCode = outcome.exitCode

@@ -1,0 +1,18 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import type { FastifyInstance } from 'fastify'
+
+/** /openapi.json and /docs, made from the routes' own schemas; register it before the routes. */
+export async function addOpenapi (app: FastifyInstance, publicUrl: string | undefined): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'Latchkey', version: '1', description: 'A self-hosted authentication API with bearer tokens that can really be revoked.' },
+      ...publicUrl === undefined ? {} : { servers: [{ url: publicUrl }] },
+      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } }
+    },
+    hideUntagged: true
+  })
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, indexPrefix: '', logLevel: 'silent' })
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+}

@@ -1,0 +1,100 @@
+import { drizzle } from 'drizzle-orm/postgres-js'
+import postgres, { type Sql } from 'postgres'
+import { migrate } from '../../db/migrate.js'
+import { UnavailableError } from '../errors.js'
+import type { Tx } from '../transaction.js'
+import { type Database, type DedicatedConnection, inTime, type Parameter, type Queries, translate } from './database.js'
+
+/** PostgreSQL ends a statement after this; so whoever waits longer waits for a dead link. */
+const statementTimeoutMs = 5_000
+const deadLinkMs = 7_000
+/** A process frozen inside a transaction must not hold a user's row for long. */
+const idleTransactionMs = 5_000
+/** Waiting work a connection: past it the answer is 503 at once, rather than a queue that never empties. */
+const waitingPerConnection = 50
+
+/** A pool of connections to a PostgreSQL server, dialled when first used. */
+export function createPostgres (url: string, poolSize: number): Database {
+  let client = connect(url, poolSize)
+  let queries = drizzle(client) as unknown as Queries
+  let underWay = 0
+
+  /** A dead link would block the pool until TCP gives up, a quarter of an hour: leave it and dial again. */
+  function redial (dead: Sql) {
+    if (client !== dead) return
+    client = connect(url, poolSize)
+    queries = drizzle(client) as unknown as Queries
+    void dead.end({ timeout: 0 }).catch(() => {})
+  }
+
+  async function run<T> (work: () => Promise<T>, limitMs: number): Promise<T> {
+    if (underWay >= poolSize * waitingPerConnection) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 1, detail: 'POOL' })
+    underWay++
+    const used = client
+    try {
+      return await inTime(work(), limitMs, () => redial(used))
+    } catch (error) {
+      throw translate(error)
+    } finally {
+      underWay--
+    }
+  }
+
+  return {
+    embedded: false,
+    query: work => run(() => work(queries), deadLinkMs),
+    prepared: <Row>(text: string, parameters: Parameter[]) =>
+      run(async () => await client.unsafe(text, parameters, { prepare: true }) as unknown as Row[], deadLinkMs),
+    transaction: <T>(work: (tx: Tx) => Promise<T>) =>
+      run(() => queries.transaction(tx => work(tx as unknown as Tx), { isolationLevel: 'read committed' }), deadLinkMs * 2),
+    dedicated: () => createDedicated(url),
+    async migrate () {
+      const single = connect(url, 1, 60_000)
+      try {
+        await single`select pg_advisory_lock(7402318)`
+        await migrate({ kind: 'postgres', db: drizzle(single) })
+      } catch (error) {
+        throw translate(error)
+      } finally {
+        await single.end({ timeout: 1 }).catch(() => {})
+      }
+    },
+    close: () => client.end({ timeout: 2 })
+  }
+}
+
+function createDedicated (url: string): DedicatedConnection {
+  let client = connect(url, 1)
+  return {
+    async query<Row> (text: string, parameters: Parameter[], timeoutMs: number) {
+      const used = client
+      try {
+        return await inTime((async () => await used.unsafe(text, parameters, { prepare: true }) as unknown as Row[])(), timeoutMs, () => {
+          client = connect(url, 1)
+          void used.end({ timeout: 0 }).catch(() => {})
+        })
+      } catch (error) {
+        throw translate(error)
+      }
+    },
+    close: () => client.end({ timeout: 1 })
+  }
+}
+
+function connect (url: string, max: number, statementMs = statementTimeoutMs): Sql {
+  return postgres(url, {
+    max,
+    connect_timeout: 3,
+    onnotice: () => {},
+    // The type look-up of arrays is a round trip of its own, and arrays travel as literals here.
+    fetch_types: false,
+    // A server that is back is used again at once: by default the pauses grow to 20 s.
+    backoff: attempts => Math.min(0.05 * 2 ** attempts, 0.5),
+    connection: {
+      application_name: 'latchkey',
+      statement_timeout: statementMs,
+      lock_timeout: statementMs,
+      idle_in_transaction_session_timeout: idleTransactionMs
+    }
+  })
+}

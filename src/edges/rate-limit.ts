@@ -1,0 +1,89 @@
+import { createHash } from 'node:crypto'
+import { isIPv6 } from 'node:net'
+import fastifyRateLimit from '@fastify/rate-limit'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Redis } from 'ioredis'
+import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis, type RateLimiterRes } from 'rate-limiter-flexible'
+import type { Limit } from '../config.js'
+import { rateLimited } from '../errors.js'
+import type { LoginLimiter } from '../users/service.js'
+
+interface Parts { redis: Redis | null, keyPrefix: string }
+
+/**
+ * A counter in Redis, atomic over all instances; in this process where Redis is absent or fails. It is never open and never an error.
+ */
+export function createCounter ({ points, seconds }: Limit, name: string, { redis, keyPrefix }: Parts): RateLimiterAbstract {
+  const options = { points, duration: Math.ceil(seconds), keyPrefix: `${keyPrefix}limit:${name}` }
+  const inProcess = new RateLimiterMemory(options)
+  // Past the limit the answer is known without asking Redis, so a flood doesn't reach it.
+  return redis === null ? inProcess : new RateLimiterRedis({ ...options, storeClient: redis, insuranceLimiter: inProcess, rejectIfRedisNotReady: true, inMemoryBlockOnConsumed: points + 1 })
+}
+
+/** LOGIN_LIMIT: attempts per account and address. */
+export function createLoginLimiter (limit: Limit, parts: Parts): LoginLimiter {
+  const counter = createCounter(limit, 'login', parts)
+  return {
+    consume: (email, address) => consume(counter, loginKey(email, address)),
+    async clear (email, address) {
+      const key = loginKey(email, address)
+      await counter.delete(key).catch(() => {})
+    }
+  }
+}
+
+/**
+ * ADDRESS_LIMIT: unauthenticated requests per address, whichever their route, as an onRequest hook. The plugin's own Redis store
+ * would answer 500, or limit nobody, while Redis is gone; so it counts with ours.
+ */
+export async function createAddressLimit (app: FastifyInstance, limit: Limit | null, parts: Parts): Promise<(request: FastifyRequest, reply: FastifyReply) => Promise<void>> {
+  if (limit === null) return async () => {}
+  const counter = createCounter(limit, 'address', parts)
+
+  class Store {
+    incr (key: string, callback: (error: Error | null, result?: { current: number, ttl: number }) => void): void {
+      const tell = ({ consumedPoints, msBeforeNext }: RateLimiterRes) => callback(null, { current: consumedPoints, ttl: msBeforeNext })
+      counter.consume(key).then(tell, refused => tell({ ...refused, consumedPoints: limit === null ? 1 : limit.points + 1, msBeforeNext: refused.msBeforeNext ?? 60_000 }))
+    }
+
+    child (): this { return this }
+  }
+
+  await app.register(fastifyRateLimit, {
+    global: false,
+    max: limit.points,
+    timeWindow: limit.seconds * 1000,
+    store: Store,
+    keyGenerator: request => networkOf(request.ip),
+    addHeaders: { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false },
+    addHeadersOnExceeding: { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false },
+    errorResponseBuilder: (_request, { ttl }) => rateLimited(ttl / 1000)
+  })
+  const hook = app.rateLimit()
+  return async (request, reply) => { await hook.call(app, request, reply) }
+}
+
+async function consume (counter: RateLimiterAbstract, key: string): Promise<void> {
+  try {
+    await counter.consume(key)
+  } catch (refused) {
+    throw rateLimited(((refused as RateLimiterRes).msBeforeNext ?? 60_000) / 1000)
+  }
+}
+
+/** No address of a person in a key of Redis. */
+function loginKey (email: string, address: string): string {
+  return createHash('sha256').update(`${email}\n${networkOf(address)}`).digest('base64url')
+}
+
+/** One subscriber's network: an IPv4 address, or the /64 of an IPv6 one, in which a host may choose freely. */
+export function networkOf (address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
+  if (mapped?.[1] !== undefined) return mapped[1]
+  if (!isIPv6(address)) return address
+  const [head = '', tail] = (address.split('%', 1)[0] as string).toLowerCase().split('::') as [string, string?]
+  const left = head === '' ? [] : head.split(':')
+  const right = tail === undefined || tail === '' ? [] : tail.split(':')
+  const groups = tail === undefined ? left : [...left, ...Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0'), ...right]
+  return `${groups.slice(0, 4).map(group => Number.parseInt(group, 16).toString(16)).join(':')}::/64`
+}

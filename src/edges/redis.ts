@@ -1,0 +1,29 @@
+import { Redis } from 'ioredis'
+import { describe } from '../errors.js'
+
+/** The longest a request waits for Redis. */
+export const commandTimeoutMs = 100
+
+/**
+ * A client that fails fast. Each default of ioredis it turns off would break the revocation protocol: a queued or resent write arrives
+ * after the world has moved on. It is dialled in the background: Redis is never waited for.
+ */
+export function createRedis (url: string, log: { warn (fields: object, text: string): void }): Redis {
+  const client = new Redis(url, {
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: commandTimeoutMs,
+    enableAutoPipelining: true,
+    connectTimeout: 1_000,
+    connectionName: 'latchkey',
+    retryStrategy: attempts => Math.min(25 * 2 ** attempts, 500)
+  })
+  let told = false
+  client.on('ready', () => { told = false })
+  client.on('error', error => {
+    if (!told) log.warn({ cause: describe(error) }, 'Redis cannot be reached: answering from the database')
+    told = true
+  })
+  return client
+}

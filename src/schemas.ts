@@ -1,0 +1,33 @@
+import Type, { type TSchema } from 'typebox'
+
+/** Text for people: no control characters (PostgreSQL refuses NUL, terminals obey ESC), no lone surrogates. */
+const printable = '^[^\\p{Cc}\\p{Cs}]*$'
+
+export const Email = Type.String({ minLength: 3, maxLength: 254, pattern: '^[^\\s@\\p{Cc}\\p{Cs}]+@[^\\s@\\p{Cc}\\p{Cs}]+$', examples: ['ada@example.com'], description: 'NFKC and lower case decide whether two are the same' })
+/** Exact: no trimming, no composition rules. */
+export const Password = Type.String({ minLength: 1, maxLength: 1024, examples: ['correct horse battery staple'] })
+export const Name = Type.String({ minLength: 1, maxLength: 200, pattern: printable })
+/** RFC 6749 3.3 scope-token. */
+export const Abilities = Type.Array(Type.String({ minLength: 1, maxLength: 64, pattern: '^[\\x21\\x23-\\x5B\\x5D-\\x7E]+$' }), { maxItems: 64, uniqueItems: true, description: 'What the token may do; all (*) when absent' })
+export const Id = Type.String({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$', description: 'UUID' })
+export const Moment = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' })
+
+export const nullable = <T extends TSchema> (schema: T) => Type.Union([schema, Type.Null()])
+export const closed = { additionalProperties: false } as const
+
+export const User = Type.Object({
+  id: Id, email: Type.String(), emailVerifiedAt: nullable(Moment), name: nullable(Type.String()), role: Type.Union([Type.Literal('user'), Type.Literal('admin')]), createdAt: Moment
+})
+
+/** Fastify's shape of an error, with a code that never changes. */
+export const Failure = Type.Object({ statusCode: Type.Integer(), code: Type.String(), error: Type.String(), message: Type.String() })
+
+/** The failures of a route, for its OpenAPI. */
+export function failures (...statuses: number[]) {
+  return Object.fromEntries(statuses.map(status => [status, { description: titles[status] ?? 'Error', ...Failure }]))
+}
+
+const titles: Record<number, string> = {
+  400: 'Malformed or refused input', 401: 'No token, or none that is live', 403: 'Not allowed', 404: 'Not found', 409: 'Conflict',
+  413: 'Body too large', 415: 'Not JSON', 429: 'Too many attempts: see Retry-After', 503: 'Not now: see Retry-After'
+}

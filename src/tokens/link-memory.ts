@@ -1,0 +1,33 @@
+import { randomUUID } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { CacheLink, Identity } from './link.js'
+
+/** The embedded mode's cache: the same commands on a map in this process, which is its own server and dies with it. */
+export function createMemoryLink (maxEntries = 100_000): CacheLink {
+  const entries = new LRUCache<string, string>({ max: maxEntries, ttl: 60_000, ttlResolution: 0 })
+  const identity: Identity = { connection: 1, incarnation: `memory:${randomUUID()}` }
+
+  return {
+    connection: identity.connection,
+    async takeLease (key, lease, ttlMs) {
+      const there = entries.get(key)
+      if (there !== undefined) return there
+      entries.set(key, lease, { ttl: ttlMs })
+      return null
+    },
+    async compareAndSet (key, expected, value, ttlMs) {
+      if (entries.get(key) !== expected) return false
+      entries.set(key, value, { ttl: ttlMs })
+      return true
+    },
+    async overwrite (keys, ttlMs) {
+      for (const key of keys) {
+        if (ttlMs === null) entries.delete(key)
+        else entries.set(key, 'R', { ttl: ttlMs })
+      }
+      return identity
+    },
+    identify: async () => identity,
+    close: async () => entries.clear()
+  }
+}

@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto'
+import { and, eq, inArray, isNotNull, isNull, sql } from 'drizzle-orm'
+import { secrets, sessions, tokens } from '../../db/schema.js'
+import { byteaArray, type Database, within } from '../edges/database.js'
+import { UnavailableError } from '../errors.js'
+import type { Tx } from '../transaction.js'
+import type { Principal } from './principal.js'
+import type { RevokingTx } from './revocation.js'
+import { TokenHash, type TokenKind } from './token.js'
+
+export interface NewToken {
+  hash: TokenHash
+  kind: TokenKind
+  userId: string
+  sessionId: string
+  abilities: string[]
+  createdAt: Date
+  expiresAt: Date
+}
+
+/** What the database says of a hash. `dead` is final (revoked or expired); a disabled user may be enabled again. */
+export type Found = { state: 'live', principal: Principal } | { state: 'dead' } | { state: 'disabled' } | { state: 'unknown' }
+
+interface Row {
+  standby: boolean
+  hash: string | null
+  token_id: string
+  kind: string
+  abilities: string[]
+  token_expires: number
+  revoked: boolean
+  session_id: string | null
+  device_name: string | null
+  session_created: number
+  session_expires: number
+  user_id: string
+  email: string
+  verified: number | null
+  name: string | null
+  role: 'user' | 'admin'
+  user_created: number
+  disabled: boolean
+}
+
+const ms = (column: string) => `(extract(epoch from ${column}) * 1000)::float8`
+
+/** One row at least: the left join tells a standby even where no token is found. */
+const findText = `
+  select r.standby, encode(t.hash, 'hex') as hash, t.id as token_id, t.kind, to_json(t.abilities) as abilities,
+    ${ms('t.expires_at')} as token_expires, t.revoked_at is not null as revoked,
+    s.id as session_id, s.device_name, ${ms('s.created_at')} as session_created, ${ms('s.expires_at')} as session_expires,
+    u.id as user_id, u.email, ${ms('u.email_verified_at')} as verified, u.name, u.role, ${ms('u.created_at')} as user_created,
+    u.disabled_at is not null as disabled
+  from (select pg_is_in_recovery() as standby) r
+  left join (tokens t join users u on u.id = t.user_id left join sessions s on s.id = t.session_id) on t.hash = any($1::bytea[])`
+
+/** Tokens in PostgreSQL: the truth. */
+export type TokenStore = ReturnType<typeof createTokenStore>
+
+export function createTokenStore (database: Database) {
+  return {
+    /** The key named `name`, made at the first migration. */
+    async requireKey (name: string): Promise<Buffer> {
+      const [row] = await database.query(db => db.select({ value: secrets.value }).from(secrets).where(eq(secrets.name, name)))
+      if (row === undefined) throw new Error(`the database has no key "${name}": run the migrations`)
+      return row.value
+    },
+
+    /** What the database says of each of `hexes`, at one instant after the call. */
+    async find (hexes: string[], nowMs: number): Promise<Map<string, Found>> {
+      const rows = await database.prepared<Row>(findText, [byteaArray(hexes)])
+      // A standby lags: it would accept what the primary has revoked, and refuse what it has just issued.
+      if (rows.length === 0 || rows[0]?.standby !== false) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'STANDBY' })
+      const found = new Map<string, Found>()
+      for (const row of rows) if (row.hash !== null) found.set(row.hash, judge(row, nowMs))
+      return found
+    },
+
+    async insert (tx: Tx, token: NewToken): Promise<string> {
+      const id = randomUUID()
+      await within(tx).insert(tokens).values({ ...token, id, hash: Buffer.from(token.hash.hex(), 'hex') })
+      return id
+    },
+
+    /** Whether the token is live right now, in the database: what a cache said may have ended since. */
+    async isLive (tx: Tx, tokenId: string, now: Date): Promise<boolean> {
+      const [row] = await within(tx).select({ expiresAt: tokens.expiresAt }).from(tokens)
+        .where(and(eq(tokens.id, tokenId), isNull(tokens.revokedAt)))
+      return row !== undefined && row.expiresAt > now
+    },
+
+    /** Revokes every token of these sessions. Only within the one door: see revocation.ts. */
+    async revokeOfSessions (tx: RevokingTx, sessionIds: string[]): Promise<void> {
+      if (sessionIds.length === 0) return
+      await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(inArray(tokens.sessionId, sessionIds), isNull(tokens.revokedAt)))
+    },
+
+    /**
+     * Hashes of the user's tokens revoked within the last `withinSeconds`, in this transaction or before: a first revoker may have died
+     * before it reached the cache, so whoever repeats it has to name the same tokens again.
+     */
+    async revokedOfUser (tx: RevokingTx, userId: string, withinSeconds: number): Promise<TokenHash[]> {
+      const rows = await within(tx).select({ hash: tokens.hash }).from(tokens)
+        .where(and(eq(tokens.userId, userId), isNotNull(tokens.revokedAt), sql`${tokens.revokedAt} > now() - make_interval(secs => ${withinSeconds})`))
+      return rows.map(row => new TokenHash(row.hash.toString('hex')))
+    },
+
+    /** Counts what `deleteDead` would delete, were it called until nothing is left. */
+    async countDead (before: Date): Promise<{ tokens: number, sessions: number }> {
+      return await database.query(async db => ({
+        tokens: await db.$count(tokens, deadToken(before)),
+        sessions: await db.$count(sessions, deadSession(before))
+      }))
+    },
+
+    /**
+     * Deletes up to `limit` rows that expired or were revoked before `before`, oldest first; null when another instance is at it.
+     * Rows that somebody holds are left for the next run: pruning waits for nobody and blocks nobody.
+     */
+    async deleteDead (before: Date, limit: number): Promise<{ tokens: number, sessions: number } | null> {
+      return await database.transaction(async tx => {
+        const db = within(tx)
+        const [lock] = await db.select({ held: sql<boolean>`pg_try_advisory_xact_lock(7402319)` }).from(sql`(values (1)) as one`)
+        if (lock?.held !== true) return null
+        const expired = db.select({ id: tokens.id }).from(tokens).where(sql`${tokens.expiresAt} < ${before.toISOString()}::timestamptz`)
+          .orderBy(tokens.expiresAt).limit(limit).for('update', { skipLocked: true })
+        const revoked = db.select({ id: tokens.id }).from(tokens).where(sql`${tokens.revokedAt} < ${before.toISOString()}::timestamptz`)
+          .orderBy(tokens.revokedAt).limit(limit).for('update', { skipLocked: true })
+        const ended = db.select({ id: sessions.id }).from(sessions).where(deadSession(before)).limit(limit).for('update', { skipLocked: true })
+        const gone = [
+          ...await db.delete(tokens).where(inArray(tokens.id, expired)).returning({ id: tokens.id }),
+          ...await db.delete(tokens).where(inArray(tokens.id, revoked)).returning({ id: tokens.id })
+        ]
+        const over = await db.delete(sessions).where(inArray(sessions.id, ended)).returning({ id: sessions.id })
+        return { tokens: gone.length, sessions: over.length }
+      })
+    }
+  }
+}
+
+function judge (row: Row, nowMs: number): Found {
+  const expiresAtMs = Math.min(row.token_expires, row.session_id === null ? Number.POSITIVE_INFINITY : row.session_expires)
+  if (row.revoked || expiresAtMs <= nowMs) return { state: 'dead' }
+  if (row.disabled) return { state: 'disabled' }
+  return {
+    state: 'live',
+    principal: {
+      expiresAtMs,
+      token: { id: row.token_id, kind: row.kind, abilities: row.abilities, expiresAt: iso(row.token_expires) },
+      session: row.session_id === null ? null : { id: row.session_id, deviceName: row.device_name, createdAt: iso(row.session_created), expiresAt: iso(row.session_expires) },
+      user: { id: row.user_id, email: row.email, emailVerifiedAt: row.verified === null ? null : iso(row.verified), name: row.name, role: row.role, createdAt: iso(row.user_created) }
+    }
+  }
+}
+
+const iso = (atMs: number) => new Date(atMs).toISOString()
+
+const deadToken = (before: Date) => sql`(${tokens.expiresAt} < ${before.toISOString()}::timestamptz or ${tokens.revokedAt} < ${before.toISOString()}::timestamptz)`
+
+/** A session goes once nothing points at it any more. */
+const deadSession = (before: Date) => sql`(${sessions.expiresAt} < ${before.toISOString()}::timestamptz or ${sessions.endedAt} < ${before.toISOString()}::timestamptz)
+  and not exists (select from ${tokens} where ${tokens.sessionId} = ${sessions.id})`

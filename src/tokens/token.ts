@@ -1,0 +1,74 @@
+import { hash, randomBytes } from 'node:crypto'
+import { inspect } from 'node:util'
+
+export type TokenKind = 'access'
+
+const prefixes: Record<TokenKind, string> = { access: 'lk_' }
+const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+/** 43 characters of 62 are 256.03 bits; 7 are 41.7. */
+const secretLength = 43
+const checkLength = 7
+const shape = /^lk_[0-9A-Za-z]{50}$/
+
+/** A token that may be given away once: only `reveal` shows it, printing doesn't. */
+export class PlainToken {
+  readonly #text: string
+  constructor (text: string) { this.#text = text }
+  reveal (): string { return this.#text }
+  hash (): TokenHash { return new TokenHash(hash('sha256', this.#text, 'hex')) }
+  toString (): string { return 'PlainToken' }
+  toJSON (): string { return 'PlainToken' }
+  [inspect.custom] (): string { return 'PlainToken' }
+}
+
+/** SHA-256 of a whole token, in hexadecimal: what the database and the cache know it by. */
+export class TokenHash {
+  readonly #hex: string
+  constructor (hex: string) { this.#hex = hex }
+  hex (): string { return this.#hex }
+  toString (): string { return 'TokenHash' }
+  toJSON (): string { return 'TokenHash' }
+  [inspect.custom] (): string { return 'TokenHash' }
+}
+
+/** Makes tokens and tells ours from made-up ones, with the key of this database's check. */
+export class TokenMint {
+  readonly #key: string
+  constructor (key: Buffer) { this.#key = key.toString('hex') }
+
+  /** A fresh token: prefix, 256 random bits in base62, keyed check of 41 bits. */
+  issue (kind: TokenKind): PlainToken {
+    const body = prefixes[kind] + randomBase62(secretLength)
+    return new PlainToken(body + this.#check(body))
+  }
+
+  /** The token, or null when no database needs to be asked: of another shape, or without our check. */
+  parse (candidate: string): PlainToken | null {
+    if (!shape.test(candidate)) return null
+    const body = candidate.slice(0, -checkLength)
+    return candidate.endsWith(this.#check(body)) ? new PlainToken(candidate) : null
+  }
+
+  /**
+   * SHA-256 over key and body, cut to 7 characters. All bodies have one length, so nothing can be extended; and it guards
+   * I/O alone: whoever guessed it would still need the 256 bits. A comparison in constant time would protect nothing.
+   */
+  #check (body: string): string {
+    let number = Number.parseInt(hash('sha256', this.#key + body, 'hex').slice(0, 13), 16)
+    let text = ''
+    for (let i = 0; i < checkLength; i++) {
+      text += alphabet[number % 62]
+      number = Math.floor(number / 62)
+    }
+    return text
+  }
+}
+
+function randomBase62 (length: number): string {
+  let text = ''
+  while (text.length < length) {
+    // 248 is the largest multiple of 62 in a byte: more would favour the first letters.
+    for (const byte of randomBytes(length)) if (byte < 248 && text.length < length) text += alphabet[byte % 62]
+  }
+  return text
+}

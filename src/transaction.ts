@@ -1,0 +1,9 @@
+declare const tx: unique symbol
+
+/** An open transaction: services pass it on, stores alone look inside. */
+export interface Tx { readonly [tx]: true }
+
+/** READ COMMITTED transactions; `work` that throws rolls back. */
+export interface Transactions {
+  transaction<T> (work: (tx: Tx) => Promise<T>): Promise<T>
+}

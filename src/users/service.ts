@@ -1,0 +1,90 @@
+import type { Clock } from '../clock.js'
+import { EmailTakenError, InvalidCredentialsError, InvalidTokenError, PasswordRejectedError, RegistrationClosedError, WrongPasswordError } from '../errors.js'
+import type { User } from '../tokens/principal.js'
+import type { RevokingTx } from '../tokens/revocation.js'
+import type { Tx } from '../transaction.js'
+import type { Passwords } from './password.js'
+import type { Credentials, UserStore } from './store.js'
+
+/** Counts attempts on an account from an address; throws a 429 error past the limit, and never because a counter is out of reach. */
+export interface LoginLimiter {
+  consume (email: string, address: string): Promise<void>
+  clear (email: string, address: string): Promise<void>
+}
+
+interface Parts {
+  store: UserStore
+  passwords: Passwords
+  limiter: LoginLimiter
+  clock: Clock
+  registration: 'open' | 'closed'
+  passwordMinLength: number
+}
+
+/** Accounts and the proof that somebody owns one. */
+export type UserService = ReturnType<typeof createUserService>
+
+export function createUserService ({ store, passwords, limiter, clock, registration, passwordMinLength }: Parts) {
+  return {
+    /** Throws EmailTakenError, PasswordRejectedError, RegistrationClosedError. The account comes to be within `insert`, in the caller's transaction. */
+    async prepareRegistration ({ email, password, name }: { email: string, password: string, name?: string | undefined }) {
+      if (registration === 'closed') throw new RegistrationClosedError()
+      const address = normaliseEmail(email)
+      requireAcceptable(password)
+      if (await store.findByEmail(address) !== null) throw new EmailTakenError()
+      const passwordHash = await passwords.hash(password)
+      return async (tx: Tx): Promise<User> => {
+        const user = await store.insert(tx, { email: address, name: name ?? null, passwordHash, createdAt: new Date(clock.now()) })
+        if (user === null) throw new EmailTakenError()
+        return user
+      }
+    },
+
+    /** The account these credentials open. Unknown, wrong and disabled look alike, in their words and in their time. */
+    async requireCredentials (email: string, password: string, address: string): Promise<Credentials> {
+      const account = normaliseEmail(email)
+      await limiter.consume(account, address)
+      const credentials = await store.findByEmail(account)
+      const right = await passwords.verify(password, credentials?.passwordHash ?? null)
+      if (credentials === null || !right || credentials.disabled) throw new InvalidCredentialsError()
+      return credentials
+    },
+
+    /** Throws WrongPasswordError; counts with the logins, or it would be the way around their limit. */
+    async requireCurrentPassword (userId: string, password: string, address: string): Promise<Credentials> {
+      const credentials = await store.findById(userId)
+      if (credentials === null || credentials.disabled) throw new InvalidTokenError()
+      await limiter.consume(credentials.user.email, address)
+      if (!await passwords.verify(password, credentials.passwordHash)) throw new WrongPasswordError()
+      return credentials
+    },
+
+    /** After a success nobody has to wait for earlier slips. */
+    succeeded: (user: User, address: string): Promise<void> => limiter.clear(user.email, address),
+
+    /** Throws PasswordRejectedError. */
+    async hashNew (password: string): Promise<string> {
+      requireAcceptable(password)
+      return await passwords.hash(password)
+    },
+
+    /** Takes the user's row and compares what `seen` rested on: null when it has changed since, or the account is disabled or gone. */
+    async lockUnchanged (tx: Tx, seen: Credentials): Promise<Credentials | null> {
+      const locked = await store.lock(tx, seen.user.id)
+      return locked !== null && !locked.disabled && locked.passwordHash === seen.passwordHash ? locked : null
+    },
+
+    lock: (tx: Tx, userId: string): Promise<Credentials | null> => store.lock(tx, userId),
+    setPassword: (tx: RevokingTx, userId: string, passwordHash: string): Promise<void> => store.setPassword(tx, userId, passwordHash)
+  }
+
+  function requireAcceptable (password: string): void {
+    // In code points: what a person would call characters comes closest (NIST SP 800-63B 3.1.1.2).
+    if ([...password.normalize('NFC')].length < passwordMinLength) throw new PasswordRejectedError(passwordMinLength)
+  }
+}
+
+/** One account, however its address is typed: NFKC and lower case. */
+export function normaliseEmail (email: string): string {
+  return email.normalize('NFKC').toLowerCase()
+}

@@ -98,9 +98,9 @@ export function createEpochStore (database: Database) {
     },
 
     /** Which of `ids` nobody has settled yet. */
-    async waiting (ids: string[]): Promise<{ epoch: Epoch, asked: Set<string>, waiting: Set<string> }> {
+    async waiting (ids: string[]): Promise<{ epoch: Epoch, waiting: Set<string> }> {
       const [row] = await database.prepared<EpochRow & { waiting: string[] }>(waitingText, [textArray(ids)])
-      return { epoch: one(row === undefined ? [] : [row]), asked: new Set(ids), waiting: new Set(row?.waiting) }
+      return { epoch: one(row === undefined ? [] : [row]), waiting: new Set(row?.waiting) }
     },
 
     /** Voids every entry in every cache and settles `ids`, in one statement. */

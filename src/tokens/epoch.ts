@@ -73,7 +73,14 @@ export function createEpoch ({ store, link, clock, counters, log, onNeed }: Part
     if (generation > newest.generation) newest = { generation, firstSeenAt: clock.monotonic() }
   }
 
-  async function poll (): Promise<void> {
+  /** One at a time, so that no reply is older than the one held. */
+  let turn: Promise<void> = Promise.resolve()
+  function poll (): Promise<void> {
+    turn = turn.then(pollOnce, pollOnce)
+    return turn
+  }
+
+  async function pollOnce (): Promise<void> {
     const sentAt = clock.monotonic()
     const sentAtWall = clock.now()
     const [asked, answered] = await Promise.allSettled([store.poll(pollTimeoutMs), link.identify()])

@@ -3,7 +3,7 @@ import { UnavailableError } from '../errors.js'
 import type { TokenCache } from './cache.js'
 import type { Counters } from './counters.js'
 import { type CacheEpoch, overdueMs, trustMs } from './epoch.js'
-import type { EpochStore } from './epoch-store.js'
+import type { Epoch, EpochStore } from './epoch-store.js'
 import type { CacheLink } from './link.js'
 import type { TokenHash } from './token.js'
 
@@ -12,7 +12,9 @@ const ownMs = 500
 /** How long the others have: a poll, and what it does. */
 const helpMs = 1_000
 const helpCheckMs = 100
-/** Timers may fire a millisecond early, and clocks of two processes don't tick alike. */
+/** A database that hasn't answered for so long: the client is told 503, and the row left to whoever polls next. */
+const giveUpMs = 5_000
+/** Timers may fire a millisecond early, and the clocks of two processes don't tick alike. */
 const marginMs = 100
 
 /** A committed revocation whose cache entries are not yet known to be dead. */
@@ -31,21 +33,22 @@ interface Parts {
 export type Settle = ReturnType<typeof createSettle>
 
 export function createSettle ({ store, cache, link, epoch, clock, counters }: Parts) {
-  const waitForPeers = createWaiting()
-  const sharedBump = createSharedBump()
+  const waiters = new Map<string, { since: number, settled (by: Epoch): void, failed (error: unknown): void }>()
+  let watching = false
+  let lastBumpAt = Number.NEGATIVE_INFINITY
   let assisting = false
 
   /** Resolves once no instance accepts these tokens any more; rejects with UnavailableError if that can't be known. */
   async function settle (committed: Committed): Promise<void> {
     const startedAt = clock.monotonic()
     try {
-      if (!await throughOwnServer(committed)) {
-        await store.askForHelp([committed.id])
-        if (!await waitForPeers(committed.id)) await sharedBump(committed.id)
-      }
+      const judged = await throughOwnServer(committed) ?? await throughOthers(committed)
+      // This generation may be so young that a peer still believes the one before it, and another server with it.
+      const heardMs = epoch.untilHeard(judged)
+      if (heardMs > 0 && judged.incarnation !== null) await clock.sleep(heardMs + marginMs)
     } catch (error) {
       // The row stays: whoever polls next settles it. But nothing is promised to this client.
-      throw error instanceof Error && 'statusCode' in error ? error : Object.assign(new UnavailableError(), { cause: error })
+      throw error instanceof UnavailableError ? error : Object.assign(new UnavailableError(), { cause: error })
     }
     const tookMs = clock.monotonic() - startedAt
     counters.settlements++
@@ -53,16 +56,13 @@ export function createSettle ({ store, cache, link, epoch, clock, counters }: Pa
     counters.settleMsMax = Math.max(counters.settleMsMax, tookMs)
   }
 
-  /** Steps 1 and 2: overwrite the entries, then see that the server they were overwritten in is the one that counts. */
-  async function throughOwnServer (committed: Committed): Promise<boolean> {
+  /** Steps 1 and 2: overwrite the entries, then see that the server they were overwritten in is the one that counts. Null: it isn't. */
+  async function throughOwnServer (committed: Committed): Promise<Epoch | null> {
     const written = await overwrite(committed)
     // Sent after every reply of the overwriting: an epoch read earlier could be that of a server replaced meanwhile.
     const current = await store.finish([committed.id], written)
-    if (current.incarnation === null) return true
-    if (current.incarnation !== written) return false
-    // This generation may be so young that a peer still believes the one before it, and another server with it.
-    await clock.sleep(roundUp(epoch.untilHeard(current)))
-    return true
+    // Without any registered server nothing is cached anywhere.
+    return current.incarnation === null || current.incarnation === written ? current : null
   }
 
   /** The incarnation in which every entry was overwritten, or null: then nothing is known. */
@@ -81,59 +81,50 @@ export function createSettle ({ store, cache, link, epoch, clock, counters }: Pa
     return null
   }
 
-  /** Step 3: peers see the wish in their poll. One statement asks for everybody who waits here. */
-  function createWaiting () {
-    const waiters = new Map<string, (heardMs: number) => void>()
-    let watching = false
-
-    async function watch () {
-      watching = true
-      while (waiters.size > 0) {
-        await clock.sleep(helpCheckMs)
-        const answer = await store.waiting([...waiters.keys()]).catch(() => null)
-        if (answer === null) continue
-        const heardMs = roundUp(epoch.untilHeard(answer.epoch))
-        for (const [id, settled] of waiters) if (answer.asked.has(id) && !answer.waiting.has(id)) settled(heardMs)
-      }
-      watching = false
-    }
-
-    return async (id: string): Promise<boolean> => {
-      const settled = new Promise<number>(resolve => waiters.set(id, resolve))
+  /** Steps 3 and 4: peers see the wish in their poll; where none of them could, all entries are made void. */
+  async function throughOthers ({ id }: Committed): Promise<Epoch> {
+    await store.askForHelp([id])
+    return await new Promise<Epoch>((resolve, reject) => {
+      waiters.set(id, { since: clock.monotonic(), settled: resolve, failed: reject })
       if (!watching) void watch()
-      const heardMs = await Promise.race([settled, clock.sleep(helpMs).then(() => null)])
-      waiters.delete(id)
-      if (heardMs === null) return false
-      counters.settledByPeers++
-      await clock.sleep(heardMs)
-      return true
-    }
+    })
   }
 
-  /**
-   * Step 4: void every entry everywhere, and wait until nobody believes an older poll. Shared by all who wait for it, at most one
-   * every H; who joins has been told of his COMMIT before, and joins only what wasn't sent.
-   */
-  function createSharedBump () {
-    let next: { ids: string[], done: Promise<void> } | null = null
-    let lastSentAt = Number.NEGATIVE_INFINITY
-
-    async function send (ids: string[]) {
-      await clock.sleep(Math.max(0, lastSentAt + trustMs - clock.monotonic()))
-      next = null
-      lastSentAt = clock.monotonic()
-      await store.bump(ids)
-      counters.bumps++
-      await clock.sleep(trustMs + marginMs)
-    }
-
-    return async (id: string): Promise<void> => {
-      if (next === null) {
-        const ids: string[] = []
-        next = { ids, done: send(ids) }
+  /** One loop for all who wait, however many: a statement each 100 ms, and at most one bump each H. */
+  async function watch (): Promise<void> {
+    watching = true
+    while (waiters.size > 0) {
+      await clock.sleep(helpCheckMs)
+      const now = clock.monotonic()
+      // All of them have been told of their COMMIT, so a bump sent from here on covers every one.
+      const ids = [...waiters.keys()]
+      try {
+        const impatient = [...waiters.values()].some(({ since }) => since + helpMs <= now)
+        if (impatient && lastBumpAt + trustMs <= now) {
+          lastBumpAt = now
+          release(ids, await store.bump(ids))
+          counters.bumps++
+        } else {
+          const { epoch: current, waiting } = await store.waiting(ids)
+          const settled = ids.filter(id => !waiting.has(id))
+          counters.settledByPeers += settled.length
+          release(settled, current)
+        }
+      } catch (error) {
+        for (const [id, { since, failed }] of waiters) {
+          if (since + giveUpMs > now) continue
+          waiters.delete(id)
+          failed(error)
+        }
       }
-      next.ids.push(id)
-      await next.done
+    }
+    watching = false
+  }
+
+  function release (ids: string[], by: Epoch): void {
+    for (const id of ids) {
+      waiters.get(id)?.settled(by)
+      waiters.delete(id)
     }
   }
 
@@ -153,9 +144,4 @@ export function createSettle ({ store, cache, link, epoch, clock, counters }: Pa
       }
     }
   }
-}
-
-/** Timers may fire a millisecond early. */
-function roundUp (ms: number): number {
-  return ms > 0 ? ms + marginMs : 0
 }

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { Redis } from 'ioredis'
+import type { Registry } from 'prom-client'
 import { type Clock, systemClock } from './clock.js'
 import type { Config } from './config.js'
 import type { Database } from './edges/database.js'
 import { addCommonHttp, addJsonBodies, refuseMalformed } from './edges/http.js'
+import { createMetrics } from './edges/metrics.js'
 import { addOpenapi } from './edges/openapi.js'
 import { createAddressLimit, createLoginLimiter } from './edges/rate-limit.js'
 import { schedulePrune } from './edges/schedule.js'
@@ -46,6 +48,7 @@ export interface Latchkey {
   prune: Prune
   epoch: CacheEpoch
   counters: Counters
+  metrics: Registry
 }
 
 /** Wires edges, stores, services and routes. The database is migrated; closing the app closes neither it nor Redis. */
@@ -107,7 +110,8 @@ export async function buildApp (config: Config, { database, redis, logger, clock
     await epoch.stop()
     await epochStore.close()
   })
-  return { app, prune, epoch, counters }
+  const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwordsWaiting: passwords.waiting })
+  return { app, prune, epoch, counters, metrics }
 }
 
 async function timed (work: () => Promise<unknown>): Promise<number | null> {

@@ -20,6 +20,10 @@ const Ready = Type.Object({
 
 /** The name of the house, and whether it stands. */
 export const healthRoutes: FastifyPluginAsyncTypebox<{ health: Health }> = async (app, { health }) => {
+  // Anybody may ask, as often as he likes: one look serves all who ask within a quarter of a second.
+  let latest: Promise<[number | null, number | null]> | null = null
+  const look = () => latest ??= (setTimeout(() => { latest = null }, 250), Promise.all([health.database(), health.cache()]))
+
   app.get('/', {
     schema: { tags: ['service'], summary: 'What this is', response: { 200: Type.Object({ name: Type.String(), docs: Type.String(), openapi: Type.String(), health: Type.String() }) } }
   }, async () => ({ name: 'latchkey', docs: '/docs', openapi: '/openapi.json', health: '/health/ready' }))
@@ -31,7 +35,7 @@ export const healthRoutes: FastifyPluginAsyncTypebox<{ health: Health }> = async
   app.get('/health/ready', {
     schema: { tags: ['service'], summary: 'Whether requests should be sent here: 503 when the database is gone', response: { 200: Ready, 503: Ready } }
   }, async (_request, reply) => {
-    const [databaseMs, cacheMs] = await Promise.all([health.database(), health.cache()])
+    const [databaseMs, cacheMs] = await look()
     const state = health.cacheState()
     const trusted = state === 'trusted'
     const healthy = !health.hasCache || (trusted && cacheMs !== null)

@@ -5,6 +5,7 @@ import { runCommand } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { serveCommands } from './edges/command-socket.js'
 import { DataDirInUseError } from './edges/data-dir.js'
+import { serveMetrics } from './edges/metrics.js'
 import { createRedis } from './edges/redis.js'
 import { UnavailableError } from './errors.js'
 import { createLogger } from './logger.js'
@@ -20,12 +21,15 @@ async function main (): Promise<void> {
   const database = await openDatabase(config, 'server')
   await database.migrate()
   const redis = config.redisUrl === undefined ? null : createRedis(config.redisUrl, logger)
-  const { app, prune } = await buildApp(config, { database, redis, logger })
+  const { app, prune, metrics } = await buildApp(config, { database, redis, logger })
   const commands = database.embedded ? await listenForCommands(config, (name, args) => runCommand({ prune }, name, args)) : null
+
+  const metricsServer = config.metricsPort === undefined ? null : await serveMetrics(metrics, config.host, config.metricsPort)
 
   closeWithGrace({ delay: 9_000, logger }, async ({ err: error }) => {
     if (error !== undefined) logger.fatal({ err: error }, 'closing after an error')
     await commands?.close()
+    metricsServer?.close()
     await app.close()
     redis?.disconnect()
     await database.close()

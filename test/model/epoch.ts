@@ -1,0 +1,109 @@
+import { api, type Moment, redis } from './moment.js'
+import type { Instance, Poll } from './world.js'
+
+const sent = 1
+const executed = 2
+
+/** Whether the instance may accept and fill: a fresh poll, of the connection's own server, with nothing overdue. */
+export function isTrusted ({ rules, scenario }: Moment, instance: Instance): boolean {
+  return instance.age < scenario.h &&
+    (instance.infoAge < scenario.h || !rules.infoWithEachPoll) &&
+    instance.node !== 0 && instance.known !== 0 &&
+    (instance.known === instance.incarnation || !rules.trustNeedsRegisteredIncarnation) &&
+    (instance.unsettled === 0 || !rules.oldSettlementTakesTrust)
+}
+
+/** Remembers when a generation was first seen, for those who must wait until it is old. */
+export function see (instance: Instance, generation: number, age: number) {
+  if (generation <= instance.seen) return
+  instance.seen = generation
+  instance.seenAge = age
+}
+
+/** Polls, INFO and registration of every instance. */
+export function epochSteps (moment: Moment) {
+  moment.world.instances.forEach((_, index) => {
+    if (!moment.scenario.slowPolls.includes(index)) pollAtOnce(moment, index)
+    askInfo(moment, index)
+    register(moment, index)
+  })
+  moment.world.polls.forEach((_, slot) => pollSlowly(moment, slot))
+}
+
+function pollAtOnce ({ world, scenario, next }: Moment, index: number) {
+  const instance = world.instances[index]!
+  const { generation, registered } = world.database
+  const unsettled = unsettledFlag(world, scenario.settlementLimit, scenario.bounded)
+  if (instance.generation === generation && instance.incarnation === registered && instance.age === 0 &&
+    instance.unsettled === unsettled) return
+  Object.assign(instance, { generation, incarnation: registered, unsettled, age: 0 })
+  if (scenario.revokers.includes(index)) see(instance, generation, 0)
+  next(api(index), 'poll', `generation ${generation}, ${incarnationName(registered)} registered${unsettled ? ', an old settlement' : ''}`)
+}
+
+function pollSlowly (moment: Moment, slot: number) {
+  const { world, rules, scenario, next } = moment
+  const index = scenario.slowPolls[slot]!
+  const instance = world.instances[index]!
+  const poll = world.polls[slot]!
+  const name = scenario.slowPolls.indexOf(index) === slot ? 'poll' : 'poll 2'
+
+  if (poll.phase === 0) {
+    poll.phase = sent
+    if (!rules.sentTimeReplacedWithGeneration) instance.age = 0
+    next(api(index), name, 'sent')
+    return
+  }
+  if (poll.phase === sent) {
+    poll.phase = executed
+    poll.generation = world.database.generation
+    poll.incarnation = world.database.registered
+    poll.unsettled = unsettledFlag(world, scenario.settlementLimit, scenario.bounded)
+    next(api(index), name, `executed: generation ${poll.generation}, ${incarnationName(poll.incarnation)} registered`)
+    return
+  }
+  const { generation } = poll
+  const dropped = rules.olderPollDropped && scenario.readers.includes(index) && poll.age > instance.age
+  if (!dropped) apply(moment, instance, poll, index)
+  forgetPoll(poll)
+  next(api(index), name, dropped ? 'reply older than the one held: dropped' : `reply: generation ${generation}`)
+}
+
+function apply ({ rules, scenario }: Moment, instance: Instance, poll: Poll, index: number) {
+  instance.generation = poll.generation
+  instance.incarnation = poll.incarnation
+  instance.unsettled = poll.unsettled
+  instance.age = rules.trustFromPollSent && scenario.readers.includes(index) ? poll.age : 0
+  if (scenario.revokers.includes(index)) see(instance, poll.generation, rules.firstSeenWhenPollReplied ? 0 : poll.age)
+}
+
+/** A poll that has been answered, or has timed out. */
+export function forgetPoll (poll: Poll) {
+  Object.assign(poll, { phase: 0, generation: 0, incarnation: 0, unsettled: 0, age: 0 })
+}
+
+function askInfo ({ world, next }: Moment, index: number) {
+  const instance = world.instances[index]!
+  const incarnation = world.node(instance.node)?.incarnation
+  if (incarnation === undefined || (instance.known === incarnation && instance.infoAge === 0)) return
+  instance.known = incarnation
+  instance.infoAge = 0
+  next(api(index), 'INFO', `${redis(instance.node)} is ${incarnationName(incarnation)}`)
+}
+
+function register ({ world, rules, scenario, next }: Moment, index: number) {
+  const instance = world.instances[index]!
+  const { database } = world
+  if (instance.known === 0 || instance.known === instance.incarnation || instance.known === database.registered) return
+  if (rules.registerConditionally && database.generation !== instance.generation) return
+  if (database.generation === scenario.maxGeneration) return
+  if (rules.bumpOnRegistering) database.generation++
+  database.registered = instance.known
+  next(api(index), 'poll', `registers ${incarnationName(instance.known)}: generation ${database.generation}`)
+}
+
+function unsettledFlag (world: Moment['world'], limit: number, bounded: boolean): number {
+  return bounded && world.revocations.some(({ row, rowAge }) => row !== 0 && rowAge >= limit) ? 1 : 0
+}
+
+export const incarnationName = (incarnation: number) => incarnation === 0 ? 'no master' : `incarnation ${incarnation}`

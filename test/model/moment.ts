@@ -1,0 +1,19 @@
+import type { Rules } from './rules.js'
+import type { Scenario } from './scenarios.js'
+import type { World } from './world.js'
+
+/** What a step is given: a world to change, and `next`, which keeps the changed world and puts the old one back. */
+export interface Moment {
+  world: World
+  rules: Rules
+  scenario: Scenario
+  /** Records the world as it now is as a successor; `broken` says which promise the step broke. */
+  next: (actor: string, does: string, text: string, broken?: string) => void
+  /** Counts what must not be missing from an exploration. */
+  tally: Tally
+}
+
+export interface Tally { hits: number, fills: number, answers: number }
+
+export const api = (index: number) => `api${index + 1}`
+export const redis = (connection: number) => `redis${connection}`

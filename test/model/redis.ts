@@ -1,0 +1,79 @@
+import { describe, nil } from './entry.js'
+import { api, type Moment, redis } from './moment.js'
+
+/** What happens to the servers and to the connections without anybody's asking. */
+export function redisSteps (moment: Moment) {
+  evict(moment)
+  const { second } = moment.scenario
+  if (second !== 'none') copyToSecond(moment)
+  if (second === 'replica') promote(moment)
+  if (second === 'snapshot') restart(moment)
+  if (second === 'swap') demoteAndPromote(moment)
+  for (const index of moment.scenario.reconnects) reconnect(moment, index)
+}
+
+function evict ({ world, scenario, next }: Moment) {
+  if (!scenario.evictions) return
+  world.nodes.forEach((node, index) => {
+    if (node.value === nil) return
+    const text = `evicts ${describe(node.value)}`
+    node.value = nil
+    next(redis(index + 1), 'evict', text)
+  })
+}
+
+/** One key: a replica that lags holds what the master held at some moment, and so does a snapshot. */
+function copyToSecond ({ world, scenario, next }: Moment) {
+  const [first, second] = world.nodes
+  if (!first || !second || second.incarnation !== 0 || second.value === first.value) return
+  second.value = first.value
+  const text = describe(first.value)
+  if (scenario.second === 'snapshot') next('redis1', 'save', `the snapshot holds ${text}`)
+  else next('redis2', 'replica', `has received ${text}`)
+}
+
+function promote ({ world, scenario, next }: Moment) {
+  const replica = world.nodes[1]!
+  if (replica.incarnation !== 0 || world.redis.lastIncarnation === scenario.maxIncarnation) return
+  replica.incarnation = ++world.redis.lastIncarnation
+  next('redis2', 'promoted', `with ${describe(replica.value)}, incarnation ${replica.incarnation}; redis1 lives on`)
+}
+
+function restart ({ world, rules, scenario, next }: Moment) {
+  const [server, snapshot] = world.nodes
+  if (!server || !snapshot || world.redis.lastIncarnation === scenario.maxIncarnation) return
+  server.value = snapshot.value
+  server.incarnation = ++world.redis.lastIncarnation
+  world.instances.forEach((instance, index) => {
+    instance.node = 0
+    if (rules.infoOnEachConnection) instance.known = 0
+    loseConnection(world, scenario, index)
+  })
+  next('redis1', 'restart', `with ${describe(server.value)} from its snapshot, incarnation ${server.incarnation}`)
+}
+
+function demoteAndPromote ({ world, next }: Moment) {
+  const [server, other] = world.nodes
+  if (!server || !other || world.redis.swapped) return
+  server.value = other.value
+  server.incarnation = ++world.redis.lastIncarnation
+  world.redis.swapped = 1
+  next('redis1', 'swapped', `demoted, copies ${describe(server.value)} from redis2, promoted as incarnation ${server.incarnation}; no client killed`)
+}
+
+function reconnect ({ world, rules, scenario, next }: Moment, index: number) {
+  for (const [position, node] of world.nodes.entries()) {
+    const instance = world.instances[index]!
+    if (node.incarnation === 0 || instance.node === position + 1) continue
+    instance.node = position + 1
+    if (rules.infoOnEachConnection) instance.known = 0
+    loseConnection(world, scenario, index)
+    next(api(index), 'connects', `to ${redis(position + 1)}`)
+  }
+}
+
+function loseConnection (world: Moment['world'], scenario: Moment['scenario'], index: number) {
+  world.readers.forEach((reader, slot) => {
+    if (scenario.readers[slot] === index && reader.phase !== 0) reader.moved = 1
+  })
+}

@@ -4,13 +4,15 @@ import createError from '@fastify/error'
 export const MissingTokenError = createError('AUTH_MISSING_TOKEN', 'This route needs an access token: send "Authorization: Bearer lk_…"', 401)
 export const InvalidTokenError = createError('AUTH_INVALID_TOKEN', 'The access token is malformed, unknown, expired or revoked', 401)
 export const InvalidCredentialsError = createError('AUTH_INVALID_CREDENTIALS', 'The email or the password is wrong', 401)
+export const TokenReusedError = createError('AUTH_TOKEN_REUSED', 'This refresh token was used before: the session has been ended', 401)
+export const CrossSiteError = createError('AUTH_CROSS_SITE', 'Cookies count only for requests from this origin or one in CORS_ORIGINS', 403)
 export const WrongPasswordError = createError('AUTH_WRONG_PASSWORD', 'The current password is wrong', 403)
 export const RegistrationClosedError = createError('AUTH_REGISTRATION_CLOSED', 'Registration is closed on this server', 403)
 export const InsufficientAbilityError = createError('AUTH_INSUFFICIENT_ABILITY', 'The token lacks the ability %s', 403)
 export const SessionRequiredError = createError('AUTH_SESSION_REQUIRED', 'This route needs the token of a session', 403)
 export const EmailTakenError = createError('AUTH_EMAIL_TAKEN', 'An account with this email exists', 409)
+export const EmailRejectedError = createError('AUTH_EMAIL_REJECTED', 'This is no email address', 400)
 export const PasswordRejectedError = createError('AUTH_PASSWORD_REJECTED', 'The password must have at least %s characters', 400)
-export const NotSupportedError = createError('AUTH_NOT_SUPPORTED', '%s', 400)
 export const NotFoundError = createError('AUTH_NOT_FOUND', 'There is nothing here by that name', 404)
 export const RateLimitedError = createError('AUTH_RATE_LIMITED', 'Too many attempts: wait for the seconds in Retry-After', 429)
 export const UnavailableError = createError('AUTH_UNAVAILABLE', 'The service cannot answer this at the moment: try again soon', 503)
@@ -21,6 +23,14 @@ export type Waiting = Error & { retryAfterSeconds?: number }
 /** The 429 of a limit that opens again after `seconds`. */
 export function rateLimited (seconds: number): Error {
   return Object.assign(new RateLimitedError(), { retryAfterSeconds: Math.max(1, Math.ceil(seconds)) })
+}
+
+/** An InvalidTokenError of which our own routes alone know more: the session goes on, under tokens that came after the refused one. */
+export type Superseded = Error & { sessionGoesOn?: true }
+
+/** The refusal of a refresh token that others have come after. */
+export function superseded (): Superseded {
+  return Object.assign(new InvalidTokenError(), { sessionGoesOn: true as const })
 }
 
 /** What a `%s` of the log may say about `error`: never a query, a parameter or a path. */

@@ -22,7 +22,13 @@ const Ready = Type.Object({
 export const healthRoutes: FastifyPluginAsyncTypebox<{ health: Health }> = async (app, { health }) => {
   // Anybody may ask, as often as he likes: one look serves all who ask within a quarter of a second.
   let latest: Promise<[number | null, number | null]> | null = null
-  const look = () => latest ??= (setTimeout(() => { latest = null }, 250), Promise.all([health.database(), health.cache()]))
+  function look (): Promise<[number | null, number | null]> {
+    if (latest === null) {
+      latest = Promise.all([health.database(), health.cache()])
+      setTimeout(() => { latest = null }, 250)
+    }
+    return latest
+  }
 
   app.get('/', {
     schema: { tags: ['service'], summary: 'What this is', response: { 200: Type.Object({ name: Type.String(), docs: Type.String(), openapi: Type.String(), health: Type.String() }) } }

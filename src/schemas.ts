@@ -4,12 +4,14 @@ import Type, { type TSchema } from 'typebox'
 const printable = '^[^\\p{Cc}\\p{Cs}]*$'
 
 export const Email = Type.String({ minLength: 3, maxLength: 254, pattern: '^[^\\s@\\p{Cc}\\p{Cs}]+@[^\\s@\\p{Cc}\\p{Cs}]+$', examples: ['ada@example.com'], description: 'NFKC and lower case decide whether two are the same' })
-/** Exact: no trimming, no composition rules. */
-export const Password = Type.String({ minLength: 1, maxLength: 1024, examples: ['correct horse battery staple'] })
+/** Exact: no trimming, no composition rules. Lone surrogates have no UTF-8: they would all be the same character. */
+export const Password = Type.String({ minLength: 1, maxLength: 1024, pattern: '^\\P{Cs}*$', examples: ['correct horse battery staple'] })
 export const Name = Type.String({ minLength: 1, maxLength: 200, pattern: printable })
 /** RFC 6749 3.3 scope-token. */
 export const Abilities = Type.Array(Type.String({ minLength: 1, maxLength: 64, pattern: '^[\\x21\\x23-\\x5B\\x5D-\\x7E]+$' }), { maxItems: 64, uniqueItems: true, description: 'What the token may do; all (*) when absent' })
 export const Id = Type.String({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$', description: 'UUID' })
+/** Ids of either case; PostgreSQL would refuse to compare anything else with one. */
+export const isUuid = (text: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)
 export const Moment = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' })
 
 export const nullable = <T extends TSchema> (schema: T) => Type.Union([schema, Type.Null()])

@@ -1,6 +1,6 @@
+import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
 import { UnavailableError } from '../errors.js'
 import type { Transactions, Tx } from '../transaction.js'
-import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
 
 /** drizzle's query builder, whichever driver is below. */
 export type Queries = PgDatabase<PgQueryResultHKT, Record<string, never>>
@@ -45,6 +45,24 @@ export function textArray (values: readonly string[]): string {
 }
 
 /**
+ * Sets `last_used_at` of many rows of `table` forward, in one statement that waits for nobody: for ids and milliseconds, see touchParameters.
+ * Returns the ids of rows that somebody held.
+ */
+export function touchText (table: 'tokens' | 'sessions'): string {
+  return `
+    with used as (select * from unnest($1::uuid[], $2::float8[]) as u (id, at)),
+    later as (select t.id from ${table} t join used u on u.id = t.id where t.last_used_at is null or t.last_used_at < to_timestamp(u.at / 1000)),
+    free as (select t.id, to_timestamp(u.at / 1000) as at from ${table} t join used u on u.id = t.id
+      where t.last_used_at is null or t.last_used_at < to_timestamp(u.at / 1000) for no key update of t skip locked),
+    done as (update ${table} t set last_used_at = free.at from free where t.id = free.id)
+    select id from later where id not in (select id from free)`
+}
+
+export function touchParameters (used: Map<string, number>): Parameter[] {
+  return [textArray([...used.keys()]), textArray([...used.values()].map(String))]
+}
+
+/**
  * A database's refusal without its SQL and parameters: drizzle and PostgreSQL put both into their messages, and hashes with them.
  * `code` is the SQLSTATE, `constraint` the violated one.
  */
@@ -68,20 +86,4 @@ export function translate (error: unknown): unknown {
     if (/^[0-9A-Z]{5}$/.test(code)) return new DatabaseError(code, name ?? constraint)
   }
   return error instanceof Error && error.name === 'DrizzleQueryError' ? new DatabaseError('XX000', undefined) : error
-}
-
-/** Rejects with UnavailableError when `work` takes longer than `ms`, and tells `onTimeout`. */
-export async function inTime<T> (work: Promise<T>, ms: number, onTimeout: () => void): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      onTimeout()
-      reject(Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'TIMEOUT' }))
-    }, ms)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -1,21 +1,47 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import cors from '@fastify/cors'
+import createError from '@fastify/error'
 import helmet from '@fastify/helmet'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { describe, NotFoundError, UnavailableError, type Waiting } from '../errors.js'
 
+const MalformedError = createError('FST_ERR_BAD_REQUEST', 'The request is not well-formed HTTP', 400)
+
+/** What helmet and the hooks add to every other reply. */
+const bareHeaders = { 'cache-control': 'no-store', 'strict-transport-security': 'max-age=31536000; includeSubDomains', 'x-content-type-options': 'nosniff' }
+
 /** Headers, CORS and errors: what every reply has in common. */
 export async function addCommonHttp (app: FastifyInstance, { corsOrigins, embedded }: { corsOrigins: string[], embedded: boolean }): Promise<void> {
+  // A request under way at the close leaves a kept-alive connection, which would hold the close up until it times out.
+  let closing = false
+  app.addHook('preClose', async () => { closing = true })
+  app.addHook('onSend', async (_request, reply) => { if (closing) reply.header('connection', 'close') })
+  // Before CORS, which answers a preflight itself.
+  app.addHook('onRequest', async (_request, reply) => { reply.header('cache-control', 'no-store') })
+  app.server.on('checkExpectation', (_request, response) => {
+    const { headers, body } = refusal(417)
+    response.writeHead(417, headers).end(body)
+  })
   await app.register(helmet, { contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } })
+  // Before CORS, which answers a preflight itself.
+  app.addHook('onRequest', async ({ headers: { origin } }, reply) => {
+    if (origin !== undefined && corsOrigins.includes(origin)) reply.header('access-control-allow-credentials', 'true')
+  })
   await app.register(cors, {
     origin: (origin, answer) => { answer(null, origin !== undefined && (corsOrigins.includes(origin) || (embedded && isLoopback(origin)))) },
     methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
     allowedHeaders: ['Authorization', 'Content-Type'],
     exposedHeaders: ['Retry-After', 'WWW-Authenticate'],
-    maxAge: 600
+    maxAge: 600,
+    strictPreflight: false
   })
-  app.addHook('onRequest', async (_request, reply) => { reply.header('cache-control', 'no-store') })
+  // RFC 9112 3.2. Node's own refusal would have no body.
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.headers.host !== undefined || request.raw.httpVersion !== '1.1') return
+    reply.header('connection', 'close')
+    throw new MalformedError()
+  })
   app.setNotFoundHandler((_request, reply) => { answer(reply, new NotFoundError()) })
   app.setErrorHandler((error: FastifyError, request, reply) => {
     if ((error.statusCode ?? 500) >= 500) report(request, error)
@@ -37,8 +63,20 @@ export function addJsonBodies (app: FastifyInstance): void {
 export function refuseMalformed (error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return
   const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+  const { headers, body } = refusal(status)
+  const head = Object.entries({ ...headers, connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`)
+}
+
+/** A URL that no route can be found for; no hook has run. */
+export function refuseUrl (error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void {
+  reply.headers(bareHeaders)
+  answer(reply, error)
+}
+
+function refusal (status: number) {
   const body = JSON.stringify({ statusCode: status, code: 'FST_ERR_BAD_REQUEST', error: STATUS_CODES[status], message: 'The request is not well-formed HTTP' })
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n${body}`)
+  return { headers: { ...bareHeaders, 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(body) }, body }
 }
 
 function answer (reply: FastifyReply, error: FastifyError & Waiting): void {
@@ -64,7 +102,12 @@ function report (request: FastifyRequest, error: FastifyError & { detail?: strin
   const fields = { failure: describe(error), detail: error.detail, constraint: error.constraint }
   if (error instanceof UnavailableError) request.log.warn(fields, 'answered 503')
   // A stack has no parameters in it, but its first lines repeat the message.
-  else request.log.error({ ...fields, at: error.stack?.split('\n').filter(line => /^\s+at /.test(line)).slice(0, 8) }, 'answered 500')
+  else request.log.error({ ...fields, at: error.stack?.slice(error.stack.indexOf(error.message) + error.message.length).split('\n').filter(line => /^\s+at /.test(line)).slice(0, 8).map(withoutFolders) }, 'answered 500')
+}
+
+/** A line of a stack, with file and folder but not where they are installed. */
+function withoutFolders (line: string): string {
+  return line.replace(/^(\s+at (?:.* \()?(?:async )?)(?:file:\/\/)?\/.*\/(?=[^/]+\/[^/]+$)/, '$1')
 }
 
 function isLoopback (origin: string): boolean {

@@ -2,6 +2,9 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 
+/** The pages are served whole from here; and by plain http too, so nothing may be upgraded to https. */
+const contentSecurityPolicy = "default-src 'self'; base-uri 'self'; font-src 'self' data:; form-action 'self'; frame-ancestors 'self'; img-src 'self' data:; object-src 'none'"
+
 /** /openapi.json and /docs, made from the routes' own schemas; register it before the routes. */
 export async function addOpenapi (app: FastifyInstance, publicUrl: string | undefined): Promise<void> {
   await app.register(swagger, {
@@ -9,10 +12,10 @@ export async function addOpenapi (app: FastifyInstance, publicUrl: string | unde
       openapi: '3.1.0',
       info: { title: 'Latchkey', version: '1', description: 'A self-hosted authentication API with bearer tokens that can really be revoked.' },
       ...publicUrl === undefined ? {} : { servers: [{ url: publicUrl }] },
-      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } }
+      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' }, cookie: { type: 'apiKey', in: 'cookie', name: '__Host-latchkey' } } }
     },
     hideUntagged: true
   })
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, indexPrefix: '', logLevel: 'silent' })
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: contentSecurityPolicy, indexPrefix: '', logLevel: 'silent' })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
 }

@@ -1,8 +1,9 @@
 import { PGlite } from '@electric-sql/pglite'
 import { drizzle } from 'drizzle-orm/pglite'
 import { migrate } from '../../db/migrate.js'
+import { inTime } from '../in-time.js'
 import type { Tx } from '../transaction.js'
-import { type Database, type DedicatedConnection, inTime, type Parameter, type Queries, translate } from './database.js'
+import { type Database, type DedicatedConnection, type Parameter, type Queries, translate } from './database.js'
 
 /** PostgreSQL inside this process: in `folder`, or in memory; `image` is a dump to start from. One session, so everything takes turns. */
 export async function createPglite (folder: string | null, image?: Blob): Promise<Database & { dump (): Promise<Blob> }> {

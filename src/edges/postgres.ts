@@ -1,9 +1,11 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
 import { migrate } from '../../db/migrate.js'
 import { UnavailableError } from '../errors.js'
+import { inTime } from '../in-time.js'
 import type { Tx } from '../transaction.js'
-import { type Database, type DedicatedConnection, inTime, type Parameter, type Queries, translate } from './database.js'
+import { type Database, type DedicatedConnection, type Parameter, type Queries, translate } from './database.js'
 
 /** PostgreSQL ends a statement after this; so whoever waits longer waits for a dead link. */
 const statementTimeoutMs = 5_000
@@ -45,8 +47,7 @@ export function createPostgres (url: string, poolSize: number): Database {
     query: work => run(() => work(queries), deadLinkMs),
     prepared: <Row>(text: string, parameters: Parameter[]) =>
       run(async () => await client.unsafe(text, parameters, { prepare: true }) as unknown as Row[], deadLinkMs),
-    transaction: <T>(work: (tx: Tx) => Promise<T>) =>
-      run(() => queries.transaction(tx => work(tx as unknown as Tx), { isolationLevel: 'read committed' }), deadLinkMs * 2),
+    transaction: <T>(work: (tx: Tx) => Promise<T>, limitMs = deadLinkMs * 2) => run(() => transact(queries, work), limitMs),
     dedicated: () => createDedicated(url),
     async migrate () {
       const single = connect(url, 1, 60_000)
@@ -61,6 +62,36 @@ export function createPostgres (url: string, poolSize: number): Database {
     },
     close: () => client.end({ timeout: 2 })
   }
+}
+
+/**
+ * A transaction whose connection is lost sends nothing any more. postgres.js would send the next statement, and at the end a ROLLBACK, to
+ * what has taken the connection's place: nothing, and the process dies of it (porsager/postgres#1208), or another's transaction.
+ */
+async function transact<T> (queries: Queries, work: (tx: Tx) => Promise<T>): Promise<T> {
+  let lost = false
+  const whole = queries.transaction(async tx => {
+    const guarded = new Proxy(tx, {
+      get (target, name) {
+        if (lost) throw new UnavailableError()
+        return Reflect.get(target, name, target) as unknown
+      }
+    })
+    const outcome = await work(guarded as unknown as Tx).then(value => ({ value }), async (error: unknown) => {
+      // The loss is told after the failure of the statement that met it.
+      await pause(isLoss(error) ? 100 : 0)
+      return { error }
+    })
+    if (lost) return await new Promise<never>(() => {})
+    if ('error' in outcome) throw outcome.error
+    return outcome.value
+  })
+  return await whole.finally(() => { lost = true })
+}
+
+function isLoss (error: unknown): boolean {
+  const { detail = '' } = translate(error) as { detail?: string }
+  return /^(08|57P|CONNECTION_|E[A-Z]+$)/.test(detail)
 }
 
 function createDedicated (url: string): DedicatedConnection {
@@ -94,6 +125,7 @@ function connect (url: string, max: number, statementMs = statementTimeoutMs): S
       application_name: 'latchkey',
       statement_timeout: statementMs,
       lock_timeout: statementMs,
+      default_transaction_isolation: 'read committed',
       idle_in_transaction_session_timeout: idleTransactionMs
     }
   })

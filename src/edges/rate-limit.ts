@@ -78,12 +78,14 @@ function loginKey (email: string, address: string): string {
 
 /** One subscriber's network: an IPv4 address, or the /64 of an IPv6 one, in which a host may choose freely. */
 export function networkOf (address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
-  if (mapped?.[1] !== undefined) return mapped[1]
   if (!isIPv6(address)) return address
-  const [head = '', tail] = (address.split('%', 1)[0] as string).toLowerCase().split('::') as [string, string?]
+  const bare = (address.split('%', 1)[0] as string).replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_all, a, b, c, d) => `${(a * 256 + +b).toString(16)}:${(c * 256 + +d).toString(16)}`)
+  const [head = '', tail] = bare.split('::') as [string, string?]
   const left = head === '' ? [] : head.split(':')
   const right = tail === undefined || tail === '' ? [] : tail.split(':')
   const groups = tail === undefined ? left : [...left, ...Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0'), ...right]
-  return `${groups.slice(0, 4).map(group => Number.parseInt(group, 16).toString(16)).join(':')}::/64`
+  const numbers = groups.map(group => Number.parseInt(group, 16))
+  // An IPv4 address in IPv6 clothes, however they are written.
+  if (numbers.slice(0, 6).join() === '0,0,0,0,0,65535') return numbers.slice(6).flatMap(number => [number >> 8, number & 255]).join('.')
+  return `${numbers.slice(0, 4).map(number => number.toString(16)).join(':')}::/64`
 }

@@ -4,6 +4,9 @@ import { describe } from '../errors.js'
 /** The longest a request waits for Redis. */
 export const commandTimeoutMs = 100
 
+/** A server that hasn't said a word for so long, not even to the poll, is dialled again: its host may be gone without a trace. */
+const silenceMs = 2_000
+
 /**
  * A client that fails fast. Each default of ioredis it turns off would break the revocation protocol: a queued or resent write arrives
  * after the world has moved on. It is dialled in the background: Redis is never waited for.
@@ -16,6 +19,8 @@ export function createRedis (url: string, log: { warn (fields: object, text: str
     commandTimeout: commandTimeoutMs,
     enableAutoPipelining: true,
     connectTimeout: 1_000,
+    socketTimeout: silenceMs,
+    disconnectTimeout: 100,
     connectionName: 'latchkey',
     retryStrategy: attempts => Math.min(25 * 2 ** attempts, 500)
   })

@@ -2,23 +2,36 @@ import { schedule } from 'node-cron'
 import { describe } from '../errors.js'
 import type { Prune } from '../tokens/prune.js'
 
+interface Log {
+  info (fields: object, text: string): void
+  warn (fields: object, text: string): void
+  error (fields: object, text: string): void
+}
+
 interface Parts {
   prune: Prune
   expression: string
   timezone: string
-  log: { info (fields: object, text: string): void, error (fields: object, text: string): void }
+  log: Log
 }
 
 /** Prunes at PRUNE_SCHEDULE in PRUNE_TIMEZONE until `stop`. Every instance wakes up; the database lets one of them work. */
 export function schedulePrune ({ prune, expression, timezone, log }: Parts): { stop (): Promise<void> } {
   let running: Promise<void> = Promise.resolve()
+  const scheduler = {
+    info: (text: string) => log.info({}, text),
+    warn: (text: string) => log.warn({}, text),
+    error: (failure: string | Error) => log.error({ failure: describe(failure) }, 'the schedule failed'),
+    debug () {}
+  }
   const task = schedule(expression, () => {
     running = prune({ dryRun: false }).then(
       report => log.info(report, report.skipped ? 'another instance is pruning' : 'pruned'),
       error => log.error({ failure: describe(error) }, 'pruning failed; the next run tries again')
     )
     return running
-  }, { timezone, noOverlap: true })
+  // A busy minute must not cost a night's run.
+  }, { timezone, noOverlap: true, missedExecutionTolerance: 60_000, logger: scheduler })
   return {
     async stop () {
       await task.destroy()

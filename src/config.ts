@@ -1,5 +1,6 @@
-import { validate as isCronExpression } from 'node-cron'
+import { isIP } from 'node:net'
 import { envSchema } from 'env-schema'
+import { validate as isCronExpression } from 'node-cron'
 import Type, { type Static } from 'typebox'
 
 /** So many points within so many seconds. */
@@ -20,13 +21,18 @@ export const environmentSchema = Type.Object({
   REDIS_KEY_PREFIX: Type.String({ maxLength: 64, pattern: '^[!-~]*$', default: 'lk:' }),
   SESSION_LIMIT: Type.Integer({ minimum: 0, maximum: 10000, default: 1 }),
   TOKEN_TTL: duration('30d'),
+  ACCESS_TOKEN_TTL: duration('15m'),
+  REFRESH_TOKEN_TTL: duration('7d'),
+  REFRESH_GRACE: duration('30s'),
   SESSION_TTL: duration('30d'),
+  SESSION_IDLE_TTL: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,8}(ms|s|m|h|d)$' })),
   CACHE_TTL: duration('5m'),
   BCRYPT_COST: Type.Integer({ minimum: 4, maximum: 15, default: 12 }),
   PASSWORD_MIN_LENGTH: Type.Integer({ minimum: 1, maximum: 256, default: 8 }),
   LOGIN_LIMIT: limit('5/1m'),
   ADDRESS_LIMIT: limit('300/1m'),
   TRUST_PROXY: Type.String({ default: '' }),
+  COOKIE_SECURE: Type.Union([Type.Literal('true'), Type.Literal('false')], { default: 'true' }),
   CORS_ORIGINS: Type.String({ default: '' }),
   PRUNE_SCHEDULE: Type.String({ default: '0 2 * * *' }),
   PRUNE_TIMEZONE: Type.String({ default: 'UTC' }),
@@ -36,6 +42,13 @@ export const environmentSchema = Type.Object({
   METRICS_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 })),
   LOG_LEVEL: Type.Union(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map(level => Type.Literal(level)), { default: 'info' })
 })
+
+const durations = ['TOKEN_TTL', 'ACCESS_TOKEN_TTL', 'REFRESH_TOKEN_TTL', 'REFRESH_GRACE', 'SESSION_TTL', 'SESSION_IDLE_TTL', 'CACHE_TTL', 'PRUNE_RETENTION'] as const
+const limits = ['LOGIN_LIMIT', 'ADDRESS_LIMIT'] as const
+/** A century: ten thousand times as long, and the end of a token would be past the last Date there is. */
+const longestSeconds = 36_500 * 86_400
+/** Timers of Node end after 2^31 ms: a limit in memory would open at once. */
+const longestWindowSeconds = 24 * 86_400
 
 type Environment = Static<typeof environmentSchema>
 
@@ -50,28 +63,51 @@ export type Config = Readonly<ReturnType<typeof readConfig>>
 /** Reads `env` (the process's own by default) or throws a ConfigError. */
 export function loadConfig (env: Record<string, string | undefined> = process.env): Config {
   const given = Object.fromEntries(Object.entries(env).filter(([key, value]) => key in environmentSchema.properties && value !== undefined && value !== ''))
-  let environment: Environment
-  try {
-    environment = envSchema<Environment>({ schema: environmentSchema, data: given, env: false, dotenv: false })
-  } catch (error) {
-    throw new ConfigError(explain(error))
-  }
+  const { environment, misfits } = parse(given)
+  const problems = [...misfits, ...findProblems(environment)]
+  if (problems.length > 0) throw new ConfigError(`Invalid environment: ${[...new Set(problems)].join('; ')}`)
   return Object.freeze(readConfig(environment))
 }
 
-function readConfig (env: Environment) {
-  const problems = [
+interface Finding { instancePath: string, keyword: string, message?: string, params: { allowedValue?: unknown } }
+
+/** What fits the schema, and a line for each variable that doesn't: the others are looked at all the same, so that one message names every bad one. */
+function parse (given: Record<string, string | undefined>): { environment: Environment, misfits: string[] } {
+  try {
+    return { environment: envSchema<Environment>({ schema: environmentSchema, data: given, env: false, dotenv: false }), misfits: [] }
+  } catch (error) {
+    const { errors: findings = [] } = error as { errors?: Finding[] }
+    const bad = new Set(findings.map(({ instancePath }) => instancePath.slice(1)).filter(name => name in given))
+    if (bad.size === 0) throw error
+    const rest = parse(Object.fromEntries(Object.entries(given).filter(([name]) => !bad.has(name))))
+    return { environment: rest.environment, misfits: [...[...bad].map(name => explain(name, findings)), ...rest.misfits] }
+  }
+}
+
+/** ajv's findings on one variable, without its value. */
+function explain (name: string, findings: Finding[]): string {
+  const own = findings.filter(({ instancePath }) => instancePath === `/${name}`)
+  const allowed = own.filter(({ keyword }) => keyword === 'const').map(({ params }) => String(params.allowedValue))
+  return `${name} ${allowed.length > 0 ? `must be one of ${allowed.join(', ')}` : own[0]?.message ?? 'is invalid'}`
+}
+
+function findProblems (env: Environment): string[] {
+  return [
     ...checkUrl('DATABASE_URL', env.DATABASE_URL), ...checkUrl('REDIS_URL', env.REDIS_URL), ...checkUrl('PUBLIC_URL', env.PUBLIC_URL),
     ...list(env.CORS_ORIGINS).filter(origin => !isOrigin(origin)).map(() => 'CORS_ORIGINS must list origins like https://app.example.com, without path or wildcard'),
-    ...list(env.TRUST_PROXY).filter(network => !/^[0-9a-fA-F.:]+(\/\d{1,3})?$/.test(network)).map(() => 'TRUST_PROXY must list addresses or CIDRs'),
+    ...list(env.TRUST_PROXY).filter(network => !isNetwork(network)).map(() => 'TRUST_PROXY must list addresses or CIDRs'),
     ...isCronExpression(env.PRUNE_SCHEDULE) ? [] : ['PRUNE_SCHEDULE must be a cron expression'],
     ...isTimeZone(env.PRUNE_TIMEZONE) ? [] : ['PRUNE_TIMEZONE must be an IANA time zone'],
+    ...durations.filter(name => toSeconds(env[name] ?? '1s') > longestSeconds).map(name => `${name} must be at most 36500d`),
+    ...limits.filter(name => (toLimit(env[name])?.seconds ?? 0) > longestWindowSeconds).map(name => `${name} must be within 24d`),
     ...env.LOGIN_LIMIT === '0' ? ['LOGIN_LIMIT cannot be switched off'] : [],
+    ...env.SESSION_IDLE_TTL !== undefined && toSeconds(env.SESSION_IDLE_TTL) < 60 ? ['SESSION_IDLE_TTL must be at least 1m: last use is known to within seconds'] : [],
     // Below this a repeated revocation would no longer find the rows it has to name.
     ...toSeconds(env.PRUNE_RETENTION) < toSeconds(env.CACHE_TTL) + 120 ? ['PRUNE_RETENTION must be at least CACHE_TTL and two minutes'] : []
   ]
-  if (problems.length > 0) throw new ConfigError(`Invalid environment: ${[...new Set(problems)].join('; ')}`)
+}
 
+function readConfig (env: Environment) {
   return {
     production: env.NODE_ENV === 'production',
     host: env.HOST,
@@ -83,13 +119,18 @@ function readConfig (env: Environment) {
     redisKeyPrefix: env.REDIS_KEY_PREFIX,
     sessionLimit: env.SESSION_LIMIT,
     tokenTtlSeconds: toSeconds(env.TOKEN_TTL),
+    accessTokenTtlSeconds: toSeconds(env.ACCESS_TOKEN_TTL),
+    refreshTokenTtlSeconds: toSeconds(env.REFRESH_TOKEN_TTL),
+    refreshGraceSeconds: toSeconds(env.REFRESH_GRACE),
     sessionTtlSeconds: toSeconds(env.SESSION_TTL),
+    sessionIdleTtlSeconds: env.SESSION_IDLE_TTL === undefined ? null : toSeconds(env.SESSION_IDLE_TTL),
     cacheTtlSeconds: toSeconds(env.CACHE_TTL),
     bcryptCost: env.BCRYPT_COST,
     passwordMinLength: env.PASSWORD_MIN_LENGTH,
     loginLimit: toLimit(env.LOGIN_LIMIT) as Limit,
     addressLimit: toLimit(env.ADDRESS_LIMIT),
     trustProxy: list(env.TRUST_PROXY),
+    cookieSecure: env.COOKIE_SECURE === 'true',
     corsOrigins: list(env.CORS_ORIGINS),
     pruneSchedule: env.PRUNE_SCHEDULE,
     pruneTimezone: env.PRUNE_TIMEZONE,
@@ -121,8 +162,14 @@ function checkUrl (name: string, text: string | undefined): string[] {
   return text === undefined || URL.canParse(text) ? [] : [`${name} must be a URL`]
 }
 
+function isNetwork (text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/')
+  const family = isIP(address)
+  return family !== 0 && !address.includes('%') && more.length === 0 && (bits === undefined || (/^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)))
+}
+
 function isOrigin (text: string): boolean {
-  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text && !text.includes('*')
 }
 
 function isTimeZone (name: string): boolean {
@@ -131,11 +178,4 @@ function isTimeZone (name: string): boolean {
   } catch {
     return false
   }
-}
-
-/** ajv's findings without its `env/` paths. */
-function explain (error: unknown): string {
-  const found = (error as { errors?: Array<{ instancePath: string, message?: string }> }).errors ?? []
-  const lines = found.map(({ instancePath, message }) => `${instancePath.slice(1)} ${message ?? 'is invalid'}`)
-  return `Invalid environment: ${lines.length > 0 ? lines.join('; ') : String((error as Error).message)}`
 }

@@ -1,0 +1,118 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { parseEnv } from 'node:util'
+import t, { type Test } from 'tap'
+import { ConfigError, environmentSchema, loadConfig } from '../src/config.js'
+
+/** The message of the refusal of `env`. */
+function refusal (t: Test, env: Record<string, string>): string {
+  try {
+    loadConfig(env)
+  } catch (error) {
+    t.type(error, ConfigError)
+    return (error as Error).message
+  }
+  t.fail(`accepted ${JSON.stringify(env)}`)
+  return ''
+}
+
+/** Variables as words of `message`: their names, and nothing else in capitals. */
+const named = (message: string): string[] => Object.keys(environmentSchema.properties).filter(name => new RegExp(`(^|[^A-Z_])${name}\\b`).test(message)).sort()
+
+const durations = ['', '-1s', '0s', '1', 's', '1.5h', '1 h', '1w', '1y', 'P1D', '1h30m', '9999999999d', '999999999d', 'forever', 'Infinity', '1D', ' 1d', '1d\n'].filter(value => value !== '')
+const limits = ['5', '5/', '/1m', '5/0m', '-5/1m', '5/1', '5/1w', '5 / 1m', '1.5/1m', '5/1m/1m', '5/25d', '5/9999999d', 'none', '00', '05/1m']
+
+/** Each of them must be refused. SENTINEL stands for what belongs in no message. */
+const bad: Record<string, string[]> = {
+  PORT: ['SENTINEL', '-1', '65536', '3000.5', '3000,3001', '127.0.0.1:3000', 'true'],
+  DATABASE_URL: ['SENTINEL', 'mysql://user:SENTINEL@db/x', 'http://SENTINEL', 'localhost:5432', 'postgres:SENTINEL', 'postgres://user:SENTINEL@:99999/x', 'postgres://[SENTINEL/x'],
+  DATABASE_POOL: ['SENTINEL', '0', '-1', '1.5', '1001'],
+  REDIS_URL: ['SENTINEL', 'http://:SENTINEL@redis', 'redis:SENTINEL', 'redis://user:SENTINEL@redis:99999', 'localhost:6379'],
+  REDIS_KEY_PREFIX: ['SENTINEL with space', 'SENTINEL\n', 'é', 'x'.repeat(65)],
+  SESSION_LIMIT: ['SENTINEL', '-1', '1.5', '10001', 'unlimited'],
+  TOKEN_TTL: durations,
+  ACCESS_TOKEN_TTL: durations,
+  REFRESH_TOKEN_TTL: durations,
+  REFRESH_GRACE: durations,
+  SESSION_IDLE_TTL: [...durations, '59s'],
+  COOKIE_SECURE: ['SENTINEL', '1', 'yes', 'TRUE'],
+  SESSION_TTL: durations,
+  CACHE_TTL: durations,
+  BCRYPT_COST: ['SENTINEL', '3', '16', '0', '10.5'],
+  PASSWORD_MIN_LENGTH: ['SENTINEL', '0', '-8', '257'],
+  LOGIN_LIMIT: [...limits, '0'],
+  ADDRESS_LIMIT: limits,
+  TRUST_PROXY: ['SENTINEL', 'true', '1', '*', 'proxy.SENTINEL.example', '999.1.1.1', '10.0.0.0/33', '10.0.0.0/0', '10.0.0.0/-1', '10.0.0.0/', '10.0.0/8', '::1/129', ':::', '10.0.0.0/8/8', '127.0.0.1, SENTINEL', '10.0.0.0/255.0.0.0', 'fe80::1%eth0'],
+  CORS_ORIGINS: ['SENTINEL', '*', 'null', 'https://*.example.com', 'https://example.com/', 'https://example.com/SENTINEL', 'example.com', 'HTTPS://example.com', 'https://example.com:443', 'https://user:SENTINEL@example.com', 'ftp://example.com', 'https://good.com, SENTINEL'],
+  PRUNE_SCHEDULE: ['SENTINEL', '* * *', '61 2 * * *', '0 25 * * *', '@SENTINEL'],
+  PRUNE_TIMEZONE: ['SENTINEL', 'Mars/Olympus', 'Europe/Berlin2'],
+  PRUNE_RETENTION: [...durations, '5m', '6m', '419s'],
+  REGISTRATION: ['SENTINEL', 'Open', 'true', 'no'],
+  PUBLIC_URL: ['SENTINEL', 'ftp://SENTINEL', 'http://', 'example.com', 'javascript:SENTINEL'],
+  METRICS_PORT: ['SENTINEL', '-1', '65536', 'on'],
+  LOG_LEVEL: ['SENTINEL', 'INFO', '30', 'verbose']
+}
+
+t.test('each variable refuses what it cannot be, by its name and without its value', async t => {
+  for (const [name, values] of Object.entries(bad)) {
+    for (const value of values) {
+      const message = refusal(t, { [name]: value })
+      t.same(named(message).filter(other => other === name || !message.includes('must be at least')), [name], `${name}=${JSON.stringify(value)}: ${message}`)
+      t.notMatch(message, /SENTINEL/, 'not the value')
+      t.notMatch(message, '\n', 'one line')
+    }
+  }
+})
+
+t.test('every variable of a constrained kind is tried above', async t => {
+  const free = ['NODE_ENV', 'HOST', 'DATA_DIR']
+  t.same(Object.keys(bad).sort(), Object.keys(environmentSchema.properties).filter(name => !free.includes(name)).sort())
+})
+
+t.test('all bad variables are named at once, whichever check finds them', async t => {
+  const first = Object.fromEntries(Object.entries(bad).map(([name, values]) => [name, values[0] as string]))
+  t.same(named(refusal(t, first)), Object.keys(bad).sort())
+  const last = Object.fromEntries(Object.entries(bad).map(([name, values]) => [name, values.at(-1) as string]))
+  t.same(named(refusal(t, last)), Object.keys(bad).sort())
+})
+
+t.test('the defaults are the contract’s', async t => {
+  t.match(loadConfig({}), {
+    production: false, host: '127.0.0.1', port: 3000, databaseUrl: undefined, databasePool: 10, dataDir: '.latchkey', redisUrl: undefined, redisKeyPrefix: 'lk:',
+    sessionLimit: 1, tokenTtlSeconds: 30 * 86_400, sessionTtlSeconds: 30 * 86_400, cacheTtlSeconds: 300, bcryptCost: 12, passwordMinLength: 8,
+    loginLimit: { points: 5, seconds: 60 }, addressLimit: { points: 300, seconds: 60 }, trustProxy: [], corsOrigins: [],
+    pruneSchedule: '0 2 * * *', pruneTimezone: 'UTC', pruneRetentionSeconds: 7 * 86_400, registration: 'open', publicUrl: undefined, metricsPort: undefined, logLevel: 'info'
+  })
+})
+
+t.test('an empty variable counts as absent', async t => {
+  t.same(loadConfig(Object.fromEntries(Object.keys(environmentSchema.properties).map(name => [name, '']))), loadConfig({}))
+})
+
+t.test('variables that are not ours are not looked at', async t => {
+  t.same(loadConfig({ PATH: '/bin', port: 'x', LATCHKEY: 'x', constructor: 'x', toString: 'x' }), loadConfig({}))
+})
+
+t.test('what is read is what was written', async t => {
+  t.match(loadConfig({
+    NODE_ENV: 'production', HOST: '::', PORT: '0', DATABASE_URL: 'postgresql://a:b@db.example:5433/x?sslmode=require', DATABASE_POOL: '1000', REDIS_URL: 'rediss://u:p@redis.example:6380/2', REDIS_KEY_PREFIX: 'my:',
+    SESSION_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
+    PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
+  }), {
+    production: true, host: '::', port: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redisUrl: 'rediss://u:p@redis.example:6380/2', redisKeyPrefix: 'my:',
+    sessionLimit: 0, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, loginLimit: { points: 10, seconds: 24 * 86_400 }, addressLimit: null, trustProxy: ['10.0.0.0/8', '::1', '192.0.2.1/32', 'fd00::/8'], corsOrigins: ['https://a.example', 'http://b.example:8080'],
+    pruneSchedule: '*/5 * * * *', pruneTimezone: 'Europe/Berlin', pruneRetentionSeconds: 3_600, registration: 'closed', publicUrl: 'https://auth.example', metricsPort: 9464, logLevel: 'silent'
+  })
+})
+
+t.test('the configuration is frozen', async t => {
+  const config = loadConfig({})
+  t.throws(() => { (config as { port: number }).port = 1 }, TypeError)
+})
+
+t.test('.env.example has the same keys, and the defaults', async t => {
+  const file = new URL('../.env.example', import.meta.url)
+  if (!existsSync(file)) return t.comment('there is none yet')
+  const text = readFileSync(file, 'utf8')
+  t.same([...text.matchAll(/^#? ?([A-Z][A-Z_]+)=/gm)].map(([, key]) => key).sort(), Object.keys(environmentSchema.properties).sort(), 'each once')
+  t.same(loadConfig(parseEnv(text) as Record<string, string>), loadConfig({}))
+})

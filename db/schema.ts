@@ -35,7 +35,9 @@ export const sessions = pgTable('sessions', {
   createdAt: moment('created_at').notNull(),
   lastUsedAt: moment('last_used_at').notNull(),
   expiresAt: moment('expires_at').notNull(),
-  endedAt: moment('ended_at')
+  endedAt: moment('ended_at'),
+  /** Whether it was opened with a refresh token: a password change then renews both. */
+  refreshes: boolean('refreshes').notNull().default(false)
 }, table => [
   index('sessions_user_id').on(table.userId),
   index('sessions_expires_at').on(table.expiresAt)
@@ -45,14 +47,24 @@ export const sessions = pgTable('sessions', {
 export const tokens = pgTable('tokens', {
   id: uuid('id').primaryKey(),
   hash: bytea('hash').notNull().unique(),
-  kind: text('kind').$type<'access'>().notNull(),
+  kind: text('kind').$type<'access' | 'refresh' | 'personal'>().notNull(),
   userId: uuid('user_id').notNull().references(() => users.id),
   sessionId: uuid('session_id').references(() => sessions.id),
   abilities: text('abilities').array().notNull(),
   createdAt: moment('created_at').notNull(),
-  expiresAt: moment('expires_at').notNull(),
-  revokedAt: moment('revoked_at')
+  /** Null: until it is revoked. Personal tokens alone. */
+  expiresAt: moment('expires_at'),
+  revokedAt: moment('revoked_at'),
+  /** A personal token's name. */
+  name: text('name'),
+  /** A personal token's; a session's tokens count as the session's use. */
+  lastUsedAt: moment('last_used_at'),
+  /** When a refresh token was exchanged for its successor. */
+  consumedAt: moment('consumed_at'),
+  /** Keys the successors' MACs for as long as the grace lasts; then it is erased. */
+  successorSecret: bytea('successor_secret')
 }, table => [
+  index('tokens_successor_secret').on(table.consumedAt).where(sql`${table.successorSecret} is not null`),
   index('tokens_user_id').on(table.userId),
   index('tokens_session_id').on(table.sessionId),
   index('tokens_expires_at').on(table.expiresAt),

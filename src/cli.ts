@@ -1,12 +1,14 @@
 import { systemClock } from './clock.js'
-import { checkCommand, runCommand } from './commands.js'
+import { checkCommand, runCommand, withAbsolutePaths } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
-import { callServer, type CommandOutcome } from './edges/command-socket.js'
+import { type CommandOutcome, callServer } from './edges/command-socket.js'
 import { DataDirInUseError } from './edges/data-dir.js'
 import { UnavailableError } from './errors.js'
 import { openDatabase } from './open-database.js'
 import { createPrune } from './tokens/prune.js'
 import { createTokenStore } from './tokens/store.js'
+import { createUserImport } from './users/import.js'
+import { createUserStore } from './users/store.js'
 
 /** One of the operator's commands, from the shell. An embedded database may be a running server's: then the server carries it out. */
 async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
@@ -14,8 +16,9 @@ async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
   const checked = checkCommand(name, args)
   if (checked !== null) return checked
   const config = loadConfig()
-  const answered = config.databaseUrl === undefined ? await callServer(config.dataDir, name, args) : null
-  return answered ?? await runAlone(config, name, args)
+  const absolute = withAbsolutePaths(name, args)
+  const answered = config.databaseUrl === undefined ? await callServer(config.dataDir, name, absolute) : null
+  return answered ?? await runAlone(config, name, absolute)
 }
 
 async function runAlone (config: Config, name: string, args: string[]): Promise<CommandOutcome> {
@@ -23,7 +26,8 @@ async function runAlone (config: Config, name: string, args: string[]): Promise<
   try {
     await database.migrate()
     const prune = createPrune({ store: createTokenStore(database), clock: systemClock, retentionSeconds: config.pruneRetentionSeconds })
-    return await runCommand({ prune }, name, args)
+    const importUsers = createUserImport({ store: createUserStore(database), transactions: database, clock: systemClock })
+    return await runCommand({ prune, importUsers }, name, args)
   } finally {
     await database.close()
   }

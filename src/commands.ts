@@ -1,14 +1,18 @@
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { CommandOutcome } from './edges/command-socket.js'
 import type { Prune } from './tokens/prune.js'
+import type { UserImport } from './users/import.js'
 
 /** What the commands work on. */
-export interface CommandParts { prune: Prune }
+export interface CommandParts { prune: Prune, importUsers: UserImport }
 
 interface Command {
   help: string
   options: Record<string, { type: 'boolean' }>
-  run (parts: CommandParts, flags: Record<string, boolean | undefined>): Promise<{ json: unknown, text: string }>
+  /** Names of the files that have to follow. */
+  files?: string[]
+  run (parts: CommandParts, flags: Record<string, boolean | undefined>, files: string[]): Promise<{ json: unknown, text: string, failed?: boolean }>
 }
 
 const commands: Record<string, Command> = {
@@ -26,6 +30,23 @@ Deletes tokens and sessions that expired or were revoked longer ago than PRUNE_R
         : `${report.dryRun ? 'Would delete' : 'Deleted'} ${report.tokens} tokens and ${report.sessions} sessions that ended before ${report.before}.`
       return { json: report, text }
     }
+  },
+  'users:import': {
+    help: `Usage: npm run users:import -- [--dry-run] [--json] FILE
+
+Makes an account of each line of FILE, or none at all: every bad line is named. A line is a JSON object with email and passwordHash
+(bcrypt: $2a$, $2b$ or $2y$), and optionally name, emailVerifiedAt and createdAt. At its first login an account gets a hash of our own.
+  --dry-run  look at every line, import nothing
+  --json     print the report as JSON`,
+    options: { 'dry-run': { type: 'boolean' } },
+    files: ['FILE'],
+    async run ({ importUsers }, flags, [path = '']) {
+      const report = await importUsers({ path, dryRun: flags['dry-run'] === true })
+      const { users, imported, dryRun, problems } = report
+      if (problems.length === 0) return { json: report, text: dryRun ? `Would import ${users} users.` : `Imported ${imported} users.` }
+      const lines = [`${dryRun ? 'Nothing would be' : 'Nothing was'} imported: ${problems.length} of ${users} lines are bad.`, ...problems.map(({ line, reason }) => `Line ${line}: ${reason}`)]
+      return { json: report, text: lines.join('\n'), failed: true }
+    }
   }
 }
 
@@ -39,11 +60,25 @@ export function checkCommand (name: string, args: string[]): CommandOutcome | nu
   const command = commands[name]
   if (command === undefined) return { exitCode: 2, stdout: '', stderr: `Unknown command ${JSON.stringify(name)}. There are: ${commandNames.join(', ')}` }
   try {
-    const { values } = parseArgs({ args, options: { ...common, ...command.options }, strict: true, allowPositionals: false })
-    return values.help === true ? { exitCode: 0, stdout: command.help, stderr: '' } : null
+    const { values, positionals } = parse(command, args)
+    if (values.help === true) return { exitCode: 0, stdout: command.help, stderr: '' }
+    const { files = [] } = command
+    return positionals.length === files.length ? null : { exitCode: 2, stdout: '', stderr: `Expected ${files.join(' ')}, one file each.\n\n${command.help}` }
   } catch (error) {
     return { exitCode: 2, stdout: '', stderr: `${(error as Error).message}\n\n${command.help}` }
   }
+}
+
+/** `args` with the files they name as absolute paths, for a server that runs in another folder. */
+export function withAbsolutePaths (name: string, args: string[]): string[] {
+  const command = commands[name]
+  if (command?.files === undefined) return args
+  const at = new Set(parse(command, args).tokens.flatMap(token => token.kind === 'positional' ? [token.index] : []))
+  return args.map((arg, i) => at.has(i) ? resolve(arg) : arg)
+}
+
+function parse ({ options, files }: Command, args: string[]) {
+  return parseArgs({ args, options: { ...common, ...options }, strict: true, allowPositionals: files !== undefined, tokens: true })
 }
 
 /** Runs a command; exit 0 done, 1 failed, 2 bad arguments. */
@@ -51,7 +86,8 @@ export async function runCommand (parts: CommandParts, name: string, args: strin
   const checked = checkCommand(name, args)
   if (checked !== null) return checked
   const command = commands[name] as Command
-  const { values } = parseArgs({ args, options: { ...common, ...command.options }, strict: true })
-  const { json, text } = await command.run(parts, values as Record<string, boolean | undefined>)
-  return { exitCode: 0, stdout: values.json === true ? JSON.stringify(json) : text, stderr: '' }
+  const { values, positionals } = parse(command, args)
+  const { json, text, failed = false } = await command.run(parts, values as Record<string, boolean | undefined>, positionals)
+  if (values.json === true) return { exitCode: failed ? 1 : 0, stdout: JSON.stringify(json), stderr: '' }
+  return failed ? { exitCode: 1, stdout: '', stderr: text } : { exitCode: 0, stdout: text, stderr: '' }
 }

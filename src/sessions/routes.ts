@@ -1,65 +1,80 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { NotSupportedError } from '../errors.js'
-import { failures } from '../schemas.js'
+import { InvalidTokenError, MissingTokenError, NotFoundError, type Superseded } from '../errors.js'
+import { failures, isUuid } from '../schemas.js'
 import { requireSession } from '../tokens/authenticate.js'
-import { ChangePasswordBody, LoginBody, RegisterBody, SessionList, SessionParams, TokenReply } from './schemas.js'
-import type { Device, Opened, SessionService } from './service.js'
+import type { Cookies } from './cookies.js'
+import { deviceOf } from './device.js'
+import type { Opened } from './opening.js'
+import { ChangePasswordBody, LoginBody, RefreshBody, RegisterBody, SessionList, SessionParams, TokenReply } from './schemas.js'
+import type { SessionService } from './service.js'
 
 interface Options {
   sessions: SessionService
+  cookies: Cookies
   authenticate (request: FastifyRequest): Promise<void>
   limitByAddress (request: FastifyRequest, reply: FastifyReply): Promise<void>
 }
 
-/** Everything that opens or ends a session. */
-export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { sessions, authenticate, limitByAddress }) => {
+/** Everything that opens, renews or ends a session. */
+export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { sessions, cookies, authenticate, limitByAddress }) => {
   const anyone = { onRequest: limitByAddress }
   const caller = { onRequest: authenticate }
-  const bearer = [{ bearer: [] }]
-  const Empty = Type.Null({ description: 'Done, and true on every instance' })
+  const security = [{ bearer: [] }, { cookie: [] }]
+  const Done = Type.Null({ description: 'Done, and true on every instance' })
 
   app.post('/v1/register', {
     ...anyone,
     schema: { tags: ['sessions'], summary: 'Create an account and open its first session', body: RegisterBody, response: { 201: TokenReply, ...failures(400, 403, 409, 413, 415, 429, 503) } }
   }, async (request, reply) => {
-    requireSupported(request.body)
-    return await reply.code(201).send(toReply(await sessions.register(request.body, deviceOf(request))))
+    if (request.body.cookies === true) cookies.requireOwnSite(request)
+    return await give(reply.code(201), await sessions.register(request.body, deviceOf(request)), request.body.cookies)
   })
 
   app.post('/v1/login', {
     ...anyone,
     schema: { tags: ['sessions'], summary: 'Open a session; past SESSION_LIMIT the oldest ends', body: LoginBody, response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) } }
-  }, async request => {
-    requireSupported(request.body)
-    return toReply(await sessions.logIn(request.body, deviceOf(request)))
+  }, async (request, reply) => {
+    // Before the password is looked at: another site's page must not log its visitor in as somebody else.
+    if (request.body.cookies === true) cookies.requireOwnSite(request)
+    return await give(reply, await sessions.logIn(request.body, deviceOf(request)), request.body.cookies)
   })
 
-  app.post('/v1/logout', {
-    ...caller,
-    schema: { tags: ['sessions'], summary: 'End this session', security: bearer, response: { 204: Empty, ...failures(401, 403, 503) } }
+  app.post('/v1/refresh', {
+    ...anyone,
+    onError: clearDeadCookies,
+    schema: { tags: ['sessions'], summary: 'Exchange a refresh token, from the body or its cookie, for new tokens', body: RefreshBody, response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) } }
   }, async (request, reply) => {
-    await sessions.logOut(requireSession(request))
-    return await reply.code(204).send(null)
+    const { token, byCookie } = presentedRefresh(request)
+    return await give(reply, await sessions.refresh(token), byCookie)
   })
 
-  app.post('/v1/logout-all', {
-    ...caller,
-    schema: { tags: ['sessions'], summary: 'End every session of the caller', security: bearer, response: { 204: Empty, ...failures(401, 403, 503) } }
-  }, async (request, reply) => {
-    await sessions.endAll(requireSession(request))
-    return await reply.code(204).send(null)
-  })
+  for (const [url, everywhere, summary] of [['/v1/logout', false, 'End this session'], ['/v1/logout-all', true, 'End every session of the caller']] as const) {
+    app.post(url, {
+      onError: clearDeadCookies,
+      onRequest: async (request, reply) => {
+        // With a header or an access cookie this is the caller's own request; else a refresh token has to say whose.
+        if (request.headers.authorization !== undefined || cookies.read(request, 'access') !== null) await authenticateOrRefresh(request)
+        else await limitByAddress(request, reply)
+      },
+      schema: { tags: ['sessions'], summary: `${summary}: by access token, or by refresh token from the body or its cookie`, security: [...security, {}], body: RefreshBody, response: { 204: Done, ...failures(400, 401, 403, 413, 415, 429, 503) } }
+    }, async (request, reply) => {
+      if (request.token !== null) await (everywhere ? sessions.endAll(requireSession(request)) : sessions.logOut(requireSession(request)))
+      else await sessions.logOutByRefresh(presentedRefresh(request).token, everywhere)
+      if (request.headers.cookie !== undefined) cookies.clear(reply)
+      return await reply.code(204).send(null)
+    })
+  }
 
   app.put('/v1/password', {
     ...caller,
-    schema: { tags: ['sessions'], summary: 'Change the password: every other session ends, this one goes on under a new token', security: bearer, body: ChangePasswordBody, response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) } }
-  }, async request => toReply(await sessions.changePassword(requireSession(request), request.body, deviceOf(request))))
+    schema: { tags: ['sessions'], summary: 'Change the password: every other session ends, this one goes on under new tokens', security, body: ChangePasswordBody, response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) } }
+  }, async (request, reply) => give(reply, await sessions.changePassword(requireSession(request), request.body, deviceOf(request)), request.byCookie))
 
   app.get('/v1/sessions', {
     ...caller,
-    schema: { tags: ['sessions'], summary: "The caller's live sessions, newest first", security: bearer, response: { 200: SessionList, ...failures(401, 403, 503) } }
+    schema: { tags: ['sessions'], summary: "The caller's live sessions, newest first", security, response: { 200: SessionList, ...failures(401, 403, 503) } }
   }, async request => {
     const principal = requireSession(request)
     const live = await sessions.list(principal)
@@ -76,7 +91,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   app.delete('/v1/sessions', {
     ...caller,
-    schema: { tags: ['sessions'], summary: 'End every session but this one', security: bearer, response: { 204: Empty, ...failures(401, 403, 503) } }
+    schema: { tags: ['sessions'], summary: 'End every session but this one', security, response: { 204: Done, ...failures(401, 403, 503) } }
   }, async (request, reply) => {
     await sessions.endOthers(requireSession(request))
     return await reply.code(204).send(null)
@@ -84,27 +99,54 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   app.delete('/v1/sessions/:id', {
     ...caller,
-    schema: { tags: ['sessions'], summary: 'End one session of the caller', security: bearer, params: SessionParams, response: { 204: Empty, ...failures(401, 403, 404, 503) } }
+    schema: { tags: ['sessions'], summary: 'End one session of the caller', security, params: SessionParams, response: { 204: Done, ...failures(401, 403, 404, 503) } }
   }, async (request, reply) => {
-    await sessions.endOne(requireSession(request), request.params.id)
+    const principal = requireSession(request)
+    if (!isUuid(request.params.id)) throw new NotFoundError()
+    await sessions.endOne(principal, request.params.id)
+    if (request.byCookie && request.params.id.toLowerCase() === principal.session?.id) cookies.clear(reply)
     return await reply.code(204).send(null)
   })
+
+  /** An access cookie that has run out is no obstacle where a refresh cookie says the same. */
+  async function authenticateOrRefresh (request: FastifyRequest): Promise<void> {
+    try {
+      await authenticate(request)
+    } catch (error) {
+      if (!(error instanceof InvalidTokenError) || request.headers.authorization !== undefined || cookies.read(request, 'refresh') === null) throw error
+    }
+  }
+
+  /** The refresh token in the body, or else in its cookie; an Authorization header rules the cookie out. */
+  function presentedRefresh (request: FastifyRequest<{ Body?: unknown }>): { token: string, byCookie: boolean } {
+    const { refreshToken } = (request.body ?? {}) as { refreshToken?: string }
+    if (refreshToken !== undefined) return { token: refreshToken, byCookie: false }
+    const cookie = request.headers.authorization === undefined ? cookies.read(request, 'refresh') : null
+    if (cookie === null) throw new MissingTokenError()
+    cookies.requireOwnSite(request)
+    return { token: cookie, byCookie: true }
+  }
+
+  /** What a browser would send again and again in vain; not at another site's bidding, and not what another tab has just renewed. */
+  async function clearDeadCookies (request: FastifyRequest, reply: FastifyReply, error: FastifyError & Superseded): Promise<void> {
+    const { authorization, cookie } = request.headers
+    const { refreshToken } = (request.body ?? {}) as { refreshToken?: string }
+    if (error.statusCode !== 401 || error.sessionGoesOn === true) return
+    if (cookie !== undefined && authorization === undefined && refreshToken === undefined && cookies.isOwnSite(request)) cookies.clear(reply)
+  }
+
+  async function give (reply: FastifyReply, opened: Opened, byCookie = false) {
+    if (byCookie) cookies.set(reply, opened)
+    return await reply.send(toReply(opened, byCookie))
+  }
 }
 
-function requireSupported ({ refresh, cookies }: { refresh?: boolean | undefined, cookies?: boolean | undefined }): void {
-  if (refresh === true) throw new NotSupportedError('Refresh tokens are not supported yet')
-  if (cookies === true) throw new NotSupportedError('Cookies are not supported yet')
-}
-
-function deviceOf (request: FastifyRequest): Device {
-  return { address: request.ip, userAgent: request.headers['user-agent']?.slice(0, 512) ?? null }
-}
-
-function toReply ({ plain, expiresInSeconds, session, user }: Opened) {
+function toReply ({ access, refresh, session, user }: Opened, byCookie: boolean) {
   return {
     tokenType: 'Bearer' as const,
-    accessToken: plain.reveal(),
-    expiresIn: expiresInSeconds,
+    ...byCookie ? {} : { accessToken: access.plain.reveal() },
+    expiresIn: access.expiresInSeconds,
+    ...refresh === null ? {} : { ...byCookie ? {} : { refreshToken: refresh.plain.reveal() }, refreshExpiresIn: refresh.expiresInSeconds },
     session: { id: session.id, deviceName: session.deviceName, createdAt: session.createdAt.toISOString(), expiresAt: session.expiresAt.toISOString() },
     user
   }

@@ -4,19 +4,23 @@ import { Abilities, closed, Email, Id, Moment, Name, nullable, Password, User } 
 const loginOptions = {
   deviceName: Type.Optional(Name),
   abilities: Type.Optional(Abilities),
-  refresh: Type.Optional(Type.Boolean({ default: false, description: 'A short access token with a refresh token; not supported yet' })),
-  cookies: Type.Optional(Type.Boolean({ default: false, description: 'Tokens in cookies instead of the body; not supported yet' }))
+  refresh: Type.Optional(Type.Boolean({ default: false, description: 'A short access token, and a refresh token to renew it with' })),
+  cookies: Type.Optional(Type.Boolean({ default: false, description: 'Tokens in HttpOnly cookies instead of the body: for an SPA on the same site' }))
 }
 
 export const RegisterBody = Type.Object({ email: Email, password: Password, name: Type.Optional(Name), ...loginOptions }, closed)
 export const LoginBody = Type.Object({ email: Email, password: Password, ...loginOptions }, closed)
-export const ChangePasswordBody = Type.Object({ currentPassword: Password, newPassword: Password }, closed)
+export const ChangePasswordBody = Type.Object({ currentPassword: Password, newPassword: Password, revokePersonalTokens: Type.Optional(Type.Boolean({ default: false })) }, closed)
+/** May be left out altogether, where a cookie or a header says it all. */
+export const RefreshBody = Type.Unsafe<{ refreshToken?: string } | null>({ type: ['object', 'null'], properties: { refreshToken: Type.String({ maxLength: 256 }) }, ...closed })
 export const SessionParams = Type.Object({ id: Type.String() })
 
 export const TokenReply = Type.Object({
   tokenType: Type.Literal('Bearer'),
-  accessToken: Type.String({ description: 'Shown once; send it as Authorization: Bearer …' }),
+  accessToken: Type.Optional(Type.String({ description: 'Shown once; send it as Authorization: Bearer …. Absent when cookies carry it' })),
   expiresIn: Type.Integer({ description: 'Seconds' }),
+  refreshToken: Type.Optional(Type.String({ description: 'With refresh: true; absent when cookies carry it' })),
+  refreshExpiresIn: Type.Optional(Type.Integer({ description: 'Seconds; with refresh: true' })),
   session: Type.Object({ id: Id, deviceName: nullable(Type.String()), createdAt: Moment, expiresAt: Moment }),
   user: User
 })

@@ -1,20 +1,17 @@
 import type { Clock } from '../clock.js'
-import { InsufficientAbilityError, InvalidCredentialsError, InvalidTokenError, NotFoundError } from '../errors.js'
-import type { Principal, User } from '../tokens/principal.js'
+import { InsufficientAbilityError, InvalidCredentialsError, InvalidTokenError, NotFoundError, superseded, TokenReusedError } from '../errors.js'
+import type { Principal } from '../tokens/principal.js'
 import type { Revocation, Revoked, RevokingTx } from '../tokens/revocation.js'
 import type { TokenService } from '../tokens/service.js'
-import type { PlainToken } from '../tokens/token.js'
-import type { Transactions, Tx } from '../transaction.js'
-import type { UserService } from '../users/service.js'
+import type { Transactions } from '../transaction.js'
+import type { Credentials, Proven, UserService } from '../users/service.js'
+import { createOpening, type Lifetimes, type Opened, type Opening } from './opening.js'
 import type { Session, SessionStore } from './store.js'
 
 /** Where a request comes from, as far as one can know. */
 export interface Device { address: string, userAgent: string | null }
 
-export interface LoginOptions { deviceName?: string | undefined, abilities?: string[] | undefined }
-
-/** A session just opened or renewed, with its token: the only place where the plaintext leaves. */
-export interface Opened { plain: PlainToken, expiresInSeconds: number, session: Session, user: User }
+export interface LoginOptions { deviceName?: string | undefined, abilities?: string[] | undefined, refresh?: boolean | undefined }
 
 interface Parts {
   store: SessionStore
@@ -24,15 +21,15 @@ interface Parts {
   transactions: Transactions
   clock: Clock
   sessionLimit: number
-  tokenTtlSeconds: number
-  sessionTtlSeconds: number
+  lifetimes: Lifetimes
 }
 
-/** Log in, list, end: a session's life. Whatever ends one goes through `revocation`. */
+/** Log in, refresh, list, end: a session's life. Whatever ends one goes through `revocation`. */
 export type SessionService = ReturnType<typeof createSessionService>
 
-export function createSessionService ({ store, tokens, users, revocation, transactions, clock, sessionLimit, tokenTtlSeconds, sessionTtlSeconds }: Parts) {
+export function createSessionService ({ store, tokens, users, revocation, transactions, clock, sessionLimit, lifetimes }: Parts) {
   const now = () => new Date(clock.now())
+  const { open, renew, succeed, repeat } = createOpening({ store, tokens, clock, lifetimes })
 
   async function register (request: { email: string, password: string, name?: string | undefined } & LoginOptions, device: Device): Promise<Opened> {
     requireGrantable(request.abilities)
@@ -43,32 +40,70 @@ export function createSessionService ({ store, tokens, users, revocation, transa
 
   async function logIn (request: { email: string, password: string } & LoginOptions, device: Device): Promise<Opened> {
     requireGrantable(request.abilities)
-    const seen = await users.requireCredentials(request.email, request.password, device.address)
-    const opened = await revocation.revoke(async tx => {
+    const enter = (seen: Proven): Promise<Opening | null> => revocation.revoke(async tx => {
       // The password may have been changed, or the account disabled, while bcrypt was at work.
       const locked = await users.lockUnchanged(tx, seen)
-      if (locked === null) return { named: null, refusal: new InvalidCredentialsError() }
+      if (locked === null) return { named: null, outcome: null }
       const { id } = locked.user
+      if (seen.renewedHash !== null) await users.setPassword(tx, id, seen.renewedHash)
       const replaced = sessionLimit === 0 ? [] : await store.beyond(tx, id, sessionLimit - 1, now())
       const named = await end(tx, id, replaced)
       return { named: named.length > 0 ? named : null, outcome: await open(tx, locked.user, request, device) }
     })
+    const seen = await users.requireCredentials(request.email, request.password, device.address)
+    // Where another login has only made the hash anew, the password still opens the account.
+    const opened = await enter(seen) ?? await enter(await users.requireSamePassword(seen, request.password))
+    if (opened === null) throw new InvalidCredentialsError()
     await users.succeeded(opened.user, device.address)
     return opened.announced()
   }
 
-  /** Ends every other session and this one's token; the session goes on under a new one. */
-  async function changePassword (caller: Principal, { currentPassword, newPassword }: { currentPassword: string, newPassword: string }, device: Device): Promise<Opened> {
-    const seen = await users.requireCurrentPassword(caller.user.id, currentPassword, device.address)
-    const passwordHash = await users.hashNew(newPassword)
-    const opened = await asCaller(caller, async (tx, session) => {
+  /**
+   * Exchanges a refresh token for its successors. Within the grace the same token gives the same successors again, so that a client whose
+   * reply was lost, or whose tabs refresh at once, goes on; past it a second use is a thief's or his victim's, and ends the session
+   * (RFC 9700 4.14.2).
+   */
+  async function refresh (candidate: string): Promise<Opened> {
+    const presented = await tokens.findRefresh(candidate)
+    if (presented === null) throw new InvalidTokenError()
+    const { plain, row: { userId, sessionId } } = presented
+    const opened = await revocation.revoke(async tx => {
+      const owner = await users.lock(tx, userId)
+      const row = await tokens.requireRefresh(tx, plain)
+      const session = await store.find(tx, userId, sessionId, now())
+      if (owner === null || owner.disabled || row === null || session === null) return { named: null, refusal: new InvalidTokenError() }
+      if (row.revoked) return { named: null, refusal: superseded() }
+      if (row.consumedAt === null) {
+        if (row.expiresAt <= now()) return { named: null, refusal: new InvalidTokenError() }
+        return { named: null, outcome: await succeed(tx, session, owner.user, plain, row) }
+      }
+      if (row.successorSecret !== null && now().getTime() < row.consumedAt.getTime() + lifetimes.refreshGraceSeconds * 1000) {
+        const same = await repeat(tx, session, owner.user, plain, row.successorSecret)
+        return same === null ? { named: null, refusal: superseded() } : { named: null, outcome: same }
+      }
+      return { named: await end(tx, userId, [sessionId]), refusal: new TokenReusedError() }
+    })
+    return opened.announced()
+  }
+
+  /** Ends every other session and this one's tokens; the session goes on under new ones. */
+  async function changePassword (caller: Principal, { currentPassword, newPassword, revokePersonalTokens }: { currentPassword: string, newPassword: string, revokePersonalTokens?: boolean | undefined }, device: Device): Promise<Opened> {
+    const prove = () => users.requireCurrentPassword(caller.user.id, currentPassword, device.address)
+    const change = (seen: Credentials): Promise<Opening | null> => asCaller(caller, async (tx, session) => {
       const locked = await users.lockUnchanged(tx, seen)
-      if (locked === null) return { named: await end(tx, caller.user.id, []), refusal: new InvalidTokenError() }
+      if (locked === null) return { named: null, outcome: null }
       await users.setPassword(tx, caller.user.id, passwordHash)
-      await store.end(tx, await store.others(tx, caller.user.id, session.id, now()), now())
-      const named = await tokens.endSessions(tx, caller.user.id, await store.others(tx, caller.user.id, null, now()))
+      if (revokePersonalTokens === true) await tokens.revokePersonal(tx, caller.user.id, null)
+      const all = await store.others(tx, caller.user.id, null)
+      await store.end(tx, all.filter(id => id !== session.id), now())
+      const named = await tokens.endSessions(tx, caller.user.id, all)
       return { named, outcome: await renew(tx, session, locked.user, caller.token.abilities) }
     })
+    const seen = await prove()
+    const passwordHash = await users.hashNew(newPassword)
+    // A login under another cost makes the hash anew: then the same password is looked at once more.
+    const opened = await change(seen) ?? await change(await prove())
+    if (opened === null) throw new InvalidTokenError()
     await users.succeeded(opened.user, device.address)
     return opened.announced()
   }
@@ -77,10 +112,10 @@ export function createSessionService ({ store, tokens, users, revocation, transa
     asCaller(caller, async (tx, session) => ({ named: await end(tx, caller.user.id, [session.id]), outcome: undefined }))
 
   const endAll = (caller: Principal): Promise<void> =>
-    asCaller(caller, async tx => ({ named: await end(tx, caller.user.id, await store.others(tx, caller.user.id, null, now())), outcome: undefined }))
+    asCaller(caller, async tx => ({ named: await endAllOf(tx, caller.user.id), outcome: undefined }))
 
   const endOthers = (caller: Principal): Promise<void> =>
-    asCaller(caller, async (tx, session) => ({ named: await end(tx, caller.user.id, await store.others(tx, caller.user.id, session.id, now())), outcome: undefined }))
+    asCaller(caller, async (tx, session) => ({ named: await end(tx, caller.user.id, await store.others(tx, caller.user.id, session.id)), outcome: undefined }))
 
   /** Throws NotFoundError for a session that isn't the caller's. */
   const endOne = (caller: Principal, sessionId: string): Promise<void> =>
@@ -88,6 +123,26 @@ export function createSessionService ({ store, tokens, users, revocation, transa
       if (!await store.belongs(tx, caller.user.id, sessionId)) return { named: null, refusal: new NotFoundError() }
       return { named: await end(tx, caller.user.id, [sessionId]), outcome: undefined }
     })
+
+  /**
+   * Ends the session of a refresh token, or all of its user's: for a client whose access token has run out. A consumed token will do, as
+   * whoever has it can end the session anyway; so will one whose session is over, which names its tokens again. Throws InvalidTokenError for
+   * a token that a password change has replaced, and, where it is to end every session, for one that is expired or of a session that is over.
+   */
+  async function logOutByRefresh (candidate: string, everywhere: boolean): Promise<void> {
+    const presented = await tokens.findRefresh(candidate)
+    if (presented === null) throw new InvalidTokenError()
+    const { plain, row: { userId, sessionId } } = presented
+    await revocation.revoke(async tx => {
+      await users.lock(tx, userId)
+      const row = await tokens.requireRefresh(tx, plain)
+      const over = await store.find(tx, userId, sessionId, now()) === null
+      const replaced = !over && (row === null || row.revoked)
+      const tooOld = everywhere && (over || row === null || row.expiresAt <= now())
+      if (replaced || tooOld) return { named: await end(tx, userId, []), refusal: new InvalidTokenError() }
+      return { named: everywhere ? await endAllOf(tx, userId) : await end(tx, userId, [sessionId]), outcome: undefined }
+    })
+  }
 
   /** The caller's live sessions, newest first. */
   const list = (caller: Principal): Promise<Session[]> => store.list(caller.user.id, now())
@@ -98,13 +153,17 @@ export function createSessionService ({ store, tokens, users, revocation, transa
    */
   function asCaller<T> (caller: Principal, work: (tx: RevokingTx, session: Session) => Promise<Revoked<T>>): Promise<T> {
     return revocation.revoke(async tx => {
-      await users.lock(tx, caller.user.id)
+      const owner = await users.lock(tx, caller.user.id)
       const session = caller.session === null ? null : await store.find(tx, caller.user.id, caller.session.id, now())
-      if (session === null || !await tokens.isLive(tx, caller.token.id)) {
+      if (owner === null || owner.disabled || session === null || !await tokens.isLive(tx, caller.token.id)) {
         return { named: await end(tx, caller.user.id, []), refusal: new InvalidTokenError() }
       }
       return await work(tx, session)
     })
+  }
+
+  async function endAllOf (tx: RevokingTx, userId: string) {
+    return await end(tx, userId, await store.others(tx, userId, null))
   }
 
   async function end (tx: RevokingTx, userId: string, sessionIds: string[]) {
@@ -112,33 +171,7 @@ export function createSessionService ({ store, tokens, users, revocation, transa
     return await tokens.endSessions(tx, userId, sessionIds)
   }
 
-  async function open (tx: Tx, user: User, { deviceName, abilities }: LoginOptions, device: Device) {
-    const createdAt = now()
-    const expiresAt = new Date(createdAt.getTime() + Math.min(tokenTtlSeconds, sessionTtlSeconds) * 1000)
-    const session = await store.insert(tx, { userId: user.id, deviceName: deviceName ?? null, userAgent: device.userAgent, ip: device.address, createdAt, expiresAt })
-    return await renew(tx, session, user, abilities ?? ['*'])
-  }
-
-  /** A new access token for `session`; `announced` belongs behind the COMMIT. */
-  async function renew (tx: Tx, session: Session, user: User, abilities: string[]) {
-    const createdAt = now()
-    const expiresAt = new Date(Math.min(createdAt.getTime() + tokenTtlSeconds * 1000, session.expiresAt.getTime()))
-    const { id, plain, announce } = await tokens.issue(tx, { kind: 'access', userId: user.id, sessionId: session.id, abilities, createdAt, expiresAt })
-    return {
-      user,
-      announced (): Opened {
-        announce({
-          expiresAtMs: expiresAt.getTime(),
-          token: { id, kind: 'access', abilities, expiresAt: expiresAt.toISOString() },
-          session: { id: session.id, deviceName: session.deviceName, createdAt: session.createdAt.toISOString(), expiresAt: session.expiresAt.toISOString() },
-          user
-        })
-        return { plain, expiresInSeconds: Math.round((expiresAt.getTime() - createdAt.getTime()) / 1000), session, user }
-      }
-    }
-  }
-
-  return { register, logIn, changePassword, logOut, endAll, endOthers, endOne, list }
+  return { register, logIn, refresh, changePassword, logOut, logOutByRefresh, endAll, endOthers, endOne, asCaller, list }
 }
 
 /** `introspect` is for services, and `services:create` alone grants it. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { and, asc, desc, eq, gt, inArray, isNull, ne } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, inArray, isNull, ne, notInArray } from 'drizzle-orm'
 import { sessions } from '../../db/schema.js'
-import { type Database, within } from '../edges/database.js'
+import { type Database, touchParameters, touchText, within } from '../edges/database.js'
 import type { RevokingTx } from '../tokens/revocation.js'
 import type { Tx } from '../transaction.js'
 
@@ -13,16 +13,21 @@ export interface Session {
   createdAt: Date
   lastUsedAt: Date
   expiresAt: Date
+  refreshes: boolean
 }
 
 export type NewSession = Omit<Session, 'id' | 'lastUsedAt'> & { userId: string }
 
 export type SessionStore = ReturnType<typeof createSessionStore>
 
-export function createSessionStore (database: Database) {
-  const live = (userId: string, now: Date) => and(eq(sessions.userId, userId), isNull(sessions.endedAt), gt(sessions.expiresAt, now))
+export function createSessionStore (database: Database, { idleSeconds }: { idleSeconds: number | null }) {
+  const unended = (userId: string) => and(eq(sessions.userId, userId), isNull(sessions.endedAt))
+  const live = (userId: string, now: Date) => and(unended(userId), gt(sessions.expiresAt, now),
+    idleSeconds === null ? undefined : gt(sessions.lastUsedAt, new Date(now.getTime() - idleSeconds * 1000)))
 
   return {
+    idleSeconds,
+
     /** The user's live sessions, newest first. */
     async list (userId: string, now: Date): Promise<Session[]> {
       return await database.query(db => db.select().from(sessions).where(live(userId, now)).orderBy(desc(sessions.createdAt), asc(sessions.id)))
@@ -40,23 +45,38 @@ export function createSessionStore (database: Database) {
       return row ?? null
     },
 
+    /** Notes a use that the transaction itself is. */
+    async use (tx: Tx, id: string, now: Date): Promise<void> {
+      await within(tx).update(sessions).set({ lastUsedAt: now }).where(eq(sessions.id, id))
+    },
+
+    /** Notes when sessions were used; rows that somebody holds are never waited for, but left out: returns their ids. */
+    async touch (used: Map<string, number>): Promise<string[]> {
+      const rows = await database.prepared<{ id: string }>(touchText('sessions'), touchParameters(used))
+      return rows.map(row => row.id)
+    },
+
     /** Whether this user ever had it; a session that is over can be ended again. */
     async belongs (tx: Tx, userId: string, id: string): Promise<boolean> {
       const rows = await within(tx).select({ id: sessions.id }).from(sessions).where(and(eq(sessions.userId, userId), eq(sessions.id, id)))
       return rows.length > 0
     },
 
-    /** Ids of the live sessions past the newest `keep`, oldest last. */
+    /** Ids of all that nobody has ended but the newest `keep` live ones: see `others`. */
     async beyond (tx: Tx, userId: string, keep: number, now: Date): Promise<string[]> {
-      const rows = await within(tx).select({ id: sessions.id }).from(sessions).where(live(userId, now))
-        .orderBy(desc(sessions.createdAt), desc(sessions.id)).offset(keep)
+      const newest = within(tx).select({ id: sessions.id }).from(sessions).where(live(userId, now))
+        .orderBy(desc(sessions.createdAt), desc(sessions.id)).limit(keep)
+      const rows = await within(tx).select({ id: sessions.id }).from(sessions).where(and(unended(userId), notInArray(sessions.id, newest)))
       return rows.map(row => row.id)
     },
 
-    /** Ids of all the user's live sessions but `except`. */
-    async others (tx: Tx, userId: string, except: string | null, now: Date): Promise<string[]> {
+    /**
+     * Ids of all the user's sessions that nobody has ended, but `except`. Those past their time are among them: an instance whose clock is
+     * behind still accepts them, and with a longer SESSION_IDLE_TTL an idle one would be live again.
+     */
+    async others (tx: Tx, userId: string, except: string | null): Promise<string[]> {
       const rows = await within(tx).select({ id: sessions.id }).from(sessions)
-        .where(and(live(userId, now), except === null ? undefined : ne(sessions.id, except)))
+        .where(and(unended(userId), except === null ? undefined : ne(sessions.id, except)))
       return rows.map(row => row.id)
     },
 

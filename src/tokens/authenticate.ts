@@ -1,22 +1,42 @@
 import type { FastifyRequest } from 'fastify'
-import { InvalidTokenError, MissingTokenError, SessionRequiredError } from '../errors.js'
-import type { Principal } from './principal.js'
+import { InsufficientAbilityError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../errors.js'
+import { can, type Principal } from './principal.js'
 import type { TokenService } from './service.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** Whose request this is; null on routes that don't ask. */
     token: Principal | null
+    /** Whether the token came in a cookie: then replies put theirs there too. */
+    byCookie: boolean
   }
 }
 
-/** The onRequest hook of routes that need a live token; it runs before a body is read. RFC 6750 2.1: the header is the one transport. */
-export function createAuthenticate (tokens: TokenService) {
+/** What authenticate needs of cookies. */
+export interface TokenCookies {
+  read (request: FastifyRequest, which: 'access'): string | null
+  requireOwnSite (request: FastifyRequest): void
+}
+
+/** The onRequest hook of routes that need a live token; it runs before a body is read. An Authorization header wins: then no cookie is read. */
+export function createAuthenticate (tokens: TokenService, cookies: TokenCookies) {
   return async (request: FastifyRequest): Promise<void> => {
+    const principal = await tokens.authenticate(candidateOf(request))
+    // A cookie carries a session's tokens alone: a personal one belongs in a header.
+    if (principal === null || (request.byCookie && principal.session === null)) throw new InvalidTokenError()
+    request.token = principal
+  }
+
+  function candidateOf (request: FastifyRequest): string {
     const header = request.headers.authorization
-    if (header === undefined || !/^bearer( |$)/i.test(header)) throw new MissingTokenError()
-    request.token = await tokens.authenticate(header.slice('Bearer '.length))
-    if (request.token === null) throw new InvalidTokenError()
+    // RFC 6750 2.1; the URL and the body are never looked at.
+    if (header !== undefined && /^bearer( |$)/i.test(header)) return header.slice('Bearer '.length)
+    const cookie = header === undefined ? cookies.read(request, 'access') : null
+    if (cookie === null) throw new MissingTokenError()
+    // A browser sends a cookie along with requests that other sites' pages make.
+    if (request.method !== 'GET' && request.method !== 'HEAD') cookies.requireOwnSite(request)
+    request.byCookie = true
+    return cookie
   }
 }
 
@@ -31,4 +51,11 @@ export function requireSession (request: FastifyRequest): Principal {
   const principal = requirePrincipal(request)
   if (principal.session === null) throw new SessionRequiredError()
   return principal
+}
+
+/** A preHandler for routes that ask for `ability`: `*` has every one but the reserved `introspect`. Throws InsufficientAbilityError. */
+export function requireAbility (ability: string) {
+  return async (request: FastifyRequest): Promise<void> => {
+    if (!can(requirePrincipal(request), ability)) throw new InsufficientAbilityError(ability)
+  }
 }

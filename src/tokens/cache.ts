@@ -3,7 +3,7 @@ import type { Clock } from '../clock.js'
 import type { Bypass, Counters } from './counters.js'
 import type { CacheEpoch, Trust } from './epoch.js'
 import { type CacheLink, type Identity, RefusedCommandError } from './link.js'
-import type { Principal } from './principal.js'
+import { isPrincipal, type Principal } from './principal.js'
 import type { Found } from './store.js'
 import type { TokenHash } from './token.js'
 
@@ -54,11 +54,11 @@ export function createTokenCache ({ link, epoch, clock, counters, keyPrefix, cac
     // Another connection may lead to another server: what was read here proves nothing there.
     if (link.connection !== before.connection) return bypass('moved')
     if (there === null) return miss(key, lease, before)
+    if (there === 'R') {
+      counters.refusals++
+      return { verdict: 'refuse' }
+    }
     switch (there[0]) {
-      case 'R': {
-        counters.refusals++
-        return { verdict: 'refuse' }
-      }
       case 'V': return await readEntry(key, there, lease, before)
       case 'L': return bypass('leased')
       default: return bypass('unreadable')
@@ -71,20 +71,25 @@ export function createTokenCache ({ link, epoch, clock, counters, keyPrefix, cac
     if (bar < 2 || !Number.isSafeInteger(generation)) return bypass('unreadable')
     // Its writer has polled later than we have: overwriting it would undo what it knows.
     if (generation > before.generation) return bypass('newer')
-    if (generation < before.generation) {
-      // Written before the last bump, so it may be a revoked token's. Turned into our lease where it still stands.
-      try {
-        return await link.compareAndSet(key, there, lease, leaseMs) ? miss(key, lease, before) : bypass('leased')
-      } catch (error) {
-        return failed(error)
-      }
-    }
+    // Written before the last bump, so it may be a revoked token's.
+    if (generation < before.generation) return await replace(key, there, lease, before)
     const principal = parseEntry(there.slice(bar + 1))
     if (principal === null || principal.expiresAtMs <= clock.now()) return bypass('unreadable')
     // The reply took its time, and a revocation only waits for readers who believed their poll when they accepted.
     if (!epoch.still(before)) return bypass('moved')
+    // Idle, as far as this entry knows: the database knows of uses since.
+    if (principal.idleAtMs !== undefined && principal.idleAtMs <= clock.now()) return await replace(key, there, lease, before)
     counters.hits++
     return { verdict: 'accept', principal }
+  }
+
+  /** Turns an entry into our lease, where it still stands. */
+  async function replace (key: string, there: string, lease: string, before: Trust): Promise<Reading> {
+    try {
+      return await link.compareAndSet(key, there, lease, leaseMs) ? miss(key, lease, before) : bypass('leased')
+    } catch (error) {
+      return failed(error)
+    }
   }
 
   function miss (key: string, lease: string, before: Trust): Reading {
@@ -94,7 +99,7 @@ export function createTokenCache ({ link, epoch, clock, counters, keyPrefix, cac
 
   /** Only where our lease still stands: a revocation has replaced it by `R`, an eviction or its end has removed it. */
   async function fill (key: string, lease: string, before: Trust, found: Found): Promise<void> {
-    if (link.connection !== before.connection || found.state === 'disabled') return
+    if (link.connection !== before.connection || found.state === 'disabled' || found.state === 'over') return
     try {
       if (found.state !== 'live') {
         await link.compareAndSet(key, lease, 'R', revokedMs)
@@ -160,11 +165,8 @@ function newLease (): string {
 /** Null for whatever isn't an entry of ours, in whole: the database will know. */
 function parseEntry (json: string): Principal | null {
   try {
-    const entry = JSON.parse(json) as Partial<Principal> | null
-    return entry !== null && typeof entry === 'object' && typeof entry.expiresAtMs === 'number' && typeof entry.token?.id === 'string' &&
-      Array.isArray(entry.token.abilities) && typeof entry.user?.id === 'string' && entry.session !== undefined
-      ? entry as Principal
-      : null
+    const entry: unknown = JSON.parse(json)
+    return isPrincipal(entry) ? entry : null
   } catch {
     return null
   }

@@ -1,5 +1,5 @@
-import { byteaArray, type Database, type DedicatedConnection, textArray, within } from '../edges/database.js'
 import { sql } from 'drizzle-orm'
+import { byteaArray, type Database, type DedicatedConnection, textArray, within } from '../edges/database.js'
 import type { RevokingTx } from './revocation.js'
 import { TokenHash } from './token.js'
 

@@ -61,6 +61,7 @@ export function createRedisLink (client: Redis): CacheLink {
         const full = failed.flatMap(({ error, key }) => /^OOM/.test(error.message) && key !== undefined ? [key] : [])
         if (full.length < failed.length) throw refusal(failed[0]?.error)
         // Without memory nothing can be written, but an entry can always be deleted, and a lease with it.
+        if (connection !== used) throw new Error('the connection was replaced')
         return await this.overwrite(full, null)
       }
       const who = identity(replies.at(-1)?.[1])

@@ -1,14 +1,22 @@
+import { randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.js'
 import type { Tx } from '../transaction.js'
 import { batchPerTurn } from './batch.js'
 import type { TokenCache } from './cache.js'
 import type { Counters } from './counters.js'
+import type { LastUse } from './last-use.js'
 import type { Principal } from './principal.js'
 import type { RevokingTx } from './revocation.js'
-import type { Found, NewToken, TokenStore } from './store.js'
+import type { Found, NewToken, PersonalToken, RefreshToken, TokenStore } from './store.js'
 import type { PlainToken, TokenHash, TokenMint } from './token.js'
 
+export type { PersonalToken, RefreshToken } from './store.js'
+
+/** A token just made. `announce` belongs behind the COMMIT. */
+export interface Issued { id: string, plain: PlainToken, announce (principal: Principal): void }
+
 interface Parts {
+  lastUse: Pick<LastUse, 'note'>
   mint: TokenMint
   cache: TokenCache
   store: TokenStore
@@ -20,36 +28,66 @@ interface Parts {
 /** The rules of a token's life. */
 export type TokenService = ReturnType<typeof createTokenService>
 
-export function createTokenService ({ mint, cache, store, clock, counters, cacheTtlSeconds }: Parts) {
+export function createTokenService ({ lastUse, mint, cache, store, clock, counters, cacheTtlSeconds }: Parts) {
   const lookUp = batchPerTurn<Found>(hexes => {
     counters.databaseReads++
     return store.find(hexes, clock.now())
   }, { state: 'unknown' })
 
+  async function resolve (hash: TokenHash): Promise<Principal | null> {
+    const reading = await cache.read(hash)
+    if (reading.verdict === 'accept') return reading.principal
+    if (reading.verdict === 'refuse') return null
+    const found = await lookUp(hash.hex())
+    reading.fill?.(found)
+    return found.state === 'live' ? found.principal : null
+  }
+
   return {
     /** Whose token this is, or null when it is malformed, unknown, expired or revoked. Throws UnavailableError. */
     async authenticate (candidate: string): Promise<Principal | null> {
       const plain = mint.parse(candidate)
-      if (plain === null) return null
-      const hash = plain.hash()
-      const reading = await cache.read(hash)
-      if (reading.verdict === 'accept') return reading.principal
-      if (reading.verdict === 'refuse') return null
-      const found = await lookUp(hash.hex())
-      reading.fill?.(found)
-      return found.state === 'live' ? found.principal : null
+      if (plain === null || plain.kind === 'refresh') return null
+      const principal = await resolve(plain.hash())
+      if (principal !== null) lastUse.note(principal)
+      return principal
     },
 
     /**
-     * Makes a token within `tx`. `announce` belongs behind the COMMIT: it fills the cache under a lease taken before.
+     * Makes a token within `tx`. `announce` belongs behind the COMMIT: it fills the cache under a lease taken before; for access tokens alone.
      */
-    async issue (tx: Tx, grant: Omit<NewToken, 'hash'>): Promise<{ id: string, plain: PlainToken, announce (principal: Principal): void }> {
-      const plain = mint.issue(grant.kind)
+    async issue (tx: Tx, grant: Omit<NewToken, 'hash'>, plain = mint.issue(grant.kind)): Promise<Issued> {
       const hash = plain.hash()
-      const fill = await cache.prepare(hash)
+      // Refresh tokens are never cached, and a personal one not before its first use.
+      const fill = grant.kind === 'access' ? await cache.prepare(hash) : null
       const id = await store.insert(tx, { ...grant, hash })
       return { id, plain, announce: principal => fill?.(principal) }
     },
+
+    /** The refresh token that `candidate` names, with its row; null when there is none, or it is another kind of token. */
+    async findRefresh (candidate: string): Promise<{ plain: PlainToken, row: RefreshToken } | null> {
+      const plain = mint.parse(candidate)
+      if (plain?.kind !== 'refresh') return null
+      const row = await store.findRefresh(plain.hash())
+      return row === null ? null : { plain, row }
+    },
+
+    /** Its row again, in a transaction that has taken the owner's. */
+    requireRefresh: async (tx: Tx, plain: PlainToken): Promise<RefreshToken | null> => store.findRefresh(plain.hash(), tx),
+
+    /** Marks a refresh token as consumed and returns what its successors are derived from. */
+    async consume (tx: Tx, id: string): Promise<Buffer> {
+      const secret = randomBytes(32)
+      await store.consume(tx, id, new Date(clock.now()), secret)
+      return secret
+    },
+
+    /** The one pair of successors of `presented` under `secret`. */
+    successors: (presented: PlainToken, secret: Buffer): Record<'access' | 'refresh', PlainToken> =>
+      ({ access: mint.derive('access', presented, secret), refresh: mint.derive('refresh', presented, secret) }),
+
+    listPersonal: (userId: string): Promise<PersonalToken[]> => store.listPersonal(userId, new Date(clock.now())),
+    revokePersonal: (tx: RevokingTx, userId: string, id: string | null): Promise<boolean> => store.revokePersonal(tx, userId, id),
 
     isLive: (tx: Tx, tokenId: string): Promise<boolean> => store.isLive(tx, tokenId, new Date(clock.now())),
 

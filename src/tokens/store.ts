@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { and, eq, inArray, isNotNull, isNull, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, or, sql } from 'drizzle-orm'
 import { secrets, sessions, tokens } from '../../db/schema.js'
-import { byteaArray, type Database, within } from '../edges/database.js'
+import { byteaArray, type Database, type Queries, touchParameters, touchText, within } from '../edges/database.js'
 import { UnavailableError } from '../errors.js'
 import type { Tx } from '../transaction.js'
 import type { Principal } from './principal.js'
@@ -12,14 +12,30 @@ export interface NewToken {
   hash: TokenHash
   kind: TokenKind
   userId: string
+  sessionId: string | null
+  abilities: string[]
+  createdAt: Date
+  expiresAt: Date | null
+  name?: string
+}
+
+/** A refresh token as its row stands. */
+export interface RefreshToken {
+  id: string
+  userId: string
   sessionId: string
   abilities: string[]
   createdAt: Date
   expiresAt: Date
+  revoked: boolean
+  consumedAt: Date | null
+  successorSecret: Buffer | null
 }
 
-/** What the database says of a hash. `dead` is final (revoked or expired); a disabled user may be enabled again. */
-export type Found = { state: 'live', principal: Principal } | { state: 'dead' } | { state: 'disabled' } | { state: 'unknown' }
+export interface PersonalToken { id: string, name: string, abilities: string[], createdAt: Date, expiresAt: Date | null, lastUsedAt: Date | null }
+
+/** What the database says of a hash. Only `revoked` is final for every instance: clocks differ on what is `over`, and a user may be enabled again. */
+export type Found = { state: 'live', principal: Principal } | { state: 'revoked' } | { state: 'over' } | { state: 'disabled' } | { state: 'unknown' }
 
 interface Row {
   standby: boolean
@@ -27,12 +43,13 @@ interface Row {
   token_id: string
   kind: string
   abilities: string[]
-  token_expires: number
+  token_expires: number | null
   revoked: boolean
   session_id: string | null
   device_name: string | null
   session_created: number
   session_expires: number
+  session_used: number
   user_id: string
   email: string
   verified: number | null
@@ -48,16 +65,16 @@ const ms = (column: string) => `(extract(epoch from ${column}) * 1000)::float8`
 const findText = `
   select r.standby, encode(t.hash, 'hex') as hash, t.id as token_id, t.kind, to_json(t.abilities) as abilities,
     ${ms('t.expires_at')} as token_expires, t.revoked_at is not null as revoked,
-    s.id as session_id, s.device_name, ${ms('s.created_at')} as session_created, ${ms('s.expires_at')} as session_expires,
+    s.id as session_id, s.device_name, ${ms('s.created_at')} as session_created, ${ms('s.expires_at')} as session_expires, ${ms('s.last_used_at')} as session_used,
     u.id as user_id, u.email, ${ms('u.email_verified_at')} as verified, u.name, u.role, ${ms('u.created_at')} as user_created,
     u.disabled_at is not null as disabled
   from (select pg_is_in_recovery() as standby) r
-  left join (tokens t join users u on u.id = t.user_id left join sessions s on s.id = t.session_id) on t.hash = any($1::bytea[])`
+  left join (tokens t join users u on u.id = t.user_id left join sessions s on s.id = t.session_id) on t.hash = any($1::bytea[]) and t.kind <> 'refresh'`
 
 /** Tokens in PostgreSQL: the truth. */
 export type TokenStore = ReturnType<typeof createTokenStore>
 
-export function createTokenStore (database: Database) {
+export function createTokenStore (database: Database, { idleSeconds }: { idleSeconds: number | null } = { idleSeconds: null }) {
   return {
     /** The key named `name`, made at the first migration. */
     async requireKey (name: string): Promise<Buffer> {
@@ -72,7 +89,7 @@ export function createTokenStore (database: Database) {
       // A standby lags: it would accept what the primary has revoked, and refuse what it has just issued.
       if (rows.length === 0 || rows[0]?.standby !== false) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'STANDBY' })
       const found = new Map<string, Found>()
-      for (const row of rows) if (row.hash !== null) found.set(row.hash, judge(row, nowMs))
+      for (const row of rows) if (row.hash !== null) found.set(row.hash, judge(row, nowMs, idleSeconds))
       return found
     },
 
@@ -86,7 +103,53 @@ export function createTokenStore (database: Database) {
     async isLive (tx: Tx, tokenId: string, now: Date): Promise<boolean> {
       const [row] = await within(tx).select({ expiresAt: tokens.expiresAt }).from(tokens)
         .where(and(eq(tokens.id, tokenId), isNull(tokens.revokedAt)))
-      return row !== undefined && row.expiresAt > now
+      return row !== undefined && (row.expiresAt === null || row.expiresAt > now)
+    },
+
+    /** The refresh token, whatever became of it; `tx` where its owner's row is taken. */
+    async findRefresh (hash: TokenHash, tx?: Tx): Promise<RefreshToken | null> {
+      const read = (db: Queries) => db.select().from(tokens).where(and(eq(tokens.hash, Buffer.from(hash.hex(), 'hex')), eq(tokens.kind, 'refresh')))
+      const [row] = tx === undefined ? await database.query(read) : await read(within(tx))
+      if (row === undefined || row.sessionId === null || row.expiresAt === null) return null
+      const { id, userId, sessionId, abilities, createdAt, expiresAt, consumedAt, successorSecret } = row
+      return { id, userId, sessionId, abilities, createdAt, expiresAt, revoked: row.revokedAt !== null, consumedAt, successorSecret }
+    },
+
+    async consume (tx: Tx, id: string, now: Date, successorSecret: Buffer): Promise<void> {
+      await within(tx).update(tokens).set({ consumedAt: now, successorSecret }).where(eq(tokens.id, id))
+    },
+
+    /**
+     * Erases the secrets of refresh tokens consumed before `before`: from then on nobody can tell their successors. Rows that somebody
+     * holds are left for the next time: a login locks several in an order of its own, and each would wait for the other.
+     */
+    async eraseSecrets (before: Date): Promise<void> {
+      await database.query(db => {
+        const old = db.select({ id: tokens.id }).from(tokens).where(and(isNotNull(tokens.successorSecret), lt(tokens.consumedAt, before)))
+          .for('no key update', { skipLocked: true })
+        return db.update(tokens).set({ successorSecret: null }).where(inArray(tokens.id, old))
+      })
+    },
+
+    /** The user's live personal tokens, newest first. */
+    async listPersonal (userId: string, now: Date): Promise<PersonalToken[]> {
+      const rows = await database.query(db => db.select().from(tokens)
+        .where(and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), isNull(tokens.revokedAt), or(isNull(tokens.expiresAt), gt(tokens.expiresAt, now))))
+        .orderBy(desc(tokens.createdAt), desc(tokens.id)))
+      return rows.map(({ id, name, abilities, createdAt, expiresAt, lastUsedAt }) => ({ id, name: name ?? '', abilities, createdAt, expiresAt, lastUsedAt }))
+    },
+
+    /** Revokes one personal token of the user's, or all (null). False when there never was such a one. */
+    async revokePersonal (tx: RevokingTx, userId: string, id: string | null): Promise<boolean> {
+      const theirs = and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), id === null ? undefined : eq(tokens.id, id))
+      await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(theirs, isNull(tokens.revokedAt)))
+      return (await within(tx).select({ id: tokens.id }).from(tokens).where(theirs).limit(1)).length > 0
+    },
+
+    /** Notes when personal tokens were used; rows that somebody holds are never waited for, but left out: returns their ids. */
+    async touch (used: Map<string, number>): Promise<string[]> {
+      const rows = await database.prepared<{ id: string }>(touchText('tokens'), touchParameters(used))
+      return rows.map(row => row.id)
     },
 
     /** Revokes every token of these sessions. Only within the one door: see revocation.ts. */
@@ -97,11 +160,18 @@ export function createTokenStore (database: Database) {
 
     /**
      * Hashes of the user's tokens revoked within the last `withinSeconds`, in this transaction or before: a first revoker may have died
-     * before it reached the cache, so whoever repeats it has to name the same tokens again.
+     * before it reached the cache, so whoever repeats it has to name the same tokens again. Without those that no cache can hold: refresh
+     * tokens, and what has long expired; a session refreshed for weeks leaves thousands of rows.
      */
     async revokedOfUser (tx: RevokingTx, userId: string, withinSeconds: number): Promise<TokenHash[]> {
       const rows = await within(tx).select({ hash: tokens.hash }).from(tokens)
-        .where(and(eq(tokens.userId, userId), isNotNull(tokens.revokedAt), sql`${tokens.revokedAt} > now() - make_interval(secs => ${withinSeconds})`))
+        .where(and(
+          eq(tokens.userId, userId),
+          ne(tokens.kind, 'refresh'),
+          isNotNull(tokens.revokedAt),
+          sql`${tokens.revokedAt} > now() - make_interval(secs => ${withinSeconds})`,
+          or(isNull(tokens.expiresAt), sql`${tokens.expiresAt} > now() - interval '1 hour'`)
+        ))
       return rows.map(row => new TokenHash(row.hash.toString('hex')))
     },
 
@@ -109,7 +179,7 @@ export function createTokenStore (database: Database) {
     async countDead (before: Date): Promise<{ tokens: number, sessions: number }> {
       return await database.query(async db => ({
         tokens: await db.$count(tokens, deadToken(before)),
-        sessions: await db.$count(sessions, deadSession(before))
+        sessions: await db.$count(sessions, deadSession(before, sql`and ${deadToken(before)} is not true`))
       }))
     },
 
@@ -138,15 +208,19 @@ export function createTokenStore (database: Database) {
   }
 }
 
-function judge (row: Row, nowMs: number): Found {
-  const expiresAtMs = Math.min(row.token_expires, row.session_id === null ? Number.POSITIVE_INFINITY : row.session_expires)
-  if (row.revoked || expiresAtMs <= nowMs) return { state: 'dead' }
+function judge (row: Row, nowMs: number, idleSeconds: number | null): Found {
+  const inSession = row.session_id !== null
+  const expiresAtMs = Math.min(row.token_expires ?? Number.MAX_SAFE_INTEGER, inSession ? row.session_expires : Number.MAX_SAFE_INTEGER)
+  const idleAtMs = inSession && idleSeconds !== null ? row.session_used + idleSeconds * 1000 : null
+  if (row.revoked) return { state: 'revoked' }
+  if (expiresAtMs <= nowMs || (idleAtMs !== null && idleAtMs <= nowMs)) return { state: 'over' }
   if (row.disabled) return { state: 'disabled' }
   return {
     state: 'live',
     principal: {
       expiresAtMs,
-      token: { id: row.token_id, kind: row.kind, abilities: row.abilities, expiresAt: iso(row.token_expires) },
+      ...idleAtMs === null ? {} : { idleAtMs },
+      token: { id: row.token_id, kind: row.kind, abilities: row.abilities, expiresAt: row.token_expires === null ? null : iso(row.token_expires) },
       session: row.session_id === null ? null : { id: row.session_id, deviceName: row.device_name, createdAt: iso(row.session_created), expiresAt: iso(row.session_expires) },
       user: { id: row.user_id, email: row.email, emailVerifiedAt: row.verified === null ? null : iso(row.verified), name: row.name, role: row.role, createdAt: iso(row.user_created) }
     }
@@ -157,6 +231,6 @@ const iso = (atMs: number) => new Date(atMs).toISOString()
 
 const deadToken = (before: Date) => sql`(${tokens.expiresAt} < ${before.toISOString()}::timestamptz or ${tokens.revokedAt} < ${before.toISOString()}::timestamptz)`
 
-/** A session goes once nothing points at it any more. */
-const deadSession = (before: Date) => sql`(${sessions.expiresAt} < ${before.toISOString()}::timestamptz or ${sessions.endedAt} < ${before.toISOString()}::timestamptz)
-  and not exists (select from ${tokens} where ${tokens.sessionId} = ${sessions.id})`
+/** A session goes once nothing points at it any more; `unless` narrows which of its tokens count. */
+const deadSession = (before: Date, unless = sql``) => sql`(${sessions.expiresAt} < ${before.toISOString()}::timestamptz or ${sessions.endedAt} < ${before.toISOString()}::timestamptz)
+  and not exists (select from ${tokens} where ${tokens.sessionId} = ${sessions.id} ${unless})`

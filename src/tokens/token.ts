@@ -1,19 +1,20 @@
-import { hash, randomBytes } from 'node:crypto'
+import { createHmac, hash, randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 
-export type TokenKind = 'access'
+export type TokenKind = 'access' | 'refresh' | 'personal'
 
-const prefixes: Record<TokenKind, string> = { access: 'lk_' }
+const prefixes: Record<TokenKind, string> = { access: 'lk_', refresh: 'lkr_', personal: 'lkp_' }
 const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 /** 43 characters of 62 are 256.03 bits; 7 are 41.7. */
 const secretLength = 43
 const checkLength = 7
-const shape = /^lk_[0-9A-Za-z]{50}$/
+const shape = /^lk([rp]?)_[0-9A-Za-z]{50}$/
+const kinds: Record<string, TokenKind> = { '': 'access', r: 'refresh', p: 'personal' }
 
 /** A token that may be given away once: only `reveal` shows it, printing doesn't. */
 export class PlainToken {
   readonly #text: string
-  constructor (text: string) { this.#text = text }
+  constructor (text: string, readonly kind: TokenKind) { this.#text = text }
   reveal (): string { return this.#text }
   hash (): TokenHash { return new TokenHash(hash('sha256', this.#text, 'hex')) }
   toString (): string { return 'PlainToken' }
@@ -38,19 +39,33 @@ export class TokenMint {
 
   /** A fresh token: prefix, 256 random bits in base62, keyed check of 41 bits. */
   issue (kind: TokenKind): PlainToken {
-    const body = prefixes[kind] + randomBase62(secretLength)
-    return new PlainToken(body + this.#check(body))
+    return this.#complete(kind, randomBase62(secretLength))
+  }
+
+  /**
+   * The one successor of `presented` under `secret`: an HMAC-SHA256 over it, so that neither the database (which has the secret alone) nor
+   * a thief (who has the token alone) can tell it.
+   */
+  derive (kind: TokenKind, presented: PlainToken, secret: Buffer): PlainToken {
+    const mac = createHmac('sha256', secret).update(`${kind}\n${presented.reveal()}`).digest('hex')
+    return this.#complete(kind, toBase62(BigInt(`0x${mac}`)))
+  }
+
+  #complete (kind: TokenKind, secret: string): PlainToken {
+    const body = prefixes[kind] + secret
+    return new PlainToken(body + this.#check(body), kind)
   }
 
   /** The token, or null when no database needs to be asked: of another shape, or without our check. */
   parse (candidate: string): PlainToken | null {
-    if (!shape.test(candidate)) return null
+    const kind = kinds[shape.exec(candidate)?.[1] ?? 'none']
+    if (kind === undefined) return null
     const body = candidate.slice(0, -checkLength)
-    return candidate.endsWith(this.#check(body)) ? new PlainToken(candidate) : null
+    return candidate.endsWith(this.#check(body)) ? new PlainToken(candidate, kind) : null
   }
 
   /**
-   * SHA-256 over key and body, cut to 7 characters. All bodies have one length, so nothing can be extended; and it guards
+   * SHA-256 over key and body, cut to 7 characters. All bodies of a kind have one length, so nothing can be extended; and it guards
    * I/O alone: whoever guessed it would still need the 256 bits. A comparison in constant time would protect nothing.
    */
   #check (body: string): string {
@@ -62,6 +77,13 @@ export class TokenMint {
     }
     return text
   }
+}
+
+/** 256 bits are just under 62^43. */
+function toBase62 (value: bigint): string {
+  let text = ''
+  for (let rest = value; text.length < secretLength; rest /= 62n) text += alphabet[Number(rest % 62n)]
+  return text
 }
 
 function randomBase62 (length: number): string {

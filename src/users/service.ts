@@ -1,16 +1,21 @@
 import type { Clock } from '../clock.js'
-import { EmailTakenError, InvalidCredentialsError, InvalidTokenError, PasswordRejectedError, RegistrationClosedError, WrongPasswordError } from '../errors.js'
+import { EmailRejectedError, EmailTakenError, InvalidCredentialsError, InvalidTokenError, PasswordRejectedError, RegistrationClosedError, WrongPasswordError } from '../errors.js'
 import type { User } from '../tokens/principal.js'
 import type { RevokingTx } from '../tokens/revocation.js'
 import type { Tx } from '../transaction.js'
 import type { Passwords } from './password.js'
 import type { Credentials, UserStore } from './store.js'
 
+export type { Credentials }
+
 /** Counts attempts on an account from an address; throws a 429 error past the limit, and never because a counter is out of reach. */
 export interface LoginLimiter {
   consume (email: string, address: string): Promise<void>
   clear (email: string, address: string): Promise<void>
 }
+
+/** An account whose password was presented, with a hash to replace one that is stale. */
+export type Proven = Credentials & { renewedHash: string | null }
 
 interface Parts {
   store: UserStore
@@ -30,6 +35,8 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
     async prepareRegistration ({ email, password, name }: { email: string, password: string, name?: string | undefined }) {
       if (registration === 'closed') throw new RegistrationClosedError()
       const address = normaliseEmail(email)
+      // What NFKC takes apart may hide a space.
+      if (!/^[^\s@]+@[^\s@]+$/.test(address)) throw new EmailRejectedError()
       requireAcceptable(password)
       if (await store.findByEmail(address) !== null) throw new EmailTakenError()
       const passwordHash = await passwords.hash(password)
@@ -41,14 +48,14 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
     },
 
     /** The account these credentials open. Unknown, wrong and disabled look alike, in their words and in their time. */
-    async requireCredentials (email: string, password: string, address: string): Promise<Credentials> {
+    async requireCredentials (email: string, password: string, address: string): Promise<Proven> {
       const account = normaliseEmail(email)
       await limiter.consume(account, address)
-      const credentials = await store.findByEmail(account)
-      const right = await passwords.verify(password, credentials?.passwordHash ?? null)
-      if (credentials === null || !right || credentials.disabled) throw new InvalidCredentialsError()
-      return credentials
+      return await requireOpening(await store.findByEmail(account), password)
     },
+
+    /** The same of an account that has been `seen`, as it stands now; this counts as no attempt. Throws InvalidCredentialsError. */
+    requireSamePassword: async (seen: Credentials, password: string): Promise<Proven> => requireOpening(await store.findById(seen.user.id), password),
 
     /** Throws WrongPasswordError; counts with the logins, or it would be the way around their limit. */
     async requireCurrentPassword (userId: string, password: string, address: string): Promise<Credentials> {
@@ -78,13 +85,20 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
     setPassword: (tx: RevokingTx, userId: string, passwordHash: string): Promise<void> => store.setPassword(tx, userId, passwordHash)
   }
 
+  async function requireOpening (credentials: Credentials | null, password: string): Promise<Proven> {
+    const right = await passwords.verify(password, credentials?.passwordHash ?? null)
+    if (credentials === null || !right || credentials.disabled) throw new InvalidCredentialsError()
+    // The one moment when the password is at hand: a hash of another cost, or from elsewhere, is made anew.
+    return { ...credentials, renewedHash: passwords.isStale(credentials.passwordHash) ? await passwords.hash(password) : null }
+  }
+
   function requireAcceptable (password: string): void {
     // In code points: what a person would call characters comes closest (NIST SP 800-63B 3.1.1.2).
     if ([...password.normalize('NFC')].length < passwordMinLength) throw new PasswordRejectedError(passwordMinLength)
   }
 }
 
-/** One account, however its address is typed: NFKC and lower case. */
+/** One account, however its address is typed: NFKC and lower case; a final sigma is a sigma. */
 export function normaliseEmail (email: string): string {
-  return email.normalize('NFKC').toLowerCase()
+  return email.normalize('NFKC').toLowerCase().replaceAll('ς', 'σ')
 }

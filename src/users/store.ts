@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { eq } from 'drizzle-orm'
+import { eq, inArray } from 'drizzle-orm'
 import { users } from '../../db/schema.js'
 import { type Database, within } from '../edges/database.js'
 import type { User } from '../tokens/principal.js'
@@ -8,6 +8,8 @@ import type { Tx } from '../transaction.js'
 
 /** A user with what decides whether a login succeeds. */
 export interface Credentials { user: User, passwordHash: string, disabled: boolean }
+
+export interface NewUser { email: string, name: string | null, passwordHash: string, createdAt: Date, emailVerifiedAt?: Date | null }
 
 export type UserStore = ReturnType<typeof createUserStore>
 
@@ -30,10 +32,26 @@ export function createUserStore (database: Database) {
     },
 
     /** Null when the email is taken. */
-    async insert (tx: Tx, { email, name, passwordHash, createdAt }: { email: string, name: string | null, passwordHash: string, createdAt: Date }): Promise<User | null> {
-      const [row] = await within(tx).insert(users).values({ id: randomUUID(), email, name, passwordHash, createdAt })
+    async insert (tx: Tx, user: NewUser): Promise<User | null> {
+      const [row] = await within(tx).insert(users).values({ ...user, id: randomUUID() })
         .onConflictDoNothing({ target: users.email }).returning()
       return row === undefined ? null : toCredentials(row).user
+    },
+
+    /** Those of `emails` that have an account. */
+    async findTaken (emails: string[]): Promise<Set<string>> {
+      if (emails.length === 0) return new Set()
+      const rows = await database.query(db => db.select({ email: users.email }).from(users).where(inArray(users.email, emails)))
+      return new Set(rows.map(row => row.email))
+    },
+
+    /** Returns the emails of those left out, as they were taken. */
+    async insertMany (tx: Tx, many: NewUser[]): Promise<Set<string>> {
+      if (many.length === 0) return new Set()
+      const rows = await within(tx).insert(users).values(many.map(user => ({ ...user, id: randomUUID() })))
+        .onConflictDoNothing({ target: users.email }).returning({ email: users.email })
+      const inserted = new Set(rows.map(row => row.email))
+      return new Set(many.map(user => user.email).filter(email => !inserted.has(email)))
     },
 
     /** Only with the user's other sessions ended in the same transaction, hence the type. */

@@ -1,0 +1,58 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import { NotFoundError } from '../errors.js'
+import { Abilities, closed, failures, Id, isUuid, Moment, Name, nullable, Password } from '../schemas.js'
+import { deviceOf } from '../sessions/device.js'
+import { requireSession } from '../tokens/authenticate.js'
+import type { PersonalToken as Shown } from '../tokens/service.js'
+import type { PersonalTokenService } from './service.js'
+
+const hundredYears = 3_153_600_000
+
+const Body = Type.Object({
+  name: Name,
+  abilities: Type.Optional(Abilities),
+  expiresIn: Type.Optional(Type.Integer({ minimum: 1, maximum: hundredYears, description: 'Seconds; without it the token lives until it is ended' })),
+  password: Type.Optional(Password)
+}, closed)
+
+const PersonalToken = Type.Object({ id: Id, name: Type.String(), abilities: Type.Array(Type.String()), createdAt: Moment, expiresAt: nullable(Moment), lastUsedAt: nullable(Moment) })
+
+interface Options {
+  personalTokens: PersonalTokenService
+  authenticate (request: FastifyRequest): Promise<void>
+}
+
+/** Making, listing and ending personal tokens; only from a session. */
+export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { personalTokens, authenticate }) => {
+  const caller = { onRequest: authenticate }
+  const security = [{ bearer: [] }, { cookie: [] }]
+
+  app.post('/v1/tokens', {
+    ...caller,
+    schema: { tags: ['personal tokens'], summary: 'Make a personal token', security, body: Body, response: { 201: Type.Object({ accessToken: Type.String({ description: 'Shown once' }), token: PersonalToken }), ...failures(400, 401, 403, 413, 415, 429, 503) } }
+  }, async (request, reply) => {
+    const { plain, token } = await personalTokens.create(requireSession(request), request.body, deviceOf(request))
+    return await reply.code(201).send({ accessToken: plain.reveal(), token: show(token) })
+  })
+
+  app.get('/v1/tokens', {
+    ...caller,
+    schema: { tags: ['personal tokens'], summary: "The caller's live personal tokens, newest first", security, response: { 200: Type.Object({ tokens: Type.Array(PersonalToken) }), ...failures(401, 403, 503) } }
+  }, async request => ({ tokens: (await personalTokens.list(requireSession(request))).map(show) }))
+
+  app.delete('/v1/tokens/:id', {
+    ...caller,
+    schema: { tags: ['personal tokens'], summary: 'End a personal token', security, params: Type.Object({ id: Type.String() }), response: { 204: Type.Null(), ...failures(401, 403, 404, 503) } }
+  }, async (request, reply) => {
+    const principal = requireSession(request)
+    if (!isUuid(request.params.id)) throw new NotFoundError()
+    await personalTokens.end(principal, request.params.id)
+    return await reply.code(204).send(null)
+  })
+}
+
+function show ({ createdAt, expiresAt, lastUsedAt, ...token }: Shown) {
+  return { ...token, createdAt: createdAt.toISOString(), expiresAt: expiresAt?.toISOString() ?? null, lastUsedAt: lastUsedAt?.toISOString() ?? null }
+}

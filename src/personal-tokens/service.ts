@@ -1,0 +1,40 @@
+import type { Clock } from '../clock.js'
+import { InsufficientAbilityError, NotFoundError } from '../errors.js'
+import type { Device, SessionService } from '../sessions/service.js'
+import { can, type Principal } from '../tokens/principal.js'
+import type { PersonalToken, TokenService } from '../tokens/service.js'
+import type { PlainToken } from '../tokens/token.js'
+import type { UserService } from '../users/service.js'
+
+export interface PersonalTokenRequest { name: string, abilities?: string[] | undefined, expiresIn?: number | undefined, password?: string | undefined }
+
+interface Parts { tokens: TokenService, users: UserService, sessions: Pick<SessionService, 'asCaller'>, clock: Clock }
+
+/** Tokens that a person makes for a program: named, limited, and apart from any session. */
+export type PersonalTokenService = ReturnType<typeof createPersonalTokenService>
+
+export function createPersonalTokenService ({ tokens, users, sessions, clock }: Parts) {
+  return {
+    /** Throws InsufficientAbilityError when it would be allowed more than the caller's own token. Without `expiresIn` it lives until revoked. */
+    async create (caller: Principal, { name, abilities = caller.token.abilities, expiresIn, password }: PersonalTokenRequest, device: Device): Promise<{ plain: PlainToken, token: PersonalToken }> {
+      const beyond = abilities.find(ability => !can(caller, ability))
+      if (beyond !== undefined) throw new InsufficientAbilityError(beyond)
+      if (password !== undefined) await users.succeeded((await users.requireCurrentPassword(caller.user.id, password, device.address)).user, device.address)
+      return await sessions.asCaller(caller, async tx => {
+        const createdAt = new Date(clock.now())
+        const expiresAt = expiresIn === undefined ? null : new Date(createdAt.getTime() + expiresIn * 1000)
+        const { id, plain } = await tokens.issue(tx, { kind: 'personal', userId: caller.user.id, sessionId: null, name, abilities, createdAt, expiresAt })
+        return { named: null, outcome: { plain, token: { id, name, abilities, createdAt, expiresAt, lastUsedAt: null } } }
+      })
+    },
+
+    /** The caller's live ones, newest first; never the secret. */
+    list: (caller: Principal): Promise<PersonalToken[]> => tokens.listPersonal(caller.user.id),
+
+    /** Throws NotFoundError for one that isn't the caller's. */
+    end: (caller: Principal, id: string): Promise<void> => sessions.asCaller(caller, async tx => {
+      if (!await tokens.revokePersonal(tx, caller.user.id, id)) return { named: null, refusal: new NotFoundError() }
+      return { named: await tokens.endSessions(tx, caller.user.id, []), outcome: undefined }
+    })
+  }
+}

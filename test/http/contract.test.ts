@@ -1,0 +1,530 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import type { FastifyInstance, LightMyRequestResponse as Response } from 'fastify'
+import t, { type Test } from 'tap'
+import { createPostgres } from '../../src/edges/postgres.js'
+import { createRedis } from '../../src/edges/redis.js'
+import { UnavailableError } from '../../src/errors.js'
+import { becomesTrue, createTestClock, embeddedGround, type Ground, newEmail, onEachGround, password, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
+import { findPostgres, hasRedisServer, startRedis } from '../fixtures/servers.js'
+
+interface Operation { summary?: string, tags?: string[], security?: unknown[], responses: Record<string, { description: string, content?: Record<string, { schema: object }> }> }
+interface Openapi { openapi: string, info: { title: string, version: string }, paths: Record<string, Record<string, Operation>>, components: { securitySchemes: Record<string, unknown> } }
+
+interface Session { id: string, deviceName: string | null, userAgent: string | null, ip: string | null, createdAt: string, lastUsedAt: string, expiresAt: string, current: boolean }
+interface TokenReply { accessToken: string, expiresIn: number, session: { id: string, deviceName: string | null, createdAt: string, expiresAt: string }, user: { id: string, email: string } }
+
+const dayMs = 86_400_000
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const moment = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+
+const sessionsOf = async (one: TestApp, token: string) => (await one.call('GET', '/v1/sessions', { token })).json<{ sessions: Session[] }>().sessions
+const tokenOf = (reply: Response) => reply.json<TokenReply>().accessToken
+
+/** One embedded database for the apps of this file, which live one after the other. */
+const shared = await (await embeddedGround()).database()
+t.teardown(() => shared.close())
+const embedded: Ground = { ...await embeddedGround(), database: async () => ({ ...shared, close: async () => {} }) }
+
+t.test('OpenAPI', async t => {
+  const routes: string[] = []
+  const watch = (message: unknown) => {
+    (message as { fastify: FastifyInstance }).fastify.addHook('onRoute', ({ method, url }) => {
+      for (const name of [method].flat()) routes.push(`${name.toUpperCase()} ${url}`)
+    })
+  }
+  subscribe('fastify.initialization', watch)
+  const one = await startApp(t, embedded)
+  unsubscribe('fastify.initialization', watch)
+  const openapi = (await one.call('GET', '/openapi.json')).json<Openapi>()
+
+  t.test('is 3.1 and says how to authenticate', async t => {
+    t.match(openapi.openapi, /^3\.1\./)
+    t.match(openapi.info, { title: String, version: String })
+    t.match(openapi.components.securitySchemes.bearer, { type: 'http', scheme: 'bearer' })
+  })
+
+  t.test('lists exactly the routes of the app', async t => {
+    const own = routes.filter(route => !/ (\/docs|\*|\/openapi\.json$)/.test(route)).map(route => route.replace(/:(\w+)/g, '{$1}'))
+    const listed = Object.entries(openapi.paths).flatMap(([path, operations]) => Object.keys(operations).map(method => `${method.toUpperCase()} ${path}`))
+    t.ok(own.length >= 11, own.join(', '))
+    t.same(listed.sort(), [...new Set(own)].sort())
+  })
+
+  t.test('has a summary and its security for each route', async t => {
+    const open = ['/', '/health/live', '/health/ready', '/v1/register', '/v1/login', '/v1/refresh']
+    for (const [path, operations] of Object.entries(openapi.paths)) {
+      for (const [method, { summary, security = [] }] of Object.entries(operations)) {
+        t.type(summary, 'string', `${method} ${path}`)
+        t.equal(security.length > 0, !open.includes(path), `${method} ${path}: ${open.includes(path) ? 'open' : 'needs a token'}`)
+      }
+    }
+  })
+
+  t.test('describes what the routes really answer', async t => {
+    const ajv = new Ajv2020({ strict: false, formats: { 'date-time': moment } })
+    const answered = new Set<string>()
+
+    function conforms (method: string, path: string, reply: Response): void {
+      const name = `${method} ${path} ${reply.statusCode}`
+      const declared = openapi.paths[path]?.[method.toLowerCase()]?.responses[reply.statusCode]
+      t.ok(declared, `${name} is declared`, { body: reply.body })
+      answered.add(name)
+      const schema = declared?.content?.['application/json']?.schema
+      if (schema === undefined) {
+        t.equal(reply.body, '', `${name} has no body`)
+      } else {
+        t.match(reply.headers['content-type'], /^application\/json/)
+        const validate = ajv.compile(schema)
+        t.ok(validate(reply.json()), `${name} ${JSON.stringify(validate.errors)}`, { body: reply.body })
+      }
+    }
+
+    const bodies = { '/v1/register': { email: newEmail(), password, name: 'Ada', deviceName: 'phone' }, '/v1/login': { email: newEmail(), password } }
+    const { email, token } = await one.account()
+    for (const path of ['/', '/health/live', '/health/ready']) conforms('GET', path, await one.call('GET', path))
+    for (const [path, body] of Object.entries(bodies)) {
+      conforms('POST', path, await one.call('POST', path, { body }))
+      conforms('POST', path, await one.call('POST', path, { body: { ...body, extra: 1 } }))
+      conforms('POST', path, await one.call('POST', path, { body: { ...body, refresh: true } }))
+      conforms('POST', path, await one.call('POST', path, { body: { ...body, abilities: ['introspect'] } }))
+      conforms('POST', path, await one.app.inject({ method: 'POST', url: path, payload: 'x', headers: { 'content-type': 'text/plain' } }))
+      conforms('POST', path, await one.call('POST', path, { body: { ...body, name: 'x'.repeat(100_000) } }))
+    }
+    conforms('POST', '/v1/register', await one.register(email))
+    const device = await one.login(email, { deviceName: 'laptop', abilities: ['read'] })
+    conforms('POST', '/v1/login', device)
+    t.equal((await one.me(token)).statusCode, 401)
+    const live = tokenOf(device)
+    conforms('GET', '/v1/me', await one.me(live))
+    conforms('GET', '/v1/sessions', await one.call('GET', '/v1/sessions', { token: live }))
+    conforms('DELETE', '/v1/sessions', await one.call('DELETE', '/v1/sessions', { token: live }))
+    conforms('DELETE', '/v1/sessions/{id}', await one.call('DELETE', '/v1/sessions/none', { token: live }))
+    const change = (body: object) => one.call('PUT', '/v1/password', { token: live, body })
+    conforms('PUT', '/v1/password', await change({ currentPassword: 'not this', newPassword: 'another long one' }))
+    conforms('PUT', '/v1/password', await change({ currentPassword: password, newPassword: 'short' }))
+    const changed = await change({ currentPassword: password, newPassword: 'another long one' })
+    conforms('PUT', '/v1/password', changed)
+    conforms('POST', '/v1/logout', await one.call('POST', '/v1/logout', { token: tokenOf(changed) }))
+    conforms('POST', '/v1/logout-all', await one.call('POST', '/v1/logout-all', { token: (await one.account()).token }))
+    const last = await one.account()
+    conforms('DELETE', '/v1/sessions/{id}', await one.call('DELETE', `/v1/sessions/${last.sessionId}`, { token: last.token }))
+
+    const { refreshToken } = (await one.register(newEmail(), { refresh: true })).json<{ refreshToken: string }>()
+    conforms('POST', '/v1/refresh', await one.call('POST', '/v1/refresh', { body: { refreshToken } }))
+    conforms('POST', '/v1/refresh', await one.call('POST', '/v1/refresh', { body: { refreshToken: 'lkr_no' } }))
+    for (const path of ['/v1/refresh', '/v1/logout', '/v1/logout-all', '/v1/tokens', '/v1/password']) {
+      const method = path === '/v1/password' ? 'PUT' : 'POST'
+      const { token } = await one.account()
+      conforms(method, path, await one.call(method, path, { token, body: { extra: 1 } }))
+      conforms(method, path, await one.call(method, path, { token, body: { name: 'x'.repeat(100_000) } }))
+      conforms(method, path, await one.app.inject({ method, url: path, payload: 'x', headers: { 'content-type': 'text/plain', authorization: `Bearer ${token}` } }))
+    }
+    const maker = (await one.account()).token
+    const made = await one.call('POST', '/v1/tokens', { token: maker, body: { name: 'backup' } })
+    conforms('POST', '/v1/tokens', made)
+    conforms('GET', '/v1/tokens', await one.call('GET', '/v1/tokens', { token: maker }))
+    conforms('DELETE', '/v1/tokens/{id}', await one.call('DELETE', '/v1/tokens/none', { token: maker }))
+    conforms('GET', '/v1/sessions', await one.call('GET', '/v1/sessions', { token: made.json<{ accessToken: string }>().accessToken }))
+    conforms('DELETE', '/v1/tokens/{id}', await one.call('DELETE', `/v1/tokens/${made.json<{ token: { id: string } }>().token.id}`, { token: maker }))
+
+    for (const [path, operations] of Object.entries(openapi.paths)) {
+      for (const method of Object.keys(operations).filter(method => operations[method]?.security !== undefined)) {
+        conforms(method.toUpperCase(), path, await one.app.inject({ method: method.toUpperCase() as 'GET', url: path.replace('{id}', last.sessionId) }))
+      }
+    }
+
+    const gone = () => Promise.reject(Object.assign(new UnavailableError(), { retryAfterSeconds: 2 }))
+    const { token: held } = await one.account()
+    let away = false
+    const flaky: Ground = {
+      ...embedded,
+      database: async () => ({ ...shared, embedded: false, close: async () => {}, query: work => away ? gone() : shared.query(work), prepared: (text, parameters) => away ? gone() : shared.prepared(text, parameters), transaction: work => away ? gone() : shared.transaction(work) })
+    }
+    const other = await startApp(t, flaky, { env: { LOGIN_LIMIT: '1/1m', ADDRESS_LIMIT: '3/1m' } })
+    const wrong = { currentPassword: 'not this', newPassword: 'another long one' }
+    conforms('PUT', '/v1/password', await other.call('PUT', '/v1/password', { token: held, body: wrong }))
+    conforms('PUT', '/v1/password', await other.call('PUT', '/v1/password', { token: held, body: wrong }))
+    conforms('POST', '/v1/tokens', await other.call('POST', '/v1/tokens', { token: held, body: { name: 'backup', password } }))
+    away = true
+    conforms('POST', '/v1/refresh', await other.call('POST', '/v1/refresh', { body: { refreshToken } }))
+    for (const [path, operations] of Object.entries(openapi.paths)) {
+      for (const method of Object.keys(operations).filter(method => operations[method]?.responses[503] !== undefined)) {
+        const body = path === '/v1/password' ? wrong : bodies[path as keyof typeof bodies]
+        conforms(method.toUpperCase(), path, await other.call(method.toUpperCase() as 'GET', path.replace('{id}', last.sessionId), path.startsWith('/v1/') && path !== '/v1/refresh' ? { token: held, ...body === undefined ? {} : { body } } : {}))
+      }
+    }
+    away = false
+    for (let i = 0; i < 3; i++) await other.login(newEmail())
+    for (const [path, body] of Object.entries({ ...bodies, '/v1/refresh': { refreshToken }, '/v1/logout': { refreshToken }, '/v1/logout-all': { refreshToken } })) conforms('POST', path, await other.call('POST', path, { body }))
+
+    const declared = Object.entries(openapi.paths).flatMap(([path, operations]) => Object.entries(operations).flatMap(([method, { responses }]) => Object.keys(responses).map(status => `${method.toUpperCase()} ${path} ${status}`)))
+    const unseen = declared.filter(name => !answered.has(name))
+    // Those for other sites and for personal tokens have tests of their own.
+    t.same(unseen.filter(name => !/ 403$/.test(name)), [], 'every declared answer was given')
+  })
+})
+
+t.test('the pages for people', async t => {
+  const one = await startApp(t, embedded)
+
+  t.test('/docs needs nothing from outside', async t => {
+    const page = await one.call('GET', '/docs')
+    t.equal(page.statusCode, 200)
+    t.match(page.headers['content-type'], /^text\/html/)
+    const links = [...page.body.matchAll(/(?:src|href)\s*=\s*["']?([^"'\s>]+)/g)].map(([, link]) => new URL(link as string, 'http://latchkey.test/docs'))
+    t.ok(links.length >= 4, links.join(' '))
+    for (const link of links) {
+      t.equal(link.origin, 'http://latchkey.test', link.href)
+      t.equal((await one.call('GET', link.pathname as '/docs')).statusCode, 200, link.href)
+    }
+    t.notMatch(page.body, /https?:\/\//)
+    t.notMatch(page.headers['content-security-policy'], /https?:|\*|\.io|\.com|upgrade-insecure-requests/, 'the policy lets nothing in either, and works over http')
+    const settings = (await one.call('GET', '/docs/static/swagger-initializer.js')).body
+    t.match(settings, /validatorUrl["']?\s*:\s*null/, 'no badge of a validator elsewhere')
+    t.equal((await one.call('GET', '/docs/json')).json<Openapi>().openapi, '3.1.0')
+  })
+
+  t.test('/ names the service and links what there is', async t => {
+    const home = (await one.call('GET', '/')).json<Record<string, string>>()
+    t.match(home.name, /latchkey/i)
+    const links = Object.values(home).filter(value => value.startsWith('/'))
+    t.ok(links.includes('/docs') && links.includes('/openapi.json'), links.join(' '))
+    for (const link of links) t.equal((await one.call('GET', link as '/')).statusCode, 200, link)
+  })
+})
+
+t.test('health', async t => {
+  t.test('of the embedded server is ok', async t => {
+    const one = await startApp(t, embedded)
+    t.same((await one.call('GET', '/health/live')).json(), { status: 'ok' })
+    const ready = await one.call('GET', '/health/ready')
+    t.equal(ready.statusCode, 200)
+    t.match(ready.json(), { status: 'ok', database: { status: 'ok', roundTripMs: Number }, cache: { status: 'ok', trusted: true, reason: null, roundTripMs: Number } })
+  })
+
+  t.test('without Redis by choice is ok', async t => {
+    const ground = await serverGround(t, { redisUrl: null })
+    if (ground === null) return
+    const one = await startApp(t, ground)
+    const ready = await one.call('GET', '/health/ready')
+    t.equal(ready.statusCode, 200)
+    t.match(ready.json(), { status: 'ok', database: { status: 'ok' }, cache: { status: 'none', trusted: false, roundTripMs: null } })
+  })
+
+  t.test('is degraded while Redis is gone, and the API works', async t => {
+    if (!hasRedisServer) return skipMissing(t, 'needs a redis-server binary')
+    const server = await startRedis()
+    t.teardown(() => server.kill())
+    const ground = await serverGround(t, { redisUrl: server.url })
+    if (ground === null) return
+    const one = await startApp(t, ground)
+    const { email, token } = await one.account()
+    t.match((await one.call('GET', '/health/ready')).json(), { status: 'ok', cache: { status: 'ok', trusted: true, roundTripMs: Number } })
+    await server.kill()
+    await delay(300)
+    const ready = await one.call('GET', '/health/ready')
+    t.equal(ready.statusCode, 200)
+    t.match(ready.json(), { status: 'degraded', database: { status: 'ok' }, cache: { status: 'unavailable', trusted: false, reason: String, roundTripMs: null } })
+    t.equal((await one.me(token)).statusCode, 200)
+    t.equal((await one.login(email)).statusCode, 200)
+    t.equal((await one.me(token)).statusCode, 401)
+    t.equal((await one.call('GET', '/health/live')).statusCode, 200)
+  })
+
+  t.test('is degraded while Redis takes no writes, though it answers', async t => {
+    if (!hasRedisServer) return skipMissing(t, 'needs a redis-server binary')
+    const server = await startRedis()
+    t.teardown(() => server.kill())
+    const ground = await serverGround(t, { redisUrl: server.url })
+    if (ground === null) return
+    const one = await startApp(t, ground)
+    const admin = createRedis(server.url, { warn () {} })
+    t.teardown(() => admin.disconnect())
+    await becomesTrue(() => admin.status === 'ready', 3_000)
+    await admin.config('SET', 'maxmemory', '1')
+    await delay(300)
+    const ready = await one.call('GET', '/health/ready')
+    t.equal(ready.statusCode, 200)
+    t.match(ready.json(), { status: 'degraded', cache: { status: 'unavailable', roundTripMs: null } })
+  })
+
+  for (const [name, fault] of [['refuses connections', 'close'], ['is a black hole', 'freeze']] as const) {
+    t.test(`is 503 while the database ${name}`, async t => {
+      const ground = await serverGround(t, { redisUrl: null })
+      if (ground === null) return
+      const way = await forward(t, new URL(await findPostgres() as string))
+      const url = new URL(ground.databaseUrl as string)
+      url.port = String(way.port)
+      const one = await startApp(t, { ...ground, database: async () => createPostgres(url.href, 4) })
+      const { email, token } = await one.account()
+      t.equal((await one.call('GET', '/health/ready')).statusCode, 200)
+      way[fault]()
+      await delay(300)
+
+      const startedAt = performance.now()
+      const ready = await one.call('GET', '/health/ready')
+      const took = performance.now() - startedAt
+      t.equal(ready.statusCode, 503)
+      t.match(ready.headers['retry-after'], /^[1-9]\d*$/)
+      t.match(ready.json(), { status: 'unavailable', database: { status: 'unavailable', roundTripMs: null } })
+      t.ok(took < 3_000, `${Math.round(took)} ms: a probe does not wait for long`)
+      t.equal((await one.call('GET', '/health/live')).statusCode, 200, 'the process itself is well')
+
+      if (fault === 'freeze') return
+      const replies = await Promise.all([one.me(token), one.login(email), one.register(), one.call('GET', '/v1/sessions', { token }), one.logout(token)])
+      for (const reply of replies) {
+        t.equal(reply.statusCode, 503, 'and so is the API')
+        t.equal(reply.json().code, 'AUTH_UNAVAILABLE')
+        t.match(reply.headers['retry-after'], /^[1-9]\d*$/)
+        t.notMatch(reply.body, /ECONN|127\.0\.0\.1|postgres|TIMEOUT/)
+      }
+    })
+  }
+})
+
+/** A way to `target` that can be closed, or left open with nothing passing. */
+async function forward (t: Test, target: URL): Promise<{ port: number, close (): void, freeze (): void }> {
+  const sockets = new Set<Socket>()
+  let frozen = false
+  const server = createServer(client => {
+    sockets.add(client.on('error', () => {}))
+    if (frozen) return
+    const upstream = connect(Number(target.port || 5432), target.hostname)
+    sockets.add(upstream.on('error', () => client.destroy()))
+    client.on('data', chunk => { if (!frozen) upstream.write(chunk) }).on('close', () => upstream.destroy())
+    upstream.on('data', chunk => { if (!frozen) client.write(chunk) }).on('close', () => client.destroy())
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const close = () => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+  }
+  t.teardown(close)
+  return { port: (server.address() as AddressInfo).port, close, freeze () { frozen = true } }
+}
+
+t.test('unknown, wrong and disabled are one answer', async t => {
+  const one = await startApp(t, embedded, { env: { BCRYPT_COST: '8' } })
+  const [right, off] = [await one.account(), await one.account()]
+  await one.database.prepared('update users set disabled_at = now() where id = $1', [off.userId])
+  const attempts = { unknown: () => one.login(newEmail()), wrong: () => one.login(right.email, { password: 'not the password' }), disabled: () => one.login(off.email), 'disabled and wrong': () => one.login(off.email, { password: 'not the password' }) }
+
+  t.test('to the byte', async t => {
+    const answers = await Promise.all(Object.values(attempts).map(attempt => attempt()))
+    const [first] = answers.map(({ statusCode, body, headers: { date, ...headers } }) => ({ statusCode, body, headers }))
+    t.match(first, { statusCode: 401, body: 'AUTH_INVALID_CREDENTIALS' })
+    for (const { statusCode, body, headers: { date, ...headers } } of answers) t.same({ statusCode, body, headers }, first)
+  })
+
+  t.test('in their time', async t => {
+    const took = new Map(Object.keys(attempts).map(name => [name, [] as number[]]))
+    /** The slowest of them over the fastest, by their lower quartiles: a busy machine delays some of each. */
+    const ratio = () => {
+      const typical = [...took.values()].map(times => times.sort((a, b) => a - b)[times.length >> 2] as number)
+      return Math.max(...typical) / Math.min(...typical)
+    }
+    for (let round = 0; round < 60 && (round < 15 || ratio() >= 2); round++) {
+      for (const [name, attempt] of Object.entries(attempts)) {
+        const startedAt = performance.now()
+        await attempt()
+        took.get(name)?.push(performance.now() - startedAt)
+      }
+    }
+    t.ok(ratio() < 2, `${ratio().toFixed(2)} times`)
+  })
+
+  t.test('and a disabled user changes no password', async t => {
+    const live = await one.account()
+    await one.database.prepared('update users set disabled_at = now() where id = $1', [live.userId])
+    const changed = await one.call('PUT', '/v1/password', { token: live.token, body: { currentPassword: password, newPassword: 'another long one' } })
+    t.equal(changed.statusCode, 401)
+  })
+})
+
+onEachGround(t, async (t, given) => {
+  const ground = given.redisUrl === null ? embedded : given
+
+  for (const limit of [0, 1, 2, 3]) {
+    t.test(`SESSION_LIMIT ${limit} keeps ${limit === 0 ? 'every session' : `the newest ${limit}`}`, async t => {
+      const one = await startApp(t, ground, { env: { SESSION_LIMIT: String(limit) } })
+      const { email, token } = await one.account()
+      const tokens = [token]
+      for (let i = 0; i < 4; i++) {
+        await delay(5)
+        tokens.push(tokenOf(await one.login(email)))
+      }
+      const kept = limit === 0 ? 5 : limit
+      const statuses = await Promise.all(tokens.map(async token => (await one.me(token)).statusCode))
+      t.same(statuses, tokens.map((_, i) => i >= 5 - kept ? 200 : 401), 'the oldest end first')
+      const listed = await sessionsOf(one, tokens.at(-1) as string)
+      t.equal(listed.length, kept)
+      t.same(listed.map(session => session.current), listed.map((_, i) => i === 0), 'newest first')
+    })
+  }
+
+  t.test('a session that was ended or has run out leaves room for another', async t => {
+    const one = await startApp(t, ground, { env: { SESSION_LIMIT: '2' } })
+    const { email, token } = await one.account()
+    const second = tokenOf(await one.login(email))
+    await one.logout(second)
+    const third = tokenOf(await one.login(email))
+    t.equal((await one.me(token)).statusCode, 200)
+    t.equal((await one.me(third)).statusCode, 200)
+    t.equal((await one.me(second)).statusCode, 401)
+  })
+
+  t.test('sessions', async t => {
+    const clock = createTestClock()
+    const one = await startApp(t, ground, { env: { SESSION_LIMIT: '0' }, clock })
+    const { email, token, sessionId } = await one.account({ deviceName: 'the first' })
+    const login = (deviceName: string) => one.call('POST', '/v1/login', { body: { email, password, deviceName }, headers: { 'user-agent': 'Tests/1' } })
+    await delay(5)
+    const second = (await login('das Zweite 📱')).json<TokenReply>()
+
+    t.test('are listed newest first, in the contract’s shape, without token material', async t => {
+      const reply = await one.call('GET', '/v1/sessions', { token })
+      const { sessions } = reply.json<{ sessions: Session[] }>()
+      t.same(sessions.map(({ id }) => id), [second.session.id, sessionId])
+      for (const session of sessions) {
+        t.same(Object.keys(session).sort(), ['createdAt', 'current', 'deviceName', 'expiresAt', 'id', 'ip', 'lastUsedAt', 'userAgent'])
+        t.match(session, { id: uuid, createdAt: moment, lastUsedAt: moment, expiresAt: moment, ip: '127.0.0.1' })
+        t.equal(Date.parse(session.expiresAt) - Date.parse(session.createdAt), 30 * dayMs)
+      }
+      t.match(sessions[0], { deviceName: 'das Zweite 📱', userAgent: 'Tests/1', current: false })
+      t.match(sessions[1], { deviceName: 'the first', current: true })
+      t.notMatch(reply.body, /lk_|hash|token/i)
+      t.same((await sessionsOf(one, second.accessToken)).map(({ current }) => current), [true, false])
+    })
+
+    t.test('of others are not listed', async t => {
+      const other = await one.account()
+      t.same((await sessionsOf(one, other.token)).map(({ id }) => id), [other.sessionId])
+    })
+
+    t.test('end one by one, twice too, and only for oneself', async t => {
+      const third = (await login('third')).json<TokenReply>()
+      for (let i = 0; i < 2; i++) t.equal((await one.call('DELETE', `/v1/sessions/${third.session.id}`, { token })).statusCode, 204)
+      t.equal((await one.me(third.accessToken)).statusCode, 401)
+      t.equal((await one.me(token)).statusCode, 200)
+      t.same((await sessionsOf(one, token)).map(({ id }) => id), [second.session.id, sessionId])
+    })
+
+    t.test('end all but the current', async t => {
+      t.equal((await one.call('DELETE', '/v1/sessions', { token })).statusCode, 204)
+      t.equal((await one.me(second.accessToken)).statusCode, 401)
+      t.same((await sessionsOf(one, token)).map(({ id }) => id), [sessionId])
+    })
+
+    t.test('end altogether with logout-all', async t => {
+      const third = tokenOf(await login('third'))
+      t.equal((await one.call('POST', '/v1/logout-all', { token })).statusCode, 204)
+      for (const ended of [token, third]) t.equal((await one.me(ended)).statusCode, 401)
+      t.equal((await one.call('POST', '/v1/logout-all', { token })).statusCode, 401)
+    })
+  })
+
+  t.test('a 204 has no body, and takes an empty JSON body along', async t => {
+    const one = await startApp(t, ground)
+    const { token } = await one.account()
+    const reply = await one.app.inject({ method: 'DELETE', url: '/v1/sessions', payload: '', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' } })
+    t.equal(reply.statusCode, 204)
+    t.equal(reply.body, '')
+  })
+
+  t.test('login options', async t => {
+    const one = await startApp(t, ground)
+    const { email } = await one.account()
+
+    t.test('abilities are the token’s, through a password change too; all of them when none are named', async t => {
+      const abilities = ['read', 'orders:write', '!#~']
+      const reply = await one.login(email, { abilities, deviceName: 'phone' })
+      t.equal(reply.json<TokenReply>().session.deviceName, 'phone')
+      const me = (await one.me(tokenOf(reply))).json<{ token: { id: string, kind: string, abilities: string[], expiresAt: string } }>()
+      t.match(me.token, { id: uuid, kind: 'access', abilities, expiresAt: moment })
+      const changed = await one.call('PUT', '/v1/password', { token: tokenOf(reply), body: { currentPassword: password, newPassword: password } })
+      t.same((await one.me(tokenOf(changed))).json().token.abilities, abilities)
+      t.same((await one.me(tokenOf(await one.login(email)))).json().token.abilities, ['*'])
+      t.same((await one.me(tokenOf(await one.login(email, { abilities: [] })))).json().token.abilities, [])
+    })
+
+    t.test('introspect is granted to nobody', async t => {
+      for (const reply of [await one.login(email, { abilities: ['read', 'introspect'] }), await one.register(newEmail(), { abilities: ['introspect'] })]) {
+        t.equal(reply.statusCode, 403)
+        t.equal(reply.json().code, 'AUTH_INSUFFICIENT_ABILITY')
+      }
+    })
+  })
+
+  t.test('a token', async t => {
+    const clock = createTestClock()
+    const one = await startApp(t, ground, { clock })
+
+    t.test('has the contract’s shape, and is another each time', async t => {
+      const reply = await one.register()
+      const body = reply.json<TokenReply>()
+      t.same(Object.keys(body).sort(), ['accessToken', 'expiresIn', 'session', 'tokenType', 'user'])
+      t.match(body, { tokenType: 'Bearer', accessToken: /^lk_[0-9A-Za-z]{50}$/, expiresIn: 30 * 86_400, session: { id: uuid, deviceName: null, createdAt: moment, expiresAt: moment } })
+      t.same(Object.keys(body.session).sort(), ['createdAt', 'deviceName', 'expiresAt', 'id'])
+      t.same(Object.keys(body.user).sort(), ['createdAt', 'email', 'emailVerifiedAt', 'id', 'name', 'role'])
+      t.match(body.user, { id: uuid, emailVerifiedAt: null, name: null, role: 'user', createdAt: moment })
+      const again = (await one.login(body.user.email)).json<TokenReply>()
+      t.not(again.accessToken, body.accessToken)
+      t.not(again.session.id, body.session.id)
+      t.same((await one.me(again.accessToken)).json().user, body.user)
+    })
+
+    t.test('lives for TOKEN_TTL and not a moment longer', async t => {
+      const { token } = await one.account()
+      const { expiresAt } = (await one.me(token)).json<{ token: { expiresAt: string } }>().token
+      clock.advance(Date.parse(expiresAt) - clock.now() - 2_000)
+      t.equal((await one.me(token)).statusCode, 200, 'two seconds before')
+      clock.advance(2_001)
+      const reply = await one.me(token)
+      t.equal(reply.statusCode, 401)
+      t.equal(reply.json().code, 'AUTH_INVALID_TOKEN')
+      for (const [method, url] of [['POST', '/v1/logout'], ['GET', '/v1/sessions'], ['DELETE', '/v1/sessions'], ['PUT', '/v1/password']] as const) t.equal((await one.call(method, url, { token, ...method === 'PUT' ? { body: { currentPassword: password, newPassword: password } } : {} })).statusCode, 401, url)
+    })
+  })
+
+  t.test('a shorter TOKEN_TTL ends token and session', async t => {
+    const clock = createTestClock()
+    const one = await startApp(t, ground, { env: { TOKEN_TTL: '10m' }, clock })
+    const reply = (await one.register()).json<TokenReply>()
+    t.equal(reply.expiresIn, 600)
+    t.equal(Date.parse(reply.session.expiresAt) - Date.parse(reply.session.createdAt), 600_000)
+    clock.advance(599_000)
+    t.equal((await one.me(reply.accessToken)).statusCode, 200)
+    clock.advance(1_001)
+    t.equal((await one.me(reply.accessToken)).statusCode, 401)
+  })
+
+  t.test('SESSION_TTL shorter than TOKEN_TTL ends the token, and a password change does not prolong it', async t => {
+    const clock = createTestClock()
+    const one = await startApp(t, ground, { env: { TOKEN_TTL: '30d', SESSION_TTL: '1h' }, clock })
+    const first = (await one.register()).json<TokenReply>()
+    t.equal(first.expiresIn, 3_600)
+    clock.advance(1_800_000)
+    const changed = (await one.call('PUT', '/v1/password', { token: first.accessToken, body: { currentPassword: password, newPassword: 'another long one' } })).json<TokenReply>()
+    t.equal(changed.session.id, first.session.id)
+    t.equal(changed.session.expiresAt, first.session.expiresAt)
+    t.ok(Math.abs(changed.expiresIn - 1_800) <= 5, `${changed.expiresIn} s left`)
+    clock.advance(1_801_000)
+    t.equal((await one.me(changed.accessToken)).statusCode, 401)
+  })
+
+  t.test('REGISTRATION closed lets nobody in, and login goes on', async t => {
+    const one = await startApp(t, ground)
+    const { email } = await one.account()
+    await one.close()
+    const two = await startApp(t, ground, { env: { REGISTRATION: 'closed' } })
+    for (const address of [newEmail(), email]) {
+      const reply = await two.register(address)
+      t.equal(reply.statusCode, 403)
+      t.equal(reply.json().code, 'AUTH_REGISTRATION_CLOSED', 'of a taken email too')
+    }
+    t.equal((await two.login(email)).statusCode, 200)
+  })
+})

@@ -1,0 +1,261 @@
+import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { LightMyRequestResponse as Response } from 'fastify'
+import t, { type Test } from 'tap'
+import { networkOf } from '../../src/edges/rate-limit.js'
+import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, password, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
+import { hasRedisServer, startRedis } from '../fixtures/servers.js'
+
+const wrong = 'not the password'
+
+/** Seconds to wait, of a reply that has to be a 429. */
+function limited (t: Test, reply: Response): number {
+  t.equal(reply.statusCode, 429, reply.body)
+  t.same(reply.json(), { statusCode: 429, code: 'AUTH_RATE_LIMITED', error: 'Too Many Requests', message: 'Too many attempts: wait for the seconds in Retry-After' })
+  t.match(reply.headers['retry-after'], /^[1-9]\d*$/)
+  t.notMatch(Object.keys(reply.headers).join(), 'ratelimit', 'what is left is nobody’s business')
+  return Number(reply.headers['retry-after'])
+}
+
+/** A login attempt from `address`, through `forwarded` if given. */
+function attempt (one: TestApp, email: string, { secret = wrong, address = '127.0.0.1', forwarded }: { secret?: string, address?: string, forwarded?: string } = {}): Promise<Response> {
+  return one.app.inject({ method: 'POST', url: '/v1/login', remoteAddress: address, payload: { email, password: secret }, headers: forwarded === undefined ? {} : { 'x-forwarded-for': forwarded } })
+}
+
+async function statuses (replies: Array<Promise<Response>>): Promise<Record<number, number>> {
+  const counts: Record<number, number> = {}
+  for (const { statusCode } of await Promise.all(replies)) counts[statusCode] = (counts[statusCode] ?? 0) + 1
+  return counts
+}
+
+const strict = { LOGIN_LIMIT: '5/1m' }
+
+onEachGround(t, async (t, ground) => {
+  const one = await startApp(t, ground, { env: strict })
+  const two = ground.redisUrl === null ? one : await startApp(t, ground, { env: strict })
+
+  /** For apps beside these: on the embedded database without a cache of their own, which two processes never share. */
+  const beside: Ground = ground.redisUrl !== null ? ground : { ...ground, database: async () => ({ ...one.database, embedded: false, close: async () => {} }) }
+
+  t.test('the sixth attempt in a minute is refused, with the right password too, on every instance', async t => {
+    const { email } = await one.account()
+    for (let i = 0; i < 5; i++) t.equal((await attempt(i % 2 === 0 ? one : two, email)).statusCode, 401)
+    const seconds = limited(t, await attempt(one, email))
+    t.ok(seconds > 50 && seconds <= 60, `${seconds} s`)
+    limited(t, await attempt(one, email, { secret: password }))
+    limited(t, await attempt(two, email, { secret: password }))
+  })
+
+  t.test('the limit opens again at its end, however much was tried meanwhile', async t => {
+    const quick = await startApp(t, beside, { env: { LOGIN_LIMIT: '2/2s' } })
+    const { email } = await quick.account()
+    await attempt(quick, email)
+    await attempt(quick, email)
+    t.ok(limited(t, await attempt(quick, email)) <= 2)
+    t.ok(await becomesTrue(async () => {
+      await delay(50)
+      return (await attempt(quick, email, { secret: password })).statusCode === 200
+    }, 10_000))
+  })
+
+  t.test('a success clears what was counted', async t => {
+    const { email } = await one.account()
+    for (let round = 0; round < 3; round++) {
+      for (let i = 0; i < 4; i++) t.equal((await attempt(one, email)).statusCode, 401)
+      t.equal((await attempt(two, email, { secret: password })).statusCode, 200)
+    }
+  })
+
+  t.test('changing a password counts with the logins', async t => {
+    const { email, token } = await one.account()
+    const change = (currentPassword: string) => two.call('PUT', '/v1/password', { token, body: { currentPassword, newPassword: 'another long password' } })
+    for (let i = 0; i < 3; i++) t.equal((await change(wrong)).statusCode, 403)
+    for (let i = 0; i < 2; i++) t.equal((await attempt(one, email)).statusCode, 401)
+    limited(t, await change(password))
+    limited(t, await attempt(one, email, { secret: password }))
+    t.equal((await one.me(token)).statusCode, 200, 'the session itself is unharmed')
+  })
+
+  t.test('a changed password clears what was counted', async t => {
+    const { email, token } = await one.account()
+    for (let i = 0; i < 4; i++) t.equal((await attempt(one, email)).statusCode, 401)
+    t.equal((await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: 'another long password' } })).statusCode, 200)
+    for (let i = 0; i < 4; i++) t.equal((await attempt(one, email)).statusCode, 401)
+    t.equal((await attempt(one, email, { secret: 'another long password' })).statusCode, 200)
+  })
+
+  t.test('of fifty attempts at once five get through', async t => {
+    const { email } = await one.account()
+    t.same(await statuses(Array.from({ length: 50 }, (_, i) => attempt(i % 2 === 0 ? one : two, email))), { 401: 5, 429: 45 })
+  })
+
+  t.test('every spelling of an email counts as one account', async t => {
+    const { email } = await one.account()
+    const wide = email.replace(/^user/, 'ｕｓｅｒ')
+    for (const spelling of [email, email.toUpperCase(), wide, wide.toUpperCase(), email.replace('example', 'Example')]) t.equal((await attempt(one, spelling)).statusCode, 401, spelling)
+    for (const spelling of [email, wide.toUpperCase(), email.replace('user', 'User')]) limited(t, await attempt(one, spelling))
+  })
+
+  t.test('an account that does not exist is limited like one that does', async t => {
+    const nobody = newEmail()
+    for (let i = 0; i < 5; i++) t.equal((await attempt(one, nobody)).statusCode, 401)
+    limited(t, await attempt(one, nobody))
+  })
+
+  t.test('the owner still logs in from another address while an attacker is refused', async t => {
+    const { email } = await one.account()
+    for (let i = 0; i < 6; i++) await attempt(one, email, { address: '203.0.113.7' })
+    limited(t, await attempt(one, email, { address: '203.0.113.7', secret: password }))
+    t.equal((await attempt(one, email, { address: '198.51.100.1', secret: password })).statusCode, 200)
+    limited(t, await attempt(one, email, { address: '203.0.113.7', secret: password }))
+  })
+
+  t.test('X-Forwarded-For and its kin change nothing without TRUST_PROXY', async t => {
+    const { email } = await one.account()
+    const names = ['x-forwarded-for', 'x-real-ip', 'forwarded', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip']
+    for (let i = 0; i < 8; i++) {
+      const headers = Object.fromEntries(names.map(name => [name, name === 'forwarded' ? `for=10.0.0.${i}` : `10.0.0.${i}`]))
+      const reply = await one.app.inject({ method: 'POST', url: '/v1/login', payload: { email, password: wrong }, headers })
+      if (i < 5) t.equal(reply.statusCode, 401)
+      else limited(t, reply)
+    }
+  })
+
+  t.test('addresses of one IPv6 /64 count as one', async t => {
+    const { email } = await one.account()
+    for (let i = 0; i < 5; i++) t.equal((await attempt(one, email, { address: `2001:db8:0:1:${i}::${i}` })).statusCode, 401)
+    limited(t, await attempt(one, email, { address: '2001:db8:0:1:ffff:ffff:ffff:ffff' }))
+    t.equal((await attempt(one, email, { address: '2001:db8:0:2::1' })).statusCode, 401)
+  })
+
+  t.test('ADDRESS_LIMIT counts register and login together, and nothing else', async t => {
+    const coarse = await startApp(t, { ...beside, prefix: `${ground.prefix}${randomBytes(3).toString('hex')}:` }, { env: { ADDRESS_LIMIT: '6/1m' } })
+    const { email, token } = await coarse.account()
+    for (let i = 0; i < 3; i++) t.equal((await attempt(coarse, newEmail())).statusCode, 401)
+    t.equal((await coarse.register('no email')).statusCode, 400, 'a refused one counts too')
+    t.equal((await coarse.register()).statusCode, 201)
+    limited(t, await coarse.register())
+    limited(t, await attempt(coarse, email, { secret: password }))
+    limited(t, await attempt(coarse, email, { secret: password, forwarded: '10.1.1.1' }))
+    t.equal((await coarse.me(token)).statusCode, 200, 'who has a token goes on')
+    t.equal((await coarse.call('GET', '/health/ready')).statusCode, 200)
+    t.equal((await attempt(coarse, email, { secret: password, address: '198.51.100.9' })).statusCode, 200, 'another address too')
+  })
+
+  t.test('ADDRESS_LIMIT 0 is none', async t => {
+    const open = await startApp(t, beside, { env: { ADDRESS_LIMIT: '0' } })
+    t.same(await statuses(Array.from({ length: 60 }, () => attempt(open, newEmail()))), { 401: 60 })
+  })
+
+  t.test('past the limit of an address not even a body is read', async t => {
+    const coarse = await startApp(t, { ...beside, prefix: `${ground.prefix}${randomBytes(3).toString('hex')}:` }, { env: { ADDRESS_LIMIT: '1/1m' } })
+    await attempt(coarse, newEmail())
+    limited(t, await coarse.app.inject({ method: 'POST', url: '/v1/login', payload: 'x'.repeat(1_000_000), headers: { 'content-type': 'text/plain' } }))
+  })
+})
+
+t.test('behind a proxy in TRUST_PROXY the address it reports is the one that counts', async t => {
+  const one = await startApp(t, await embeddedGround(), { env: { ...strict, TRUST_PROXY: '127.0.0.1, 10.0.0.0/8' } })
+  const { email } = await one.account()
+  for (let i = 0; i < 5; i++) t.equal((await attempt(one, email, { forwarded: '203.0.113.1' })).statusCode, 401)
+  limited(t, await attempt(one, email, { forwarded: '203.0.113.1' }))
+  limited(t, await attempt(one, email, { forwarded: '::ffff:203.0.113.1' }))
+  limited(t, await attempt(one, email, { forwarded: '198.51.100.66, 203.0.113.1' }))
+  limited(t, await attempt(one, email, { forwarded: '198.51.100.67, 203.0.113.1, 10.2.3.4' }))
+  limited(t, await attempt(one, email, { address: '203.0.113.1', forwarded: '198.51.100.68' }))
+  t.equal((await attempt(one, email, { forwarded: '203.0.113.2' })).statusCode, 401, 'another client of the proxy')
+  t.equal((await attempt(one, email, { forwarded: '203.0.113.1, 203.0.113.3' })).statusCode, 401, 'what a client claims to have come through does not count')
+})
+
+t.test('keys of the limits in Redis name no account', async t => {
+  const ground = await serverGround(t)
+  if (ground === null) return
+  const one = await startApp(t, ground, { env: { ...strict, ADDRESS_LIMIT: '1000/1m' } })
+  const { email } = await one.account()
+  await attempt(one, email)
+  await attempt(one, 'somebody-else@example.com')
+  const keys = await one.redis?.keys(`${ground.prefix}limit:*`) ?? []
+  t.ok(keys.length >= 3, keys.join(' '))
+  for (const key of keys) {
+    t.notMatch(key, /@|example|somebody/)
+    t.notOk(key.includes(email.split('@')[0] as string))
+    t.match(await one.redis?.get(key), /^\d+$/)
+    t.ok((await one.redis?.pttl(key) ?? -1) > 0, 'it ends by itself')
+  }
+})
+
+t.test('without its Redis the limit goes on in memory', async t => {
+  if (!hasRedisServer) return skipMissing(t, 'needs a redis-server binary')
+  for (const [name, signal] of [['killed', 'SIGKILL'], ['frozen', 'SIGSTOP']] as const) {
+    t.test(`when it is ${name}`, async t => {
+      const server = await startRedis()
+      t.teardown(() => server.kill())
+      const ground = await serverGround(t, { redisUrl: server.url })
+      if (ground === null) return
+      const one = await startApp(t, ground, { env: { ...strict, ADDRESS_LIMIT: '40/1m' } })
+      const { email } = await one.account()
+      t.equal((await attempt(one, email)).statusCode, 401)
+      if (signal === 'SIGSTOP') process.kill(server.pid, signal)
+      else await server.kill(signal)
+
+      const counts = await statuses(Array.from({ length: 20 }, () => attempt(one, email)))
+      t.same(counts, { 401: 5, 429: 15 }, 'counted from now on, never open and never an error')
+      limited(t, await attempt(one, email, { secret: password }))
+      const other = newEmail()
+      t.same(await statuses(Array.from({ length: 60 }, (_, i) => attempt(one, `${i}${other}`))), { 401: 19, 429: 41 }, 'and so is the limit of an address')
+      t.notOk(one.log.some(line => /"level":(50|60)/.test(line)))
+    })
+  }
+
+  t.test('when there was none at the start', async t => {
+    const ground = await serverGround(t, { redisUrl: 'redis://127.0.0.1:1' })
+    if (ground === null) return
+    const one = await startApp(t, ground, { env: strict })
+    const { email } = await one.account()
+    t.same(await statuses(Array.from({ length: 20 }, () => attempt(one, email))), { 401: 5, 429: 15 })
+  })
+})
+
+t.test('a network is an IPv4 address or the /64 of an IPv6 one, however it is written', async t => {
+  t.equal(networkOf('192.0.2.1'), '192.0.2.1')
+  for (const form of ['::ffff:192.0.2.1', '::FFFF:192.0.2.1', '::ffff:c000:201', '0:0:0:0:0:ffff:192.0.2.1', '0000:0000:0000:0000:0000:FFFF:C000:0201']) t.equal(networkOf(form), '192.0.2.1', form)
+  for (const form of ['2001:db8:0:1::1', '2001:DB8:0:1:ffff:ffff:ffff:ffff', '2001:0db8:0000:0001::', '2001:db8::1:0:0:0:9', '2001:db8:0:1::192.0.2.1', '2001:db8:0:1::1%eth0']) t.equal(networkOf(form), '2001:db8:0:1::/64', form)
+  t.equal(networkOf('::1'), '0:0:0:0::/64')
+  t.equal(networkOf('fe80::1%eth0'), 'fe80:0:0:0::/64')
+  t.not(networkOf('2001:db8:0:2::1'), networkOf('2001:db8:0:1::1'))
+  t.not(networkOf('::192.0.2.1'), '192.0.2.1', 'not mapped, only alike')
+  t.not(networkOf('64:ff9b::192.0.2.1'), '192.0.2.1')
+})
+
+t.test('more passwords than can be hashed soon are answered 503, and who has a token waits for none of it', async t => {
+  const one = await startApp(t, await embeddedGround(), { env: { BCRYPT_COST: '9' } })
+  const { token } = await one.account()
+  const idle = await medianOfMe(one, token, 15)
+  const workers = Math.max(1, availableParallelism() - 1)
+
+  const flood = Array.from({ length: workers * 65 + 40 }, () => attempt(one, newEmail()))
+  const busy = await medianOfMe(one, token, 15)
+  const replies = await Promise.all(flood)
+
+  const refused = replies.filter(reply => reply.statusCode === 503)
+  t.ok(refused.length >= 10, `${refused.length} of ${flood.length} refused`)
+  t.equal(replies.filter(reply => reply.statusCode === 401).length, flood.length - refused.length)
+  for (const reply of refused) {
+    t.match(reply.headers['retry-after'], /^[1-9]\d*$/)
+    t.equal(reply.json().code, 'AUTH_UNAVAILABLE')
+  }
+  t.ok(busy < Math.max(20 * idle, 50), `${busy.toFixed(1)} ms in the flood, ${idle.toFixed(1)} ms before`)
+  t.equal((await attempt(one, newEmail())).statusCode, 401, 'and afterwards all is well')
+})
+
+async function medianOfMe (one: TestApp, token: string, times: number): Promise<number> {
+  const took: number[] = []
+  for (let i = 0; i < times; i++) {
+    const startedAt = performance.now()
+    if ((await one.me(token)).statusCode !== 200) throw new Error('refused')
+    took.push(performance.now() - startedAt)
+    await delay(5)
+  }
+  return took.sort((a, b) => a - b)[times >> 1] as number
+}

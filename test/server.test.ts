@@ -1,0 +1,384 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import postgres from 'postgres'
+import t, { type Test } from 'tap'
+import { createPglite } from '../src/edges/pglite.js'
+import { becomesTrue, password, skipMissing } from './fixtures/app.js'
+import { createTestDatabase, findPostgres, freePort, hasRedisServer, startRedis } from './fixtures/servers.js'
+
+/** The real process, compiled, as an operator runs it. */
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const serverFile = join(root, 'dist/src/server.js')
+const cliFile = join(root, 'dist/src/cli.js')
+const hidden = 'hidden-word'
+/** Nothing of the environment of the tests: neither their loaders nor a developer's DATABASE_URL. */
+const clean = { PATH: process.env.PATH ?? '', PORT: '0', BCRYPT_COST: '4' }
+
+// Many processes: half a minute on an idle machine.
+t.setTimeout(400_000)
+
+await promisify(execFile)('npx', ['tsc', '-b', 'tsconfig.build.json'], { cwd: root })
+
+t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
+  const dir = temporaryFolder(t)
+  const env = { DATA_DIR: dir }
+  let token = ''
+
+  t.test('it starts, and what it prints to try works', async t => {
+    const server = await startServer(t, env)
+    t.match(server.stdout(), `Latchkey listens on ${server.base}\n`)
+    t.match(server.stdout(), `Documentation: ${server.base}/docs\n`)
+    t.match(server.stdout(), /for development, one process/)
+    t.equal((await fetch(`${server.base}/docs`)).status, 200)
+    const line = /^Try: (curl .*)$/m.exec(server.stdout())?.[1] ?? 'no line to try'
+    const { stdout } = await promisify(execFile)('sh', ['-c', line])
+    token = JSON.parse(stdout).accessToken
+    t.equal(await me(server, token), 200)
+
+    await t.test('a second server on the same folder is refused, by pid', async t => {
+      const second = await run(serverFile, [], env)
+      t.equal(second.code, 1)
+      t.match(second.stderr, new RegExp(`in use by a running server \\(process ${server.pid}\\)`))
+      t.notMatch(second.stderr, /\n\s+at /)
+      t.equal(await me(server, token), 200, 'the first one goes on')
+    })
+
+    await server.end('SIGKILL')
+  })
+
+  t.test('after kill -9 the token still works, and SIGTERM lets a request finish', async t => {
+    const server = await startServer(t, { ...env, BCRYPT_COST: '13' })
+    t.equal(await me(server, token), 200)
+    await drains(t, server)
+    const after = await fetch(`${server.base}/v1/me`).catch(() => null)
+    t.equal(after, null, 'nobody listens any more')
+  })
+
+  t.test('tokens:prune without a server opens the database itself', async t => {
+    await insertDead(dir, [8, 9, 20, 30])
+    const report = await run(cliFile, ['tokens:prune', '--json'], { ...env, PRUNE_RETENTION: '15d' })
+    t.equal(report.code, 0, report.stderr)
+    t.match(onlyJson(t, report.stdout), { tokens: 2, sessions: 2, dryRun: false, skipped: false })
+  })
+
+  t.test('tokens:prune beside a running server is carried out by it', async t => {
+    const server = await startServer(t, env)
+    const dry = await run(cliFile, ['tokens:prune', '--dry-run', '--json'], env)
+    t.equal(dry.code, 0, dry.stderr)
+    t.match(onlyJson(t, dry.stdout), { tokens: 2, sessions: 2, dryRun: true })
+    const real = await run(cliFile, ['tokens:prune'], env)
+    t.equal(real.code, 0, real.stderr)
+    t.match(real.stdout, /^Deleted 2 tokens and 2 sessions that ended before \d{4}-\d\d-\d\dT[\d:.]+Z\.\n$/)
+    t.match(onlyJson(t, (await run(cliFile, ['tokens:prune', '--json'], env)).stdout), { tokens: 0, sessions: 0 })
+    t.equal(await me(server, token), 200, 'live tokens are left')
+    t.equal((await server.end('SIGTERM')).code, 0)
+  })
+
+  t.test('NODE_ENV=production is refused', async t => {
+    const refused = await run(serverFile, [], { ...env, NODE_ENV: 'production' })
+    t.equal(refused.code, 1)
+    t.match(refused.stderr, /NODE_ENV=production needs DATABASE_URL/)
+    t.equal(oneLine(refused.stderr), true)
+  })
+})
+
+t.test('a bad environment is refused in one message that names every variable and no value', async t => {
+  const bad = { PORT: 'many', BCRYPT_COST: '99', SESSION_LIMIT: '-1', TOKEN_TTL: '3 weeks', PRUNE_SCHEDULE: 'sometimes', PRUNE_TIMEZONE: 'Moon/Base', LOG_LEVEL: 'loud', DATABASE_URL: `mysql://u:${hidden}@h/d` }
+  for (const [file, args, code] of [[serverFile, [], 1], [cliFile, ['tokens:prune'], 2]] as const) {
+    const refused = await run(file, [...args], bad)
+    t.equal(refused.code, code)
+    t.equal(oneLine(refused.stderr), true)
+    for (const name of Object.keys(bad)) t.match(refused.stderr, name)
+    t.notMatch(refused.stdout + refused.stderr, hidden)
+    t.equal(refused.stdout, '')
+  }
+})
+
+t.test('tokens:prune explains itself', async t => {
+  const help = await run(cliFile, ['tokens:prune', '--help'], {})
+  t.equal(help.code, 0)
+  t.match(help.stdout, /Usage: npm run tokens:prune -- \[--dry-run\] \[--json\]/)
+  for (const args of [['tokens:prune', '--dryrun'], ['tokens:plum']]) {
+    const refused = await run(cliFile, args, {})
+    t.equal(refused.code, 2, args.join(' '))
+    t.equal(refused.stdout, '')
+    t.notMatch(refused.stderr, /\n\s+at /)
+  }
+})
+
+t.test('a database that does not answer ends server and command in one line', async t => {
+  const silent = await startSilent(t)
+  const urls = [`postgres://latchkey:${hidden}@127.0.0.1:${await freePort()}/latchkey`, `postgres://latchkey:${hidden}@127.0.0.1:${silent}/latchkey`]
+  for (const url of urls) {
+    await Promise.all([[serverFile], [cliFile, 'tokens:prune']].map(async ([file, ...args]) => {
+      const ended = await run(file as string, args, { DATABASE_URL: url })
+      t.equal(ended.code, 1)
+      t.ok(ended.ms < 15_000, `${Math.round(ended.ms)} ms`)
+      t.equal(oneLine(ended.stderr), true)
+      t.match(ended.stderr, new URL(url).host)
+      t.match(ended.stderr, /DATABASE_URL/)
+      t.notMatch(ended.stdout + ended.stderr, hidden)
+      t.notMatch(ended.stdout + ended.stderr, /\n\s+at /)
+    }))
+  }
+})
+
+t.test('with PostgreSQL', async t => {
+  const maintenance = await findPostgres()
+  if (maintenance === null) return skipMissing(t, 'needs PostgreSQL: install and start it, or set TEST_DATABASE_URL')
+  const { url, drop } = await createTestDatabase(maintenance)
+  t.teardown(drop)
+
+  t.test('four instances that start at once on an empty database migrate it once', async t => {
+    const fresh = await createEmptyDatabase(t, maintenance)
+    const servers = await Promise.all(Array.from({ length: 4 }, () => startServer(t, { DATABASE_URL: fresh })))
+    const sql = postgres(fresh, { max: 1 })
+    const migrations = await sql`select hash from drizzle.__drizzle_migrations`
+    const keys = await sql`select name from secrets`
+    const epochs = await sql`select id from cache_epoch`
+    await sql.end()
+    t.equal(migrations.length, readdirSync(join(root, 'db/migrations')).filter(name => name.endsWith('.sql')).length)
+    t.strictSame([keys.length, epochs.length], [2, 1])
+    const token = await register(servers[0] as Running)
+    t.strictSame(await Promise.all(servers.map(server => me(server, token))), [200, 200, 200, 200], 'and all of them know the same keys')
+    const ends = await Promise.all(servers.map(server => server.end('SIGTERM')))
+    t.strictSame(ends.map(end => end.code), [0, 0, 0, 0])
+  })
+
+  t.test('a database that is not there is named in one line', async t => {
+    const nowhere = new URL(url)
+    nowhere.pathname = '/latchkey_is_not_here'
+    const ended = await run(serverFile, [], { DATABASE_URL: nowhere.href })
+    t.equal(ended.code, 1)
+    t.equal(oneLine(ended.stderr), true)
+    t.match(ended.stderr, /latchkey_is_not_here|3D000/)
+  })
+
+  t.test('an unreachable REDIS_URL is served without', async t => {
+    const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: `redis://:${hidden}@127.0.0.1:${await freePort()}` })
+    const ready = await fetch(`${server.base}/health/ready`)
+    t.equal(ready.status, 200)
+    t.match(await ready.json(), { status: 'degraded', cache: { status: 'unavailable', trusted: false } })
+    const token = await register(server)
+    t.equal(await me(server, token), 200)
+    t.equal((await post(server, '/v1/logout', {}, token)).status, 204)
+    t.equal(await me(server, token), 401)
+    t.equal((await server.end('SIGTERM')).code, 0)
+    t.notMatch(server.stdout() + server.stderr(), hidden)
+  })
+
+  t.test('SIGTERM ends it while PostgreSQL is gone', async t => {
+    const proxy = await startProxy(t, url)
+    const server = await startServer(t, { DATABASE_URL: proxy.url })
+    const token = await register(server)
+    t.equal(await me(server, token), 200)
+    proxy.stop('closed')
+    t.equal(await me(server, token), 503)
+    const end = await server.end('SIGTERM')
+    t.equal(end.code, 0, server.stderr())
+    t.ok(end.ms < 10_000, `${Math.round(end.ms)} ms`)
+  })
+
+  t.test('SIGTERM ends it while requests wait for a PostgreSQL that fell silent', async t => {
+    const proxy = await startProxy(t, url)
+    const server = await startServer(t, { DATABASE_URL: proxy.url, BCRYPT_COST: '11' })
+    const email = `${Math.random()}@example.com`
+    const token = await register(server, email)
+    const login = post(server, '/v1/login', { email, password })
+    await server.logged(/"url":"\/v1\/login".*incoming request/s)
+    proxy.stop('silent')
+    const look = me(server, token)
+    await server.logged(/"url":"\/v1\/me".*incoming request/s)
+    const end = await server.end('SIGTERM')
+    t.equal(end.code, 0, server.stderr())
+    t.ok(end.ms < 10_000, `${Math.round(end.ms)} ms`)
+    t.strictSame([(await login).status, await look], [503, 503], 'and they are told so')
+  })
+
+  t.test('with a Redis of its own', async t => {
+    if (!hasRedisServer) return skipMissing(t, 'needs a redis-server binary: install Redis 7 or later')
+
+    t.test('SIGTERM lets a request finish while Redis is frozen', async t => {
+      const redis = await startRedis()
+      t.teardown(() => redis.kill())
+      const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, BCRYPT_COST: '13' })
+      await drains(t, server, () => { process.kill(redis.pid, 'SIGSTOP') })
+    })
+
+    t.test('SIGTERM lets a request finish while Redis is gone', async t => {
+      const redis = await startRedis()
+      const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, BCRYPT_COST: '13' })
+      await drains(t, server, () => redis.kill())
+    })
+  })
+})
+
+/** A login under way when SIGTERM arrives is answered, and the process ends with 0 within 10 s; `meanwhile` happens just before. */
+async function drains (t: Test, server: Running, meanwhile: () => void | Promise<void> = () => {}): Promise<void> {
+  const email = `${Math.random()}@example.com`
+  await register(server, email)
+  const login = post(server, '/v1/login', { email, password })
+  await server.logged(/"url":"\/v1\/login".*incoming request/s)
+  await meanwhile()
+  const ended = server.end('SIGTERM')
+  const reply = await login
+  t.equal(reply.status, 200)
+  t.match(await tokenOf(reply), /^lk_/)
+  const { code, ms } = await ended
+  t.equal(code, 0, server.stderr())
+  t.ok(ms < 10_000, `${Math.round(ms)} ms`)
+}
+
+type Running = Awaited<ReturnType<typeof startServer>>
+
+/** A server that has printed where it listens. */
+async function startServer (t: Test, env: Record<string, string>) {
+  const child = spawn(process.execPath, [serverFile], { cwd: root, env: { ...clean, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const { exited, stdout, stderr } = follow(child)
+  t.teardown(() => { child.kill('SIGKILL') })
+  const base = () => /^Latchkey listens on (http:\S+)$/m.exec(stdout())?.[1]
+  if (!await becomesTrue(() => base() !== undefined || child.exitCode !== null, 60_000) || base() === undefined) throw new Error(`the server did not start: ${stderr()}`)
+  return {
+    base: base() as string,
+    pid: child.pid as number,
+    stdout,
+    stderr,
+    /** Resolves when the log has a line like this. */
+    async logged (line: RegExp) {
+      if (!await becomesTrue(() => stdout().split('\n').some(text => line.test(text)), 5_000)) throw new Error(`not logged: ${line}`)
+    },
+    async end (signal: NodeJS.Signals) {
+      const sentAt = performance.now()
+      child.kill(signal)
+      return { code: await exited, ms: performance.now() - sentAt }
+    }
+  }
+}
+
+/** A program to its end. */
+async function run (file: string, args: string[], env: Record<string, string>) {
+  const startedAt = performance.now()
+  const child = spawn(process.execPath, [file, ...args], { cwd: root, env: { ...clean, ...env }, stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 })
+  const { exited, stdout, stderr } = follow(child)
+  const code = await exited
+  return { code, stdout: stdout(), stderr: stderr(), ms: performance.now() - startedAt }
+}
+
+function follow (child: ChildProcess) {
+  let stdout = ''
+  let stderr = ''
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => { stdout += text })
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => { stderr += text })
+  const exited = once(child, 'close').then(([code]) => code as number | null)
+  return { exited, stdout: () => stdout, stderr: () => stderr }
+}
+
+async function post (server: Running, path: string, body: object, token?: string): Promise<Response> {
+  const headers = { 'content-type': 'application/json', ...token === undefined ? {} : { authorization: `Bearer ${token}` } }
+  return await fetch(`${server.base}${path}`, { method: 'POST', headers, ...Object.keys(body).length > 0 ? { body: JSON.stringify(body) } : {} })
+}
+
+async function register (server: Running, email = `${Math.random()}@example.com`): Promise<string> {
+  const reply = await post(server, '/v1/register', { email, password })
+  if (reply.status !== 201) throw new Error(`register answered ${reply.status}`)
+  return await tokenOf(reply)
+}
+
+async function tokenOf (reply: Response): Promise<string> {
+  return (await reply.json() as { accessToken: string }).accessToken
+}
+
+async function me (server: Running, token: string): Promise<number> {
+  return (await fetch(`${server.base}/v1/me`, { headers: { authorization: `Bearer ${token}` } })).status
+}
+
+function oneLine (text: string): boolean {
+  return /^[^\n]+\n$/.test(text)
+}
+
+/** Standard output that is one line of JSON and nothing else. */
+function onlyJson (t: Test, stdout: string): unknown {
+  t.equal(oneLine(stdout), true)
+  return JSON.parse(stdout)
+}
+
+function temporaryFolder (t: Test): string {
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-server-'))
+  t.teardown(() => { rmSync(dir, { recursive: true, force: true }) })
+  return dir
+}
+
+/** One session with one token for each of `ages`, which expired so many days ago; straight into a data folder nobody has open. */
+async function insertDead (dir: string, ages: number[]): Promise<void> {
+  const database = await createPglite(join(dir, 'postgres'))
+  await database.prepared(`
+    with dead as (select gen_random_uuid() as id, (select id from users limit 1) as user_id, now() - make_interval(days => age) as ended from unnest($1::int[]) age),
+    opened as (insert into sessions (id, user_id, created_at, last_used_at, expires_at) select id, user_id, ended, ended, ended from dead)
+    insert into tokens (id, hash, kind, user_id, session_id, abilities, created_at, expires_at)
+    select gen_random_uuid(), sha256(id::text::bytea), 'access', user_id, id, '{*}', ended, ended from dead`, [`{${ages.join(',')}}`])
+  await database.close()
+}
+
+async function createEmptyDatabase (t: Test, maintenance: string): Promise<string> {
+  const admin = postgres(maintenance, { max: 1, onnotice: () => {} })
+  const name = `latchkey_test_${process.pid}_empty`
+  await admin.unsafe(`create database ${name}`)
+  t.teardown(async () => {
+    await admin.unsafe(`drop database if exists ${name} with (force)`)
+    await admin.end({ timeout: 1 })
+  })
+  const url = new URL(maintenance)
+  url.pathname = `/${name}`
+  return url.href
+}
+
+/** A port that takes connections and never says a word. */
+async function startSilent (t: Test): Promise<number> {
+  const sockets = new Set<Socket>()
+  const server = createServer(socket => { sockets.add(socket.on('error', () => {})) })
+  await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => { server.close(); for (const socket of sockets) socket.destroy() })
+  return portOf(server)
+}
+
+/** The way to the database at `url`, which can be closed, or fall silent with all connections open. */
+async function startProxy (t: Test, url: string) {
+  const { hostname, port } = new URL(url)
+  const pairs: Array<[Socket, Socket]> = []
+  let silent = false
+  const server = createServer(near => {
+    const far = connect({ host: hostname, port: Number(port || 5432) })
+    pairs.push([near, far])
+    for (const [from, to] of [[near, far], [far, near]] as const) {
+      from.on('data', chunk => { if (!silent) to.write(chunk) }).on('error', () => to.destroy()).on('close', () => to.destroy())
+    }
+  })
+  await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
+  const destroy = () => {
+    server.close()
+    for (const sockets of pairs) for (const socket of sockets) socket.destroy()
+  }
+  t.teardown(destroy)
+  const through = new URL(url)
+  through.hostname = '127.0.0.1'
+  through.port = String(portOf(server))
+  return {
+    url: through.href,
+    stop (how: 'closed' | 'silent') {
+      if (how === 'closed') destroy()
+      else silent = true
+    }
+  }
+}
+
+function portOf (server: ReturnType<typeof createServer>): number {
+  const address = server.address()
+  return typeof address === 'object' && address !== null ? address.port : 0
+}

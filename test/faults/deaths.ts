@@ -1,0 +1,85 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Api } from './api.js'
+import type { Scene } from './faults.js'
+import type { Token, User } from './oracle.js'
+import type { Death } from './points.js'
+import { endOther } from './ways.js'
+
+/** Far above the number of awaits of a revocation: the loop ends at the first one that isn't reached. */
+const mostAwaits = 60
+/** A revocation whose API died is settled by others: 3 s until it is overdue, H until that is known, and a margin. */
+const settledByOthersMs = 3_000 + 1_500 + 500
+
+/**
+ * An API dies at each await of a revocation in turn (or at the named ones), and starts again. Every other time the request is repeated on
+ * another instance at once; else, where the first one was committed, the token has to be dead once the others had their time.
+ */
+export async function killAtEachAwait (scene: Scene, points: string[] | null): Promise<void> {
+  const { world } = scene
+  const deaths: Death[] = points?.map(point => ({ point, nth: 1 })) ?? Array.from({ length: mostAwaits }, (_, i) => ({ point: null, nth: i + 1 }))
+  const restarts: Array<Promise<void>> = []
+  for (const [i, death] of deaths.entries()) {
+    const api = await nextVictim(world.apis.slice(1), i)
+    const end = await killOnce(scene, api, death, i % 2 === 0)
+    if (end === 'died') restarts.push(api.start())
+    if (end === 'lived' && points === null) break
+  }
+  await Promise.all(restarts)
+}
+
+async function nextVictim (candidates: Api[], i: number): Promise<Api> {
+  while (true) {
+    const api = candidates[i % candidates.length] as Api
+    if (api.state === 'up') return api
+    await delay(20)
+  }
+}
+
+/** `lived`: the request came to its end before that await; `nobody`: there was no session to end. */
+async function killOnce ({ world, load, oracle }: Scene, api: Api, death: Death, repeats: boolean): Promise<'died' | 'lived' | 'nobody'> {
+  const user = await takeUser(() => load.takeUser(({ tokens }) => tokens.length > 1))
+  if (user === null) return 'nobody'
+  const plan = endOther(user)
+  const token = plan.ends[0]!
+  token.sentAt ??= performance.now()
+  user.tokens = user.tokens.filter(other => other !== token)
+  api.dieAt(death)
+  const reply = await api.ask(plan.call)
+  oracle.note(token, api, plan.what, reply)
+  const died = reply.status === null
+  if (died) {
+    oracle.died()
+    await api.gone
+  } else {
+    api.spare()
+  }
+  if (repeats || !died) {
+    await load.revoke(user, plan, world.anyUp(api))
+    load.release(user)
+  } else {
+    user.certain = false
+    load.release(user)
+    const diedAt = performance.now()
+    void load.track(expectDead(token, diedAt))
+  }
+  return died ? 'died' : 'lived'
+
+  async function expectDead (token: Token, diedAt: number): Promise<void> {
+    const rows = await world.sql`select revoked_at is not null as revoked from tokens where hash = decode(${token.hash}, 'hex')`
+    // The commit may be under way still: what isn't there 100 ms after the death of its client is not claimed to be.
+    if (rows[0]?.revoked !== true) return oracle.unresolved()
+    await delay(Math.max(0, diedAt + settledByOthersMs - performance.now()))
+    token.history.push(`${performance.now().toFixed(1)} revoked in the database by an API that died: dead by now`)
+    oracle.ended([token], { status: null, body: '', fromCache: false, startedAt: performance.now(), endedAt: performance.now(), failure: null }, oracle.fault)
+    load.hammer(token)
+  }
+}
+
+async function takeUser (take: () => User | null): Promise<User | null> {
+  for (let i = 0; i < 100; i++) {
+    const user = take()
+    if (user !== null) return user
+    await delay(20)
+  }
+  return null
+}

@@ -1,0 +1,243 @@
+import { copyFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import type { Api } from './api.js'
+import { killAtEachAwait } from './deaths.js'
+import type { Load } from './load.js'
+import type { Oracle } from './oracle.js'
+import { logOut } from './ways.js'
+import { startWire } from './wire.js'
+import type { World } from './world.js'
+
+export interface Scene { world: World, load: Load, oracle: Oracle, /** Whether the whole of a fault is wanted, or a selection. */ thorough: boolean, hold (ms: number): Promise<void> }
+
+/** `strike` breaks something, holds it broken, and returns when it is whole again. `short`: part of the one-minute run. */
+export interface Fault { short: boolean, strike (scene: Scene): Promise<void> }
+
+/** Does `work` every `everyMs` until `ms` are over. */
+async function repeatedly (ms: number, everyMs: number, work: () => Promise<unknown>): Promise<void> {
+  const until = performance.now() + ms
+  while (performance.now() < until) {
+    await work()
+    await delay(everyMs)
+  }
+}
+
+function broken (one: (world: World) => Api, breakIt: (api: Api) => void, mendIt: (api: Api) => void, ms: number): Fault['strike'] {
+  return async ({ world, hold }) => {
+    const api = one(world)
+    breakIt(api)
+    await hold(ms)
+    mendIt(api)
+  }
+}
+
+let turn = 0
+const oneOf = ({ apis }: World): Api => apis[turn++ % apis.length] as Api
+
+/** The replica takes over; what `before` the promotion it may have missed. */
+async function failOver ({ world, hold }: Scene, killClients: boolean): Promise<void> {
+  const replica = await world.startReplica(world.redis.port)
+  await hold(500)
+  await world.onRedis(replica.port, client => client.call('REPLICAOF', 'NO', 'ONE'))
+  const old = world.succeed(replica)
+  await world.onRedis(old.port, client => client.call('REPLICAOF', '127.0.0.1', replica.port))
+  if (killClients) for (const { redisLink } of world.apis) redisLink.drop()
+  await hold(2_500)
+}
+
+/** Each fault by its name. */
+export const faults: Record<string, Fault> = {
+  none: { short: true, strike: ({ hold }) => hold(1_500) },
+
+  'redis-killed': {
+    short: true,
+    async strike ({ world, hold }) {
+      await world.redis.kill('SIGKILL')
+      await hold(4_000)
+      await world.restartRedis()
+    }
+  },
+
+  'redis-old-snapshot': {
+    short: true,
+    async strike ({ world, hold }) {
+      await world.redisCommand('SAVE')
+      const { dir } = world.redis
+      copyFileSync(join(dir, 'dump.rdb'), join(dir, 'old.rdb'))
+      await hold(1_200)
+      await world.redis.kill('SIGKILL')
+      copyFileSync(join(dir, 'old.rdb'), join(dir, 'dump.rdb'))
+      await world.restartRedis()
+      rmSync(join(dir, 'dump.rdb'), { force: true })
+      await hold(1_200)
+    }
+  },
+
+  'redis-frozen': {
+    short: true,
+    async strike ({ world, hold }) {
+      process.kill(world.redis.pid, 'SIGSTOP')
+      await hold(3_800)
+      process.kill(world.redis.pid, 'SIGCONT')
+    }
+  },
+
+  'api-frozen': { short: true, strike: broken(oneOf, api => api.freeze(), api => api.resume(), 3_000) },
+
+  'client-kill': {
+    short: false,
+    strike: ({ world, hold }) => Promise.all([hold(3_000), repeatedly(3_000, 150, () => world.redisCommand('CLIENT', 'KILL', 'TYPE', 'normal'))]).then(() => {})
+  },
+
+  'debug-sleep': {
+    short: false,
+    async strike ({ world, hold }) {
+      const slept = world.redisCommand('DEBUG', 'SLEEP', 2.5)
+      await hold(3_000)
+      await slept
+    }
+  },
+
+  flushall: {
+    short: false,
+    strike: ({ world }) => repeatedly(3_000, 100, () => world.redisCommand('FLUSHALL'))
+  },
+
+  'allkeys-lru': {
+    short: false,
+    async strike ({ world, hold }) {
+      const used = Number(/used_memory:(\d+)/.exec(String(await world.redisCommand('INFO', 'memory')))?.[1])
+      await world.redisCommand('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru')
+      await world.redisCommand('CONFIG', 'SET', 'maxmemory', used - 50_000)
+      await hold(3_000)
+      await world.redisCommand('CONFIG', 'SET', 'maxmemory', 0)
+    }
+  },
+
+  'out-of-memory': {
+    short: false,
+    async strike ({ world, hold }) {
+      await world.redisCommand('CONFIG', 'SET', 'maxmemory-policy', 'noeviction')
+      await world.redisCommand('CONFIG', 'SET', 'maxmemory', 1)
+      await hold(3_000)
+      await world.redisCommand('CONFIG', 'SET', 'maxmemory', 0)
+    }
+  },
+
+  /** Between the database's answer and the fill lies the whole of a revocation. */
+  'slow-fills': {
+    short: true,
+    async strike (scene) {
+      const slow = oneOf(scene.world)
+      // Its pool is for the reads that race: a transaction over such a link would hold a connection for seconds.
+      slow.shunned = true
+      slow.databaseLink.delay(250, 'replies')
+      await scene.world.onRedis(scene.world.redis.port, redis => raceFills(scene, slow, redis, 2_500))
+      slow.databaseLink.delay(0, 'replies')
+      slow.shunned = false
+    }
+  },
+
+  'redis-cut-from-one': { short: false, strike: broken(oneOf, api => api.redisLink.mode('cut'), api => api.redisLink.mode('pass'), 3_500) },
+  'redis-swallowed-for-one': { short: true, strike: broken(oneOf, api => api.redisLink.mode('swallow'), api => api.redisLink.mode('pass'), 3_000) },
+  'redis-stalled-for-one': { short: false, strike: broken(oneOf, api => api.redisLink.mode('stall'), api => api.redisLink.mode('pass'), 3_500) },
+  'redis-stranded-for-all': {
+    short: false,
+    async strike ({ world, hold }) {
+      for (const { redisLink } of world.apis) redisLink.strand()
+      await hold(1_000)
+    }
+  },
+
+  'postgres-cut-from-one': { short: true, strike: broken(oneOf, api => api.databaseLink.mode('cut'), api => api.databaseLink.mode('pass'), 2_500) },
+  'postgres-swallowed-for-one': { short: false, strike: broken(oneOf, api => api.databaseLink.mode('swallow'), api => api.databaseLink.mode('pass'), 4_000) },
+  'postgres-stalled-for-one': { short: false, strike: broken(oneOf, api => api.databaseLink.mode('stall'), api => api.databaseLink.mode('pass'), 4_000) },
+  'postgres-cut': {
+    short: false,
+    async strike ({ world, hold }) {
+      for (const { databaseLink } of world.apis) databaseLink.mode('cut')
+      await hold(3_000)
+      for (const { databaseLink } of world.apis) databaseLink.mode('pass')
+    }
+  },
+  'postgres-frozen': {
+    short: true,
+    async strike ({ world, hold }) {
+      const { freeze } = world.database
+      const set = (frozen: boolean) => {
+        if (freeze !== null) freeze(frozen)
+        else for (const { databaseLink } of world.apis) databaseLink.mode(frozen ? 'stall' : 'pass')
+      }
+      set(true)
+      await hold(3_000)
+      set(false)
+    }
+  },
+
+  'postgres-clients-killed': {
+    short: true,
+    strike: ({ world }) => repeatedly(2_500, 250, () => world.sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'latchkey'`)
+  },
+
+  'failover-clients-killed': { short: false, strike: scene => failOver(scene, true) },
+  'failover-clients-kept': { short: false, strike: scene => failOver(scene, false) },
+
+  /** The replica misses the last revocations; the old master lives on, and one instance still talks to it. */
+  'failover-lost-writes': {
+    short: true,
+    async strike ({ world, hold }) {
+      const replication = await startWire(world.redis.port)
+      try {
+        const replica = await world.startReplica(replication.port)
+        replication.mode('stall')
+        await hold(800)
+        await world.onRedis(replica.port, client => client.call('REPLICAOF', 'NO', 'ONE'))
+        const behind = oneOf(world)
+        const old = world.succeed(replica)
+        behind.redisLink.target(old.port)
+        for (const api of world.apis) if (api !== behind) api.redisLink.drop()
+        await hold(2_500)
+        behind.redisLink.target(replica.port)
+        await world.onRedis(old.port, client => client.call('REPLICAOF', '127.0.0.1', replica.port))
+      } finally {
+        replication.close()
+      }
+    }
+  },
+
+  'api-killed': { short: true, strike: scene => killAtEachAwait(scene, scene.thorough ? null : ['after transaction', 'after overwriting', 'before statement']) },
+
+  'api-killed-without-redis': {
+    short: false,
+    async strike (scene) {
+      for (const { redisLink } of scene.world.apis) redisLink.mode('cut')
+      await killAtEachAwait(scene, scene.thorough ? null : ['after transaction'])
+      for (const { redisLink } of scene.world.apis) redisLink.mode('pass')
+    }
+  }
+}
+
+/** Tokens evicted, read by an instance that is slow to fill, and revoked by another while the fill is under way. */
+async function raceFills ({ world, load }: Scene, slow: Api, redis: Redis, ms: number): Promise<void> {
+  const until = performance.now() + ms
+  async function race (): Promise<void> {
+    while (performance.now() < until) {
+      const user = load.takeUser()
+      if (user === null) {
+        await delay(20)
+        continue
+      }
+      const plan = logOut(user)
+      const token = plan.ends[0]!
+      await redis.del(world.keyOf(token.hash))
+      const reading = load.track(load.read(token, slow))
+      await delay(10 + Math.random() * 60)
+      await load.revoke(user, plan, world.anyUp(slow))
+      await reading
+      load.release(user)
+    }
+  }
+  await Promise.all(Array.from({ length: 6 }, race))
+}

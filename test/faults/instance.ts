@@ -1,0 +1,105 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { AddressInfo } from 'node:net'
+import { buildApp, type Latchkey } from '../../src/app.js'
+import { loadConfig } from '../../src/config.js'
+import type { Database } from '../../src/edges/database.js'
+import { createRedis } from '../../src/edges/redis.js'
+import { createLogger } from '../../src/logger.js'
+import { openDatabase } from '../../src/open-database.js'
+import type { CacheLink } from '../../src/tokens/link.js'
+import type { Tx } from '../../src/transaction.js'
+import { isMutant, mutate } from './mutants.js'
+import { type Death, watchStatements } from './points.js'
+
+/** One API process of the fault run: what server.ts starts, with a header that tells where an answer came from, and a way to die. */
+
+interface Underway { hit: boolean, death: Death | null }
+
+const requests = new AsyncLocalStorage<Underway>()
+let armed: Death | null = null
+let latchkey: Latchkey | null = null
+
+/** An await of a request; the process that was told to die here does, without a word to anybody. */
+function reach (point: string): void {
+  const death = requests.getStore()?.death
+  if (death === undefined || death === null || (death.point !== null && death.point !== point)) return
+  death.nth--
+  if (death.nth <= 0) process.kill(process.pid, 'SIGKILL')
+}
+
+async function passing<T> (name: string, work: () => Promise<T>): Promise<T> {
+  reach(`before ${name}`)
+  const result = await work()
+  reach(`after ${name}`)
+  return result
+}
+
+function watchDatabase (real: Database): Database {
+  return {
+    ...real,
+    prepared: (text, parameters) => passing('statement', () => real.prepared(text, parameters)),
+    transaction: <T>(work: (tx: Tx) => Promise<T>) => passing('transaction', () => real.transaction(async tx => {
+      const doomed = requests.getStore()?.death
+      return await passing('work', () => work(doomed === undefined || doomed === null ? tx : watchStatements(tx, reach)))
+    }))
+  }
+}
+
+function watchLink (real: CacheLink): CacheLink {
+  return {
+    get connection () { return real.connection },
+    async takeLease (key, lease, ttlMs) {
+      const there = await passing('lease', () => real.takeLease(key, lease, ttlMs))
+      const request = requests.getStore()
+      if (request !== undefined && there !== null) request.hit = there.startsWith(`V${latchkey?.epoch.trust()?.generation}|`)
+      return there
+    },
+    compareAndSet: real.compareAndSet,
+    overwrite: (keys, ttlMs) => passing('overwriting', () => real.overwrite(keys, ttlMs)),
+    identify: real.identify,
+    close: real.close
+  }
+}
+
+async function main (): Promise<void> {
+  const config = loadConfig()
+  const logger = createLogger(config.logLevel)
+  const database = await openDatabase(config, 'server')
+  await database.migrate()
+  if (config.redisUrl === undefined) throw new Error('the fault run needs Redis')
+  const redis = createRedis(config.redisUrl, logger)
+  const name = process.env.FAULTS_MUTANT
+  const mutant = name !== undefined && isMutant(name) ? mutate(name, redis, () => latchkey?.epoch.trust()?.generation ?? 0) : {}
+  latchkey = await buildApp(config, {
+    database: watchDatabase(database),
+    redis,
+    logger,
+    link: real => watchLink(mutant.link?.(real) ?? real),
+    settle: real => mutant.settle?.(real) ?? real
+  })
+  const { app } = latchkey
+
+  app.server.prependListener('request', (request, response) => {
+    const underway: Underway = { hit: false, death: request.method === 'GET' ? null : armed }
+    if (underway.death !== null) armed = null
+    const writeHead = response.writeHead.bind(response) as (...parts: unknown[]) => typeof response
+    response.writeHead = ((...parts: unknown[]) => {
+      response.setHeader('x-answered-from', underway.hit ? 'cache' : 'database')
+      return writeHead(...parts)
+    }) as typeof response.writeHead
+    requests.enterWith(underway)
+  })
+  process.on('message', (message: { death: Death }) => { armed = message.death })
+  process.on('disconnect', () => process.exit(1))
+  process.on('SIGTERM', () => {
+    app.close().then(() => { redis.disconnect(); return database.close() }).then(() => process.exit(0), () => process.exit(1))
+  })
+
+  await app.listen({ host: config.host, port: config.port })
+  process.send?.({ port: (app.server.address() as AddressInfo).port })
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)
+  process.exit(1)
+})

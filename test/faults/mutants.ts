@@ -1,0 +1,46 @@
+import type { Redis } from 'ioredis'
+import type { Foundation } from '../../src/app.js'
+
+/** Rules taken out of the protocol, and the faults that show soonest what breaks without them. */
+export const mutants = {
+  'fill-without-lease': ['slow-fills'],
+  'no-generation-check': ['redis-frozen', 'redis-old-snapshot'],
+  '2xx-before-settling': ['none', 'slow-fills']
+} as const
+
+export type Mutant = keyof typeof mutants
+
+export function isMutant (name: string): name is Mutant {
+  return Object.hasOwn(mutants, name)
+}
+
+/** The hooks of `buildApp` that take the rule out. */
+export function mutate (name: Mutant, redis: Redis, generation: () => number): Pick<Foundation, 'link' | 'settle'> {
+  switch (name) {
+    case 'fill-without-lease': return {
+      link: real => ({
+        get connection () { return real.connection },
+        takeLease: real.takeLease,
+        compareAndSet: async (key, _expected, value, ttlMs) => await redis.set(key, value, 'PX', ttlMs) === 'OK',
+        overwrite: real.overwrite.bind(real),
+        identify: real.identify,
+        close: real.close
+      })
+    }
+    case 'no-generation-check': return {
+      link: real => ({
+        get connection () { return real.connection },
+        async takeLease (key, lease, ttlMs) {
+          const there = await real.takeLease(key, lease, ttlMs)
+          const written = Number(/^V(\d+)\|/.exec(there ?? '')?.[1])
+          return there !== null && written < generation() ? `V${generation()}${there.slice(there.indexOf('|'))}` : there
+        },
+        compareAndSet: real.compareAndSet,
+        overwrite: real.overwrite.bind(real),
+        identify: real.identify,
+        close: real.close
+      })
+    }
+    case '2xx-before-settling': return { settle: real => ({ ...real, settle: async () => {} }) }
+  }
+}

@@ -1,0 +1,119 @@
+import { createHash } from 'node:crypto'
+import type { Api } from './api.js'
+import type { Reply } from './client.js'
+
+/** What the driver knows of one token. Live until a request naming it was sent; dead once one was answered with 2xx. */
+export interface Token {
+  plain: string
+  hash: string
+  sessionId: string
+  /** An instance has answered for it from the cache. */
+  hit: boolean
+  sentAt: number | null
+  deadAt: number | null
+  diedIn: string | null
+  history: string[]
+}
+
+export interface User { id: string, email: string, password: string, tokens: Token[], busy: boolean, /** False once the server may know sessions that the driver doesn't. */ certain: boolean }
+
+export type Verdict = 'accepted' | 'refused' | 'answer'
+export interface Violation { kind: Verdict, fault: string, text: string, token: Token | null }
+
+const bucketMs = 100
+
+/** What happened during one fault; several rounds of it add up. */
+export function createStats () {
+  return {
+    reads: 0, hits: 0, accepted: 0, revoked: 0, revokedAfterHit: 0, revocations: 0, unresolved: 0, deaths: 0, slowestMs: 0, trustBackMs: 0 as number | null, cold: false,
+    unavailable: new Set<number>(), violations: { accepted: 0, refused: 0, answer: 0 } satisfies Record<Verdict, number>
+  }
+}
+
+export type Stats = ReturnType<typeof createStats>
+
+/** Judges every answer: it alone decides what is a violation. */
+export type Oracle = ReturnType<typeof createOracle>
+
+export function createOracle () {
+  const byFault = new Map<string, Stats>()
+  const violations: Violation[] = []
+  let fault = 'start'
+  const statsOf = (name: string): Stats => byFault.get(name) ?? byFault.set(name, createStats()).get(name)!
+
+  function report (kind: Verdict, where: string, text: string, token: Token | null): void {
+    statsOf(where).violations[kind]++
+    violations.push({ kind, fault: where, text, token })
+  }
+
+  /** True when `status` is one of those a client may meet. A lost connection is, where the instance was not up all the while. */
+  function judgeStatus (api: Api, what: string, reply: Reply & { excused: boolean }, allowed: number[]): boolean {
+    if (reply.status === 503) statsOf(fault).unavailable.add(Math.floor(reply.endedAt / bucketMs))
+    if (reply.status === null ? reply.excused : [...allowed, 401, 429, 503].includes(reply.status)) return true
+    report('answer', fault, `${what} on API ${api.index}: ${reply.status ?? reply.failure} ${reply.body.slice(0, 200)} after ${Math.round(reply.endedAt - reply.startedAt)} ms`, null)
+    return false
+  }
+
+  function note (token: Token, api: Api, what: string, reply: Reply): void {
+    token.history.push(`${reply.startedAt.toFixed(1)} to ${reply.endedAt.toFixed(1)} ${what} on API ${api.index}: ${reply.status ?? reply.failure}${reply.fromCache ? ' from the cache' : ''}`)
+    if (token.history.length > 60) token.history.splice(0, 20)
+  }
+
+  return {
+    byFault,
+    violations,
+    statsOf,
+    judgeStatus,
+    note,
+    get fault () { return fault },
+    enter (name: string): void { fault = name },
+
+    judgeRead (token: Token, api: Api, reply: Reply & { excused: boolean }): void {
+      const stats = statsOf(fault)
+      stats.reads++
+      note(token, api, 'GET /v1/me', reply)
+      if (!judgeStatus(api, 'GET /v1/me', reply, [200])) return
+      if (reply.status === 200) {
+        stats.accepted++
+        if (reply.fromCache) {
+          stats.hits++
+          if (token.sentAt === null) token.hit = true
+        }
+        if (token.deadAt !== null && reply.startedAt > token.deadAt) {
+          report('accepted', token.diedIn ?? fault, `a token was accepted ${(reply.startedAt - token.deadAt).toFixed(1)} ms after its revocation, on API ${api.index} during ${fault}`, token)
+          token.deadAt = null
+        }
+      } else if (reply.status === 401 && token.sentAt === null) {
+        report('refused', fault, `a live token was refused on API ${api.index}`, token)
+        token.sentAt = performance.now()
+      }
+    },
+
+    refused (token: Token | null, what: string, api: Api): void {
+      report('refused', fault, `${what} by a live token or a right password was refused on API ${api.index}`, token)
+    },
+
+    /** `during`: the fault in which the request was sent. */
+    ended (tokens: Token[], reply: Reply, during: string): void {
+      const stats = statsOf(during)
+      stats.revocations++
+      stats.slowestMs = Math.max(stats.slowestMs, reply.endedAt - reply.startedAt)
+      for (const token of tokens) {
+        token.deadAt = reply.endedAt
+        token.diedIn = during
+        stats.revoked++
+        if (token.hit) stats.revokedAfterHit++
+      }
+    },
+
+    crashed (text: string): void { report('answer', fault, text, null) },
+
+    died (): void { statsOf(fault).deaths++ },
+
+    unresolved (): void { statsOf(fault).unresolved++ }
+  }
+}
+
+export function createToken (plain: string, sessionId: string): Token {
+  return { plain, hash: createHash('sha256').update(plain).digest('hex'), sessionId, hit: false, sentAt: null, deadAt: null, diedIn: null, history: [] }
+}

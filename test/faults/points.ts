@@ -1,0 +1,31 @@
+import type { Tx } from '../../src/transaction.js'
+
+/** Where a process is to die: at the `nth` await named `point`, or at the nth of any name. */
+export interface Death { point: string | null, nth: number }
+
+/** `tx` whose every statement passes `reach` before it is sent and after it was answered. */
+export function watchStatements (tx: Tx, reach: (point: string) => void): Tx {
+  return watched(tx as object, reach) as Tx
+}
+
+function watched (target: object, reach: (point: string) => void): object {
+  return new Proxy(target, {
+    get (owner, name) {
+      const value: unknown = Reflect.get(owner, name, owner)
+      if (typeof value !== 'function' || name === 'constructor') return value
+      if (name === 'then') {
+        return (resolve: (result: unknown) => unknown, reject: (error: unknown) => unknown) => {
+          reach('before statement')
+          return value.call(owner, (result: unknown) => {
+            reach('after statement')
+            return resolve(result)
+          }, reject)
+        }
+      }
+      return (...args: unknown[]) => {
+        const result: unknown = value.apply(owner, args)
+        return typeof result === 'object' && result !== null ? watched(result, reach) : result
+      }
+    }
+  })
+}

@@ -1,0 +1,143 @@
+import { spawn } from 'node:child_process'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { faults, type Scene } from './faults.js'
+import { createLoad } from './load.js'
+import { isMutant, type Mutant, mutants } from './mutants.js'
+import { createOracle } from './oracle.js'
+import { type Check, checksOf, header, row, totals, trace, trustWithinMs, violationsOf } from './report.js'
+import { createWorld, MissingServerError } from './world.js'
+
+const usage = `npm run test:faults -- [--minutes N] [--only fault,…] [--mutant name]
+  --minutes  repeats all faults for so long; without it, a selection once: about a minute
+  --only     ${Object.keys(faults).join(', ')}
+  --mutant   ${Object.keys(mutants).join(', ')}: runs without that rule until a violation shows`
+
+/** A mutant that shows nothing within this long counts as not caught. */
+const mutantMs = 30_000
+const say = (line: string) => { process.stdout.write(`${line}\n`) }
+
+interface Options { minutes: number | null, only: string[] | null, mutant: Mutant | null }
+
+function readOptions (): Options {
+  const { values } = parseArgs({ options: { minutes: { type: 'string' }, only: { type: 'string' }, mutant: { type: 'string' }, help: { type: 'boolean' } } })
+  if (values.help === true) {
+    say(usage)
+    process.exit(0)
+  }
+  const minutes = values.minutes === undefined ? null : Number(values.minutes)
+  const only = values.only?.split(',') ?? null
+  const mutant = values.mutant ?? null
+  const wrong = (minutes !== null && !(minutes > 0)) || only?.some(name => !Object.hasOwn(faults, name)) === true || (mutant !== null && !isMutant(mutant))
+  if (wrong) {
+    process.stderr.write(`${usage}\n`)
+    process.exit(2)
+  }
+  return { minutes, only, mutant: mutant as Mutant | null }
+}
+
+/** The faults in their order: the selection once, or all of them round after round, shuffled, until the time is over. */
+function * schedule ({ minutes, only, mutant }: Options): Generator<string> {
+  const names = mutant !== null ? [...mutants[mutant]] : only ?? Object.keys(faults).filter(name => minutes !== null || faults[name]?.short === true)
+  const until = performance.now() + (mutant !== null ? mutantMs : (minutes ?? 0) * 60_000)
+  yield * names
+  while (performance.now() < until) {
+    for (const name of mutant !== null ? names : [...names].sort(() => Math.random() - 0.5)) {
+      if (performance.now() < until) yield name
+    }
+  }
+}
+
+async function runFaults (options: Options): Promise<Check[]> {
+  const world = await createWorld(options.mutant)
+  const oracle = createOracle()
+  const load = createLoad(world, oracle)
+  for (const api of world.apis) api.onCrash = oracle.crashed
+  let closing: Promise<void> | null = null
+  const close = () => closing ??= world.close()
+  const interrupt = () => { void close().finally(() => process.exit(130)) }
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
+  const stretch = options.minutes === null ? 1 : 1.5
+  const scene: Scene = { world, load, oracle, thorough: options.minutes !== null, hold: ms => delay(ms * stretch) }
+  // A mutant's first violation is all that is wanted of it.
+  const enough = () => options.mutant !== null ? oracle.violations.some(({ kind }) => kind === 'accepted') : oracle.violations.length >= 20
+  const told = new Set<unknown>()
+
+  /** `work`, or less of it where `stops` says so and enough is known. */
+  async function orEnough (work: Promise<void> | undefined, stops: boolean): Promise<void> {
+    let over = false
+    const done = Promise.resolve(work).finally(() => { over = true })
+    while (!over && !(stops && enough())) await Promise.race([done, delay(20)])
+  }
+
+  async function tell (): Promise<void> {
+    for (const violation of oracle.violations) {
+      if (told.has(violation) || told.size >= 10) continue
+      told.add(violation)
+      say(trace(violation))
+      if (violation.token !== null) say(`    ${await world.describe(violation.token.hash)}`)
+    }
+  }
+
+  try {
+    load.start()
+    await delay(500)
+    say(header)
+    for (const name of schedule(options)) {
+      oracle.enter(name)
+      const stats = oracle.statsOf(name)
+      if (!await load.warm(15_000)) stats.cold = true
+      load.revoking(true)
+      await delay(200)
+      await orEnough(faults[name]?.strike(scene), options.mutant !== null)
+      const backMs = await world.trustReturns(trustWithinMs)
+      stats.trustBackMs = backMs === null || stats.trustBackMs === null ? null : Math.max(stats.trustBackMs, backMs)
+      await orEnough(delay(options.mutant === null ? 300 : 3_000), true)
+      load.revoking(false)
+      say(row(name, stats))
+      await tell()
+      if (backMs === null) say(world.apis.map(({ index, log }) => `    API ${index}: ${log.slice(-3).join('\n           ')}`).join('\n'))
+      if (enough()) break
+    }
+    await load.stop(options.mutant === null ? 5_000 : 0)
+    await tell()
+    if (oracle.violations.length > 0) for (const { index, log } of world.apis) say(`API ${index} logged last:\n${log.slice(-6).map(line => `    ${line}`).join('\n')}`)
+    say(totals(oracle.byFault.values()))
+    return [...oracle.byFault].flatMap(([name, stats]) => name === 'start' ? violationsOf(name, stats) : checksOf(name, stats))
+  } finally {
+    await close()
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+  }
+}
+
+/** The same run without one rule, as a process of its own: it has to find a token that was accepted after its revocation. */
+async function catchMutant (name: Mutant): Promise<Check> {
+  const startedAt = performance.now()
+  const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(import.meta.url), '--mutant', name], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const stop = () => { child.kill('SIGTERM') }
+  process.once('exit', stop)
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => { output += chunk.toString() })
+  const code = await new Promise<number | null>(resolve => child.once('close', resolve))
+  process.off('exit', stop)
+  const caught = code === 1 && /accepted [\d.]+ ms after its revocation/.test(output)
+  say(`mutant ${name}: ${caught ? 'caught' : `NOT caught\n${output}`} in ${((performance.now() - startedAt) / 1000).toFixed(1)} s`)
+  return { fault: `mutant ${name}`, claim: 'is caught', held: caught }
+}
+
+async function main (): Promise<void> {
+  const options = readOptions()
+  const checks = await runFaults(options)
+  if (options.mutant === null && options.only === null) for (const name of Object.keys(mutants)) checks.push(await catchMutant(name as Mutant))
+  const failed = checks.filter(({ held }) => !held)
+  for (const { fault, claim } of failed) say(`failed: ${fault}: ${claim}`)
+  say(`${checks.length - failed.length} passed, ${failed.length} failed`)
+  // A connection that was reset may never be reported closed: nothing else is left to wait for.
+  process.exit(failed.length > 0 ? 1 : 0)
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof MissingServerError ? error.message : error instanceof Error ? error.stack : String(error)}\n`)
+  process.exit(error instanceof MissingServerError && process.env.CI !== 'true' ? 0 : 3)
+})

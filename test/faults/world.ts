@@ -1,0 +1,137 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import postgres from 'postgres'
+import { hasRedisServer, type RedisServer, startRedis } from '../fixtures/servers.js'
+import { type Api, createApi } from './api.js'
+import { closeConnections } from './client.js'
+import { compileInstance } from './compile.js'
+import { startPostgres } from './postgres.js'
+
+/** What a run needs and doesn't find, with what to install. */
+export class MissingServerError extends Error {
+  override name = 'MissingServerError'
+}
+
+/** Three APIs, their PostgreSQL and Redis, and a proxy on each link. */
+export type World = Awaited<ReturnType<typeof createWorld>>
+
+export async function createWorld (mutant: string | null) {
+  if (!hasRedisServer) throw new MissingServerError('redis-server is missing: install Redis 7 or later')
+  const found = await startPostgres()
+  if (found === null) throw new MissingServerError('PostgreSQL is missing: install its server (initdb), or set TEST_DATABASE_URL')
+  const database = found
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-faults-redis-'))
+  const folderOf = (name: string) => { mkdirSync(join(folder, name)); return join(folder, name) }
+  const prefix = `lkf:${randomBytes(4).toString('hex')}:`
+  const sql = postgres(database.url, { max: 2, onnotice: () => {} })
+  const code = compileInstance()
+  const apis: Api[] = []
+  const spares: RedisServer[] = []
+  let redis = await startRedis({ dir: folderOf('first') })
+
+  async function close (): Promise<void> {
+    await Promise.all(apis.map(api => api.close()))
+    await Promise.all([redis, ...spares].map(server => server.kill().catch(() => {})))
+    await sql.end({ timeout: 0 }).catch(() => {})
+    await database.stop()
+    rmSync(folder, { recursive: true, force: true })
+    code.remove()
+    closeConnections()
+  }
+
+  try {
+    for (let index = 0; index < 3; index++) {
+      apis.push(await createApi(index, code.entry, { redisPort: redis.port, databasePort: database.port, databaseUrl: database.urlThrough }, {
+        BCRYPT_COST: '4', LOGIN_LIMIT: '1000000/1m', ADDRESS_LIMIT: '0', SESSION_LIMIT: '3', DATABASE_POOL: '10', REDIS_KEY_PREFIX: prefix,
+        ...mutant === null ? {} : { FAULTS_MUTANT: mutant }
+      }))
+    }
+    await Promise.all(apis.map(api => api.start()))
+  } catch (error) {
+    await close()
+    throw error
+  }
+
+  /** Runs commands on the Redis at `port`, one after another; replies that are errors reject. */
+  async function onRedis<T> (port: number, work: (client: Redis) => Promise<T>): Promise<T> {
+    const client = new Redis({ port, host: '127.0.0.1', retryStrategy: () => null, maxRetriesPerRequest: 0, lazyConnect: true })
+    client.on('error', () => {})
+    try {
+      await client.connect()
+      return await work(client)
+    } finally {
+      client.disconnect()
+    }
+  }
+
+  return {
+    apis,
+    sql,
+    database,
+    close,
+    keyOf: (hash: string) => `${prefix}token:${hash}`,
+    get redis () { return redis },
+    /** A command to the Redis that is registered now. */
+    redisCommand: (name: string, ...args: Array<string | number>): Promise<unknown> => onRedis(redis.port, client => client.call(name, ...args)),
+    onRedis,
+
+    /** Any instance that takes requests, as a load balancer would choose. */
+    anyUp (except?: Api): Api | null {
+      const up = apis.filter(api => api.state === 'up' && !api.shunned && api !== except)
+      return up[Math.floor(Math.random() * up.length)] ?? null
+    },
+
+    /** Redis again on its old port; it loads the dump in its folder, if there is one. */
+    async restartRedis (): Promise<void> {
+      redis = await startRedis({ port: redis.port, dir: redis.dir })
+    },
+
+    /** A replica of the present Redis by way of `port`, in sync when this resolves. */
+    async startReplica (port: number): Promise<RedisServer> {
+      const replica = await startRedis({ dir: folderOf(`replica-${spares.length}`), args: ['--replicaof', '127.0.0.1', String(port), '--repl-diskless-sync-delay', '0'] })
+      spares.push(replica)
+      for (let i = 0; i < 100; i++) {
+        const info = await onRedis(replica.port, client => client.info('replication'))
+        if (/master_link_status:up/.test(info)) break
+        await delay(50)
+      }
+      return replica
+    },
+
+    /** From now on `next` is the Redis; new connections lead to it. Returns the old one. */
+    succeed (next: RedisServer): RedisServer {
+      const old = redis
+      redis = next
+      spares.splice(spares.indexOf(next), 1, old)
+      for (const { redisLink } of apis) redisLink.target(next.port)
+      return old
+    },
+
+    /** Milliseconds until every instance trusts its cache again; null when one didn't within `withinMs`. */
+    async trustReturns (withinMs: number): Promise<number | null> {
+      const since = performance.now()
+      while (performance.now() - since < withinMs) {
+        const ready = await Promise.all(apis.map(api => isTrusted(api)))
+        if (ready.every(Boolean)) return performance.now() - since
+        await delay(100)
+      }
+      return null
+    },
+
+    /** What an operator would look at: the epoch, and what Redis says of a key. */
+    async describe (hash: string): Promise<string> {
+      const [epoch] = await sql`select generation, incarnation from cache_epoch`.catch(() => [undefined])
+      const there = await onRedis(redis.port, client => client.get(`${prefix}token:${hash}`)).catch(() => 'unreachable')
+      return `epoch ${epoch?.generation} in ${String(epoch?.incarnation).slice(0, 8)}; Redis has ${there?.slice(0, 24) ?? 'nothing'}`
+    }
+  }
+}
+
+async function isTrusted (api: Api): Promise<boolean> {
+  const reply = await api.ask({ method: 'GET', path: '/health/ready' })
+  return reply.status === 200 && (JSON.parse(reply.body) as { cache: { trusted: boolean } }).cache.trusted
+}

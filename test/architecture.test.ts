@@ -1,0 +1,200 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import ts from 'typescript'
+import { environmentSchema } from '../src/config.js'
+
+interface Import { from: string, to: string, typeOnly: boolean, names: string[] }
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const sources = ['src', 'db'].flatMap(folder => readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map(name => join(folder, name)))
+  .filter(path => path.endsWith('.ts')).sort()
+  .map(path => ts.createSourceFile(path, read(path), ts.ScriptTarget.ESNext, true))
+const imports = sources.flatMap(importsOf)
+
+/** Who may import a package, types included; a package that isn't here may be imported anywhere. */
+const packages: Array<[name: RegExp, allowed: RegExp]> = [
+  [/^(fastify|fastify-plugin|@fastify\/(?!error$).*)$/, /^src\/(app|health|edges\/.*|tokens\/authenticate|sessions\/(cookies|device)|.*\/routes)\.ts$/],
+  [/^@fastify\/error$/, /^src\/(errors|edges\/.*)\.ts$/],
+  [/^drizzle-orm/, /^(db\/.*|src\/edges\/(database|pglite|postgres)|src\/.*\/(epoch-)?store)\.ts$/],
+  [/^(postgres|@electric-sql\/pglite)$/, /^src\/edges\/.*$/],
+  [/^ioredis$/, /^src\/(app|edges\/.*|tokens\/link-redis)\.ts$/],
+  [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(app|server|config|edges\/.*)\.ts$/],
+  [/^bcrypt$/, /^src\/users\/password\.ts$/],
+  [/^pino$/, /^src\/logger\.ts$/]
+]
+
+/** The same for modules of ours. */
+const modules: Array<[name: RegExp, allowed: RegExp]> = [
+  [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/(epoch-)?store)\.ts$/],
+  [/^db\/migrate\.ts$/, /^src\/edges\/(pglite|postgres)\.ts$/],
+  [/^src\/(app|server|cli|commands|open-database)\.ts$/, /^src\/(server|cli)\.ts$/],
+  [/^src\/.*\/routes\.ts$/, /^src\/app\.ts$/]
+]
+
+t.test('packages are imported only where they belong', async t => {
+  for (const [name, allowed] of packages) {
+    t.same(imports.filter(({ from, to }) => name.test(to) && !allowed.test(from)).map(describe), [], String(name))
+  }
+})
+
+t.test('modules are imported only where they belong', async t => {
+  for (const [name, allowed] of modules) {
+    t.same(imports.filter(({ from, to }) => name.test(to) && !allowed.test(from)).map(describe), [], String(name))
+  }
+  t.same(imports.filter(({ from, to }) => from.startsWith('db/') && to.startsWith('src/')).map(describe), [], 'db knows nothing of src')
+})
+
+t.test('services know neither Fastify, nor drizzle, nor Redis, nor how the database is reached', async t => {
+  const forbidden = /^(fastify|@fastify\/|drizzle-orm|ioredis|postgres$|db\/|src\/edges\/)/
+  t.same(imports.filter(({ from, to }) => /\/(service|settle|epoch|revocation|cache|batch|prune)\.ts$/.test(from) && forbidden.test(to)).map(describe), [])
+})
+
+t.test('the database is reached by stores alone', async t => {
+  const queries = imports.filter(({ from, to, typeOnly }) => to === 'src/edges/database.ts' && !typeOnly && !from.startsWith('src/edges/'))
+  t.same(queries.filter(({ from }) => !/\/(epoch-)?store\.ts$/.test(from)).map(describe), ['src/server.ts imports DatabaseError of src/edges/database.ts'])
+  t.ok(queries.length > 0)
+})
+
+t.test("a feature uses another feature's service, never its store", async t => {
+  const feature = (path: string) => /^src\/(tokens|sessions|users|personal-tokens)\//.exec(path)?.[1]
+  const across = imports.filter(({ from, to }) => feature(from) !== undefined && /\/(epoch-)?store\.ts$/.test(to) && feature(from) !== feature(to))
+  t.same(across.map(describe), [])
+})
+
+t.test('edges know features by their types alone, and features know no edge but the database', async t => {
+  t.same(imports.filter(({ from, to, typeOnly }) => from.startsWith('src/edges/') && /^src\/(tokens|sessions|users)\//.test(to) && !typeOnly).map(describe), [])
+  t.same(imports.filter(({ from, to }) => /^src\/(tokens|sessions|users)\//.test(from) && to.startsWith('src/edges/') && to !== 'src/edges/database.ts').map(describe), [])
+})
+
+t.test('no modules import each other in a circle', async t => {
+  const next = new Map<string, string[]>()
+  for (const { from, to, typeOnly } of imports) if (!typeOnly && /^(src|db)\//.test(to)) next.set(from, [...next.get(from) ?? [], to])
+  const done = new Set<string>()
+  function circle (path: string[]): string[] | null {
+    const here = path.at(-1) as string
+    if (path.indexOf(here) < path.length - 1) return path
+    if (done.has(here)) return null
+    for (const to of next.get(here) ?? []) {
+      const found = circle([...path, to])
+      if (found !== null) return found
+    }
+    done.add(here)
+    return null
+  }
+  t.same([...next.keys()].map(from => circle([from])).filter(found => found !== null), [])
+})
+
+t.test('the environment is read in one place, and nothing is printed past the logger', async t => {
+  const readers = sources.filter(source => some(source, node => ts.isPropertyAccessExpression(node) && node.getText() === 'process.env'))
+  t.same(readers.map(source => source.fileName), ['src/config.ts'])
+  const printers = sources.filter(source => some(source, node => ts.isIdentifier(node) && node.text === 'console'))
+  t.same(printers.map(source => source.fileName), [])
+})
+
+t.test('what ends tokens is written in these functions alone, within a transaction of the one door', async t => {
+  const ending = /^(revokedAt|endedAt|passwordHash|disabledAt|role)$/
+  const writes = sources.filter(source => source.fileName.startsWith('src/')).flatMap(source => all(source, node =>
+    ts.isCallExpression(node) && ts.isPropertyAccessExpression(node.expression) && node.expression.name.text === 'set' &&
+    node.arguments.some(argument => !ts.isObjectLiteralExpression(argument) ? /\.update\(/.test(node.expression.getText()) : argument.properties.some(property => ending.test(property.name?.getText() ?? '')))))
+  const places = writes.map(write => {
+    const writer = enclosing(write)
+    return `${write.getSourceFile().fileName} ${writer?.name?.getText()} (${writer?.parameters[0]?.type?.getText()})`
+  })
+  t.same(places.sort(), [
+    'src/sessions/store.ts end (RevokingTx)',
+    'src/tokens/store.ts revokeOfSessions (RevokingTx)',
+    'src/tokens/store.ts revokePersonal (RevokingTx)',
+    'src/users/store.ts setPassword (RevokingTx)'
+  ])
+})
+
+t.test('rows of tokens, sessions and users are deleted by pruning alone', async t => {
+  const deletions = sources.flatMap(source => all(source, node => ts.isCallExpression(node) && /\.delete$/.test(node.expression.getText()) && /^(tokens|sessions|users)$/.test(node.arguments[0]?.getText() ?? '')))
+  t.same([...new Set(deletions.map(node => `${node.getSourceFile().fileName} ${enclosing(node)?.name?.getText()}`))], ['src/tokens/store.ts deleteDead'])
+})
+
+t.test('no statement as text goes past the stores', async t => {
+  const statement = /\b(update\s+"?(tokens|sessions|users)\b|(delete\s+from|truncate)\s+"?(tokens|sessions|users)\b|(revoked_at|ended_at|password_hash|disabled_at)\s*=)/i
+  const texts = sources.flatMap(source => all(source, node => (ts.isStringLiteralLike(node) || ts.isTemplateExpression(node)) && statement.test(node.getText())))
+  t.same(texts.map(node => `${node.getSourceFile().fileName}: ${node.getText()}`), [])
+})
+
+t.test('the one door is in revocation.ts', async t => {
+  const doors = sources.flatMap(source => all(source, node => (ts.isAsExpression(node) || ts.isTypeAssertionExpression(node)) && node.type.getText() === 'RevokingTx'))
+  t.same([...new Set(doors.map(node => node.getSourceFile().fileName))], ['src/tokens/revocation.ts'])
+  const loopholes = sources.flatMap(source => all(source, node => ts.isAsExpression(node) && /^(any|never)$/.test(node.type.getText())))
+  t.same(loopholes.map(node => `${node.getSourceFile().fileName}: ${node.getText()}`), [], 'no assertion that would open another')
+})
+
+t.test("each of the session service's functions that ends something goes through the door", async t => {
+  const service = sources.find(source => source.fileName === 'src/sessions/service.ts') as ts.SourceFile
+  const through = all(service, node => ts.isCallExpression(node) && /^(revocation\.(revoke|change)|asCaller)$/.test(node.expression.getText()))
+  const names = new Set(through.map(node => {
+    const writer = enclosing(node)
+    return writer?.name?.getText() ?? (writer?.parent as ts.VariableDeclaration | undefined)?.name.getText()
+  }))
+  t.same([...names].sort(), ['asCaller', 'change', 'endAll', 'endOne', 'endOthers', 'enter', 'logOut', 'logOutByRefresh', 'refresh'])
+})
+
+t.test('the environment has the same variables in the schema, in .env.example and in compose.yaml', async t => {
+  const real = Object.entries(environmentSchema.properties).map(([name, schema]) => [name, String((schema as { default?: unknown }).default ?? '')])
+  const example = read('.env.example').split('\n').filter(line => line !== '' && !line.startsWith('#')).map(line => {
+    const [, name, value = ''] = /^([A-Z_]+)=(.*)$/.exec(line) ?? [line, line]
+    return [name, value.replace(/^"(.*)"$/, '$1')]
+  })
+  t.same(example.sort(), real.sort(), 'names and defaults')
+
+  const api = /^ {2}api:\n.*?\n {4}environment:\n(.*?)\n {4}\w/ms.exec(read('compose.yaml'))?.[1] ?? ''
+  const passed = api.split('\n').map(line => /^ {6}([A-Z_]+):/.exec(line)?.[1]).filter(name => name !== undefined)
+  // The container has a database of its own, so none is embedded.
+  t.same(passed.sort(), real.map(([name]) => name).filter(name => name !== 'DATA_DIR').sort())
+  const asked = new Set([...read('compose.yaml').matchAll(/\$\{([A-Z_]+)/g)].map(match => match[1]))
+  t.same([...asked].filter(name => !(name as string in environmentSchema.properties)).sort(), ['POSTGRES_PASSWORD', 'REDIS_PASSWORD'], "compose's own")
+})
+
+function read (path: string): string {
+  return readFileSync(join(root, path), 'utf8')
+}
+
+function importsOf (source: ts.SourceFile): Import[] {
+  return source.statements.flatMap(statement => {
+    if (!(ts.isImportDeclaration(statement) || ts.isExportDeclaration(statement)) || statement.moduleSpecifier === undefined) return []
+    const specifier = (statement.moduleSpecifier as ts.StringLiteral).text
+    const clause = ts.isImportDeclaration(statement) ? statement.importClause : statement.exportClause
+    const named = clause === undefined ? undefined : ts.isImportClause(clause) ? clause.namedBindings : clause
+    const elements = named !== undefined && (ts.isNamedImports(named) || ts.isNamedExports(named)) ? [...named.elements] : []
+    const whole = ts.isImportDeclaration(statement) ? statement.importClause?.isTypeOnly === true : statement.isTypeOnly
+    const hasDefault = ts.isImportDeclaration(statement) && statement.importClause?.name !== undefined
+    return [{
+      from: source.fileName,
+      to: specifier.startsWith('.') ? relative(root, join(root, dirname(source.fileName), specifier)).replace(/\.js$/, '.ts') : specifier,
+      typeOnly: whole || (!hasDefault && elements.length > 0 && elements.every(element => element.isTypeOnly)),
+      names: elements.map(element => element.name.text)
+    }]
+  })
+}
+
+function describe ({ from, to, names }: Import): string {
+  return `${from} imports ${names.join(', ')} of ${to}`
+}
+
+function all (node: ts.Node, test: (node: ts.Node) => boolean): ts.Node[] {
+  const found: ts.Node[] = test(node) ? [node] : []
+  ts.forEachChild(node, child => { found.push(...all(child, test)) })
+  return found
+}
+
+function some (node: ts.Node, test: (node: ts.Node) => boolean): boolean {
+  return all(node, test).length > 0
+}
+
+/** The innermost function with a name of its own, or stored under one. */
+function enclosing (node: ts.Node): ts.FunctionLikeDeclaration | undefined {
+  for (let at = node.parent; at !== undefined; at = at.parent) {
+    if (ts.isMethodDeclaration(at) || ts.isFunctionDeclaration(at)) return at
+    if (ts.isArrowFunction(at) && ts.isVariableDeclaration(at.parent)) return at
+  }
+  return undefined
+}

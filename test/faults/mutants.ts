@@ -4,7 +4,7 @@ import type { Foundation } from '../../src/app.js'
 /** Rules taken out of the protocol, and the faults that show soonest what breaks without them. */
 export const mutants = {
   'fill-without-lease': ['slow-fills'],
-  'no-generation-check': ['redis-frozen', 'redis-old-snapshot'],
+  'no-generation-check': ['redis-old-snapshot', 'redis-frozen'],
   '2xx-before-settling': ['none', 'slow-fills']
 } as const
 

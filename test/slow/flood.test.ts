@@ -51,7 +51,10 @@ t.test('a flood of made-up tokens moves Redis and PostgreSQL no more than an idl
   const idle = await counters()
 
   t.strictSame([...answers], [['401 AUTH_INVALID_TOKEN', floodSize]])
-  t.strictSame(difference(flooded, before), difference(idle, flooded), 'as in an idle while of the same length')
+  const [{ scans: scanned, ...during }, { scans: resting, ...after }] = [difference(flooded, before), difference(idle, flooded)]
+  t.strictSame(during, after, 'as in an idle while of the same length')
+  // Secrets of refresh tokens are erased every few seconds, and PostgreSQL tells of it late; look-ups would come by the hundred.
+  t.ok(Math.abs(scanned - resting) < 50, `${scanned} and ${resting} scans`)
 
   await app.me(token)
   await redis.flushdb()

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto'
 import { Redis } from 'ioredis'
-import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import type { Database } from '../../src/edges/database.js'
 import { UnavailableError } from '../../src/errors.js'
-import type { CacheLink } from '../../src/tokens/link.js'
 import type { Settle } from '../../src/tokens/settle.js'
 import { becomesTrue, type Ground, newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { createGate } from '../fixtures/gate.js'
+import { hold, holdUser } from '../fixtures/locks.js'
 
 /** Every interleaving is forced: somebody holds a row or a gate, the test sees who waits there, then lets go. */
 
@@ -362,61 +362,6 @@ t.test('races on PostgreSQL and Redis', async t => {
 
 async function pair (t: Test, ground: Ground, env: Record<string, string>): Promise<readonly [TestApp, TestApp]> {
   return await Promise.all([startApp(t, ground, { env }), startApp(t, ground, { env })])
-}
-
-/** Another session of the database, which keeps what `statement` locks until `release`; `waiters` resolves when so many wait for a lock. */
-async function hold (t: Test, ground: Ground, statement: string) {
-  const options = { max: 1, onnotice: () => {} }
-  const holder = postgres(ground.databaseUrl as string, options)
-  const watcher = postgres(ground.databaseUrl as string, options)
-  t.teardown(async () => { await Promise.all([holder.end({ timeout: 1 }), watcher.end({ timeout: 1 })]) })
-  await holder.unsafe(`begin; ${statement}`)
-  return {
-    async waiters (count: number) {
-      const there = async () => {
-        const waiting = await watcher`select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
-        return waiting.length === count
-      }
-      if (!await becomesTrue(there, 4_000)) throw new Error(`no ${count} sessions wait for the lock`)
-    },
-    async release () { await holder.unsafe('rollback') }
-  }
-}
-
-const holdUser = (t: Test, ground: Ground, userId: string) => hold(t, ground, `select from users where id = '${userId}' for update`)
-
-/** A link whose next compare-and-set waits at a gate, once it is closed. */
-function createGate () {
-  let next: { arrive (): void, opened: Promise<void>, write (done: Promise<boolean>): void } | null = null
-  return {
-    link: (real: CacheLink): CacheLink => ({
-      get connection () { return real.connection },
-      takeLease: (...args) => real.takeLease(...args),
-      async compareAndSet (...args) {
-        const held = next
-        next = null
-        if (held === null) return await real.compareAndSet(...args)
-        held.arrive()
-        await held.opened
-        const done = real.compareAndSet(...args)
-        held.write(done)
-        return await done
-      },
-      overwrite: (...args) => real.overwrite(...args),
-      identify: () => real.identify(),
-      close: () => real.close()
-    }),
-    close () {
-      let arrive = () => {}
-      let open = () => {}
-      let write: (done: Promise<boolean>) => void = () => {}
-      const arrived = new Promise<void>(resolve => { arrive = resolve })
-      const opened = new Promise<void>(resolve => { open = resolve })
-      const written = new Promise<boolean>(resolve => { write = resolve })
-      next = { arrive, opened, write }
-      return { arrived, open, written }
-    }
-  }
 }
 
 /** A database whose next answer about tokens is kept back, once the gate is closed: fetched, and not yet told. */

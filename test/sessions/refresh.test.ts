@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import type { CacheLink } from '../../src/tokens/link.js'
 import { TokenMint } from '../../src/tokens/token.js'
 import { createTestClock, type Ground, newEmail, onEachGround, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { createGate } from '../fixtures/gate.js'
 import { holdUser } from '../fixtures/locks.js'
 
 interface Pair { accessToken: string, refreshToken: string, expiresIn: number, refreshExpiresIn: number }
@@ -536,38 +537,4 @@ function pairOf (from: Response | Pair): Pick<Pair, 'accessToken' | 'refreshToke
 async function refused (t: Test, reply: Response, code: string): Promise<void> {
   t.strictSame([reply.statusCode, reply.json<{ code: string }>().code], [401, code], code)
   t.match(reply.headers['www-authenticate'], /^Bearer/)
-}
-
-/** A link whose next compare-and-set waits at a gate, once it is closed. */
-function createGate () {
-  let next: { arrive (): void, opened: Promise<void>, write (done: Promise<boolean>): void } | null = null
-  return {
-    link: (real: CacheLink): CacheLink => ({
-      get connection () { return real.connection },
-      takeLease: (...args) => real.takeLease(...args),
-      async compareAndSet (...args) {
-        const held = next
-        next = null
-        if (held === null) return await real.compareAndSet(...args)
-        held.arrive()
-        await held.opened
-        const done = real.compareAndSet(...args)
-        held.write(done)
-        return await done
-      },
-      overwrite: (...args) => real.overwrite(...args),
-      identify: () => real.identify(),
-      close: () => real.close()
-    }),
-    close () {
-      let arrive = () => {}
-      let open = () => {}
-      let write: (done: Promise<boolean>) => void = () => {}
-      const arrived = new Promise<void>(resolve => { arrive = resolve })
-      const opened = new Promise<void>(resolve => { open = resolve })
-      const written = new Promise<boolean>(resolve => { write = resolve })
-      next = { arrive, opened, write }
-      return { arrived, open, written }
-    }
-  }
 }

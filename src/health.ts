@@ -1,6 +1,8 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import Type from 'typebox'
-import { nullable } from './schemas.js'
+import { randomUUID } from 'node:crypto'
+import type { Database } from './edges/database.js'
+import { inTime } from './in-time.js'
+import type { CacheEpoch } from './tokens/epoch.js'
+import { type CacheLink, noLink } from './tokens/link.js'
 
 /** What the two probes look at; each promise resolves within a second or so. */
 export interface Health {
@@ -12,45 +14,31 @@ export interface Health {
   hasCache: boolean
 }
 
-const Ready = Type.Object({
-  status: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('unavailable')]),
-  database: Type.Object({ status: Type.String(), roundTripMs: nullable(Type.Number()) }),
-  cache: Type.Object({ status: Type.String({ description: 'ok, unavailable or none' }), trusted: Type.Boolean(), reason: nullable(Type.String({ description: 'why not trusted' })), roundTripMs: nullable(Type.Number()) })
-})
+interface Parts { database: Pick<Database, 'prepared'>, link: CacheLink, epoch: Pick<CacheEpoch, 'state'>, keyPrefix: string }
 
-/** The name of the house, and whether it stands. */
-export const healthRoutes: FastifyPluginAsyncTypebox<{ health: Health }> = async (app, { health }) => {
-  // Anybody may ask, as often as he likes: one look serves all who ask within a quarter of a second.
-  let latest: Promise<[number | null, number | null]> | null = null
-  function look (): Promise<[number | null, number | null]> {
-    if (latest === null) {
-      latest = Promise.all([health.database(), health.cache()])
-      setTimeout(() => { latest = null }, 250)
-    }
-    return latest
+/** Looks at database and cache by using them. */
+export function createHealth ({ database, link, epoch, keyPrefix }: Parts): Health {
+  return {
+    database: () => timed(() => inTime(database.prepared('select 1', []), 1_000, () => {})),
+    cache: () => timed(() => probe(link, `${keyPrefix}probe:${randomUUID()}`)),
+    cacheState: epoch.state,
+    hasCache: link !== noLink
   }
+}
 
-  app.get('/', {
-    schema: { tags: ['service'], summary: 'What this is', response: { 200: Type.Object({ name: Type.String(), docs: Type.String(), openapi: Type.String(), health: Type.String() }) } }
-  }, async () => ({ name: 'latchkey', docs: '/docs', openapi: '/openapi.json', health: '/health/ready' }))
+async function timed (work: () => Promise<unknown>): Promise<number | null> {
+  const startedAt = performance.now()
+  try {
+    await work()
+    return Math.round((performance.now() - startedAt) * 100) / 100
+  } catch {
+    return null
+  }
+}
 
-  app.get('/health/live', {
-    schema: { tags: ['service'], summary: 'The process answers', response: { 200: Type.Object({ status: Type.String() }) } }
-  }, async () => ({ status: 'ok' }))
-
-  app.get('/health/ready', {
-    schema: { tags: ['service'], summary: 'Whether requests should be sent here: 503 when the database is gone', response: { 200: Ready, 503: Ready } }
-  }, async (_request, reply) => {
-    const [databaseMs, cacheMs] = await look()
-    const state = health.cacheState()
-    const trusted = state === 'trusted'
-    const healthy = !health.hasCache || (trusted && cacheMs !== null)
-    if (databaseMs === null) reply.code(503).header('retry-after', '2')
-    const status = databaseMs === null ? 'unavailable' as const : healthy ? 'ok' as const : 'degraded' as const
-    return {
-      status,
-      database: { status: databaseMs === null ? 'unavailable' : 'ok', roundTripMs: databaseMs },
-      cache: { status: !health.hasCache ? 'none' : cacheMs === null ? 'unavailable' : 'ok', trusted, reason: trusted ? null : state, roundTripMs: cacheMs }
-    }
-  })
+/** A real write, read and delete: a server that only answers PING may be full, or a replica. */
+async function probe (link: CacheLink, key: string): Promise<void> {
+  if (await link.takeLease(key, 'Lprobe', 1_000) !== null) throw new Error('the key was not free')
+  if (await link.takeLease(key, 'Lprobe', 1_000) !== 'Lprobe') throw new Error('the write was lost')
+  await link.overwrite([key], null)
 }

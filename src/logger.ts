@@ -1,5 +1,12 @@
 import pino, { type DestinationStream, type Logger } from 'pino'
 
+/** What everything below HTTP needs of a log. */
+export interface Log {
+  info (fields: object, text: string): void
+  warn (fields: object, text: string): void
+  error (fields: object, text: string): void
+}
+
 const tokenLike = /lk[a-z]?_[0-9A-Za-z]{8,}/g
 
 /** JSON lines on stdout. Requests without their query, and without what looks like a token in their path: one that somebody put there by mistake stays out of the log. */

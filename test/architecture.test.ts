@@ -15,12 +15,12 @@ const imports = sources.flatMap(importsOf)
 
 /** Who may import a package, types included; a package that isn't here may be imported anywhere. */
 const packages: Array<[name: RegExp, allowed: RegExp]> = [
-  [/^(fastify|fastify-plugin|@fastify\/(?!error$).*)$/, /^src\/(app|health|edges\/.*|tokens\/authenticate|sessions\/(cookies|device)|.*\/routes)\.ts$/],
+  [/^(fastify|fastify-plugin|@fastify\/(?!error$).*)$/, /^src\/(app|routes|edges\/.*|tokens\/authenticate|sessions\/(cookies|device)|.*\/routes)\.ts$/],
   [/^@fastify\/error$/, /^src\/(errors|edges\/.*)\.ts$/],
   [/^drizzle-orm/, /^(db\/.*|src\/edges\/(database|pglite|postgres)|src\/.*\/(epoch-)?store)\.ts$/],
   [/^(postgres|@electric-sql\/pglite)$/, /^src\/edges\/.*$/],
-  [/^ioredis$/, /^src\/(app|edges\/.*|tokens\/link-redis)\.ts$/],
-  [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(app|server|config|edges\/.*)\.ts$/],
+  [/^ioredis$/, /^src\/(services|edges\/.*|tokens\/link-redis)\.ts$/],
+  [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config|edges\/.*)\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],
   [/^pino$/, /^src\/logger\.ts$/]
 ]
@@ -30,7 +30,8 @@ const modules: Array<[name: RegExp, allowed: RegExp]> = [
   [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/(epoch-)?store)\.ts$/],
   [/^db\/migrate\.ts$/, /^src\/edges\/(pglite|postgres)\.ts$/],
   [/^src\/(app|server|cli|commands|open-database)\.ts$/, /^src\/(server|cli)\.ts$/],
-  [/^src\/.*\/routes\.ts$/, /^src\/app\.ts$/]
+  [/^src\/services\.ts$/, /^src\/app\.ts$/],
+  [/^src\/(.*\/)?routes\.ts$/, /^src\/app\.ts$/]
 ]
 
 t.test('packages are imported only where they belong', async t => {

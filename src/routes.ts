@@ -1,0 +1,47 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import type { Health } from './health.js'
+import { nullable } from './schemas.js'
+
+const Ready = Type.Object({
+  status: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('unavailable')]),
+  database: Type.Object({ status: Type.String(), roundTripMs: nullable(Type.Number()) }),
+  cache: Type.Object({ status: Type.String({ description: 'ok, unavailable or none' }), trusted: Type.Boolean(), reason: nullable(Type.String({ description: 'why not trusted' })), roundTripMs: nullable(Type.Number()) })
+})
+
+/** The name of the house, and whether it stands. */
+export const serviceRoutes: FastifyPluginAsyncTypebox<{ health: Health }> = async (app, { health }) => {
+  // Anybody may ask, as often as he likes: one look serves all who ask within a quarter of a second.
+  let latest: Promise<[number | null, number | null]> | null = null
+  function look (): Promise<[number | null, number | null]> {
+    if (latest === null) {
+      latest = Promise.all([health.database(), health.cache()])
+      setTimeout(() => { latest = null }, 250)
+    }
+    return latest
+  }
+
+  app.get('/', {
+    schema: { tags: ['service'], summary: 'What this is', response: { 200: Type.Object({ name: Type.String(), docs: Type.String(), openapi: Type.String(), health: Type.String() }) } }
+  }, async () => ({ name: 'latchkey', docs: '/docs', openapi: '/openapi.json', health: '/health/ready' }))
+
+  app.get('/health/live', {
+    schema: { tags: ['service'], summary: 'The process answers', response: { 200: Type.Object({ status: Type.String() }) } }
+  }, async () => ({ status: 'ok' }))
+
+  app.get('/health/ready', {
+    schema: { tags: ['service'], summary: 'Whether requests should be sent here: 503 when the database is gone', response: { 200: Ready, 503: Ready } }
+  }, async (_request, reply) => {
+    const [databaseMs, cacheMs] = await look()
+    const state = health.cacheState()
+    const trusted = state === 'trusted'
+    const healthy = !health.hasCache || (trusted && cacheMs !== null)
+    if (databaseMs === null) reply.code(503).header('retry-after', '2')
+    const status = databaseMs === null ? 'unavailable' as const : healthy ? 'ok' as const : 'degraded' as const
+    return {
+      status,
+      database: { status: databaseMs === null ? 'unavailable' : 'ok', roundTripMs: databaseMs },
+      cache: { status: !health.hasCache ? 'none' : cacheMs === null ? 'unavailable' : 'ok', trusted, reason: trusted ? null : state, roundTripMs: cacheMs }
+    }
+  })
+}

@@ -1,0 +1,108 @@
+import type { Redis } from 'ioredis'
+import type { Registry } from 'prom-client'
+import { type Clock, systemClock } from './clock.js'
+import type { Config } from './config.js'
+import type { Database } from './edges/database.js'
+import { createMetrics } from './edges/metrics.js'
+import { createLoginLimiter } from './edges/rate-limit.js'
+import { schedulePrune } from './edges/schedule.js'
+import { createHealth, type Health } from './health.js'
+import type { Log } from './logger.js'
+import { createPersonalTokenService, type PersonalTokenService } from './personal-tokens/service.js'
+import { createSessionService, type SessionService } from './sessions/service.js'
+import { createSessionStore } from './sessions/store.js'
+import { createTokenCache } from './tokens/cache.js'
+import { type Counters, createCounters } from './tokens/counters.js'
+import { type CacheEpoch, createEpoch } from './tokens/epoch.js'
+import { createEpochStore } from './tokens/epoch-store.js'
+import { createLastUse, type LastUse } from './tokens/last-use.js'
+import { type CacheLink, noLink } from './tokens/link.js'
+import { createMemoryLink } from './tokens/link-memory.js'
+import { createRedisLink } from './tokens/link-redis.js'
+import { createPrune, type Prune } from './tokens/prune.js'
+import { createRevocation } from './tokens/revocation.js'
+import { createTokenService, type TokenService } from './tokens/service.js'
+import { createSettle, type Settle } from './tokens/settle.js'
+import { createTokenStore } from './tokens/store.js'
+import { TokenMint } from './tokens/token.js'
+import { createUserImport, type UserImport } from './users/import.js'
+import { createPasswords } from './users/password.js'
+import { createUserService } from './users/service.js'
+import { createUserStore } from './users/store.js'
+
+/** What the services stand on. The last three are for tests, which hold clocks still and break links. */
+export interface Foundation {
+  database: Database
+  redis: Redis | null
+  logger: Log
+  clock?: Clock
+  link?: (real: CacheLink) => CacheLink
+  settle?: (real: Settle) => Settle
+}
+
+/** All that Latchkey does, without HTTP. */
+export interface Services {
+  tokens: TokenService
+  sessions: SessionService
+  personalTokens: PersonalTokenService
+  prune: Prune
+  importUsers: UserImport
+  epoch: CacheEpoch
+  lastUse: LastUse
+  counters: Counters
+  metrics: Registry
+  health: Health
+  /** Begins what runs beside the requests. */
+  start (): void
+  /** Ends it, once every revocation under way is settled; closes neither the database nor Redis. */
+  stop (): Promise<void>
+}
+
+/** Wires stores and services over a migrated database. */
+export async function createServices (config: Config, { database, redis, logger, clock = systemClock, link: breakLink = real => real, settle: breakSettle = real => real }: Foundation): Promise<Services> {
+  const counters = createCounters()
+  const link = breakLink(redis !== null ? createRedisLink(redis) : database.embedded ? createMemoryLink() : noLink)
+
+  // The flushes of last use lag behind by seconds: an idle time must not end a session that is being used elsewhere.
+  const idle = { idleSeconds: config.sessionIdleTtlSeconds === null ? null : config.sessionIdleTtlSeconds + 20 }
+  const tokenStore = createTokenStore(database, idle)
+  const sessionStore = createSessionStore(database, idle)
+  const userStore = createUserStore(database)
+  const epochStore = createEpochStore(database)
+  const mint = new TokenMint(await tokenStore.requireKey('token-check'))
+  const passwords = await createPasswords({ key: await tokenStore.requireKey('password'), cost: config.bcryptCost })
+
+  const epoch = createEpoch({ store: epochStore, link, clock, counters, log: logger, onNeed: () => { void settle.assist() } })
+  const cache = createTokenCache({ link, epoch, clock, counters, keyPrefix: config.redisKeyPrefix, cacheTtlSeconds: config.cacheTtlSeconds })
+  const settle: Settle = breakSettle(createSettle({ store: epochStore, cache, link, epoch, clock, counters }))
+  const revocation = createRevocation({ transactions: database, store: epochStore, settle })
+
+  const limiter = createLoginLimiter(config.loginLimit, { redis, keyPrefix: config.redisKeyPrefix })
+  const lastUse = createLastUse({ sessions: sessionStore, tokens: tokenStore, clock, graceSeconds: config.refreshGraceSeconds, log: logger })
+  const tokens = createTokenService({ lastUse, mint, cache, store: tokenStore, clock, counters, cacheTtlSeconds: config.cacheTtlSeconds })
+  const users = createUserService({ store: userStore, passwords, limiter, clock, registration: config.registration, passwordMinLength: config.passwordMinLength })
+  const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, transactions: database, clock, sessionLimit: config.sessionLimit, lifetimes: config })
+  const personalTokens = createPersonalTokenService({ tokens, users, sessions, clock })
+
+  const prune = createPrune({ store: tokenStore, clock, retentionSeconds: config.pruneRetentionSeconds })
+  const schedule = schedulePrune({ prune, expression: config.pruneSchedule, timezone: config.pruneTimezone, log: logger })
+  const importUsers = createUserImport({ store: userStore, transactions: database, clock })
+  const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwordsWaiting: passwords.waiting })
+
+  const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
+
+  return {
+    tokens, sessions, personalTokens, prune, importUsers, epoch, lastUse, counters, metrics, health,
+    start () {
+      epoch.start()
+      lastUse.start()
+    },
+    async stop () {
+      await schedule.stop()
+      await revocation.drain()
+      await lastUse.stop()
+      await epoch.stop()
+      await epochStore.close()
+    }
+  }
+}

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { bigint, boolean, customType, index, pgTable, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core'
+import { bigint, boolean, customType, index, integer, pgTable, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core'
 
 const bytea = customType<{ data: Buffer, driverData: Uint8Array }>({
   dataType: () => 'bytea',
@@ -23,7 +23,11 @@ export const users = pgTable('users', {
   passwordHash: text('password_hash').notNull(),
   disabledAt: moment('disabled_at'),
   createdAt: moment('created_at').notNull()
-})
+}, table => [
+  index('users_created_at').on(table.createdAt, table.id),
+  // For look-ups by the beginning of an address, whatever the collation.
+  index('users_email_prefix').on(table.email.op('text_pattern_ops'))
+])
 
 /** One log-in, parent of its tokens. */
 export const sessions = pgTable('sessions', {
@@ -88,3 +92,87 @@ export const cacheSettlements = pgTable('cache_settlements', {
   createdAt: moment('created_at').notNull(),
   help: boolean('help').notNull()
 })
+
+/** The audit trail: rows are added and, by age, deleted; a trigger refuses to change one. Ids of other tables stand here without reference: what they name may be gone. */
+export const events = pgTable('events', {
+  id: uuid('id').primaryKey(),
+  createdAt: moment('created_at').notNull(),
+  type: text('type').notNull(),
+  /** Whose account it concerns; null: of an account that does not exist. */
+  userId: uuid('user_id'),
+  /** Who did it, if not the user. */
+  actorId: uuid('actor_id'),
+  sessionId: uuid('session_id'),
+  tokenId: uuid('token_id'),
+  ip: text('ip'),
+  userAgent: text('user_agent'),
+  cause: text('cause')
+}, table => [
+  index('events_user_id').on(table.userId, table.createdAt, table.id),
+  index('events_created_at').on(table.createdAt, table.id)
+])
+
+/** Consecutive failures to log in, of an account or of an account from a network it knows; the key is a hash, and the account need not exist. */
+export const loginFailures = pgTable('login_failures', {
+  key: bytea('key').primaryKey(),
+  failures: integer('failures').notNull(),
+  lastFailedAt: moment('last_failed_at').notNull()
+}, table => [
+  index('login_failures_last_failed_at').on(table.lastFailedAt)
+])
+
+/** Networks from which somebody has logged in to an account, as hashes. */
+export const knownNetworks = pgTable('known_networks', {
+  userId: uuid('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
+  network: bytea('network').notNull(),
+  lastSeenAt: moment('last_seen_at').notNull()
+}, table => [
+  primaryKey({ columns: [table.userId, table.network] })
+])
+
+/** Registrations that wait for their mail to be answered. */
+export const registrations = pgTable('registrations', {
+  id: uuid('id').primaryKey(),
+  email: text('email').notNull(),
+  name: text('name'),
+  passwordHash: text('password_hash').notNull(),
+  createdAt: moment('created_at').notNull(),
+  expiresAt: moment('expires_at').notNull()
+}, table => [
+  index('registrations_email').on(table.email),
+  index('registrations_expires_at').on(table.expiresAt)
+])
+
+/** The outbox: mails to be sent. A row names what is to be written and to whom, never a token: that is made when the mail is sent. */
+export const mails = pgTable('mails', {
+  id: uuid('id').primaryKey(),
+  kind: text('kind').notNull(),
+  email: text('email').notNull(),
+  userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
+  registrationId: uuid('registration_id').references(() => registrations.id, { onDelete: 'cascade' }),
+  /** The event that the mail tells of. */
+  eventId: uuid('event_id'),
+  createdAt: moment('created_at').notNull(),
+  attempts: integer('attempts').notNull().default(0),
+  nextAttemptAt: moment('next_attempt_at').notNull()
+}, table => [
+  index('mails_next_attempt_at').on(table.nextAttemptAt),
+  index('mails_user_id').on(table.userId),
+  index('mails_registration_id').on(table.registrationId)
+])
+
+/** Tokens that a mail carries, as SHA-256; using one deletes it. */
+export const mailTokens = pgTable('mail_tokens', {
+  hash: bytea('hash').primaryKey(),
+  kind: text('kind').notNull(),
+  /** The address that is proven by presenting it. */
+  email: text('email').notNull(),
+  userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
+  registrationId: uuid('registration_id').references(() => registrations.id, { onDelete: 'cascade' }),
+  createdAt: moment('created_at').notNull(),
+  expiresAt: moment('expires_at').notNull()
+}, table => [
+  index('mail_tokens_user_id').on(table.userId),
+  index('mail_tokens_registration_id').on(table.registrationId),
+  index('mail_tokens_expires_at').on(table.expiresAt)
+])

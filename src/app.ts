@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import fastifyCookie from '@fastify/cookie'
 import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import { auditRoutes } from './audit/routes.js'
 import type { Config } from './config.js'
 import { addCommonHttp, addJsonBodies, refuseMalformed, refuseUrl } from './edges/http.js'
 import { addOpenapi } from './edges/openapi.js'
@@ -53,6 +54,7 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
   await app.register(userRoutes, { authenticate })
   await app.register(sessionRoutes, { ...services, cookies, authenticate, limitByAddress })
   await app.register(personalTokenRoutes, { ...services, authenticate })
+  await app.register(auditRoutes, { ...services, authenticate })
 
   app.addHook('onReady', async () => services.start())
   app.addHook('onClose', services.stop)

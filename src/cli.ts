@@ -1,3 +1,5 @@
+import { createAudit } from './audit/service.js'
+import { createAuditStore } from './audit/store.js'
 import { systemClock } from './clock.js'
 import { checkCommand, runCommand, withAbsolutePaths } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
@@ -25,7 +27,8 @@ async function runAlone (config: Config, name: string, args: string[]): Promise<
   const database = await openDatabase(config, 'command')
   try {
     await database.migrate()
-    const prune = createPrune({ store: createTokenStore(database), clock: systemClock, retentionSeconds: config.pruneRetentionSeconds })
+    const audit = createAudit({ store: createAuditStore(database), clock: systemClock, retentionSeconds: config.auditRetentionSeconds })
+    const prune = createPrune({ store: createTokenStore(database), audit, clock: systemClock, retentionSeconds: config.pruneRetentionSeconds })
     const importUsers = createUserImport({ store: createUserStore(database), transactions: database, clock: systemClock })
     return await runCommand({ prune, importUsers }, name, args)
   } finally {

@@ -19,7 +19,7 @@ const commands: Record<string, Command> = {
   'tokens:prune': {
     help: `Usage: npm run tokens:prune -- [--dry-run] [--json]
 
-Deletes tokens and sessions that expired or were revoked longer ago than PRUNE_RETENTION.
+Deletes tokens and sessions that expired or were revoked longer ago than PRUNE_RETENTION, and events older than AUDIT_RETENTION.
   --dry-run  count them, delete nothing
   --json     print the report as JSON`,
     options: { 'dry-run': { type: 'boolean' } },
@@ -27,7 +27,7 @@ Deletes tokens and sessions that expired or were revoked longer ago than PRUNE_R
       const report = await prune({ dryRun: flags['dry-run'] === true })
       const text = report.skipped
         ? 'Another instance is pruning: nothing to do here.'
-        : `${report.dryRun ? 'Would delete' : 'Deleted'} ${report.tokens} tokens and ${report.sessions} sessions that ended before ${report.before}.`
+        : `${report.dryRun ? 'Would delete' : 'Deleted'} ${report.tokens} tokens and ${report.sessions} sessions that ended before ${report.before}, and ${report.events} old events.`
       return { json: report, text }
     }
   },

@@ -37,13 +37,14 @@ export const environmentSchema = Type.Object({
   PRUNE_SCHEDULE: Type.String({ default: '0 2 * * *' }),
   PRUNE_TIMEZONE: Type.String({ default: 'UTC' }),
   PRUNE_RETENTION: duration('7d'),
+  AUDIT_RETENTION: duration('365d'),
   REGISTRATION: Type.Union([Type.Literal('open'), Type.Literal('closed')], { default: 'open' }),
   PUBLIC_URL: Type.Optional(Type.String({ pattern: '^https?://' })),
   METRICS_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 })),
   LOG_LEVEL: Type.Union(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map(level => Type.Literal(level)), { default: 'info' })
 })
 
-const durations = ['TOKEN_TTL', 'ACCESS_TOKEN_TTL', 'REFRESH_TOKEN_TTL', 'REFRESH_GRACE', 'SESSION_TTL', 'SESSION_IDLE_TTL', 'CACHE_TTL', 'PRUNE_RETENTION'] as const
+const durations = ['TOKEN_TTL', 'ACCESS_TOKEN_TTL', 'REFRESH_TOKEN_TTL', 'REFRESH_GRACE', 'SESSION_TTL', 'SESSION_IDLE_TTL', 'CACHE_TTL', 'PRUNE_RETENTION', 'AUDIT_RETENTION'] as const
 const limits = ['LOGIN_LIMIT', 'ADDRESS_LIMIT'] as const
 /** A century: ten thousand times as long, and the end of a token would be past the last Date there is. */
 const longestSeconds = 36_500 * 86_400
@@ -135,6 +136,7 @@ function readConfig (env: Environment) {
     pruneSchedule: env.PRUNE_SCHEDULE,
     pruneTimezone: env.PRUNE_TIMEZONE,
     pruneRetentionSeconds: toSeconds(env.PRUNE_RETENTION),
+    auditRetentionSeconds: toSeconds(env.AUDIT_RETENTION),
     registration: env.REGISTRATION,
     publicUrl: env.PUBLIC_URL,
     metricsPort: env.METRICS_PORT,

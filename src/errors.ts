@@ -13,6 +13,7 @@ export const SessionRequiredError = createError('AUTH_SESSION_REQUIRED', 'This r
 export const EmailTakenError = createError('AUTH_EMAIL_TAKEN', 'An account with this email exists', 409)
 export const EmailRejectedError = createError('AUTH_EMAIL_REJECTED', 'This is no email address', 400)
 export const PasswordRejectedError = createError('AUTH_PASSWORD_REJECTED', 'The password must have at least %s characters', 400)
+export const CursorRejectedError = createError('AUTH_CURSOR_REJECTED', 'The cursor is none that this list gave', 400)
 export const NotFoundError = createError('AUTH_NOT_FOUND', 'There is nothing here by that name', 404)
 export const RateLimitedError = createError('AUTH_RATE_LIMITED', 'Too many attempts: wait for the seconds in Retry-After', 429)
 export const UnavailableError = createError('AUTH_UNAVAILABLE', 'The service cannot answer this at the moment: try again soon', 503)

@@ -1,5 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { Registry } from 'prom-client'
+import { type Audit, createAudit } from './audit/service.js'
+import { createAuditStore } from './audit/store.js'
 import { type Clock, systemClock } from './clock.js'
 import type { Config } from './config.js'
 import type { Database } from './edges/database.js'
@@ -45,6 +47,7 @@ export interface Services {
   tokens: TokenService
   sessions: SessionService
   personalTokens: PersonalTokenService
+  audit: Audit
   prune: Prune
   importUsers: UserImport
   epoch: CacheEpoch
@@ -80,11 +83,12 @@ export async function createServices (config: Config, { database, redis, logger,
   const limiter = createLoginLimiter(config.loginLimit, { redis, keyPrefix: config.redisKeyPrefix })
   const lastUse = createLastUse({ sessions: sessionStore, tokens: tokenStore, clock, graceSeconds: config.refreshGraceSeconds, log: logger })
   const tokens = createTokenService({ lastUse, mint, cache, store: tokenStore, clock, counters, cacheTtlSeconds: config.cacheTtlSeconds })
+  const audit = createAudit({ store: createAuditStore(database), clock, retentionSeconds: config.auditRetentionSeconds })
   const users = createUserService({ store: userStore, passwords, limiter, clock, registration: config.registration, passwordMinLength: config.passwordMinLength })
-  const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, transactions: database, clock, sessionLimit: config.sessionLimit, lifetimes: config })
-  const personalTokens = createPersonalTokenService({ tokens, users, sessions, clock })
+  const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions: database, clock, sessionLimit: config.sessionLimit, lifetimes: config })
+  const personalTokens = createPersonalTokenService({ tokens, users, sessions, audit, clock })
 
-  const prune = createPrune({ store: tokenStore, clock, retentionSeconds: config.pruneRetentionSeconds })
+  const prune = createPrune({ store: tokenStore, audit, clock, retentionSeconds: config.pruneRetentionSeconds })
   const schedule = schedulePrune({ prune, expression: config.pruneSchedule, timezone: config.pruneTimezone, log: logger })
   const importUsers = createUserImport({ store: userStore, transactions: database, clock })
   const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwordsWaiting: passwords.waiting })
@@ -92,7 +96,7 @@ export async function createServices (config: Config, { database, redis, logger,
   const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
 
   return {
-    tokens, sessions, personalTokens, prune, importUsers, epoch, lastUse, counters, metrics, health,
+    tokens, sessions, personalTokens, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
     start () {
       epoch.start()
       lastUse.start()

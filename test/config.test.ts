@@ -46,6 +46,7 @@ const bad: Record<string, string[]> = {
   PRUNE_SCHEDULE: ['SENTINEL', '* * *', '61 2 * * *', '0 25 * * *', '@SENTINEL'],
   PRUNE_TIMEZONE: ['SENTINEL', 'Mars/Olympus', 'Europe/Berlin2'],
   PRUNE_RETENTION: [...durations, '5m', '6m', '419s'],
+  AUDIT_RETENTION: durations,
   REGISTRATION: ['SENTINEL', 'Open', 'true', 'no'],
   PUBLIC_URL: ['SENTINEL', 'ftp://SENTINEL', 'http://', 'example.com', 'javascript:SENTINEL'],
   METRICS_PORT: ['SENTINEL', '-1', '65536', 'on'],
@@ -96,11 +97,11 @@ t.test('what is read is what was written', async t => {
   t.match(loadConfig({
     NODE_ENV: 'production', HOST: '::', PORT: '0', DATABASE_URL: 'postgresql://a:b@db.example:5433/x?sslmode=require', DATABASE_POOL: '1000', REDIS_URL: 'rediss://u:p@redis.example:6380/2', REDIS_KEY_PREFIX: 'my:',
     SESSION_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
-    PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
+    PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', AUDIT_RETENTION: '30d', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
   }), {
     production: true, host: '::', port: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redisUrl: 'rediss://u:p@redis.example:6380/2', redisKeyPrefix: 'my:',
     sessionLimit: 0, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, loginLimit: { points: 10, seconds: 24 * 86_400 }, addressLimit: null, trustProxy: ['10.0.0.0/8', '::1', '192.0.2.1/32', 'fd00::/8'], corsOrigins: ['https://a.example', 'http://b.example:8080'],
-    pruneSchedule: '*/5 * * * *', pruneTimezone: 'Europe/Berlin', pruneRetentionSeconds: 3_600, registration: 'closed', publicUrl: 'https://auth.example', metricsPort: 9464, logLevel: 'silent'
+    pruneSchedule: '*/5 * * * *', pruneTimezone: 'Europe/Berlin', pruneRetentionSeconds: 3_600, auditRetentionSeconds: 30 * 86_400, registration: 'closed', publicUrl: 'https://auth.example', metricsPort: 9464, logLevel: 'silent'
   })
 })
 

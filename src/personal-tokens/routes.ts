@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
+import { deviceOf } from '../device.js'
 import { NotFoundError } from '../errors.js'
 import { Abilities, closed, failures, Id, isUuid, Moment, Name, nullable, Password } from '../schemas.js'
-import { deviceOf } from '../sessions/device.js'
 import { requireSession } from '../tokens/authenticate.js'
 import type { PersonalToken as Shown } from '../tokens/service.js'
 import type { PersonalTokenService } from './service.js'
@@ -48,7 +48,7 @@ export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (ap
   }, async (request, reply) => {
     const principal = requireSession(request)
     if (!isUuid(request.params.id)) throw new NotFoundError()
-    await personalTokens.end(principal, request.params.id)
+    await personalTokens.end(principal, request.params.id, deviceOf(request))
     return await reply.code(204).send(null)
   })
 }

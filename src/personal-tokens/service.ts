@@ -1,6 +1,8 @@
+import type { Audit } from '../audit/service.js'
 import type { Clock } from '../clock.js'
+import type { Device } from '../device.js'
 import { InsufficientAbilityError, NotFoundError } from '../errors.js'
-import type { Device, SessionService } from '../sessions/service.js'
+import type { SessionService } from '../sessions/service.js'
 import { can, type Principal } from '../tokens/principal.js'
 import type { PersonalToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
@@ -8,12 +10,12 @@ import type { UserService } from '../users/service.js'
 
 export interface PersonalTokenRequest { name: string, abilities?: string[] | undefined, expiresIn?: number | undefined, password?: string | undefined }
 
-interface Parts { tokens: TokenService, users: UserService, sessions: Pick<SessionService, 'asCaller'>, clock: Clock }
+interface Parts { tokens: TokenService, users: UserService, sessions: Pick<SessionService, 'asCaller'>, audit: Pick<Audit, 'record'>, clock: Clock }
 
 /** Tokens that a person makes for a program: named, limited, and apart from any session. */
 export type PersonalTokenService = ReturnType<typeof createPersonalTokenService>
 
-export function createPersonalTokenService ({ tokens, users, sessions, clock }: Parts) {
+export function createPersonalTokenService ({ tokens, users, sessions, audit, clock }: Parts) {
   return {
     /** Throws InsufficientAbilityError when it would be allowed more than the caller's own token. Without `expiresIn` it lives until revoked. */
     async create (caller: Principal, { name, abilities = caller.token.abilities, expiresIn, password }: PersonalTokenRequest, device: Device): Promise<{ plain: PlainToken, token: PersonalToken }> {
@@ -24,6 +26,7 @@ export function createPersonalTokenService ({ tokens, users, sessions, clock }: 
         const createdAt = new Date(clock.now())
         const expiresAt = expiresIn === undefined ? null : new Date(createdAt.getTime() + expiresIn * 1000)
         const { id, plain } = await tokens.issue(tx, { kind: 'personal', userId: caller.user.id, sessionId: null, name, abilities, createdAt, expiresAt })
+        await audit.record(tx, device, { type: 'personal_token_created', userId: caller.user.id, sessionId: caller.session?.id ?? null, tokenId: id })
         return { named: null, outcome: { plain, token: { id, name, abilities, createdAt, expiresAt, lastUsedAt: null } } }
       })
     },
@@ -32,8 +35,10 @@ export function createPersonalTokenService ({ tokens, users, sessions, clock }: 
     list: (caller: Principal): Promise<PersonalToken[]> => tokens.listPersonal(caller.user.id),
 
     /** Throws NotFoundError for one that isn't the caller's. */
-    end: (caller: Principal, id: string): Promise<void> => sessions.asCaller(caller, async tx => {
-      if (!await tokens.revokePersonal(tx, caller.user.id, id)) return { named: null, refusal: new NotFoundError() }
+    end: (caller: Principal, id: string, device: Device): Promise<void> => sessions.asCaller(caller, async tx => {
+      const ended = await tokens.revokePersonal(tx, caller.user.id, id)
+      if (ended === null) return { named: null, refusal: new NotFoundError() }
+      await audit.record(tx, device, ...ended.map(tokenId => ({ type: 'personal_token_ended' as const, userId: caller.user.id, tokenId, cause: 'ended_by_user' as const })))
       return { named: await tokens.endSessions(tx, caller.user.id, []), outcome: undefined }
     })
   }

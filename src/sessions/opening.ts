@@ -1,9 +1,10 @@
 import type { Clock } from '../clock.js'
+import type { Device } from '../device.js'
 import type { User } from '../tokens/principal.js'
 import type { Issued, RefreshToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
 import type { Tx } from '../transaction.js'
-import type { Device, LoginOptions } from './service.js'
+import type { LoginOptions } from './service.js'
 import type { Session, SessionStore } from './store.js'
 
 /** How long things last, in seconds. */
@@ -24,7 +25,7 @@ export interface Opened {
 }
 
 /** An opening within its transaction; `announced` belongs behind the COMMIT. */
-export interface Opening { user: User, announced (): Opened }
+export interface Opening { user: User, sessionId: string, announced (): Opened }
 
 interface Parts { store: SessionStore, tokens: TokenService, clock: Clock, lifetimes: Lifetimes }
 
@@ -65,6 +66,7 @@ export function createOpening ({ store, tokens, clock, lifetimes }: Parts) {
     const accessEnds = earlier(after(row.createdAt, lifetimes.accessTokenTtlSeconds), session.expiresAt)
     return {
       user,
+      sessionId: session.id,
       announced: () => ({
         access: { plain: access, expiresInSeconds: secondsBetween(now, accessEnds) },
         refresh: { plain: refresh, expiresInSeconds: secondsBetween(now, row.expiresAt) },
@@ -83,6 +85,7 @@ export function createOpening ({ store, tokens, clock, lifetimes }: Parts) {
     const refresh = session.refreshes ? await tokens.issue(tx, { ...common, kind: 'refresh', expiresAt: refreshEnds }, plain?.refresh) : null
     return {
       user,
+      sessionId: session.id,
       announced () {
         announce(access, session, user, abilities, accessEnds)
         return {

@@ -1,11 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
+import { deviceOf } from '../device.js'
 import { InvalidTokenError, MissingTokenError, NotFoundError, type Superseded } from '../errors.js'
 import { failures, isUuid } from '../schemas.js'
 import { requireSession } from '../tokens/authenticate.js'
 import type { Cookies } from './cookies.js'
-import { deviceOf } from './device.js'
 import type { Opened } from './opening.js'
 import { ChangePasswordBody, LoginBody, RefreshBody, RegisterBody, SessionList, SessionParams, TokenReply } from './schemas.js'
 import type { SessionService } from './service.js'
@@ -47,7 +47,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     schema: { tags: ['sessions'], summary: 'Exchange a refresh token, from the body or its cookie, for new tokens', body: RefreshBody, response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) } }
   }, async (request, reply) => {
     const { token, byCookie } = presentedRefresh(request)
-    return await give(reply, await sessions.refresh(token), byCookie)
+    return await give(reply, await sessions.refresh(token, deviceOf(request)), byCookie)
   })
 
   for (const [url, everywhere, summary] of [['/v1/logout', false, 'End this session'], ['/v1/logout-all', true, 'End every session of the caller']] as const) {
@@ -60,8 +60,8 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
       },
       schema: { tags: ['sessions'], summary: `${summary}: by access token, or by refresh token from the body or its cookie`, security: [...security, {}], body: RefreshBody, response: { 204: Done, ...failures(400, 401, 403, 413, 415, 429, 503) } }
     }, async (request, reply) => {
-      if (request.token !== null) await (everywhere ? sessions.endAll(requireSession(request)) : sessions.logOut(requireSession(request)))
-      else await sessions.logOutByRefresh(presentedRefresh(request).token, everywhere)
+      if (request.token !== null) await (everywhere ? sessions.endAll(requireSession(request), deviceOf(request)) : sessions.logOut(requireSession(request), deviceOf(request)))
+      else await sessions.logOutByRefresh(presentedRefresh(request).token, everywhere, deviceOf(request))
       if (request.headers.cookie !== undefined) cookies.clear(reply)
       return await reply.code(204).send(null)
     })
@@ -93,7 +93,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     ...caller,
     schema: { tags: ['sessions'], summary: 'End every session but this one', security, response: { 204: Done, ...failures(401, 403, 503) } }
   }, async (request, reply) => {
-    await sessions.endOthers(requireSession(request))
+    await sessions.endOthers(requireSession(request), deviceOf(request))
     return await reply.code(204).send(null)
   })
 
@@ -103,7 +103,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
   }, async (request, reply) => {
     const principal = requireSession(request)
     if (!isUuid(request.params.id)) throw new NotFoundError()
-    await sessions.endOne(principal, request.params.id)
+    await sessions.endOne(principal, request.params.id, deviceOf(request))
     if (request.byCookie && request.params.id.toLowerCase() === principal.session?.id) cookies.clear(reply)
     return await reply.code(204).send(null)
   })

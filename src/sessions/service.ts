@@ -1,23 +1,28 @@
+import type { EventCause } from '../audit/event.js'
+import type { Audit } from '../audit/service.js'
 import type { Clock } from '../clock.js'
+import type { Device } from '../device.js'
 import { InsufficientAbilityError, InvalidCredentialsError, InvalidTokenError, NotFoundError, superseded, TokenReusedError } from '../errors.js'
 import type { Principal } from '../tokens/principal.js'
 import type { Revocation, Revoked, RevokingTx } from '../tokens/revocation.js'
 import type { TokenService } from '../tokens/service.js'
+import type { TokenHash } from '../tokens/token.js'
 import type { Transactions } from '../transaction.js'
 import type { Credentials, Proven, UserService } from '../users/service.js'
 import { createOpening, type Lifetimes, type Opened, type Opening } from './opening.js'
 import type { Session, SessionStore } from './store.js'
 
-/** Where a request comes from, as far as one can know. */
-export interface Device { address: string, userAgent: string | null }
-
 export interface LoginOptions { deviceName?: string | undefined, abilities?: string[] | undefined, refresh?: boolean | undefined }
+
+/** Why sessions end, and at whose bidding: `actorId` null is the user's own. */
+export interface Ending { device: Device | null, actorId?: string | null, cause: EventCause }
 
 interface Parts {
   store: SessionStore
   tokens: TokenService
   users: UserService
   revocation: Revocation
+  audit: Pick<Audit, 'record'>
   transactions: Transactions
   clock: Clock
   sessionLimit: number
@@ -27,14 +32,19 @@ interface Parts {
 /** Log in, refresh, list, end: a session's life. Whatever ends one goes through `revocation`. */
 export type SessionService = ReturnType<typeof createSessionService>
 
-export function createSessionService ({ store, tokens, users, revocation, transactions, clock, sessionLimit, lifetimes }: Parts) {
+export function createSessionService ({ store, tokens, users, revocation, audit, transactions, clock, sessionLimit, lifetimes }: Parts) {
   const now = () => new Date(clock.now())
   const { open, renew, succeed, repeat } = createOpening({ store, tokens, clock, lifetimes })
 
   async function register (request: { email: string, password: string, name?: string | undefined } & LoginOptions, device: Device): Promise<Opened> {
     requireGrantable(request.abilities)
     const insertUser = await users.prepareRegistration(request)
-    const opened = await transactions.transaction(async tx => open(tx, await insertUser(tx), request, device))
+    const opened = await transactions.transaction(async tx => {
+      const user = await insertUser(tx)
+      const opening = await open(tx, user, request, device)
+      await audit.record(tx, device, { type: 'registered', userId: user.id, sessionId: opening.sessionId })
+      return opening
+    })
     return opened.announced()
   }
 
@@ -47,8 +57,10 @@ export function createSessionService ({ store, tokens, users, revocation, transa
       const { id } = locked.user
       if (seen.renewedHash !== null) await users.setPassword(tx, id, seen.renewedHash)
       const replaced = sessionLimit === 0 ? [] : await store.beyond(tx, id, sessionLimit - 1, now())
-      const named = await end(tx, id, replaced)
-      return { named: named.length > 0 ? named : null, outcome: await open(tx, locked.user, request, device) }
+      const named = await end(tx, id, replaced, { device, cause: 'session_limit' })
+      const opening = await open(tx, locked.user, request, device)
+      await audit.record(tx, device, { type: 'login_succeeded', userId: id, sessionId: opening.sessionId })
+      return { named: named.length > 0 ? named : null, outcome: opening }
     })
     const seen = await users.requireCredentials(request.email, request.password, device.address)
     // Where another login has only made the hash anew, the password still opens the account.
@@ -63,7 +75,7 @@ export function createSessionService ({ store, tokens, users, revocation, transa
    * reply was lost, or whose tabs refresh at once, goes on; past it a second use is a thief's or his victim's, and ends the session
    * (RFC 9700 4.14.2).
    */
-  async function refresh (candidate: string): Promise<Opened> {
+  async function refresh (candidate: string, device: Device): Promise<Opened> {
     const presented = await tokens.findRefresh(candidate)
     if (presented === null) throw new InvalidTokenError()
     const { plain, row: { userId, sessionId } } = presented
@@ -81,7 +93,8 @@ export function createSessionService ({ store, tokens, users, revocation, transa
         const same = await repeat(tx, session, owner.user, plain, row.successorSecret)
         return same === null ? { named: null, refusal: superseded() } : { named: null, outcome: same }
       }
-      return { named: await end(tx, userId, [sessionId]), refusal: new TokenReusedError() }
+      await audit.record(tx, device, { type: 'refresh_token_reused', userId, sessionId, tokenId: row.id })
+      return { named: await end(tx, userId, [sessionId], { device, cause: 'refresh_token_reused' }), refusal: new TokenReusedError() }
     })
     return opened.announced()
   }
@@ -93,10 +106,11 @@ export function createSessionService ({ store, tokens, users, revocation, transa
       const locked = await users.lockUnchanged(tx, seen)
       if (locked === null) return { named: null, outcome: null }
       await users.setPassword(tx, caller.user.id, passwordHash)
-      if (revokePersonalTokens === true) await tokens.revokePersonal(tx, caller.user.id, null)
+      if (revokePersonalTokens === true) await endPersonal(tx, caller.user.id, { device, cause: 'password_changed' })
       const all = await store.others(tx, caller.user.id, null)
-      await store.end(tx, all.filter(id => id !== session.id), now())
-      const named = await tokens.endSessions(tx, caller.user.id, all)
+      await audit.record(tx, device, { type: 'password_changed', userId: caller.user.id, sessionId: session.id })
+      await end(tx, caller.user.id, all.filter(id => id !== session.id), { device, cause: 'password_changed' })
+      const named = await tokens.endSessions(tx, caller.user.id, [session.id])
       return { named, outcome: await renew(tx, session, locked.user, caller.token.abilities) }
     })
     const seen = await prove()
@@ -108,20 +122,20 @@ export function createSessionService ({ store, tokens, users, revocation, transa
     return opened.announced()
   }
 
-  const logOut = (caller: Principal): Promise<void> =>
-    asCaller(caller, async (tx, session) => ({ named: await end(tx, caller.user.id, [session.id]), outcome: undefined }))
+  const logOut = (caller: Principal, device: Device): Promise<void> =>
+    asCaller(caller, async (tx, session) => ({ named: await end(tx, caller.user.id, [session.id], { device, cause: 'logout' }), outcome: undefined }))
 
-  const endAll = (caller: Principal): Promise<void> =>
-    asCaller(caller, async tx => ({ named: await endAllOf(tx, caller.user.id), outcome: undefined }))
+  const endAll = (caller: Principal, device: Device): Promise<void> =>
+    asCaller(caller, async tx => ({ named: await endAllOf(tx, caller.user.id, { device, cause: 'logout_all' }), outcome: undefined }))
 
-  const endOthers = (caller: Principal): Promise<void> =>
-    asCaller(caller, async (tx, session) => ({ named: await end(tx, caller.user.id, await store.others(tx, caller.user.id, session.id)), outcome: undefined }))
+  const endOthers = (caller: Principal, device: Device): Promise<void> =>
+    asCaller(caller, async (tx, session) => ({ named: await end(tx, caller.user.id, await store.others(tx, caller.user.id, session.id), { device, cause: 'ended_by_user' }), outcome: undefined }))
 
   /** Throws NotFoundError for a session that isn't the caller's. */
-  const endOne = (caller: Principal, sessionId: string): Promise<void> =>
+  const endOne = (caller: Principal, sessionId: string, device: Device): Promise<void> =>
     asCaller(caller, async tx => {
       if (!await store.belongs(tx, caller.user.id, sessionId)) return { named: null, refusal: new NotFoundError() }
-      return { named: await end(tx, caller.user.id, [sessionId]), outcome: undefined }
+      return { named: await end(tx, caller.user.id, [sessionId], { device, cause: 'ended_by_user' }), outcome: undefined }
     })
 
   /**
@@ -129,7 +143,7 @@ export function createSessionService ({ store, tokens, users, revocation, transa
    * whoever has it can end the session anyway; so will one whose session is over, which names its tokens again. Throws InvalidTokenError for
    * a token that a password change has replaced, and, where it is to end every session, for one that is expired or of a session that is over.
    */
-  async function logOutByRefresh (candidate: string, everywhere: boolean): Promise<void> {
+  async function logOutByRefresh (candidate: string, everywhere: boolean, device: Device): Promise<void> {
     const presented = await tokens.findRefresh(candidate)
     if (presented === null) throw new InvalidTokenError()
     const { plain, row: { userId, sessionId } } = presented
@@ -139,8 +153,8 @@ export function createSessionService ({ store, tokens, users, revocation, transa
       const over = await store.find(tx, userId, sessionId, now()) === null
       const replaced = !over && (row === null || row.revoked)
       const tooOld = everywhere && (over || row === null || row.expiresAt <= now())
-      if (replaced || tooOld) return { named: await end(tx, userId, []), refusal: new InvalidTokenError() }
-      return { named: everywhere ? await endAllOf(tx, userId) : await end(tx, userId, [sessionId]), outcome: undefined }
+      if (replaced || tooOld) return { named: await tokens.endSessions(tx, userId, []), refusal: new InvalidTokenError() }
+      return { named: everywhere ? await endAllOf(tx, userId, { device, cause: 'logout_all' }) : await end(tx, userId, [sessionId], { device, cause: 'logout' }), outcome: undefined }
     })
   }
 
@@ -156,22 +170,30 @@ export function createSessionService ({ store, tokens, users, revocation, transa
       const owner = await users.lock(tx, caller.user.id)
       const session = caller.session === null ? null : await store.find(tx, caller.user.id, caller.session.id, now())
       if (owner === null || owner.disabled || session === null || !await tokens.isLive(tx, caller.token.id)) {
-        return { named: await end(tx, caller.user.id, []), refusal: new InvalidTokenError() }
+        return { named: await tokens.endSessions(tx, caller.user.id, []), refusal: new InvalidTokenError() }
       }
       return await work(tx, session)
     })
   }
 
-  async function endAllOf (tx: RevokingTx, userId: string) {
-    return await end(tx, userId, await store.others(tx, userId, null))
+  /** Every session of `userId`, whoever asks for it. */
+  async function endAllOf (tx: RevokingTx, userId: string, ending: Ending): Promise<TokenHash[]> {
+    return await end(tx, userId, await store.others(tx, userId, null), ending)
   }
 
-  async function end (tx: RevokingTx, userId: string, sessionIds: string[]) {
-    await store.end(tx, sessionIds, now())
+  async function end (tx: RevokingTx, userId: string, sessionIds: string[], { device, actorId = null, cause }: Ending): Promise<TokenHash[]> {
+    const ended = await store.end(tx, sessionIds, now())
+    await audit.record(tx, device, ...ended.map(sessionId => ({ type: 'session_ended' as const, userId, actorId, sessionId, cause })))
     return await tokens.endSessions(tx, userId, sessionIds)
   }
 
-  return { register, logIn, refresh, changePassword, logOut, logOutByRefresh, endAll, endOthers, endOne, asCaller, list }
+  /** All personal tokens of `userId`; which hashes that names, endSessions tells. */
+  async function endPersonal (tx: RevokingTx, userId: string, { device, actorId = null, cause }: Ending): Promise<void> {
+    const ended = await tokens.revokePersonal(tx, userId, null) ?? []
+    await audit.record(tx, device, ...ended.map(tokenId => ({ type: 'personal_token_ended' as const, userId, actorId, tokenId, cause })))
+  }
+
+  return { register, logIn, refresh, changePassword, logOut, logOutByRefresh, endAll, endOthers, endOne, endAllOf, endPersonal, asCaller, list }
 }
 
 /** `introspect` is for services, and `services:create` alone grants it. */

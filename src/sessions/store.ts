@@ -80,8 +80,11 @@ export function createSessionStore (database: Database, { idleSeconds }: { idleS
       return rows.map(row => row.id)
     },
 
-    async end (tx: RevokingTx, ids: string[], now: Date): Promise<void> {
-      if (ids.length > 0) await within(tx).update(sessions).set({ endedAt: now }).where(and(inArray(sessions.id, ids), isNull(sessions.endedAt)))
+    /** Returns the ids of those that nobody had ended before. */
+    async end (tx: RevokingTx, ids: string[], now: Date): Promise<string[]> {
+      if (ids.length === 0) return []
+      const ended = await within(tx).update(sessions).set({ endedAt: now }).where(and(inArray(sessions.id, ids), isNull(sessions.endedAt))).returning({ id: sessions.id })
+      return ended.map(row => row.id)
     }
   }
 }

@@ -87,7 +87,7 @@ export function createTokenService ({ lastUse, mint, cache, store, clock, counte
       ({ access: mint.derive('access', presented, secret), refresh: mint.derive('refresh', presented, secret) }),
 
     listPersonal: (userId: string): Promise<PersonalToken[]> => store.listPersonal(userId, new Date(clock.now())),
-    revokePersonal: (tx: RevokingTx, userId: string, id: string | null): Promise<boolean> => store.revokePersonal(tx, userId, id),
+    revokePersonal: (tx: RevokingTx, userId: string, id: string | null): Promise<string[] | null> => store.revokePersonal(tx, userId, id),
 
     isLive: (tx: Tx, tokenId: string): Promise<boolean> => store.isLive(tx, tokenId, new Date(clock.now())),
 

@@ -139,11 +139,12 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
       return rows.map(({ id, name, abilities, createdAt, expiresAt, lastUsedAt }) => ({ id, name: name ?? '', abilities, createdAt, expiresAt, lastUsedAt }))
     },
 
-    /** Revokes one personal token of the user's, or all (null). False when there never was such a one. */
-    async revokePersonal (tx: RevokingTx, userId: string, id: string | null): Promise<boolean> {
+    /** Revokes one personal token of the user's, or all (null). Returns the ids of those that were not revoked before; null when there never was such a one. */
+    async revokePersonal (tx: RevokingTx, userId: string, id: string | null): Promise<string[] | null> {
       const theirs = and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), id === null ? undefined : eq(tokens.id, id))
-      await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(theirs, isNull(tokens.revokedAt)))
-      return (await within(tx).select({ id: tokens.id }).from(tokens).where(theirs).limit(1)).length > 0
+      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(theirs, isNull(tokens.revokedAt))).returning({ id: tokens.id })
+      const exists = ended.length > 0 || (await within(tx).select({ id: tokens.id }).from(tokens).where(theirs).limit(1)).length > 0
+      return exists ? ended.map(row => row.id) : null
     },
 
     /** Notes when personal tokens were used; rows that somebody holds are never waited for, but left out: returns their ids. */

@@ -127,6 +127,7 @@ t.test('OpenAPI', async t => {
     conforms('POST', '/v1/tokens', made)
     conforms('GET', '/v1/tokens', await one.call('GET', '/v1/tokens', { token: maker }))
     conforms('DELETE', '/v1/tokens/{id}', await one.call('DELETE', '/v1/tokens/none', { token: maker }))
+    for (const query of ['', '?limit=1', '?cursor=none']) conforms('GET', '/v1/events', await one.call('GET', `/v1/events${query}`, { token: maker }))
     conforms('GET', '/v1/sessions', await one.call('GET', '/v1/sessions', { token: made.json<{ accessToken: string }>().accessToken }))
     conforms('DELETE', '/v1/tokens/{id}', await one.call('DELETE', `/v1/tokens/${made.json<{ token: { id: string } }>().token.id}`, { token: maker }))
 

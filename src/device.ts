@@ -1,5 +1,7 @@
 import type { FastifyRequest } from 'fastify'
-import type { Device } from './service.js'
+
+/** Where a request comes from, as far as one can know. */
+export interface Device { address: string, userAgent: string | null }
 
 /** Where `request` comes from, cut to what is worth keeping. */
 export function deviceOf (request: FastifyRequest): Device {

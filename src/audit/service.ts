@@ -1,0 +1,40 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../clock.js'
+import { cursorOf, positionOf } from '../cursor.js'
+import type { Device } from '../device.js'
+import type { Tx } from '../transaction.js'
+import type { Happening } from './event.js'
+import type { AuditEvent, AuditStore } from './store.js'
+
+export type { AuditEvent }
+
+/** Seconds: what happened longer ago is deleted by pruning. */
+interface Parts { store: AuditStore, clock: Clock, retentionSeconds: number }
+
+/** The audit trail: who did what to which account, when and from where. */
+export type Audit = ReturnType<typeof createAudit>
+
+export function createAudit ({ store, clock, retentionSeconds }: Parts) {
+  const oldest = () => new Date(clock.now() - retentionSeconds * 1000)
+
+  return {
+    /** Notes what `tx` does, within it: the trail has it exactly if it happened. `device` null: no client was there. */
+    async record (tx: Tx, device: Device | null, ...happenings: Happening[]): Promise<void> {
+      const createdAt = new Date(clock.now())
+      await store.insert(tx, happenings.map(({ type, userId, actorId = null, sessionId = null, tokenId = null, cause = null }) =>
+        ({ id: randomUUID(), createdAt, type, userId, actorId, sessionId, tokenId, ip: device?.address ?? null, userAgent: device?.userAgent ?? null, cause })))
+    },
+
+    /** A page of `limit` events, newest first, of one account or of all; `cursor` is what the page before returned. */
+    async list ({ userId, cursor, limit }: { userId: string | null, cursor: string | undefined, limit: number }): Promise<{ events: AuditEvent[], nextCursor: string | null }> {
+      const found = await store.list({ userId, after: cursor === undefined ? null : positionOf(cursor), limit: limit + 1 })
+      const events = found.slice(0, limit)
+      const last = events.at(-1)
+      return { events, nextCursor: found.length > limit && last !== undefined ? cursorOf(last) : null }
+    },
+
+    forget: (tx: Tx, userId: string): Promise<void> => store.deleteOfUser(tx, userId),
+    countOld: (): Promise<number> => store.countBefore(oldest()),
+    deleteOld: (limit: number): Promise<number> => store.deleteBefore(oldest(), limit)
+  }
+}

@@ -1,0 +1,44 @@
+import { and, desc, eq, inArray, lt, sql } from 'drizzle-orm'
+import { events } from '../../db/schema.js'
+import type { Position } from '../cursor.js'
+import { type Database, within } from '../edges/database.js'
+import type { Tx } from '../transaction.js'
+import type { EventCause, EventType } from './event.js'
+
+/** A row of the trail. */
+export type AuditEvent = Omit<typeof events.$inferSelect, 'type' | 'cause'> & { type: EventType, cause: EventCause | null }
+
+export type AuditStore = ReturnType<typeof createAuditStore>
+
+export function createAuditStore (database: Database) {
+  return {
+    async insert (tx: Tx, rows: AuditEvent[]): Promise<void> {
+      if (rows.length > 0) await within(tx).insert(events).values(rows)
+    },
+
+    /** Newest first; `userId` null: of all accounts. */
+    async list ({ userId, after, limit }: { userId: string | null, after: Position | null, limit: number }): Promise<AuditEvent[]> {
+      const theirs = userId === null ? undefined : eq(events.userId, userId)
+      const later = after === null ? undefined : sql`(${events.createdAt}, ${events.id}) < (${after.createdAt.toISOString()}::timestamptz, ${after.id}::uuid)`
+      const rows = await database.query(db => db.select().from(events).where(and(theirs, later)).orderBy(desc(events.createdAt), desc(events.id)).limit(limit))
+      return rows as AuditEvent[]
+    },
+
+    /** What an account leaves behind when it is deleted is not its history. */
+    async deleteOfUser (tx: Tx, userId: string): Promise<void> {
+      await within(tx).delete(events).where(eq(events.userId, userId))
+    },
+
+    async countBefore (before: Date): Promise<number> {
+      return await database.query(db => db.$count(events, lt(events.createdAt, before)))
+    },
+
+    /** Deletes up to `limit` rows older than `before`, oldest first. Rows that somebody holds are left for the next run. */
+    async deleteBefore (before: Date, limit: number): Promise<number> {
+      return await database.query(async db => {
+        const old = db.select({ id: events.id }).from(events).where(lt(events.createdAt, before)).orderBy(events.createdAt, events.id).limit(limit).for('update', { skipLocked: true })
+        return (await db.delete(events).where(inArray(events.id, old)).returning({ id: events.id })).length
+      })
+    }
+  }
+}

@@ -5,8 +5,7 @@ import { checkCommand, runCommand, withAbsolutePaths } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { type CommandOutcome, callServer } from './edges/command-socket.js'
 import { DataDirInUseError } from './edges/data-dir.js'
-import { UnavailableError } from './errors.js'
-import { openDatabase } from './open-database.js'
+import { explainDatabase, openDatabase } from './open-database.js'
 import { createPrune } from './tokens/prune.js'
 import { createTokenStore } from './tokens/store.js'
 import { createUserImport } from './users/import.js'
@@ -49,15 +48,9 @@ async function migrateOnly (config: Config): Promise<CommandOutcome> {
 /** What an operator reads instead of a stack trace. */
 function explain (error: unknown): CommandOutcome {
   if (error instanceof ConfigError) return { exitCode: 2, stdout: '', stderr: error.message }
-  if (error instanceof UnavailableError) return { exitCode: 1, stdout: '', stderr: unreachable() }
   if (error instanceof DataDirInUseError) return { exitCode: 1, stdout: '', stderr: error.message }
-  return { exitCode: 1, stdout: '', stderr: error instanceof Error ? error.message : 'The command failed.' }
-}
-
-function unreachable (): string {
-  const { databaseUrl } = loadConfig()
-  const where = databaseUrl === undefined ? 'in DATA_DIR' : `at ${new URL(databaseUrl).host}`
-  return `PostgreSQL ${where} does not answer. Start it, or correct DATABASE_URL, and try again.`
+  const database = explainDatabase(error, loadConfig().databaseUrl)
+  return { exitCode: 1, stdout: '', stderr: database ?? (error instanceof Error ? error.message : 'The command failed.') }
 }
 
 const outcome = await main(process.argv.slice(2)).catch(explain)

@@ -6,12 +6,10 @@ import { type Config, ConfigError, loadConfig } from './config.js'
 import { configWarnings } from './config-warnings.js'
 import { serveCommands } from './edges/command-socket.js'
 import { DataDirInUseError } from './edges/data-dir.js'
-import { DatabaseError } from './edges/database.js'
 import { serveMetrics } from './edges/metrics.js'
 import { createRedis } from './edges/redis.js'
-import { UnavailableError } from './errors.js'
 import { createLogger } from './logger.js'
-import { openDatabase } from './open-database.js'
+import { explainDatabase, openDatabase } from './open-database.js'
 
 /** How long requests under way may wait for the database once the process is to end. */
 const databasePatienceMs = 5_000
@@ -68,11 +66,8 @@ function greet (config: Config, port: number): void {
 /** One line for the operator: what is wrong, where, and what to do. */
 function explain (error: unknown): string {
   if (error instanceof ConfigError || error instanceof DataDirInUseError) return error.message
-  const { databaseUrl } = loadConfig()
-  if (error instanceof DatabaseError && databaseUrl !== undefined && /^(28|3D)/.test(error.code)) return `PostgreSQL at ${new URL(databaseUrl).host} refused user or database of DATABASE_URL (SQLSTATE ${error.code}).`
-  if (error instanceof UnavailableError) {
-    return `PostgreSQL ${databaseUrl === undefined ? 'in DATA_DIR' : `at ${new URL(databaseUrl).host}`} does not answer: start it or correct DATABASE_URL.`
-  }
+  const database = explainDatabase(error, loadConfig().databaseUrl)
+  if (database !== null) return database
   if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return 'The address is in use: another server listens on HOST and PORT.'
   return error instanceof Error ? error.message : 'The server could not start.'
 }

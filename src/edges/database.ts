@@ -73,16 +73,19 @@ export class DatabaseError extends Error {
   }
 }
 
-/** SQLSTATE classes and codes that say "not now": connection, shutdown, resources, lock and statement time-outs, a standby. */
-const unavailable = /^(08|53|57P|25006|55P03|57014|40001|40P01|25P03)/
+/** SQLSTATE classes and codes that say "not now": connection, shutdown, resources, lock and statement time-outs, a standby, a pooler that needs prepare=false. */
+const unavailable = /^(08|26000|42P05|53|57P|25006|55P03|57014|40001|40P01|25P03)/
 const connectionTrouble = /^(CONNECTION_|CONNECT_|E[A-Z]+$|NOT_TAGGED_CALL)/
+
+/** Whether an error's code says that the server is not who it should be. */
+export const isCertificateTrouble = (code: string) => /(CERT|ISSUER|LEAF_SIGNATURE|^ERR_TLS_|^ERR_SSL_)/.test(code)
 
 /** `error` as the rest of the house may see it: an UnavailableError (503), a DatabaseError, or itself when it never was the database's. */
 export function translate (error: unknown): unknown {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code, constraint_name: name, constraint } = cause as Error & { code?: unknown, constraint_name?: string, constraint?: string }
     if (typeof code !== 'string' || code.startsWith('AUTH_') || code.startsWith('FST_')) continue
-    if (connectionTrouble.test(code) || unavailable.test(code)) return Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: code })
+    if (connectionTrouble.test(code) || isCertificateTrouble(code) || unavailable.test(code)) return Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: code })
     if (/^[0-9A-Z]{5}$/.test(code)) return new DatabaseError(code, name ?? constraint)
   }
   return error instanceof Error && error.name === 'DrizzleQueryError' ? new DatabaseError('XX000', undefined) : error

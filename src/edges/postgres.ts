@@ -6,6 +6,7 @@ import { UnavailableError } from '../errors.js'
 import { inTime } from '../in-time.js'
 import type { Tx } from '../transaction.js'
 import { type Database, type DedicatedConnection, type Parameter, type Queries, translate } from './database.js'
+import { parsePostgresUrl } from './postgres-url.js'
 
 /** PostgreSQL ends a statement after this; so whoever waits longer waits for a dead link. */
 const statementTimeoutMs = 5_000
@@ -50,14 +51,17 @@ export function createPostgres (url: string, poolSize: number): Database {
     transaction: <T>(work: (tx: Tx) => Promise<T>, limitMs = deadLinkMs * 2) => run(() => transact(queries, work), limitMs),
     dedicated: () => createDedicated(url),
     async migrate () {
-      const single = connect(url, 1, 60_000)
+      const [holder, worker] = [connect(url, 1, 60_000), connect(url, 1, 60_000)]
       try {
-        await single`select pg_advisory_lock(7402318)`
-        await migrate({ kind: 'postgres', db: drizzle(single) })
+        await holder.begin(async tx => {
+          // Of a transaction, not of a connection: a pooler may give the next transaction another one.
+          await tx`select pg_advisory_xact_lock(7402318), set_config('idle_in_transaction_session_timeout', '0', true)`
+          await migrate({ kind: 'postgres', db: drizzle(worker) })
+        })
       } catch (error) {
         throw translate(error)
       } finally {
-        await single.end({ timeout: 1 }).catch(() => {})
+        await Promise.allSettled([holder.end({ timeout: 1 }), worker.end({ timeout: 1 })])
       }
     },
     close: () => client.end({ timeout: 2 })
@@ -113,7 +117,10 @@ function createDedicated (url: string): DedicatedConnection {
 }
 
 function connect (url: string, max: number, statementMs = statementTimeoutMs): Sql {
-  return postgres(url, {
+  const { url: plain, ssl, prepare } = parsePostgresUrl(url)
+  return postgres(plain, {
+    ...ssl === false ? {} : { ssl },
+    prepare,
     max,
     connect_timeout: 3,
     onnotice: () => {},

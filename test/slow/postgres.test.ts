@@ -1,0 +1,284 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { sql } from 'drizzle-orm'
+import t, { type Test } from 'tap'
+import { ConfigError } from '../../src/config.js'
+import { within } from '../../src/edges/database.js'
+import { createPostgres } from '../../src/edges/postgres.js'
+import { parsePostgresUrl } from '../../src/edges/postgres-url.js'
+import { explainDatabase } from '../../src/open-database.js'
+import { becomesTrue, type Ground, newEmail, password, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
+import { findPostgresPrograms, type OwnPostgres, ownerOfPostgres, startOwnPostgres } from '../fixtures/own-postgres.js'
+import { createTestDatabase, findRedis, freePort, hasRedisServer, startRedis } from '../fixtures/servers.js'
+
+const bin = findPostgresPrograms()
+const redisUrl = await findRedis()
+
+const groundAt = (url: string, poolSize = 10): Ground => ({ name: 'PostgreSQL of its own', databaseUrl: url, redisUrl, prefix: `lkt:${Math.random().toString(36).slice(2)}:`, database: async () => createPostgres(url, poolSize) })
+
+async function ownPostgres (t: Test, settings: string[] = []): Promise<OwnPostgres | null> {
+  if (bin === null) {
+    skipMissing(t, 'needs initdb and postgres: install PostgreSQL')
+    return null
+  }
+  const server = await startOwnPostgres(bin, settings)
+  t.teardown(server.stop)
+  return server
+}
+
+t.test('TLS to PostgreSQL', async t => {
+  const server = await ownPostgres(t)
+  if (server === null) return
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-tls-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const { ca, certificate, key, caFile } = makeCertificates(folder)
+  server.place({ 'server.crt': certificate, 'server.key': key })
+  const admin = createPostgres(server.url, 1)
+  for (const setting of [sql`alter system set ssl_cert_file = 'server.crt'`, sql`alter system set ssl_key_file = 'server.key'`, sql`alter system set ssl = on`, sql`select pg_reload_conf()`]) await admin.query(db => db.execute(setting))
+  await admin.close()
+  const otherFile = join(folder, 'other.pem')
+  writeFileSync(otherFile, makeCertificates(mkdtempSync(join(folder, 'other-'))).ca)
+
+  async function attempt (query: string, host = 'localhost'): Promise<string> {
+    const url = server?.url.replace('127.0.0.1', host) + query
+    const database = createPostgres(url, 1)
+    try {
+      const [row] = await database.prepared<{ ssl: boolean }>('select ssl from pg_stat_ssl where pid = pg_backend_pid()', [])
+      return row?.ssl === true ? 'encrypted' : 'plain'
+    } catch (error) {
+      return explainDatabase(error, url) ?? String(error)
+    } finally {
+      await database.close()
+    }
+  }
+
+  t.test('without sslmode nothing is encrypted', async t => {
+    t.equal(await attempt(''), 'plain')
+    t.equal(await attempt('?sslmode=disable'), 'plain')
+  })
+
+  t.test('V12.3.1, V12.3.2 a certificate that nobody vouches for is refused, whatever the mode, and the reason is told', async t => {
+    for (const mode of ['require', 'verify-ca', 'verify-full']) {
+      t.match(await attempt(`?sslmode=${mode}`), /at localhost:\d+ showed a certificate that cannot be verified \(\w+\): give the file of its CA as sslrootcert/, mode)
+      t.match(await attempt(`?sslmode=${mode}&sslrootcert=${otherFile}`), /cannot be verified/, `${mode}, another CA`)
+    }
+  })
+
+  t.test('with its CA it is accepted, for the name in it alone', async t => {
+    for (const mode of ['require', 'verify-ca', 'verify-full']) t.equal(await attempt(`?sslmode=${mode}&sslrootcert=${caFile}`), 'encrypted', mode)
+    t.equal(await attempt(`?sslrootcert=${caFile}`), 'encrypted', 'a CA alone means verify-full')
+    t.match(await attempt(`?sslmode=verify-full&sslrootcert=${caFile}`, '127.0.0.1'), /ERR_TLS_CERT_ALTNAME_INVALID/, 'an address that is not in it')
+    t.equal(await attempt(`?sslmode=verify-ca&sslrootcert=${caFile}`, '127.0.0.1'), 'encrypted', 'verify-ca asks for no name')
+    t.equal(ca, readFileSync(caFile, 'utf8'))
+  })
+
+  t.test('modes that would fall back to plain text, and files that are not there, are named', async t => {
+    for (const [query, reason] of [['?sslmode=prefer', /sslmode must be one of/], ['?sslmode=allow', /sslmode/], ['?sslmode=require&sslrootcert=/nowhere.pem', /sslrootcert cannot be read/]] as const) {
+      t.throws(() => parsePostgresUrl(`postgres://u:secret@h/d${query}`), reason)
+      t.throws(() => parsePostgresUrl(`postgres://u:secret@h/d${query}`), ConfigError)
+    }
+    t.match(parsePostgresUrl('postgres://u@h/d?sslmode=require&target_session_attrs=read-write').url, 'postgres://u@h/d?target_session_attrs=read-write')
+  })
+
+  t.test('a whole instance lives on it', async t => {
+    const { url } = await createTestDatabase(server.url)
+    const one = await startApp(t, groundAt(`${url.replace('127.0.0.1', 'localhost')}?sslmode=verify-full&sslrootcert=${caFile}`))
+    const { token } = await one.account()
+    t.equal((await one.me(token)).statusCode, 200)
+    t.equal((await one.logout(token)).statusCode, 204)
+    t.equal((await one.me(token)).statusCode, 401)
+    await one.close()
+  })
+})
+
+t.test('PgBouncer in transaction mode', async t => {
+  const server = await ownPostgres(t)
+  const pgbouncer = (process.env.PATH ?? '').split(delimiter).concat('/usr/sbin').map(folder => join(folder, 'pgbouncer')).find(isThere)
+  if (server === null) return
+  if (pgbouncer === undefined) return skipMissing(t, 'needs pgbouncer: install it')
+  const through = await startPgbouncer(t, pgbouncer, server.port)
+
+  t.test('instances that start together migrate once', async t => {
+    const url = through('postgres')
+    const databases = [1, 2, 3].map(() => createPostgres(url, 2))
+    await Promise.all(databases.map(database => database.migrate()))
+    t.same(await databases[0]?.prepared("select count(*)::int as n from secrets where name = 'password'", []), [{ n: 1 }])
+    await Promise.all(databases.map(database => database.close()))
+  })
+
+  t.test('two instances register, read, refresh and revoke through it', async t => {
+    const ground = groundAt(through('postgres'))
+    const [one, two] = [await startApp(t, ground), await startApp(t, ground)]
+    t.equal(one.epoch.state(), 'trusted', 'the poll goes through it too')
+    const email = newEmail()
+    const { accessToken, refreshToken } = (await one.register(email, { refresh: true })).json()
+    for (let i = 0; i < 30; i++) t.equal((await Promise.all([one.me(accessToken), two.me(accessToken)])).every(reply => reply.statusCode === 200), true)
+    const refreshed = await two.call('POST', '/v1/refresh', { body: { refreshToken } })
+    t.equal(refreshed.statusCode, 200, refreshed.body)
+    await Promise.all(Array.from({ length: 20 }, async () => {
+      const { token } = await one.account()
+      t.equal((await two.me(token)).statusCode, 200)
+      t.equal((await two.logout(token)).statusCode, 204)
+      t.equal((await one.me(token)).statusCode, 401)
+    }))
+    const { database } = one
+    await database.query(db => db.execute(sql`update sessions set last_used_at = last_used_at`))
+    t.equal((await one.call('POST', '/v1/logout-all', { token: refreshed.json().accessToken })).statusCode, 204)
+    for (const instance of [one, two]) t.equal((await instance.me(accessToken)).statusCode, 401)
+    t.match(await one.prune({ dryRun: false }), { skipped: false })
+    await Promise.all([one.close(), two.close()])
+  })
+})
+
+t.test('PostgreSQL restarted in mid-load: 503 with Retry-After, then back by itself, and nothing answered is lost', async t => {
+  const server = await ownPostgres(t)
+  if (server === null) return
+  const { url } = await createTestDatabase(server.url)
+  const one = await startApp(t, groundAt(url))
+  const { token } = await one.account()
+  const made: string[] = []
+  const seen = new Map<number, number>()
+  let running = true
+  const others: string[] = []
+  async function work (): Promise<void> {
+    while (running) {
+      const reply = await one.register(newEmail())
+      seen.set(reply.statusCode, (seen.get(reply.statusCode) ?? 0) + 1)
+      if (reply.statusCode === 201) made.push(reply.json().accessToken)
+      else if (reply.statusCode !== 503 || reply.headers['retry-after'] === undefined) others.push(`${reply.statusCode} ${reply.body}`)
+      const read = await one.me(token)
+      if (read.statusCode !== 200 && read.statusCode !== 503) others.push(`me: ${read.statusCode}`)
+      await delay(5)
+    }
+  }
+  const workers = Array.from({ length: 8 }, work)
+  await delay(500)
+  for (let i = 0; i < 2; i++) {
+    const before = made.length
+    await server.halt()
+    await delay(1_700)
+    t.equal((await one.me(token)).statusCode, 503, 'once the last poll is too old, cached answers are none')
+    await server.resume()
+    t.equal(await becomesTrue(() => made.length > before + 10, 10_000), true, 'registrations go on by themselves')
+  }
+  running = false
+  await Promise.all(workers)
+  t.same(others, [], 'nothing but 201, and 503 with Retry-After; never 401 or 500')
+  t.ok((seen.get(503) ?? 0) > 0 && made.length > 20, `${made.length} registered, ${seen.get(503)} times 503`)
+  for (const survivor of made) if ((await one.me(survivor)).statusCode !== 200) t.fail('an account that was answered 201 is lost')
+  t.equal(await becomesTrue(() => one.epoch.state() === 'trusted', 5_000), redisUrl !== null)
+  await one.close()
+})
+
+t.test('a primary that has become a standby is noticed: 503, and back when it is promoted', async t => {
+  const primary = await ownPostgres(t, ['wal_level=replica', 'hot_standby=on'])
+  if (primary === null) return
+  const { url } = await createTestDatabase(primary.url)
+  const first = await startApp(t, { ...groundAt(url), prefix: 'lkt:standby:' })
+  const { token, email } = await first.account()
+  await first.close()
+  const standby = await primary.follow()
+  t.teardown(standby.stop)
+  const caughtUp = createPostgres(url.replace(String(primary.port), String(standby.port)), 1)
+  t.equal(await becomesTrue(async () => (await caughtUp.prepared('select 1 from users where email = $1', [email])).length === 1, 5_000), true)
+  await caughtUp.close()
+
+  const one = await startApp(t, groundAt(url.replace(String(primary.port), String(standby.port))), { link: real => real })
+  const calls: Array<[string, () => ReturnType<TestApp['me']>]> = [['me', () => one.me(token)], ['login', () => one.login(email)], ['register', () => one.register()], ['logout', () => one.logout(token)], ['sessions', () => one.call('GET', '/v1/sessions', { token })]]
+  for (const [name, call] of calls) {
+    const reply = await call()
+    t.equal(reply.statusCode, 503, `${name}: ${reply.body}`)
+    t.ok(reply.headers['retry-after'], name)
+  }
+  t.equal(one.epoch.state(), 'database-standby')
+  standby.promote()
+  t.equal(await becomesTrue(async () => (await one.me(token)).statusCode === 200, 5_000), true, 'once it is the primary')
+  t.equal((await one.login(email, { password })).statusCode, 200)
+  t.equal((await one.me(token)).statusCode, 401, 'which ended the first session')
+  await one.close()
+})
+
+t.test('an exhausted pool answers 503 and does not hang', async t => {
+  const server = await ownPostgres(t)
+  if (server === null || !hasRedisServer) return
+  const redis = await startRedis()
+  t.teardown(() => redis.kill())
+  const { url } = await createTestDatabase(server.url)
+  const one = await startApp(t, { ...groundAt(url, 1), redisUrl: redis.url })
+  const { token } = await one.account()
+  const holder = createPostgres(url, 1)
+  let release = () => {}
+  let locked = false
+  const held = holder.transaction(async tx => {
+    await within(tx).execute(sql`select set_config('idle_in_transaction_session_timeout', '0', true)`)
+    await within(tx).execute(sql`lock table users in access exclusive mode`)
+    locked = true
+    await new Promise<void>(resolve => { release = resolve })
+  }, 60_000).catch(() => {})
+  t.equal(await becomesTrue(() => locked, 5_000), true)
+  const startedAt = performance.now()
+  const replies = await Promise.all(Array.from({ length: 120 }, () => one.login(newEmail())))
+  const tookMs = performance.now() - startedAt
+  release()
+  await held
+  await holder.close()
+  t.ok(replies.every(reply => reply.statusCode === 503), `${[...new Set(replies.map(reply => reply.statusCode))]}`)
+  t.ok(tookMs < 30_000, `all were answered within ${Math.round(tookMs)} ms`)
+  t.equal(await becomesTrue(async () => (await one.me(token)).statusCode === 200, 5_000), true, 'and the pool works again')
+  await one.close()
+})
+
+function isThere (path: string): boolean {
+  try {
+    return readFileSync(path).length > 0
+  } catch {
+    return false
+  }
+}
+
+/** A CA, and a certificate of "localhost" that it signed. */
+function makeCertificates (folder: string): { ca: string, certificate: string, key: string, caFile: string } {
+  const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' })
+  writeFileSync(join(folder, 'san'), 'subjectAltName=DNS:localhost')
+  openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=Test CA', '-keyout', 'ca.key', '-out', 'ca.pem')
+  openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', '/CN=localhost', '-keyout', 'server.key', '-out', 'server.csr')
+  openssl('x509', '-req', '-in', 'server.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'san', '-out', 'server.crt')
+  const text = (name: string) => readFileSync(join(folder, name), 'utf8')
+  return { ca: text('ca.pem'), certificate: text('server.crt'), key: text('server.key'), caFile: join(folder, 'ca.pem') }
+}
+
+/** The real one, with 5 server connections for all; `through` gives the URL of a database by way of it. */
+async function startPgbouncer (t: Test, program: string, serverPort: number): Promise<(database: string) => string> {
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-pgbouncer-'))
+  const port = await freePort()
+  writeFileSync(join(folder, 'users.txt'), '"postgres" ""\n')
+  writeFileSync(join(folder, 'pgbouncer.ini'), `[databases]
+* = host=127.0.0.1 port=${serverPort}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${port}
+unix_socket_dir =
+auth_type = trust
+auth_file = ${folder}/users.txt
+pool_mode = transaction
+default_pool_size = 5
+max_client_conn = 200
+ignore_startup_parameters = statement_timeout,lock_timeout,idle_in_transaction_session_timeout,default_transaction_isolation
+`)
+  const owner = ownerOfPostgres()
+  chmodSync(folder, 0o755)
+  if (owner !== null) chownSync(folder, owner.uid, owner.gid)
+  // It refuses to run as root, like PostgreSQL.
+  const child = spawn(program, [join(folder, 'pgbouncer.ini')], { ...owner, cwd: folder, stdio: 'ignore' })
+  const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
+  t.teardown(async () => {
+    child.kill('SIGTERM')
+    await gone
+    rmSync(folder, { recursive: true })
+  })
+  await delay(300)
+  return database => `postgres://postgres@127.0.0.1:${port}/${database}?prepare=false`
+}

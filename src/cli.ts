@@ -2,9 +2,7 @@ import { systemClock } from './clock.js'
 import { checkCommand, runCommand, withAbsolutePaths } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { type CommandOutcome, callServer } from './edges/command-socket.js'
-import { DataDirInUseError } from './edges/data-dir.js'
-import { UnavailableError } from './errors.js'
-import { openDatabase } from './open-database.js'
+import { explainDatabase, openMigrated } from './open-database.js'
 import { createPrune } from './tokens/prune.js'
 import { createTokenStore } from './tokens/store.js'
 import { createUserImport } from './users/import.js'
@@ -22,9 +20,8 @@ async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
 }
 
 async function runAlone (config: Config, name: string, args: string[]): Promise<CommandOutcome> {
-  const database = await openDatabase(config, 'command')
+  const database = await openMigrated(config, 'command')
   try {
-    await database.migrate()
     const prune = createPrune({ store: createTokenStore(database), clock: systemClock, retentionSeconds: config.pruneRetentionSeconds })
     const importUsers = createUserImport({ store: createUserStore(database), transactions: database, clock: systemClock })
     return await runCommand({ prune, importUsers }, name, args)
@@ -34,27 +31,16 @@ async function runAlone (config: Config, name: string, args: string[]): Promise<
 }
 
 async function migrateOnly (config: Config): Promise<CommandOutcome> {
-  const database = await openDatabase(config, 'command')
-  try {
-    await database.migrate()
-    return { exitCode: 0, stdout: 'The database is at the newest schema.', stderr: '' }
-  } finally {
-    await database.close()
-  }
+  const database = await openMigrated(config, 'command')
+  await database.close()
+  return { exitCode: 0, stdout: 'The database is at the newest schema.', stderr: '' }
 }
 
 /** What an operator reads instead of a stack trace. */
 function explain (error: unknown): CommandOutcome {
   if (error instanceof ConfigError) return { exitCode: 2, stdout: '', stderr: error.message }
-  if (error instanceof UnavailableError) return { exitCode: 1, stdout: '', stderr: unreachable() }
-  if (error instanceof DataDirInUseError) return { exitCode: 1, stdout: '', stderr: error.message }
-  return { exitCode: 1, stdout: '', stderr: error instanceof Error ? error.message : 'The command failed.' }
-}
-
-function unreachable (): string {
-  const { databaseUrl } = loadConfig()
-  const where = databaseUrl === undefined ? 'in DATA_DIR' : `at ${new URL(databaseUrl).host}`
-  return `PostgreSQL ${where} does not answer. Start it, or correct DATABASE_URL, and try again.`
+  const explained = explainDatabase(loadConfig(), error)
+  return { exitCode: 1, stdout: '', stderr: explained instanceof Error ? explained.message : 'The command failed.' }
 }
 
 const outcome = await main(process.argv.slice(2)).catch(explain)

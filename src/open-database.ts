@@ -2,12 +2,37 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from './config.js'
 import { claimDataDir } from './edges/data-dir.js'
-import type { Database } from './edges/database.js'
+import { type Database, DatabaseError } from './edges/database.js'
 import { createPglite } from './edges/pglite.js'
 import { createPostgres } from './edges/postgres.js'
+import { UnavailableError } from './errors.js'
 
-/** The configured database: the server at DATABASE_URL, or the embedded one, whose folder nobody else may have open (DataDirInUseError). */
-export async function openDatabase (config: Config, purpose: 'server' | 'command'): Promise<Database> {
+/** A database that cannot be used: the message says which, at which address, and what to do. */
+export class DatabaseUnreachableError extends Error {
+  override name = 'DatabaseUnreachableError'
+}
+
+/** The configured database at the newest schema. Throws DatabaseUnreachableError; DataDirInUseError where somebody else has the embedded one open. */
+export async function openMigrated (config: Config, purpose: 'server' | 'command'): Promise<Database> {
+  const database = await openDatabase(config, purpose)
+  try {
+    await database.migrate()
+    return database
+  } catch (error) {
+    await database.close().catch(() => {})
+    throw explainDatabase(config, error)
+  }
+}
+
+/** `error` in words for an operator where the database is to blame, else as it is. */
+export function explainDatabase ({ databaseUrl }: Config, error: unknown): unknown {
+  const where = databaseUrl === undefined ? 'in DATA_DIR' : `at ${new URL(databaseUrl).host}`
+  if (error instanceof UnavailableError) return new DatabaseUnreachableError(`PostgreSQL ${where} does not answer: start it or correct DATABASE_URL.`)
+  if (error instanceof DatabaseError && /^(28|3D)/.test(error.code)) return new DatabaseUnreachableError(`PostgreSQL ${where} refused user or database of DATABASE_URL (SQLSTATE ${error.code}).`)
+  return error
+}
+
+async function openDatabase (config: Config, purpose: 'server' | 'command'): Promise<Database> {
   if (config.databaseUrl !== undefined) return createPostgres(config.databaseUrl, config.databasePool)
   const claim = await claimDataDir(config.dataDir, purpose)
   try {

@@ -1,5 +1,6 @@
-import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { PgliteDatabase } from 'drizzle-orm/pglite'
 import { migrate as migratePglite } from 'drizzle-orm/pglite/migrator'
@@ -15,14 +16,25 @@ const folder = ['./migrations', '../../db/migrations'].map(path => fileURLToPath
 /** The keys every database has: of the tokens' check, and of the HMAC below bcrypt. */
 const keys = ['token-check', 'password']
 
+/** Changes with the migrations: names what was made from them. Throws where they are missing. */
+export function schemaDigest (): string {
+  const from = requireFolder()
+  const texts = readdirSync(from).filter(name => name.endsWith('.sql')).sort().map(name => readFileSync(join(from, name), 'utf8'))
+  return createHash('sha256').update(texts.join('\n')).digest('hex').slice(0, 12)
+}
+
 /** Brings `target` to the newest schema and gives it its keys. The caller holds a lock: drizzle's migrator takes none. */
 export async function migrate (target: Target): Promise<void> {
-  if (folder === undefined) throw new Error('the migrations are missing from this build')
-  const options = { migrationsFolder: folder }
+  const options = { migrationsFolder: requireFolder() }
   if (target.kind === 'postgres') await migratePostgres(target.db, options)
   else await migratePglite(target.db, options)
 
   const db = target.db as PgliteDatabase
   await db.insert(secrets).values(keys.map(name => ({ name, value: randomBytes(32) }))).onConflictDoNothing()
   await db.insert(cacheEpoch).values({ id: 1, generation: Date.now(), incarnation: null, confirmedAt: null, retired: [] }).onConflictDoNothing()
+}
+
+function requireFolder (): string {
+  if (folder === undefined) throw new Error('the migrations are missing from this build')
+  return folder
 }

@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import fastifyCookie from '@fastify/cookie'
-import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { auditRoutes } from './audit/routes.js'
 import type { Config } from './config.js'
-import { addCommonHttp, addJsonBodies, refuseMalformed, refuseUrl } from './edges/http.js'
+import { addCommonHttp, refuseMalformed, refuseUrl } from './edges/http.js'
 import { addOpenapi } from './edges/openapi.js'
 import { createAddressLimit } from './edges/rate-limit.js'
+import { prepareScope } from './edges/scope.js'
 import { personalTokenRoutes } from './personal-tokens/routes.js'
 import { serviceRoutes } from './routes.js'
 import { createServices, type Services, type Foundation as ServicesFoundation } from './services.js'
-import { createCookies } from './sessions/cookies.js'
+import { type Cookies, createCookies } from './sessions/cookies.js'
 import { sessionRoutes } from './sessions/routes.js'
 import { createAuthenticate } from './tokens/authenticate.js'
 import { userRoutes } from './users/routes.js'
@@ -19,7 +19,7 @@ export interface Foundation extends ServicesFoundation { logger: FastifyBaseLogg
 
 export interface Latchkey extends Services { app: FastifyInstance }
 
-/** The services behind their routes. The database is migrated; closing the app closes neither it nor Redis. */
+/** The services behind their routes, as a server of their own. The database is migrated; closing the app closes neither it nor Redis. */
 export async function buildApp (config: Config, foundation: Foundation): Promise<Latchkey> {
   const { database, redis, logger } = foundation
   const services = await createServices(config, foundation)
@@ -37,26 +37,38 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
     routerOptions: { maxParamLength: 65_536 },
     http: { requireHostHeader: false },
     // What still arrives on an open connection is served, and the connection then closed.
-    return503OnClosing: false,
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } }
+    return503OnClosing: false
   })
-  app.decorateRequest('token', null)
-  app.decorateRequest('byCookie', false)
-  await app.register(fastifyCookie, { hook: false })
-  const cookies = createCookies({ app, secure: config.cookieSecure, publicUrl: config.publicUrl, corsOrigins: config.corsOrigins })
-  const authenticate = createAuthenticate(services.tokens, cookies)
-  addJsonBodies(app)
+  prepareScope(app)
   await addCommonHttp(app, { corsOrigins: config.corsOrigins, embedded: database.embedded })
   await addOpenapi(app, config.publicUrl)
-  const limitByAddress = await createAddressLimit(app, config.addressLimit, { redis, keyPrefix: config.redisKeyPrefix })
-
   await app.register(serviceRoutes, services)
-  await app.register(userRoutes, { authenticate })
-  await app.register(sessionRoutes, { ...services, cookies, authenticate, limitByAddress })
-  await app.register(personalTokenRoutes, { ...services, authenticate })
-  await app.register(auditRoutes, { ...services, authenticate })
+  const limitByAddress = await createAddressLimit(app, config.addressLimit, { redis, keyPrefix: config.redisKeyPrefix })
+  await addRoutes(app, services, { ...addAuthentication(app, config, services), limitByAddress })
+  return { ...services, app }
+}
 
+/** What routes ask before they answer. */
+export interface Doors extends Authentication { limitByAddress (request: FastifyRequest, reply: FastifyReply): Promise<void> }
+
+interface Authentication { authenticate (request: FastifyRequest): Promise<void>, cookies: Cookies }
+
+/** Gives `app` its `request.token` and `latchkey`, and lets the services run for as long as it does. */
+export function addAuthentication (app: FastifyInstance, config: Config, services: Services): Authentication {
+  const cookies = createCookies({ secure: config.cookieSecure, publicUrl: config.publicUrl, corsOrigins: config.corsOrigins })
+  const authenticate = createAuthenticate(services.tokens, cookies)
+  app.decorateRequest('token', null)
+  app.decorateRequest('byCookie', false)
+  app.decorate('latchkey', { authenticate, health: services.health, metrics: services.metrics })
   app.addHook('onReady', async () => services.start())
   app.addHook('onClose', services.stop)
-  return { ...services, app }
+  return { authenticate, cookies }
+}
+
+/** The routes of the API, in a scope that has been prepared for them. */
+export async function addRoutes (scope: FastifyInstance, services: Services, doors: Doors): Promise<void> {
+  await scope.register(userRoutes, doors)
+  await scope.register(sessionRoutes, { ...services, ...doors })
+  await scope.register(personalTokenRoutes, { ...services, ...doors })
+  await scope.register(auditRoutes, { ...services, ...doors })
 }

@@ -4,8 +4,7 @@ import { systemClock } from './clock.js'
 import { checkCommand, runCommand, withAbsolutePaths } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { type CommandOutcome, callServer } from './edges/command-socket.js'
-import { DataDirInUseError } from './edges/data-dir.js'
-import { explainDatabase, openDatabase } from './open-database.js'
+import { explainDatabase, openMigrated } from './open-database.js'
 import { createPrune } from './tokens/prune.js'
 import { createTokenStore } from './tokens/store.js'
 import { createUserImport } from './users/import.js'
@@ -23,9 +22,8 @@ async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
 }
 
 async function runAlone (config: Config, name: string, args: string[]): Promise<CommandOutcome> {
-  const database = await openDatabase(config, 'command')
+  const database = await openMigrated(config, 'command')
   try {
-    await database.migrate()
     const audit = createAudit({ store: createAuditStore(database), clock: systemClock, retentionSeconds: config.auditRetentionSeconds })
     const prune = createPrune({ store: createTokenStore(database), audit, clock: systemClock, retentionSeconds: config.pruneRetentionSeconds })
     const importUsers = createUserImport({ store: createUserStore(database), transactions: database, clock: systemClock })
@@ -36,21 +34,16 @@ async function runAlone (config: Config, name: string, args: string[]): Promise<
 }
 
 async function migrateOnly (config: Config): Promise<CommandOutcome> {
-  const database = await openDatabase(config, 'command')
-  try {
-    await database.migrate()
-    return { exitCode: 0, stdout: 'The database is at the newest schema.', stderr: '' }
-  } finally {
-    await database.close()
-  }
+  const database = await openMigrated(config, 'command')
+  await database.close()
+  return { exitCode: 0, stdout: 'The database is at the newest schema.', stderr: '' }
 }
 
 /** What an operator reads instead of a stack trace. */
 function explain (error: unknown): CommandOutcome {
   if (error instanceof ConfigError) return { exitCode: 2, stdout: '', stderr: error.message }
-  if (error instanceof DataDirInUseError) return { exitCode: 1, stdout: '', stderr: error.message }
-  const database = explainDatabase(error, loadConfig().databaseUrl)
-  return { exitCode: 1, stdout: '', stderr: database ?? (error instanceof Error ? error.message : 'The command failed.') }
+  const explained = explainDatabase(loadConfig(), error)
+  return { exitCode: 1, stdout: '', stderr: explained instanceof Error ? explained.message : 'The command failed.' }
 }
 
 const outcome = await main(process.argv.slice(2)).catch(explain)

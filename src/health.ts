@@ -1,7 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Database } from './edges/database.js'
 import { inTime } from './in-time.js'
-import type { CacheEpoch } from './tokens/epoch.js'
 import { type CacheLink, noLink } from './tokens/link.js'
 
 /** What the two probes look at; each promise resolves within a second or so. */
@@ -14,7 +12,12 @@ export interface Health {
   hasCache: boolean
 }
 
-interface Parts { database: Pick<Database, 'prepared'>, link: CacheLink, epoch: Pick<CacheEpoch, 'state'>, keyPrefix: string }
+interface Parts {
+  database: { prepared (text: string, parameters: []): Promise<unknown> }
+  link: CacheLink
+  epoch: { state (): string }
+  keyPrefix: string
+}
 
 /** Looks at database and cache by using them. */
 export function createHealth ({ database, link, epoch, keyPrefix }: Parts): Health {

@@ -7,8 +7,40 @@ import { createPglite } from './edges/pglite.js'
 import { createPostgres } from './edges/postgres.js'
 import { UnavailableError } from './errors.js'
 
-/** The configured database: the server at DATABASE_URL, or the embedded one, whose folder nobody else may have open (DataDirInUseError). */
-export async function openDatabase (config: Config, purpose: 'server' | 'command'): Promise<Database> {
+/** A database that cannot be used: the message says which, at which address, and what to do. */
+export class DatabaseUnreachableError extends Error {
+  override name = 'DatabaseUnreachableError'
+}
+
+/** The configured database at the newest schema. Throws DatabaseUnreachableError; DataDirInUseError where somebody else has the embedded one open. */
+export async function openMigrated (config: Config, purpose: 'server' | 'command'): Promise<Database> {
+  const database = await openDatabase(config, purpose)
+  try {
+    await database.migrate()
+    return database
+  } catch (error) {
+    await database.close().catch(() => {})
+    throw explainDatabase(config, error)
+  }
+}
+
+/** `error` in words for an operator where the database is to blame, else as it is. */
+export function explainDatabase ({ databaseUrl }: Config, error: unknown): unknown {
+  const where = databaseUrl === undefined ? 'in DATA_DIR' : `at ${new URL(databaseUrl).host}`
+  const problem = problemOf(error)
+  return problem === null ? error : new DatabaseUnreachableError(`PostgreSQL ${where} ${problem}.`)
+}
+
+function problemOf (error: unknown): string | null {
+  if (error instanceof DatabaseError && /^(28|3D)/.test(error.code)) return `refused user or database of DATABASE_URL (SQLSTATE ${error.code})`
+  if (!(error instanceof UnavailableError)) return null
+  const { detail = '' } = error as { detail?: string }
+  if (isCertificateTrouble(detail)) return `showed a certificate that cannot be verified (${detail}): give the file of its CA as sslrootcert in DATABASE_URL`
+  if (/^(26000|42P05)$/.test(detail)) return 'forgets prepared statements: add prepare=false to DATABASE_URL, as a pooler in transaction mode needs it'
+  return 'does not answer: start it or correct DATABASE_URL'
+}
+
+async function openDatabase (config: Config, purpose: 'server' | 'command'): Promise<Database> {
   if (config.databaseUrl !== undefined) return createPostgres(config.databaseUrl, config.databasePool)
   const claim = await claimDataDir(config.dataDir, purpose)
   try {
@@ -26,15 +58,4 @@ export async function openDatabase (config: Config, purpose: 'server' | 'command
     await claim.release()
     throw error
   }
-}
-
-/** What an operator reads of a database that could not be used; null when `error` isn't about that. */
-export function explainDatabase (error: unknown, databaseUrl: string | undefined): string | null {
-  const where = databaseUrl === undefined ? 'in DATA_DIR' : `at ${new URL(databaseUrl).host}`
-  if (error instanceof DatabaseError && /^(28|3D)/.test(error.code)) return `PostgreSQL ${where} refused user or database of DATABASE_URL (SQLSTATE ${error.code}).`
-  if (!(error instanceof UnavailableError)) return null
-  const { detail = '' } = error as { detail?: string }
-  if (isCertificateTrouble(detail)) return `PostgreSQL ${where} showed a certificate that cannot be verified (${detail}): give the file of its CA as sslrootcert in DATABASE_URL.`
-  if (/^(26000|42P05)$/.test(detail)) return `PostgreSQL ${where} forgets prepared statements: add prepare=false to DATABASE_URL, as a pooler in transaction mode needs it.`
-  return `PostgreSQL ${where} does not answer. Start it, or correct DATABASE_URL, and try again.`
 }

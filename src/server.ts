@@ -3,13 +3,11 @@ import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.js'
 import { runCommand } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
-import { configWarnings } from './config-warnings.js'
 import { serveCommands } from './edges/command-socket.js'
-import { DataDirInUseError } from './edges/data-dir.js'
 import { serveMetrics } from './edges/metrics.js'
-import { createRedis } from './edges/redis.js'
 import { createLogger } from './logger.js'
-import { explainDatabase, openDatabase } from './open-database.js'
+import { explainDatabase } from './open-database.js'
+import { openFoundation } from './open-foundation.js'
 
 /** How long requests under way may wait for the database once the process is to end. */
 const databasePatienceMs = 5_000
@@ -17,16 +15,10 @@ const databasePatienceMs = 5_000
 /** Configuration, database, app, listen; and on SIGTERM all of it backwards, within 10 s. */
 async function main (): Promise<void> {
   const config = loadConfig()
-  if (config.production && config.databaseUrl === undefined) throw new ConfigError('NODE_ENV=production needs DATABASE_URL: the embedded database is for one process and for development')
   const logger = createLogger(config.logLevel)
-  if (config.bcryptCost < 10) logger.warn({ cost: config.bcryptCost }, 'BCRYPT_COST below 10 is for tests')
-  for (const warning of configWarnings(config)) logger.warn(warning)
-
-  const database = await openDatabase(config, 'server')
-  await database.migrate()
-  const redis = config.redisUrl === undefined ? null : createRedis(config.redisUrl, logger)
-  const { app, prune, importUsers, metrics } = await buildApp(config, { database, redis, logger })
-  const commands = database.embedded ? await listenForCommands(config, (name, args) => runCommand({ prune, importUsers }, name, args)) : null
+  const foundation = await openFoundation(config, logger)
+  const { app, prune, importUsers, metrics } = await buildApp(config, { ...foundation, logger })
+  const commands = foundation.database.embedded ? await listenForCommands(config, (name, args) => runCommand({ prune, importUsers }, name, args)) : null
 
   const metricsServer = config.metricsPort === undefined ? null : await serveMetrics(metrics, config.host, config.metricsPort)
 
@@ -35,13 +27,10 @@ async function main (): Promise<void> {
     await commands?.close()
     metricsServer?.close()
     // Who still waits for the database by then waits for one that is gone: he is told so, and the process ends in time.
-    let databaseClosed: Promise<void> | null = null
-    const closeDatabase = () => databaseClosed ??= database.close()
-    const patience = setTimeout(() => { void closeDatabase() }, databasePatienceMs)
+    const patience = setTimeout(() => { void foundation.close() }, databasePatienceMs)
     await app.close()
     clearTimeout(patience)
-    redis?.disconnect()
-    await closeDatabase()
+    await foundation.close()
   })
 
   await app.listen({ host: config.host, port: config.port })
@@ -65,11 +54,10 @@ function greet (config: Config, port: number): void {
 
 /** One line for the operator: what is wrong, where, and what to do. */
 function explain (error: unknown): string {
-  if (error instanceof ConfigError || error instanceof DataDirInUseError) return error.message
-  const database = explainDatabase(error, loadConfig().databaseUrl)
-  if (database !== null) return database
-  if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return 'The address is in use: another server listens on HOST and PORT.'
-  return error instanceof Error ? error.message : 'The server could not start.'
+  if (error instanceof ConfigError) return error.message
+  const explained = explainDatabase(loadConfig(), error)
+  if (!(explained instanceof Error)) return 'The server could not start.'
+  return 'code' in explained && explained.code === 'EADDRINUSE' ? 'The address is in use: another server listens on HOST and PORT.' : explained.message
 }
 
 main().catch((error: unknown) => {

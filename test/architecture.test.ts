@@ -15,12 +15,12 @@ const imports = sources.flatMap(importsOf)
 
 /** Who may import a package, types included; a package that isn't here may be imported anywhere. */
 const packages: Array<[name: RegExp, allowed: RegExp]> = [
-  [/^(fastify|fastify-plugin|@fastify\/(?!error$).*)$/, /^src\/(app|routes|device|edges\/.*|tokens\/authenticate|sessions\/cookies|.*\/routes)\.ts$/],
+  [/^(fastify|fastify-plugin|@fastify\/(?!error$).*)$/, /^src\/(app|plugin|mounted|guards|testing|routes|device|edges\/.*|tokens\/authenticate|sessions\/cookies|.*\/routes)\.ts$/],
   [/^@fastify\/error$/, /^src\/(errors|edges\/.*)\.ts$/],
   [/^drizzle-orm/, /^(db\/.*|src\/edges\/(database|pglite|postgres)|src\/.*\/(epoch-)?store)\.ts$/],
   [/^(postgres|@electric-sql\/pglite)$/, /^src\/edges\/.*$/],
-  [/^ioredis$/, /^src\/(services|edges\/.*|tokens\/link-redis)\.ts$/],
-  [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config|edges\/.*)\.ts$/],
+  [/^ioredis$/, /^src\/(services|open-foundation|edges\/.*|tokens\/link-redis)\.ts$/],
+  [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config|guards|edges\/.*)\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],
   [/^pino$/, /^src\/logger\.ts$/]
 ]
@@ -28,9 +28,10 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
 /** The same for modules of ours. */
 const modules: Array<[name: RegExp, allowed: RegExp]> = [
   [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/(epoch-)?store)\.ts$/],
-  [/^db\/migrate\.ts$/, /^src\/edges\/(pglite|postgres)\.ts$/],
-  [/^src\/(app|server|cli|commands|open-database)\.ts$/, /^src\/(server|cli)\.ts$/],
-  [/^src\/services\.ts$/, /^src\/app\.ts$/],
+  [/^db\/migrate\.ts$/, /^src\/edges\/(pglite|pglite-image|postgres)\.ts$/],
+  [/^src\/(app|server|cli|commands|open-database|open-foundation)\.ts$/, /^src\/(server|cli|plugin|mounted|open-foundation)\.ts$/],
+  [/^src\/services\.ts$/, /^src\/(app|plugin|mounted)\.ts$/],
+  [/^src\/(plugin|mounted|guards|index|testing)\.ts$/, /^src\/(app|plugin|index|testing)\.ts$/],
   [/^src\/(.*\/)?routes\.ts$/, /^src\/app\.ts$/]
 ]
 

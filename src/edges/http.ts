@@ -43,20 +43,6 @@ export async function addCommonHttp (app: FastifyInstance, { corsOrigins, embedd
     throw new MalformedError()
   })
   app.setNotFoundHandler((_request, reply) => { answer(reply, new NotFoundError()) })
-  app.setErrorHandler((error: FastifyError, request, reply) => {
-    if ((error.statusCode ?? 500) >= 500) report(request, error)
-    answer(reply, error)
-  })
-}
-
-/** JSON bodies alone, strictly; an empty one counts as none, as clients send it along with DELETE and POST. */
-export function addJsonBodies (app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser('error', 'error')
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body === '') done(null, undefined)
-    else parse(request, body as string, done)
-  })
 }
 
 /** A request that never became one, as Fastify would have answered it. */
@@ -79,11 +65,22 @@ function refusal (status: number) {
   return { headers: { ...bareHeaders, 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(body) }, body }
 }
 
+/** The error handler of our routes: no 5xx tells anything, and each is logged without what a database puts into its messages. */
+export function answerError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  if ((error.statusCode ?? 500) >= 500) report(request, error)
+  answer(reply, error)
+}
+
+/** The headers that belong to a refusal, whoever words its body: the challenge of a 401, how long to wait on 429 and 503. */
+export function setRefusalHeaders (reply: FastifyReply, { statusCode, code, retryAfterSeconds }: Partial<FastifyError> & { retryAfterSeconds?: number }): void {
+  if (statusCode === 401) reply.header('www-authenticate', challenge(code))
+  if (statusCode === 429 || statusCode === 503) reply.header('retry-after', String(retryAfterSeconds ?? 1))
+}
+
 function answer (reply: FastifyReply, error: FastifyError & Waiting): void {
   const known = error.statusCode !== undefined && (error.statusCode < 500 || error instanceof UnavailableError)
   const status = known ? error.statusCode as number : 500
-  if (status === 401) reply.header('www-authenticate', challenge(error.code))
-  if (status === 429 || status === 503) reply.header('retry-after', String(error.retryAfterSeconds ?? 1))
+  if (known) setRefusalHeaders(reply, error)
   reply.code(status).send({
     statusCode: status,
     code: known ? error.code ?? 'FST_ERR' : 'AUTH_INTERNAL',
@@ -94,7 +91,7 @@ function answer (reply: FastifyReply, error: FastifyError & Waiting): void {
 }
 
 /** RFC 6750 3: no error code when the request carried no token. */
-function challenge (code: string): string {
+function challenge (code: string | undefined): string {
   return code === 'AUTH_INVALID_TOKEN' ? 'Bearer realm="latchkey", error="invalid_token", error_description="The access token is malformed, unknown, expired or revoked"' : 'Bearer realm="latchkey"'
 }
 

@@ -5,6 +5,9 @@ import type { FastifyInstance } from 'fastify'
 /** The pages are served whole from here; and by plain http too, so nothing may be upgraded to https. */
 const contentSecurityPolicy = "default-src 'self'; base-uri 'self'; font-src 'self' data:; form-action 'self'; frame-ancestors 'self'; img-src 'self' data:; object-src 'none'"
 
+/** What the routes' `security` names: for the description of an application that has them mounted, too. */
+export const securitySchemes = { bearer: { type: 'http', scheme: 'bearer' }, cookie: { type: 'apiKey', in: 'cookie', name: '__Host-latchkey' } } as const
+
 /** /openapi.json and /docs, made from the routes' own schemas; register it before the routes. */
 export async function addOpenapi (app: FastifyInstance, publicUrl: string | undefined): Promise<void> {
   await app.register(swagger, {
@@ -12,7 +15,7 @@ export async function addOpenapi (app: FastifyInstance, publicUrl: string | unde
       openapi: '3.1.0',
       info: { title: 'Latchkey', version: '1', description: 'A self-hosted authentication API with bearer tokens that can really be revoked.' },
       ...publicUrl === undefined ? {} : { servers: [{ url: publicUrl }] },
-      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' }, cookie: { type: 'apiKey', in: 'cookie', name: '__Host-latchkey' } } }
+      components: { securitySchemes }
     },
     hideUntagged: true
   })

@@ -1,13 +1,14 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { fastifyCookie } from '@fastify/cookie'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { CrossSiteError } from '../errors.js'
 import type { Opened } from './opening.js'
 
-interface Parts { app: FastifyInstance, secure: boolean, publicUrl: string | undefined, corsOrigins: string[] }
+interface Parts { secure: boolean, publicUrl: string | undefined, corsOrigins: string[] }
 
 /** Tokens in cookies, for SPAs on the same site: HttpOnly, so no script reads them, and counted only for requests of our own pages. */
 export type Cookies = ReturnType<typeof createCookies>
 
-export function createCookies ({ app, secure, publicUrl, corsOrigins }: Parts) {
+export function createCookies ({ secure, publicUrl, corsOrigins }: Parts) {
   // With the prefix a browser takes the cookie from this host alone, over TLS alone: a neighbouring subdomain can't plant one (RFC 6265bis 4.1.3).
   const prefix = secure ? '__Host-' : ''
   const names = { access: `${prefix}latchkey`, refresh: `${prefix}latchkey-refresh` }
@@ -20,7 +21,7 @@ export function createCookies ({ app, secure, publicUrl, corsOrigins }: Parts) {
     if (header === undefined) return null
     const name = names[which]
     if (header.split(';').filter(pair => pair.split('=', 1)[0]?.trim() === name).length !== 1) return null
-    return app.parseCookie(header)[name] ?? null
+    return fastifyCookie.parse(header)[name] ?? null
   }
 
   return {
@@ -28,8 +29,8 @@ export function createCookies ({ app, secure, publicUrl, corsOrigins }: Parts) {
 
     set (reply: FastifyReply, { access, refresh }: Opened): void {
       reply.header('set-cookie', [
-        app.serializeCookie(names.access, access.plain.reveal(), { ...attributes, maxAge: access.expiresInSeconds }),
-        refresh === null ? cleared('refresh') : app.serializeCookie(names.refresh, refresh.plain.reveal(), { ...attributes, maxAge: refresh.expiresInSeconds })
+        fastifyCookie.serialize(names.access, access.plain.reveal(), { ...attributes, maxAge: access.expiresInSeconds }),
+        refresh === null ? cleared('refresh') : fastifyCookie.serialize(names.refresh, refresh.plain.reveal(), { ...attributes, maxAge: refresh.expiresInSeconds })
       ])
     },
 
@@ -51,6 +52,6 @@ export function createCookies ({ app, secure, publicUrl, corsOrigins }: Parts) {
   }
 
   function cleared (which: 'access' | 'refresh'): string {
-    return app.serializeCookie(names[which], '', { ...attributes, maxAge: 0 })
+    return fastifyCookie.serialize(names[which], '', { ...attributes, maxAge: 0 })
   }
 }

@@ -3,15 +3,6 @@ import { InsufficientAbilityError, InvalidTokenError, MissingTokenError, Session
 import { can, type Principal } from './principal.js'
 import type { TokenService } from './service.js'
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Whose request this is; null on routes that don't ask. */
-    token: Principal | null
-    /** Whether the token came in a cookie: then replies put theirs there too. */
-    byCookie: boolean
-  }
-}
-
 /** What authenticate needs of cookies. */
 export interface TokenCookies {
   read (request: FastifyRequest, which: 'access'): string | null

@@ -9,7 +9,7 @@ import type { Tx } from '../transaction.js'
 /** A user with what decides whether a login succeeds. */
 export interface Credentials { user: User, passwordHash: string, disabled: boolean }
 
-export interface NewUser { email: string, name: string | null, passwordHash: string, createdAt: Date, emailVerifiedAt?: Date | null }
+export interface NewUser { email: string, name: string | null, passwordHash: string, createdAt: Date, emailVerifiedAt?: Date | null, role?: User['role'] }
 
 export type UserStore = ReturnType<typeof createUserStore>
 

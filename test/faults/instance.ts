@@ -3,9 +3,8 @@ import type { AddressInfo } from 'node:net'
 import { buildApp, type Latchkey } from '../../src/app.js'
 import { loadConfig } from '../../src/config.js'
 import type { Database } from '../../src/edges/database.js'
-import { createRedis } from '../../src/edges/redis.js'
 import { createLogger } from '../../src/logger.js'
-import { openDatabase } from '../../src/open-database.js'
+import { openFoundation } from '../../src/open-foundation.js'
 import type { CacheLink } from '../../src/tokens/link.js'
 import type { Tx } from '../../src/transaction.js'
 import { isMutant, mutate } from './mutants.js'
@@ -64,10 +63,8 @@ function watchLink (real: CacheLink): CacheLink {
 async function main (): Promise<void> {
   const config = loadConfig()
   const logger = createLogger(config.logLevel)
-  const database = await openDatabase(config, 'server')
-  await database.migrate()
-  if (config.redisUrl === undefined) throw new Error('the fault run needs Redis')
-  const redis = createRedis(config.redisUrl, logger)
+  const { database, redis, close } = await openFoundation(config, logger)
+  if (redis === null) throw new Error('the fault run needs Redis')
   const name = process.env.FAULTS_MUTANT
   const mutant = name !== undefined && isMutant(name) ? mutate(name, redis, () => latchkey?.epoch.trust()?.generation ?? 0) : {}
   latchkey = await buildApp(config, {
@@ -92,7 +89,7 @@ async function main (): Promise<void> {
   process.on('message', (message: { death: Death }) => { armed = message.death })
   process.on('disconnect', () => process.exit(1))
   process.on('SIGTERM', () => {
-    app.close().then(() => { redis.disconnect(); return database.close() }).then(() => process.exit(0), () => process.exit(1))
+    app.close().then(close).then(() => process.exit(0), () => process.exit(1))
   })
 
   await app.listen({ host: config.host, port: config.port })

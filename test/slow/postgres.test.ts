@@ -5,7 +5,7 @@ import { delimiter, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import t, { type Test } from 'tap'
-import { ConfigError } from '../../src/config.js'
+import { ConfigError, loadConfig } from '../../src/config.js'
 import { within } from '../../src/edges/database.js'
 import { createPostgres } from '../../src/edges/postgres.js'
 import { parsePostgresUrl } from '../../src/edges/postgres-url.js'
@@ -49,7 +49,7 @@ t.test('TLS to PostgreSQL', async t => {
       const [row] = await database.prepared<{ ssl: boolean }>('select ssl from pg_stat_ssl where pid = pg_backend_pid()', [])
       return row?.ssl === true ? 'encrypted' : 'plain'
     } catch (error) {
-      return explainDatabase(error, url) ?? String(error)
+      return (explainDatabase(loadConfig({ DATABASE_URL: url }), error) as Error).message
     } finally {
       await database.close()
     }

@@ -1,0 +1,32 @@
+import type { Redis } from 'ioredis'
+import { type Config, ConfigError } from './config.js'
+import { configWarnings } from './config-warnings.js'
+import type { Database } from './edges/database.js'
+import { createRedis } from './edges/redis.js'
+import type { Log } from './logger.js'
+import { openMigrated } from './open-database.js'
+
+/** Database and Redis, open; `close` closes both, however often it is called. */
+export interface Opened { database: Database, redis: Redis | null, close (): Promise<void> }
+
+/**
+ * Opens and migrates the configured database, and dials Redis without waiting for it. Throws ConfigError, DatabaseUnreachableError and
+ * DataDirInUseError.
+ */
+export async function openFoundation (config: Config, log: Log): Promise<Opened> {
+  if (config.production && config.databaseUrl === undefined) throw new ConfigError('NODE_ENV=production needs DATABASE_URL: the embedded database is for one process and for development')
+  if (config.bcryptCost < 10) log.warn({ cost: config.bcryptCost }, 'BCRYPT_COST below 10 is for tests')
+  for (const warning of configWarnings(config)) log.warn({}, warning)
+
+  const database = await openMigrated(config, 'server')
+  const redis = config.redisUrl === undefined ? null : createRedis(config.redisUrl, log)
+  let closed: Promise<void> | null = null
+  return {
+    database,
+    redis,
+    close: () => closed ??= (async () => {
+      redis?.disconnect()
+      await database.close()
+    })()
+  }
+}

@@ -4,6 +4,7 @@ import { type Audit, createAudit } from './audit/service.js'
 import { createAuditStore } from './audit/store.js'
 import { type Clock, systemClock } from './clock.js'
 import type { Config } from './config.js'
+import { createBreachCheck } from './edges/breached-passwords.js'
 import type { Database } from './edges/database.js'
 import { createMetrics } from './edges/metrics.js'
 import { createLoginLimiter } from './edges/rate-limit.js'
@@ -29,7 +30,8 @@ import { createTokenStore } from './tokens/store.js'
 import { TokenMint } from './tokens/token.js'
 import { createUserImport, type UserImport } from './users/import.js'
 import { createPasswords } from './users/password.js'
-import { createUserService } from './users/service.js'
+import { createPasswordPolicy } from './users/password-policy.js'
+import { createUserService, type UserService } from './users/service.js'
 import { createUserStore } from './users/store.js'
 
 /** What the services stand on. The last three are for tests, which hold clocks still and break links. */
@@ -47,6 +49,7 @@ export interface Services {
   tokens: TokenService
   sessions: SessionService
   personalTokens: PersonalTokenService
+  users: UserService
   audit: Audit
   prune: Prune
   importUsers: UserImport
@@ -84,7 +87,8 @@ export async function createServices (config: Config, { database, redis, logger,
   const lastUse = createLastUse({ sessions: sessionStore, tokens: tokenStore, clock, graceSeconds: config.refreshGraceSeconds, log: logger })
   const tokens = createTokenService({ lastUse, mint, cache, store: tokenStore, clock, counters, cacheTtlSeconds: config.cacheTtlSeconds })
   const audit = createAudit({ store: createAuditStore(database), clock, retentionSeconds: config.auditRetentionSeconds })
-  const users = createUserService({ store: userStore, passwords, limiter, clock, registration: config.registration, passwordMinLength: config.passwordMinLength })
+  const policy = createPasswordPolicy({ minLength: config.passwordMinLength, isBreached: createBreachCheck(config.breachedPasswordsUrl ?? null, logger) })
+  const users = createUserService({ store: userStore, passwords, policy, limiter, clock, registration: config.registration })
   const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions: database, clock, sessionLimit: config.sessionLimit, lifetimes: config })
   const personalTokens = createPersonalTokenService({ tokens, users, sessions, audit, clock })
 
@@ -96,7 +100,7 @@ export async function createServices (config: Config, { database, redis, logger,
   const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
 
   return {
-    tokens, sessions, personalTokens, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
+    tokens, sessions, personalTokens, users, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
     start () {
       epoch.start()
       lastUse.start()

@@ -22,6 +22,7 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
   [/^ioredis$/, /^src\/(services|edges\/.*|tokens\/link-redis)\.ts$/],
   [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config|edges\/.*)\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],
+  [/^@zxcvbn-ts\//, /^src\/users\/common-passwords\.ts$/],
   [/^pino$/, /^src\/logger\.ts$/]
 ]
 

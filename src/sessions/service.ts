@@ -114,7 +114,7 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
       return { named, outcome: await renew(tx, session, locked.user, caller.token.abilities) }
     })
     const seen = await prove()
-    const passwordHash = await users.hashNew(newPassword)
+    const passwordHash = await users.hashNew(newPassword, seen.user)
     // A login under another cost makes the hash anew: then the same password is looked at once more.
     const opened = await change(seen) ?? await change(await prove())
     if (opened === null) throw new InvalidTokenError()

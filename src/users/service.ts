@@ -1,9 +1,10 @@
 import type { Clock } from '../clock.js'
-import { EmailRejectedError, EmailTakenError, InvalidCredentialsError, InvalidTokenError, PasswordRejectedError, RegistrationClosedError, WrongPasswordError } from '../errors.js'
+import { EmailRejectedError, EmailTakenError, InvalidCredentialsError, InvalidTokenError, RegistrationClosedError, WrongPasswordError } from '../errors.js'
 import type { User } from '../tokens/principal.js'
 import type { RevokingTx } from '../tokens/revocation.js'
 import type { Tx } from '../transaction.js'
 import type { Passwords } from './password.js'
+import type { PasswordPolicy } from './password-policy.js'
 import type { Credentials, UserStore } from './store.js'
 
 export type { Credentials }
@@ -20,16 +21,16 @@ export type Proven = Credentials & { renewedHash: string | null }
 interface Parts {
   store: UserStore
   passwords: Passwords
+  policy: PasswordPolicy
   limiter: LoginLimiter
   clock: Clock
   registration: 'open' | 'closed'
-  passwordMinLength: number
 }
 
 /** Accounts and the proof that somebody owns one. */
 export type UserService = ReturnType<typeof createUserService>
 
-export function createUserService ({ store, passwords, limiter, clock, registration, passwordMinLength }: Parts) {
+export function createUserService ({ store, passwords, policy, limiter, clock, registration }: Parts) {
   return {
     /** Throws EmailTakenError, PasswordRejectedError, RegistrationClosedError. The account comes to be within `insert`, in the caller's transaction. */
     async prepareRegistration ({ email, password, name }: { email: string, password: string, name?: string | undefined }) {
@@ -37,7 +38,7 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
       const address = normaliseEmail(email)
       // What NFKC takes apart may hide a space.
       if (!/^[^\s@]+@[^\s@]+$/.test(address)) throw new EmailRejectedError()
-      requireAcceptable(password)
+      await policy.requireAcceptable(password, { email: address, name: name ?? null })
       if (await store.findByEmail(address) !== null) throw new EmailTakenError()
       const passwordHash = await passwords.hash(password)
       return async (tx: Tx): Promise<User> => {
@@ -69,9 +70,9 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
     /** After a success nobody has to wait for earlier slips. */
     succeeded: (user: User, address: string): Promise<void> => limiter.clear(user.email, address),
 
-    /** Throws PasswordRejectedError. */
-    async hashNew (password: string): Promise<string> {
-      requireAcceptable(password)
+    /** The hash of a new password of `user`'s. Throws PasswordRejectedError. */
+    async hashNew (password: string, user: Pick<User, 'email' | 'name'>): Promise<string> {
+      await policy.requireAcceptable(password, user)
       return await passwords.hash(password)
     },
 
@@ -90,11 +91,6 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
     if (credentials === null || !right || credentials.disabled) throw new InvalidCredentialsError()
     // The one moment when the password is at hand: a hash of another cost, or from elsewhere, is made anew.
     return { ...credentials, renewedHash: passwords.isStale(credentials.passwordHash) ? await passwords.hash(password) : null }
-  }
-
-  function requireAcceptable (password: string): void {
-    // In code points: what a person would call characters comes closest (NIST SP 800-63B 3.1.1.2).
-    if ([...password.normalize('NFC')].length < passwordMinLength) throw new PasswordRejectedError(passwordMinLength)
   }
 }
 

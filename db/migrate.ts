@@ -12,8 +12,8 @@ export type Target = { kind: 'postgres', db: PostgresJsDatabase } | { kind: 'pgl
 /** Beside this file in the sources, two folders up from the build. */
 const folder = ['./migrations', '../../db/migrations'].map(path => fileURLToPath(new URL(path, import.meta.url))).find(existsSync)
 
-/** The keys every database has: of the tokens' check, and of the HMAC below bcrypt. */
-const keys = ['token-check', 'password']
+/** The keys every database has: of the tokens' check, of the HMAC below bcrypt, and of those in the tables that count attempts. */
+const keys = ['token-check', 'password', 'attempts']
 
 /** Brings `target` to the newest schema and gives it its keys. The caller holds a lock: drizzle's migrator takes none. */
 export async function migrate (target: Target): Promise<void> {

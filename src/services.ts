@@ -1,5 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { Registry } from 'prom-client'
+import { createAttempts, createIdleAttempts } from './attempts/service.js'
+import { createAttemptStore } from './attempts/store.js'
 import { type Audit, createAudit } from './audit/service.js'
 import { createAuditStore } from './audit/store.js'
 import { type Clock, systemClock } from './clock.js'
@@ -7,7 +9,7 @@ import type { Config } from './config.js'
 import { createBreachCheck } from './edges/breached-passwords.js'
 import type { Database } from './edges/database.js'
 import { createMetrics } from './edges/metrics.js'
-import { createLoginLimiter } from './edges/rate-limit.js'
+import { createLoginLimiter, networkOf } from './edges/rate-limit.js'
 import { schedulePrune } from './edges/schedule.js'
 import { createHealth, type Health } from './health.js'
 import type { Log } from './logger.js'
@@ -74,6 +76,7 @@ export async function createServices (config: Config, { database, redis, logger,
   const tokenStore = createTokenStore(database, idle)
   const sessionStore = createSessionStore(database, idle)
   const userStore = createUserStore(database)
+  const attemptStore = createAttemptStore(database)
   const epochStore = createEpochStore(database)
   const mint = new TokenMint(await tokenStore.requireKey('token-check'))
   const passwords = await createPasswords({ key: await tokenStore.requireKey('password'), cost: config.bcryptCost })
@@ -87,12 +90,13 @@ export async function createServices (config: Config, { database, redis, logger,
   const lastUse = createLastUse({ sessions: sessionStore, tokens: tokenStore, clock, graceSeconds: config.refreshGraceSeconds, log: logger })
   const tokens = createTokenService({ lastUse, mint, cache, store: tokenStore, clock, counters, cacheTtlSeconds: config.cacheTtlSeconds })
   const audit = createAudit({ store: createAuditStore(database), clock, retentionSeconds: config.auditRetentionSeconds })
+  const attempts = createAttempts({ store: attemptStore, audit, transactions: database, clock, networkOf, key: await tokenStore.requireKey('attempts') })
   const policy = createPasswordPolicy({ minLength: config.passwordMinLength, isBreached: createBreachCheck(config.breachedPasswordsUrl ?? null, logger) })
-  const users = createUserService({ store: userStore, passwords, policy, limiter, clock, registration: config.registration })
+  const users = createUserService({ store: userStore, passwords, policy, limiter, attempts, clock, registration: config.registration })
   const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions: database, clock, sessionLimit: config.sessionLimit, lifetimes: config })
   const personalTokens = createPersonalTokenService({ tokens, users, sessions, audit, clock })
 
-  const prune = createPrune({ store: tokenStore, audit, clock, retentionSeconds: config.pruneRetentionSeconds })
+  const prune = createPrune({ store: tokenStore, audit, idleAttempts: createIdleAttempts({ store: attemptStore, clock }), clock, retentionSeconds: config.pruneRetentionSeconds })
   const schedule = schedulePrune({ prune, expression: config.pruneSchedule, timezone: config.pruneTimezone, log: logger })
   const importUsers = createUserImport({ store: userStore, transactions: database, clock })
   const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwordsWaiting: passwords.waiting })

@@ -13,14 +13,14 @@ export type Target = { kind: 'postgres', db: PostgresJsDatabase } | { kind: 'pgl
 /** Beside this file in the sources, two folders up from the build. */
 const folder = ['./migrations', '../../db/migrations'].map(path => fileURLToPath(new URL(path, import.meta.url))).find(existsSync)
 
-/** The keys every database has: of the tokens' check, and of the HMAC below bcrypt. */
-const keys = ['token-check', 'password']
+/** The keys every database has: of the tokens' check, of the HMAC below bcrypt, and of those in the tables that count attempts. */
+const keys = ['token-check', 'password', 'attempts']
 
-/** Changes with the migrations: names what was made from them. Throws where they are missing. */
+/** Changes with the migrations and the keys: names what was made from them. Throws where they are missing. */
 export function schemaDigest (): string {
   const from = requireFolder()
   const texts = readdirSync(from).filter(name => name.endsWith('.sql')).sort().map(name => readFileSync(join(from, name), 'utf8'))
-  return createHash('sha256').update(texts.join('\n')).digest('hex').slice(0, 12)
+  return createHash('sha256').update([...keys, ...texts].join('\n')).digest('hex').slice(0, 12)
 }
 
 /** Brings `target` to the newest schema and gives it its keys. The caller holds a lock: drizzle's migrator takes none. */

@@ -1,3 +1,5 @@
+import { createIdleAttempts } from './attempts/service.js'
+import { createAttemptStore } from './attempts/store.js'
 import { createAudit } from './audit/service.js'
 import { createAuditStore } from './audit/store.js'
 import { systemClock } from './clock.js'
@@ -25,7 +27,8 @@ async function runAlone (config: Config, name: string, args: string[]): Promise<
   const database = await openMigrated(config, 'command')
   try {
     const audit = createAudit({ store: createAuditStore(database), clock: systemClock, retentionSeconds: config.auditRetentionSeconds })
-    const prune = createPrune({ store: createTokenStore(database), audit, clock: systemClock, retentionSeconds: config.pruneRetentionSeconds })
+    const idleAttempts = createIdleAttempts({ store: createAttemptStore(database), clock: systemClock })
+    const prune = createPrune({ store: createTokenStore(database), audit, idleAttempts, clock: systemClock, retentionSeconds: config.pruneRetentionSeconds })
     const importUsers = createUserImport({ store: createUserStore(database), transactions: database, clock: systemClock })
     return await runCommand({ prune, importUsers }, name, args)
   } finally {

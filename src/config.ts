@@ -29,6 +29,7 @@ export const environmentSchema = Type.Object({
   CACHE_TTL: duration('5m'),
   BCRYPT_COST: Type.Integer({ minimum: 4, maximum: 15, default: 12 }),
   PASSWORD_MIN_LENGTH: Type.Integer({ minimum: 1, maximum: 256, default: 8 }),
+  BREACHED_PASSWORDS_URL: Type.Optional(Type.String({ pattern: '^https?://[^?#]+$' })),
   LOGIN_LIMIT: limit('5/1m'),
   ADDRESS_LIMIT: limit('300/1m'),
   TRUST_PROXY: Type.String({ default: '' }),
@@ -94,7 +95,7 @@ function explain (name: string, findings: Finding[]): string {
 
 function findProblems (env: Environment): string[] {
   return [
-    ...checkUrl('DATABASE_URL', env.DATABASE_URL), ...checkUrl('REDIS_URL', env.REDIS_URL), ...checkUrl('PUBLIC_URL', env.PUBLIC_URL),
+    ...checkUrl('DATABASE_URL', env.DATABASE_URL), ...checkUrl('REDIS_URL', env.REDIS_URL), ...checkUrl('PUBLIC_URL', env.PUBLIC_URL), ...checkUrl('BREACHED_PASSWORDS_URL', env.BREACHED_PASSWORDS_URL),
     ...list(env.CORS_ORIGINS).filter(origin => !isOrigin(origin)).map(() => 'CORS_ORIGINS must list origins like https://app.example.com, without path or wildcard'),
     ...list(env.TRUST_PROXY).filter(network => !isNetwork(network)).map(() => 'TRUST_PROXY must list addresses or CIDRs'),
     ...isCronExpression(env.PRUNE_SCHEDULE) ? [] : ['PRUNE_SCHEDULE must be a cron expression'],
@@ -128,6 +129,7 @@ function readConfig (env: Environment) {
     cacheTtlSeconds: toSeconds(env.CACHE_TTL),
     bcryptCost: env.BCRYPT_COST,
     passwordMinLength: env.PASSWORD_MIN_LENGTH,
+    breachedPasswordsUrl: env.BREACHED_PASSWORDS_URL,
     loginLimit: toLimit(env.LOGIN_LIMIT) as Limit,
     addressLimit: toLimit(env.ADDRESS_LIMIT),
     trustProxy: list(env.TRUST_PROXY),

@@ -6,6 +6,8 @@ const printable = '^[^\\p{Cc}\\p{Cs}]*$'
 export const Email = Type.String({ minLength: 3, maxLength: 254, pattern: '^[^\\s@\\p{Cc}\\p{Cs}]+@[^\\s@\\p{Cc}\\p{Cs}]+$', examples: ['ada@example.com'], description: 'NFKC and lower case decide whether two are the same' })
 /** Exact: no trimming, no composition rules. Lone surrogates have no UTF-8: they would all be the same character. */
 export const Password = Type.String({ minLength: 1, maxLength: 1024, pattern: '^\\P{Cs}*$', examples: ['correct horse battery staple'] })
+/** One that is chosen now: what else is asked of it is the policy's. */
+export const NewPassword = Type.String({ ...Password, description: 'At least PASSWORD_MIN_LENGTH code points; not a common or breached one, nor your address or name: 400 AUTH_PASSWORD_REJECTED says which' })
 export const Name = Type.String({ minLength: 1, maxLength: 200, pattern: printable })
 /** RFC 6749 3.3 scope-token. */
 export const Abilities = Type.Array(Type.String({ minLength: 1, maxLength: 64, pattern: '^[\\x21\\x23-\\x5B\\x5D-\\x7E]+$' }), { maxItems: 64, uniqueItems: true, description: 'What the token may do; all (*) when absent' })

@@ -1,12 +1,15 @@
 import type { Redis } from 'ioredis'
 import type { Registry } from 'prom-client'
+import { createAttempts, createIdleAttempts } from './attempts/service.js'
+import { createAttemptStore } from './attempts/store.js'
 import { type Audit, createAudit } from './audit/service.js'
 import { createAuditStore } from './audit/store.js'
 import { type Clock, systemClock } from './clock.js'
 import type { Config } from './config.js'
+import { createBreachCheck } from './edges/breached-passwords.js'
 import type { Database } from './edges/database.js'
 import { createMetrics } from './edges/metrics.js'
-import { createLoginLimiter } from './edges/rate-limit.js'
+import { createLoginLimiter, networkOf } from './edges/rate-limit.js'
 import { schedulePrune } from './edges/schedule.js'
 import { createHealth, type Health } from './health.js'
 import type { Log } from './logger.js'
@@ -29,7 +32,8 @@ import { createTokenStore } from './tokens/store.js'
 import { TokenMint } from './tokens/token.js'
 import { createUserImport, type UserImport } from './users/import.js'
 import { createPasswords } from './users/password.js'
-import { createUserService } from './users/service.js'
+import { createPasswordPolicy } from './users/password-policy.js'
+import { createUserService, type UserService } from './users/service.js'
 import { createUserStore } from './users/store.js'
 
 /** What the services stand on. The last three are for tests, which hold clocks still and break links. */
@@ -47,6 +51,7 @@ export interface Services {
   tokens: TokenService
   sessions: SessionService
   personalTokens: PersonalTokenService
+  users: UserService
   audit: Audit
   prune: Prune
   importUsers: UserImport
@@ -71,6 +76,7 @@ export async function createServices (config: Config, { database, redis, logger,
   const tokenStore = createTokenStore(database, idle)
   const sessionStore = createSessionStore(database, idle)
   const userStore = createUserStore(database)
+  const attemptStore = createAttemptStore(database)
   const epochStore = createEpochStore(database)
   const mint = new TokenMint(await tokenStore.requireKey('token-check'))
   const passwords = await createPasswords({ key: await tokenStore.requireKey('password'), cost: config.bcryptCost })
@@ -84,11 +90,13 @@ export async function createServices (config: Config, { database, redis, logger,
   const lastUse = createLastUse({ sessions: sessionStore, tokens: tokenStore, clock, graceSeconds: config.refreshGraceSeconds, log: logger })
   const tokens = createTokenService({ lastUse, mint, cache, store: tokenStore, clock, counters, cacheTtlSeconds: config.cacheTtlSeconds })
   const audit = createAudit({ store: createAuditStore(database), clock, retentionSeconds: config.auditRetentionSeconds })
-  const users = createUserService({ store: userStore, passwords, limiter, clock, registration: config.registration, passwordMinLength: config.passwordMinLength })
+  const attempts = createAttempts({ store: attemptStore, audit, transactions: database, clock, networkOf, key: await tokenStore.requireKey('attempts') })
+  const policy = createPasswordPolicy({ minLength: config.passwordMinLength, isBreached: createBreachCheck(config.breachedPasswordsUrl ?? null, logger) })
+  const users = createUserService({ store: userStore, passwords, policy, limiter, attempts, clock, registration: config.registration })
   const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions: database, clock, sessionLimit: config.sessionLimit, lifetimes: config })
   const personalTokens = createPersonalTokenService({ tokens, users, sessions, audit, clock })
 
-  const prune = createPrune({ store: tokenStore, audit, clock, retentionSeconds: config.pruneRetentionSeconds })
+  const prune = createPrune({ store: tokenStore, audit, idleAttempts: createIdleAttempts({ store: attemptStore, clock }), clock, retentionSeconds: config.pruneRetentionSeconds })
   const schedule = schedulePrune({ prune, expression: config.pruneSchedule, timezone: config.pruneTimezone, log: logger })
   const importUsers = createUserImport({ store: userStore, transactions: database, clock })
   const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwordsWaiting: passwords.waiting })
@@ -96,7 +104,7 @@ export async function createServices (config: Config, { database, redis, logger,
   const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
 
   return {
-    tokens, sessions, personalTokens, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
+    tokens, sessions, personalTokens, users, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
     start () {
       epoch.start()
       lastUse.start()

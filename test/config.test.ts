@@ -39,6 +39,7 @@ const bad: Record<string, string[]> = {
   CACHE_TTL: durations,
   BCRYPT_COST: ['SENTINEL', '3', '16', '0', '10.5'],
   PASSWORD_MIN_LENGTH: ['SENTINEL', '0', '-8', '257'],
+  BREACHED_PASSWORDS_URL: ['SENTINEL', 'ftp://SENTINEL', 'https://', 'example.com', 'https://example.com/range?SENTINEL', 'https://example.com/#SENTINEL', 'https://example.com:99999/'],
   LOGIN_LIMIT: [...limits, '0'],
   ADDRESS_LIMIT: limits,
   TRUST_PROXY: ['SENTINEL', 'true', '1', '*', 'proxy.SENTINEL.example', '999.1.1.1', '10.0.0.0/33', '10.0.0.0/0', '10.0.0.0/-1', '10.0.0.0/', '10.0.0/8', '::1/129', ':::', '10.0.0.0/8/8', '127.0.0.1, SENTINEL', '10.0.0.0/255.0.0.0', 'fe80::1%eth0'],
@@ -79,7 +80,7 @@ t.test('all bad variables are named at once, whichever check finds them', async 
 t.test('the defaults are the contract’s', async t => {
   t.match(loadConfig({}), {
     production: false, host: '127.0.0.1', port: 3000, databaseUrl: undefined, databasePool: 10, dataDir: '.latchkey', redisUrl: undefined, redisKeyPrefix: 'lk:',
-    sessionLimit: 1, tokenTtlSeconds: 30 * 86_400, sessionTtlSeconds: 30 * 86_400, cacheTtlSeconds: 300, bcryptCost: 12, passwordMinLength: 8,
+    sessionLimit: 1, tokenTtlSeconds: 30 * 86_400, sessionTtlSeconds: 30 * 86_400, cacheTtlSeconds: 300, bcryptCost: 12, passwordMinLength: 8, breachedPasswordsUrl: undefined,
     loginLimit: { points: 5, seconds: 60 }, addressLimit: { points: 300, seconds: 60 }, trustProxy: [], corsOrigins: [],
     pruneSchedule: '0 2 * * *', pruneTimezone: 'UTC', pruneRetentionSeconds: 7 * 86_400, registration: 'open', publicUrl: undefined, metricsPort: undefined, logLevel: 'info'
   })
@@ -96,11 +97,11 @@ t.test('variables that are not ours are not looked at', async t => {
 t.test('what is read is what was written', async t => {
   t.match(loadConfig({
     NODE_ENV: 'production', HOST: '::', PORT: '0', DATABASE_URL: 'postgresql://a:b@db.example:5433/x?sslmode=require', DATABASE_POOL: '1000', REDIS_URL: 'rediss://u:p@redis.example:6380/2', REDIS_KEY_PREFIX: 'my:',
-    SESSION_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
+    SESSION_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
     PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', AUDIT_RETENTION: '30d', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
   }), {
     production: true, host: '::', port: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redisUrl: 'rediss://u:p@redis.example:6380/2', redisKeyPrefix: 'my:',
-    sessionLimit: 0, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, loginLimit: { points: 10, seconds: 24 * 86_400 }, addressLimit: null, trustProxy: ['10.0.0.0/8', '::1', '192.0.2.1/32', 'fd00::/8'], corsOrigins: ['https://a.example', 'http://b.example:8080'],
+    sessionLimit: 0, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, breachedPasswordsUrl: 'https://pwned.example/range/', loginLimit: { points: 10, seconds: 24 * 86_400 }, addressLimit: null, trustProxy: ['10.0.0.0/8', '::1', '192.0.2.1/32', 'fd00::/8'], corsOrigins: ['https://a.example', 'http://b.example:8080'],
     pruneSchedule: '*/5 * * * *', pruneTimezone: 'Europe/Berlin', pruneRetentionSeconds: 3_600, auditRetentionSeconds: 30 * 86_400, registration: 'closed', publicUrl: 'https://auth.example', metricsPort: 9464, logLevel: 'silent'
   })
 })

@@ -145,7 +145,7 @@ t.test('with PostgreSQL', async t => {
     const epochs = await sql`select id from cache_epoch`
     await sql.end()
     t.equal(migrations.length, readdirSync(join(root, 'db/migrations')).filter(name => name.endsWith('.sql')).length)
-    t.strictSame([keys.length, epochs.length], [2, 1])
+    t.strictSame([keys.length, epochs.length], [3, 1])
     const token = await register(servers[0] as Running)
     t.strictSame(await Promise.all(servers.map(server => me(server, token))), [200, 200, 200, 200], 'and all of them know the same keys')
     const ends = await Promise.all(servers.map(server => server.end('SIGTERM')))

@@ -10,19 +10,49 @@ import type { LoginLimiter } from '../users/service.js'
 
 interface Parts { redis: Redis | null, keyPrefix: string }
 
+/** Keys that a process counts itself: about 30 MB. */
+const keysInProcess = 50_000
+
+/** A counter of this process, with a bound: past it the window is forgotten that began first, and so would end first. */
+export class ProcessCounter extends RateLimiterMemory {
+  readonly #begun = new Set<string>()
+  readonly #most: number
+
+  constructor (options: { points: number, duration: number, keyPrefix?: string }, most = keysInProcess) {
+    super(options)
+    this.#most = most
+  }
+
+  override async consume (key: string, points?: number): Promise<RateLimiterRes> {
+    const result = await super.consume(key, points)
+    if (!result.isFirstInDuration) return result
+    this.#begun.delete(key)
+    this.#begun.add(key)
+    const [oldest] = this.#begun
+    if (this.#begun.size > this.#most && oldest !== undefined) await this.delete(oldest)
+    return result
+  }
+
+  override async delete (key: string): Promise<boolean> {
+    this.#begun.delete(key)
+    return await super.delete(key)
+  }
+}
+
 /**
  * A counter in Redis, atomic over all instances; in this process where Redis is absent or fails. It is never open and never an error.
+ * `final`: nobody is forgiven before the window ends, so past the limit the answer is known without asking Redis, and a flood doesn't reach it.
  */
-export function createCounter ({ points, seconds }: Limit, name: string, { redis, keyPrefix }: Parts): RateLimiterAbstract {
+export function createCounter ({ points, seconds }: Limit, name: string, { redis, keyPrefix, final }: Parts & { final: boolean }): RateLimiterAbstract {
   const options = { points, duration: Math.ceil(seconds), keyPrefix: `${keyPrefix}limit:${name}` }
-  const inProcess = new RateLimiterMemory(options)
-  // Past the limit the answer is known without asking Redis, so a flood doesn't reach it.
-  return redis === null ? inProcess : new RateLimiterRedis({ ...options, storeClient: redis, insuranceLimiter: inProcess, rejectIfRedisNotReady: true, inMemoryBlockOnConsumed: points + 1 })
+  const inProcess = new ProcessCounter(options)
+  if (redis === null) return inProcess
+  return new RateLimiterRedis({ ...options, storeClient: redis, insuranceLimiter: inProcess, rejectIfRedisNotReady: true, ...final ? { inMemoryBlockOnConsumed: points + 1 } : {} })
 }
 
 /** LOGIN_LIMIT: attempts per account and address. */
 export function createLoginLimiter (limit: Limit, parts: Parts): LoginLimiter {
-  const counter = createCounter(limit, 'login', parts)
+  const counter = createCounter(limit, 'login', { ...parts, final: false })
   return {
     consume: (email, address) => consume(counter, loginKey(email, address)),
     async clear (email, address) {
@@ -38,7 +68,7 @@ export function createLoginLimiter (limit: Limit, parts: Parts): LoginLimiter {
  */
 export async function createAddressLimit (app: FastifyInstance, limit: Limit | null, parts: Parts): Promise<(request: FastifyRequest, reply: FastifyReply) => Promise<void>> {
   if (limit === null) return async () => {}
-  const counter = createCounter(limit, 'address', parts)
+  const counter = createCounter(limit, 'address', { ...parts, final: true })
 
   class Store {
     incr (key: string, callback: (error: Error | null, result?: { current: number, ttl: number }) => void): void {

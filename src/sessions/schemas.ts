@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { Abilities, closed, Email, Id, Moment, Name, nullable, Password, User } from '../schemas.js'
+import { Abilities, closed, Email, Id, Moment, Name, NewPassword, nullable, Password, User } from '../schemas.js'
 
 const loginOptions = {
   deviceName: Type.Optional(Name),
@@ -8,9 +8,9 @@ const loginOptions = {
   cookies: Type.Optional(Type.Boolean({ default: false, description: 'Tokens in HttpOnly cookies instead of the body: for an SPA on the same site' }))
 }
 
-export const RegisterBody = Type.Object({ email: Email, password: Password, name: Type.Optional(Name), ...loginOptions }, closed)
+export const RegisterBody = Type.Object({ email: Email, password: NewPassword, name: Type.Optional(Name), ...loginOptions }, closed)
 export const LoginBody = Type.Object({ email: Email, password: Password, ...loginOptions }, closed)
-export const ChangePasswordBody = Type.Object({ currentPassword: Password, newPassword: Password, revokePersonalTokens: Type.Optional(Type.Boolean({ default: false })) }, closed)
+export const ChangePasswordBody = Type.Object({ currentPassword: Password, newPassword: NewPassword, revokePersonalTokens: Type.Optional(Type.Boolean({ default: false })) }, closed)
 /** May be left out altogether, where a cookie or a header says it all. */
 export const RefreshBody = Type.Unsafe<{ refreshToken?: string } | null>({ type: ['object', 'null'], properties: { refreshToken: Type.String({ maxLength: 256 }) }, ...closed })
 export const SessionParams = Type.Object({ id: Type.String() })

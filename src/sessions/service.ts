@@ -41,6 +41,7 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
     const insertUser = await users.prepareRegistration(request)
     const opened = await transactions.transaction(async tx => {
       const user = await insertUser(tx)
+      await users.entered(tx, user, device)
       const opening = await open(tx, user, request, device)
       await audit.record(tx, device, { type: 'registered', userId: user.id, sessionId: opening.sessionId })
       return opening
@@ -59,10 +60,11 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
       const replaced = sessionLimit === 0 ? [] : await store.beyond(tx, id, sessionLimit - 1, now())
       const named = await end(tx, id, replaced, { device, cause: 'session_limit' })
       const opening = await open(tx, locked.user, request, device)
+      await users.entered(tx, locked.user, device)
       await audit.record(tx, device, { type: 'login_succeeded', userId: id, sessionId: opening.sessionId })
       return { named: named.length > 0 ? named : null, outcome: opening }
     })
-    const seen = await users.requireCredentials(request.email, request.password, device.address)
+    const seen = await users.requireCredentials(request.email, request.password, device)
     // Where another login has only made the hash anew, the password still opens the account.
     const opened = await enter(seen) ?? await enter(await users.requireSamePassword(seen, request.password))
     if (opened === null) throw new InvalidCredentialsError()
@@ -101,7 +103,7 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
 
   /** Ends every other session and this one's tokens; the session goes on under new ones. */
   async function changePassword (caller: Principal, { currentPassword, newPassword, revokePersonalTokens }: { currentPassword: string, newPassword: string, revokePersonalTokens?: boolean | undefined }, device: Device): Promise<Opened> {
-    const prove = () => users.requireCurrentPassword(caller.user.id, currentPassword, device.address)
+    const prove = () => users.requireCurrentPassword(caller.user.id, currentPassword, device)
     const change = (seen: Credentials): Promise<Opening | null> => asCaller(caller, async (tx, session) => {
       const locked = await users.lockUnchanged(tx, seen)
       if (locked === null) return { named: null, outcome: null }
@@ -114,11 +116,10 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
       return { named, outcome: await renew(tx, session, locked.user, caller.token.abilities) }
     })
     const seen = await prove()
-    const passwordHash = await users.hashNew(newPassword)
+    const passwordHash = await users.hashNew(newPassword, seen.user)
     // A login under another cost makes the hash anew: then the same password is looked at once more.
     const opened = await change(seen) ?? await change(await prove())
     if (opened === null) throw new InvalidTokenError()
-    await users.succeeded(opened.user, device.address)
     return opened.announced()
   }
 

@@ -1,9 +1,12 @@
+import type { Attempt, Attempts } from '../attempts/service.js'
 import type { Clock } from '../clock.js'
-import { EmailRejectedError, EmailTakenError, InvalidCredentialsError, InvalidTokenError, PasswordRejectedError, RegistrationClosedError, WrongPasswordError } from '../errors.js'
+import type { Device } from '../device.js'
+import { EmailRejectedError, EmailTakenError, InvalidCredentialsError, InvalidTokenError, RegistrationClosedError, WrongPasswordError } from '../errors.js'
 import type { User } from '../tokens/principal.js'
 import type { RevokingTx } from '../tokens/revocation.js'
 import type { Tx } from '../transaction.js'
 import type { Passwords } from './password.js'
+import type { PasswordPolicy } from './password-policy.js'
 import type { Credentials, UserStore } from './store.js'
 
 export type { Credentials }
@@ -15,21 +18,22 @@ export interface LoginLimiter {
 }
 
 /** An account whose password was presented, with a hash to replace one that is stale. */
-export type Proven = Credentials & { renewedHash: string | null }
+export type Proven = Credentials & { renewedHash: string | null, attempt: Attempt }
 
 interface Parts {
   store: UserStore
   passwords: Passwords
+  policy: PasswordPolicy
   limiter: LoginLimiter
+  attempts: Pick<Attempts, 'begin' | 'entered' | 'forgive'>
   clock: Clock
   registration: 'open' | 'closed'
-  passwordMinLength: number
 }
 
 /** Accounts and the proof that somebody owns one. */
 export type UserService = ReturnType<typeof createUserService>
 
-export function createUserService ({ store, passwords, limiter, clock, registration, passwordMinLength }: Parts) {
+export function createUserService ({ store, passwords, policy, limiter, attempts, clock, registration }: Parts) {
   return {
     /** Throws EmailTakenError, PasswordRejectedError, RegistrationClosedError. The account comes to be within `insert`, in the caller's transaction. */
     async prepareRegistration ({ email, password, name }: { email: string, password: string, name?: string | undefined }) {
@@ -37,7 +41,7 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
       const address = normaliseEmail(email)
       // What NFKC takes apart may hide a space.
       if (!/^[^\s@]+@[^\s@]+$/.test(address)) throw new EmailRejectedError()
-      requireAcceptable(password)
+      await policy.requireAcceptable(password, { email: address, name: name ?? null })
       if (await store.findByEmail(address) !== null) throw new EmailTakenError()
       const passwordHash = await passwords.hash(password)
       return async (tx: Tx): Promise<User> => {
@@ -48,30 +52,43 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
     },
 
     /** The account these credentials open. Unknown, wrong and disabled look alike, in their words and in their time. */
-    async requireCredentials (email: string, password: string, address: string): Promise<Proven> {
+    async requireCredentials (email: string, password: string, device: Device): Promise<Proven> {
       const account = normaliseEmail(email)
-      await limiter.consume(account, address)
-      return await requireOpening(await store.findByEmail(account), password)
+      await limiter.consume(account, device.address)
+      const credentials = await store.findByEmail(account)
+      return await requireOpening(credentials, password, await attempts.begin({ id: credentials?.user.id ?? null, email: account }, device))
     },
 
     /** The same of an account that has been `seen`, as it stands now; this counts as no attempt. Throws InvalidCredentialsError. */
-    requireSamePassword: async (seen: Credentials, password: string): Promise<Proven> => requireOpening(await store.findById(seen.user.id), password),
+    requireSamePassword: async (seen: Proven, password: string): Promise<Proven> => requireOpening(await store.findById(seen.user.id), password, seen.attempt),
 
-    /** Throws WrongPasswordError; counts with the logins, or it would be the way around their limit. */
-    async requireCurrentPassword (userId: string, password: string, address: string): Promise<Credentials> {
+    /** Throws WrongPasswordError; counts with the logins, or it would be the way around their limits. */
+    async requireCurrentPassword (userId: string, password: string, device: Device): Promise<Credentials> {
       const credentials = await store.findById(userId)
       if (credentials === null || credentials.disabled) throw new InvalidTokenError()
-      await limiter.consume(credentials.user.email, address)
-      if (!await passwords.verify(password, credentials.passwordHash)) throw new WrongPasswordError()
+      await limiter.consume(credentials.user.email, device.address)
+      const attempt = await attempts.begin(credentials.user, device)
+      if (!await passwords.verify(password, credentials.passwordHash)) {
+        await attempt.failed('wrong_password')
+        throw new WrongPasswordError()
+      }
+      await attempt.succeeded()
+      await limiter.clear(credentials.user.email, device.address)
       return credentials
     },
+
+    /** Notes, in the transaction that opens a session, that `user` has come in: what failed before is forgotten, and from here he is let in though others fail. */
+    entered: (tx: Tx, user: User, device: Device): Promise<void> => attempts.entered(tx, user, device),
+
+    /** Forgets all failures on the account, in a transaction that holds its row: its owner has shown himself otherwise, or an admin says so. */
+    forgive: (tx: Tx, email: string): Promise<void> => attempts.forgive(tx, normaliseEmail(email)),
 
     /** After a success nobody has to wait for earlier slips. */
     succeeded: (user: User, address: string): Promise<void> => limiter.clear(user.email, address),
 
-    /** Throws PasswordRejectedError. */
-    async hashNew (password: string): Promise<string> {
-      requireAcceptable(password)
+    /** The hash of a new password of `user`'s. Throws PasswordRejectedError. */
+    async hashNew (password: string, user: Pick<User, 'email' | 'name'>): Promise<string> {
+      await policy.requireAcceptable(password, user)
       return await passwords.hash(password)
     },
 
@@ -85,16 +102,14 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
     setPassword: (tx: RevokingTx, userId: string, passwordHash: string): Promise<void> => store.setPassword(tx, userId, passwordHash)
   }
 
-  async function requireOpening (credentials: Credentials | null, password: string): Promise<Proven> {
+  async function requireOpening (credentials: Credentials | null, password: string, attempt: Attempt): Promise<Proven> {
     const right = await passwords.verify(password, credentials?.passwordHash ?? null)
-    if (credentials === null || !right || credentials.disabled) throw new InvalidCredentialsError()
+    if (credentials === null || !right || credentials.disabled) {
+      await attempt.failed(credentials === null ? 'unknown_account' : right ? 'disabled' : 'wrong_password')
+      throw new InvalidCredentialsError()
+    }
     // The one moment when the password is at hand: a hash of another cost, or from elsewhere, is made anew.
-    return { ...credentials, renewedHash: passwords.isStale(credentials.passwordHash) ? await passwords.hash(password) : null }
-  }
-
-  function requireAcceptable (password: string): void {
-    // In code points: what a person would call characters comes closest (NIST SP 800-63B 3.1.1.2).
-    if ([...password.normalize('NFC')].length < passwordMinLength) throw new PasswordRejectedError(passwordMinLength)
+    return { ...credentials, renewedHash: passwords.isStale(credentials.passwordHash) ? await passwords.hash(password) : null, attempt }
   }
 }
 

@@ -147,7 +147,7 @@ onEachGround(t, async (t, ground) => {
       refused(t, await one.register(newEmail(), { password: short }), 400, 'AUTH_PASSWORD_REJECTED', short)
       refused(t, await one.call('PUT', '/v1/password', { token: other.token, body: { currentPassword: password, newPassword: short } }), 400, 'AUTH_PASSWORD_REJECTED', short)
     }
-    for (const enough of ['12345678', '🔑'.repeat(8), 'e\u0301'.repeat(8), '        ']) t.equal((await one.register(newEmail(), { password: enough })).statusCode, 201, enough)
+    for (const enough of ['74261830', '🔑'.repeat(8), 'e\u0301'.repeat(8), '        ']) t.equal((await one.register(newEmail(), { password: enough })).statusCode, 201, enough)
   })
 
   t.test('a refused password change leaves the old password and the token as they were', async t => {
@@ -264,10 +264,10 @@ t.test('bodies', async t => {
 
   t.test('no type is coerced into another', async t => {
     const account = newEmail()
-    t.equal((await one.register(account, { password: '12345678' })).statusCode, 201)
-    refused(t, await one.login(account, { password: 12345678 }), 400, 'FST_ERR_VALIDATION')
-    refused(t, await one.login(account, { password: ['12345678'] }), 400, 'FST_ERR_VALIDATION')
-    t.equal((await one.login(account, { password: '12345678' })).statusCode, 200)
+    t.equal((await one.register(account, { password: '74261830' })).statusCode, 201)
+    refused(t, await one.login(account, { password: 74261830 }), 400, 'FST_ERR_VALIDATION')
+    refused(t, await one.login(account, { password: ['74261830'] }), 400, 'FST_ERR_VALIDATION')
+    t.equal((await one.login(account, { password: '74261830' })).statusCode, 200)
 
     const notText: unknown[] = [1, 0, true, false, null, [], ['text'], {}, { toString: 'text' }]
     for (const value of notText) {

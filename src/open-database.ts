@@ -19,7 +19,9 @@ export async function openMigrated (config: Config, purpose: 'server' | 'command
     await database.migrate()
     return database
   } catch (error) {
-    await database.close().catch(() => {})
+    const closed = database.close().catch(() => {})
+    // The embedded one has to be free again; a server that doesn't answer would not answer the goodbye either.
+    if (database.embedded) await closed
     throw explainDatabase(config, error)
   }
 }

@@ -6,7 +6,7 @@ import { createRedis } from './edges/redis.js'
 import type { Log } from './logger.js'
 import { openMigrated } from './open-database.js'
 
-/** Database and Redis, open; `close` closes both, however often it is called. */
+/** Database and Redis, open; `close` closes both, the database once even where it has been closed before. */
 export interface Opened { database: Database, redis: Redis | null, close (): Promise<void> }
 
 /**
@@ -21,12 +21,13 @@ export async function openFoundation (config: Config, log: Log): Promise<Opened>
   const database = await openMigrated(config, 'server')
   const redis = config.redisUrl === undefined ? null : createRedis(config.redisUrl, log)
   let closed: Promise<void> | null = null
+  const closeDatabase = () => closed ??= database.close()
   return {
-    database,
+    database: { ...database, close: closeDatabase },
     redis,
-    close: () => closed ??= (async () => {
+    async close () {
       redis?.disconnect()
-      await database.close()
-    })()
+      await closeDatabase()
+    }
   }
 }

@@ -27,7 +27,7 @@ async function main (): Promise<void> {
     await commands?.close()
     metricsServer?.close()
     // Who still waits for the database by then waits for one that is gone: he is told so, and the process ends in time.
-    const patience = setTimeout(() => { void foundation.close() }, databasePatienceMs)
+    const patience = setTimeout(() => { void foundation.database.close() }, databasePatienceMs)
     await app.close()
     clearTimeout(patience)
     await foundation.close()

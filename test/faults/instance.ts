@@ -12,7 +12,7 @@ import { type Death, watchStatements } from './points.js'
 
 /** One API process of the fault run: what server.ts starts, with a header that tells where an answer came from, and a way to die. */
 
-interface Underway { hit: boolean, death: Death | null }
+interface Underway { path: string, hit: boolean, death: Death | null }
 
 const requests = new AsyncLocalStorage<Underway>()
 let armed: Death | null = null
@@ -66,7 +66,7 @@ async function main (): Promise<void> {
   const { database, redis, close } = await openFoundation(config, logger)
   if (redis === null) throw new Error('the fault run needs Redis')
   const name = process.env.FAULTS_MUTANT
-  const mutant = name !== undefined && isMutant(name) ? mutate(name, redis, () => latchkey?.epoch.trust()?.generation ?? 0) : {}
+  const mutant = name !== undefined && isMutant(name) ? mutate(name, redis, () => latchkey?.epoch.trust()?.generation ?? 0, () => requests.getStore()?.path ?? '') : {}
   latchkey = await buildApp(config, {
     database: watchDatabase(database),
     redis,
@@ -77,7 +77,7 @@ async function main (): Promise<void> {
   const { app } = latchkey
 
   app.server.prependListener('request', (request, response) => {
-    const underway: Underway = { hit: false, death: request.method === 'GET' ? null : armed }
+    const underway: Underway = { path: request.url ?? '', hit: false, death: request.method === 'GET' ? null : armed }
     if (underway.death !== null) armed = null
     const writeHead = response.writeHead.bind(response) as (...parts: unknown[]) => typeof response
     response.writeHead = ((...parts: unknown[]) => {

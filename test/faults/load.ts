@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Api } from './api.js'
 import type { Reply } from './client.js'
+import { createFamilies } from './families.js'
 import { createToken, type Oracle, type Token, type User } from './oracle.js'
 import { anyWay, logIn, type Plan, sessionLimit } from './ways.js'
 import type { World } from './world.js'
@@ -43,11 +44,16 @@ export function createLoad (world: World, oracle: Oracle) {
   /** On every instance at once, frozen ones too, and later again: what an instance still believes has to show. */
   function hammer (token: Token): void {
     for (const api of world.apis) if (api.state !== 'down') void track(read(token, api))
+    later(api => read(token, api))
+  }
+
+  /** Does `work` with some instance several times within the next seconds. */
+  function later (work: (api: Api) => Promise<unknown>): void {
     for (const ms of laterMs) {
       const timer = setTimeout(() => {
         timers.delete(timer)
         const api = world.anyUp()
-        if (api !== null) void track(read(token, api))
+        if (api !== null) void track(work(api))
       }, ms)
       timers.add(timer)
     }
@@ -180,6 +186,8 @@ export function createLoad (world: World, oracle: Oracle) {
     }
   }
 
+  const families = createFamilies({ world, oracle, load: { read, revoke, hammer, track, dying, later, get stopped () { return stopped }, get revoking () { return revoking } } })
+
   const repeat = (times: number, work: () => Promise<void>) => { for (let i = 0; i < times; i++) void track(work()) }
 
   return {
@@ -194,6 +202,7 @@ export function createLoad (world: World, oracle: Oracle) {
       repeat(registrars, registrar)
       repeat(readers, reader)
       repeat(revokers, revoker)
+      repeat(families.actors, families.act)
     },
 
     /** Whether sessions are being ended; reading and logging in go on all the time. */

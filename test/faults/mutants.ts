@@ -5,7 +5,8 @@ import type { Foundation } from '../../src/app.js'
 export const mutants = {
   'fill-without-lease': ['slow-fills'],
   'no-generation-check': ['redis-old-snapshot', 'redis-frozen'],
-  '2xx-before-settling': ['none', 'slow-fills']
+  '2xx-before-settling': ['none', 'slow-fills'],
+  'personal-not-named': ['none']
 } as const
 
 export type Mutant = keyof typeof mutants
@@ -14,8 +15,8 @@ export function isMutant (name: string): name is Mutant {
   return Object.hasOwn(mutants, name)
 }
 
-/** The hooks of `buildApp` that take the rule out. */
-export function mutate (name: Mutant, redis: Redis, generation: () => number): Pick<Foundation, 'link' | 'settle'> {
+/** The hooks of `buildApp` that take the rule out; `path` is that of the request under way. */
+export function mutate (name: Mutant, redis: Redis, generation: () => number, path: () => string): Pick<Foundation, 'link' | 'settle'> {
   switch (name) {
     case 'fill-without-lease': return {
       link: real => ({
@@ -42,5 +43,8 @@ export function mutate (name: Mutant, redis: Redis, generation: () => number): P
       })
     }
     case '2xx-before-settling': return { settle: real => ({ ...real, settle: async () => {} }) }
+    case 'personal-not-named': return {
+      settle: real => ({ ...real, settle: committed => real.settle(path().startsWith('/v1/tokens/') ? { ...committed, hashes: [] } : committed) })
+    }
   }
 }

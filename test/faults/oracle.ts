@@ -2,10 +2,15 @@ import { createHash } from 'node:crypto'
 import type { Api } from './api.js'
 import type { Reply } from './client.js'
 
+/** Of what kind a token is: of a session without refreshing, of one with, or a personal one. */
+export const kinds = ['access', 'refreshed', 'personal'] as const
+export type Kind = typeof kinds[number]
+
 /** What the driver knows of one token. Live until a request naming it was sent; dead once one was answered with 2xx. */
 export interface Token {
   plain: string
   hash: string
+  kind: Kind
   sessionId: string
   /** An instance has answered for it from the cache. */
   hit: boolean
@@ -22,10 +27,17 @@ export interface Violation { kind: Verdict, fault: string, text: string, token: 
 
 const bucketMs = 100
 
+interface Counts { reads: number, accepted: number, revoked: number, revokedAfterHit: number }
+
+const createCounts = (): Counts => ({ reads: 0, accepted: 0, revoked: 0, revokedAfterHit: 0 })
+
 /** What happened during one fault; several rounds of it add up. */
 export function createStats () {
   return {
     reads: 0, hits: 0, accepted: 0, revoked: 0, revokedAfterHit: 0, revocations: 0, unresolved: 0, deaths: 0, slowestMs: 0, trustBackMs: 0 as number | null, cold: false,
+    kinds: { access: createCounts(), refreshed: createCounts(), personal: createCounts() } satisfies Record<Kind, Counts>,
+    /** Exchanges of refresh tokens: answered with new ones, twice at the same time, again within the grace; and reuses that ended a session. */
+    refreshes: 0, parallel: 0, repeats: 0, reuses: 0, /** Refresh tokens of sessions that were over, presented. */ late: 0,
     unavailable: new Set<number>(), violations: { accepted: 0, refused: 0, answer: 0 } satisfies Record<Verdict, number>
   }
 }
@@ -71,10 +83,12 @@ export function createOracle () {
     judgeRead (token: Token, api: Api, reply: Reply & { excused: boolean }): void {
       const stats = statsOf(fault)
       stats.reads++
+      stats.kinds[token.kind].reads++
       note(token, api, 'GET /v1/me', reply)
       if (!judgeStatus(api, 'GET /v1/me', reply, [200])) return
       if (reply.status === 200) {
         stats.accepted++
+        stats.kinds[token.kind].accepted++
         if (reply.fromCache) {
           stats.hits++
           if (token.sentAt === null) token.hit = true
@@ -101,10 +115,24 @@ export function createOracle () {
       for (const token of tokens) {
         token.deadAt = reply.endedAt
         token.diedIn = during
-        stats.revoked++
-        if (token.hit) stats.revokedAfterHit++
+        for (const counts of [stats, stats.kinds[token.kind]]) {
+          counts.revoked++
+          if (token.hit) counts.revokedAfterHit++
+        }
       }
     },
+
+    /** `deadAt`: when its session's end was answered. From then on nothing may be had for it. */
+    judgeLateRefresh (deadAt: number, token: Token, api: Api, reply: Reply & { excused: boolean }): void {
+      statsOf(fault).late++
+      note(token, api, 'POST /v1/refresh for its dead session', reply)
+      if (judgeStatus(api, 'POST /v1/refresh', reply, [200]) && reply.status === 200 && reply.startedAt > deadAt) {
+        report('accepted', token.diedIn ?? fault, `a refresh token was accepted ${(reply.startedAt - deadAt).toFixed(1)} ms after its revocation, on API ${api.index} during ${fault}`, token)
+      }
+    },
+
+    /** What refreshing must not do, besides. */
+    broken (text: string, token: Token | null): void { report('answer', fault, text, token) },
 
     crashed (text: string): void { report('answer', fault, text, null) },
 
@@ -114,6 +142,6 @@ export function createOracle () {
   }
 }
 
-export function createToken (plain: string, sessionId: string): Token {
-  return { plain, hash: createHash('sha256').update(plain).digest('hex'), sessionId, hit: false, sentAt: null, deadAt: null, diedIn: null, history: [] }
+export function createToken (plain: string, sessionId: string, kind: Kind = 'access'): Token {
+  return { plain, hash: createHash('sha256').update(plain).digest('hex'), kind, sessionId, hit: false, sentAt: null, deadAt: null, diedIn: null, history: [] }
 }

@@ -1,4 +1,4 @@
-import type { Stats, Violation } from './oracle.js'
+import { kinds, type Stats, type Violation } from './oracle.js'
 
 /** A claim of the run, and whether it held. */
 export interface Check { fault: string, claim: string, held: boolean }
@@ -57,6 +57,26 @@ export function totals (all: Iterable<Stats>): string {
   return `${sum.reads} reads, ${percent(sum.hits, sum.accepted)} of the accepted from the cache; ${sum.revoked} tokens revoked, ${percent(sum.revokedAfterHit, sum.revoked)} of them after a cache hit; ` +
     `slowest revocation ${Math.round(sum.slowestMs)} ms; 503 in ${(unavailable.size / 10).toFixed(1)} s; ${sum.unresolved} revocations ended without 2xx; ` +
     `${sum.deaths} APIs killed within a revocation; ${sum.dead} dead tokens accepted, ${sum.refused} live tokens refused`
+}
+
+const exchanges = ['refreshes', 'parallel', 'repeats', 'reuses', 'late'] as const
+
+/** All faults by kind of token, and what refreshing was put to. */
+export function totalsByKind (all: Stats[]): string {
+  const lines = kinds.map(kind => {
+    const sum = (name: keyof Stats['kinds'][typeof kind]) => all.reduce((total, stats) => total + stats.kinds[kind][name], 0)
+    return `${kind}: ${sum('reads')} reads, ${sum('accepted')} accepted; ${sum('revoked')} revoked, ${sum('revokedAfterHit')} of them after a cache hit`
+  })
+  const [refreshes, parallel, repeats, reuses, late] = exchanges.map(name => all.reduce((total, stats) => total + stats[name], 0))
+  return [...lines, `${refreshes} refreshes, ${parallel} of them twice at once, ${repeats} repeated within the grace; ${reuses} reuses ended a session; ${late} tries with a refresh token whose session was over`].join('\n')
+}
+
+/** The claims on a whole run: that each kind of token was there, and each use of a refresh token. */
+export function checksOfAll (all: Stats[]): Check[] {
+  return [
+    ...kinds.map(kind => ({ claim: `tokens were revoked: ${kind}`, held: all.some(stats => stats.kinds[kind].revoked > 0) })),
+    ...exchanges.map(name => ({ claim: `refresh tokens were tried: ${name}`, held: all.some(stats => stats[name] > 0) }))
+  ].map(check => ({ fault: 'the whole run', ...check }))
 }
 
 /** A violation with all that is known of its token, in the order of the answers. */

@@ -6,7 +6,7 @@ import { faults, type Scene } from './faults.js'
 import { createLoad } from './load.js'
 import { isMutant, type Mutant, mutants } from './mutants.js'
 import { createOracle } from './oracle.js'
-import { type Check, checksOf, header, row, totals, trace, trustWithinMs, violationsOf } from './report.js'
+import { type Check, checksOf, checksOfAll, header, row, totals, totalsByKind, trace, trustWithinMs, violationsOf } from './report.js'
 import { createWorld, MissingServerError } from './world.js'
 
 const usage = `npm run test:faults -- [--minutes N] [--only fault,…] [--mutant name]
@@ -103,8 +103,12 @@ async function runFaults (options: Options): Promise<Check[]> {
     await load.stop(options.mutant === null ? 5_000 : 0)
     await tell()
     if (oracle.violations.length > 0) for (const { index, log } of world.apis) say(`API ${index} logged last:\n${log.slice(-6).map(line => `    ${line}`).join('\n')}`)
-    say(totals(oracle.byFault.values()))
-    return [...oracle.byFault].flatMap(([name, stats]) => name === 'start' ? violationsOf(name, stats) : checksOf(name, stats))
+    const all = [...oracle.byFault.values()]
+    say(totals(all))
+    say(totalsByKind(all))
+    const checks = [...oracle.byFault].flatMap(([name, stats]) => name === 'start' ? violationsOf(name, stats) : checksOf(name, stats))
+    // A single fault may be over before a token is old enough for reuse.
+    return options.only === null && options.mutant === null ? [...checks, ...checksOfAll(all)] : checks
   } finally {
     await close()
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt)

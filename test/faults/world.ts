@@ -9,6 +9,7 @@ import { hasRedisServer, type RedisServer, startRedis } from '../fixtures/server
 import { type Api, createApi } from './api.js'
 import { closeConnections } from './client.js'
 import { compileInstance } from './compile.js'
+import { graceMs } from './families.js'
 import { startPostgres } from './postgres.js'
 
 /** What a run needs and doesn't find, with what to install. */
@@ -46,7 +47,7 @@ export async function createWorld (mutant: string | null) {
   try {
     for (let index = 0; index < 3; index++) {
       apis.push(await createApi(index, code.entry, { redisPort: redis.port, databasePort: database.port, databaseUrl: database.urlThrough }, {
-        BCRYPT_COST: '4', LOGIN_LIMIT: '1000000/1m', ADDRESS_LIMIT: '0', SESSION_LIMIT: '3', DATABASE_POOL: '10', REDIS_KEY_PREFIX: prefix,
+        BCRYPT_COST: '4', LOGIN_LIMIT: '1000000/1m', ADDRESS_LIMIT: '0', SESSION_LIMIT: '3', REFRESH_GRACE: `${graceMs}ms`, DATABASE_POOL: '10', REDIS_KEY_PREFIX: prefix,
         ...mutant === null ? {} : { FAULTS_MUTANT: mutant }
       }))
     }

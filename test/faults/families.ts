@@ -1,0 +1,252 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Api } from './api.js'
+import type { Call, Reply } from './client.js'
+import { createToken, type Oracle, type Token, type User } from './oracle.js'
+import type { Plan } from './ways.js'
+import type { World } from './world.js'
+
+/** REFRESH_GRACE of the run. */
+export const graceMs = 6_000
+/** Between the driver's clock and the moment that an instance wrote down. */
+const marginMs = 700
+const mostPersonal = 2
+const mostAccess = 4
+
+type Answer = Reply & { excused: boolean }
+
+/** What a family needs of the load around it. */
+interface Load {
+  read (token: Token, api: Api): Promise<Answer>
+  revoke (user: User, plan: Plan, first?: Api | null): Promise<boolean>
+  hammer (token: Token): void
+  track<T> (work: Promise<T>): Promise<T>
+  later (work: (api: Api) => Promise<unknown>): void
+  dying: Set<Token>
+  readonly stopped: boolean
+  readonly revoking: boolean
+}
+
+/** Somebody with one session that refreshes, and personal tokens beside it. `user.tokens` are the session's live access tokens. */
+interface Account {
+  user: User
+  sessionId: string
+  refresh: string
+  /** Consumed refresh tokens, oldest first, with the time at which that had been answered. */
+  consumed: Array<{ plain: string, answeredAt: number }>
+  personal: Array<{ id: string, token: Token }>
+}
+
+interface Pair { accessToken: string, refreshToken: string }
+interface Opened extends Pair { session: { id: string }, user: { id: string } }
+
+const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)] as T
+
+/** Clients that refresh, also twice at once and again within the grace; that make personal tokens; and that end both in every way there is. */
+export function createFamilies ({ world, oracle, load }: { world: World, oracle: Oracle, load: Load }) {
+  async function ask (what: Call, allowed: number[]): Promise<Answer & { api: Api } | null> {
+    const api = world.anyUp()
+    if (api === null) return null
+    const reply = await api.ask(what)
+    return oracle.judgeStatus(api, `${what.method} ${what.path}`, reply, allowed) ? { ...reply, api } : null
+  }
+
+  async function open (): Promise<Account | null> {
+    const email = `${randomBytes(8).toString('hex')}@example.com`
+    const password = randomBytes(9).toString('base64url')
+    const reply = await ask({ method: 'POST', path: '/v1/register', body: { email, password, refresh: true } }, [201])
+    if (reply?.status !== 201) return null
+    const opened = JSON.parse(reply.body) as Opened
+    const user: User = { id: opened.user.id, email, password, tokens: [], busy: true, certain: true }
+    return adopt({ user, sessionId: '', refresh: '', consumed: [], personal: [] }, opened)
+  }
+
+  /** Opens the account's next session; its personal tokens live on. */
+  async function logInAgain (account: Account): Promise<boolean> {
+    const { email, password } = account.user
+    for (let i = 0; i < 30 && !load.stopped; i++) {
+      const reply = await ask({ method: 'POST', path: '/v1/login', body: { email, password, refresh: true } }, [200])
+      if (reply?.status === 401) {
+        oracle.refused(null, 'POST /v1/login', reply.api)
+        return false
+      }
+      if (reply?.status === 200) {
+        adopt(account, JSON.parse(reply.body) as Opened)
+        return true
+      }
+      await delay(200)
+    }
+    return false
+  }
+
+  function adopt (account: Account, { session, refreshToken, accessToken }: Opened): Account {
+    account.sessionId = session.id
+    account.refresh = refreshToken
+    account.consumed = []
+    account.user.tokens = [createToken(accessToken, session.id, 'refreshed')]
+    return account
+  }
+
+  const present = (refreshToken: string, api: Api): Promise<Answer> => api.ask({ method: 'POST', path: '/v1/refresh', body: { refreshToken } })
+
+  /**
+   * Exchanges the refresh token, `times` at once on as many instances as are up. False when that can't be had within the grace: then nobody
+   * knows what the server did.
+   */
+  async function refresh (account: Account, times: number): Promise<boolean> {
+    const presented = account.refresh
+    const firstAt = performance.now()
+    const stats = () => oracle.statsOf(oracle.fault)
+    let given: Pair | null = null
+
+    async function exchange (): Promise<void> {
+      const api = world.anyUp()
+      if (api === null) return
+      const reply = await present(presented, api)
+      if (!oracle.judgeStatus(api, 'POST /v1/refresh', reply, [200])) return
+      // The first use was not before the first request: until then and the grace, every other has to be given the same.
+      if (reply.status === 401 && reply.endedAt < firstAt + graceMs) oracle.refused(account.user.tokens[0] ?? null, 'POST /v1/refresh', api)
+      if (reply.status !== 200) return
+      const { accessToken, refreshToken } = JSON.parse(reply.body) as Pair
+      if (given !== null && (given.accessToken !== accessToken || given.refreshToken !== refreshToken)) oracle.broken('a refresh token was given two successors', account.user.tokens[0] ?? null)
+      given ??= { accessToken, refreshToken }
+    }
+
+    while (given === null && performance.now() < firstAt + graceMs - marginMs && !load.stopped) {
+      await Promise.all(Array.from({ length: times }, exchange))
+      if (given === null) await delay(100)
+    }
+    if (given === null) return false
+    stats().refreshes++
+    if (times > 1) stats().parallel++
+    if (Math.random() < 0.3 && performance.now() < firstAt + graceMs - marginMs) {
+      await exchange()
+      stats().repeats++
+    }
+    const { accessToken, refreshToken } = given as Pair
+    account.consumed.push({ plain: presented, answeredAt: performance.now() })
+    account.refresh = refreshToken
+    account.user.tokens.push(createToken(accessToken, account.sessionId, 'refreshed'))
+    return true
+  }
+
+  async function makePersonal (account: Account): Promise<void> {
+    const reply = await ask({ method: 'POST', path: '/v1/tokens', token: account.user.tokens.at(-1)?.plain, body: { name: 'program' } }, [201])
+    if (reply?.status === 401) oracle.refused(account.user.tokens.at(-1) ?? null, 'POST /v1/tokens', reply.api)
+    if (reply?.status !== 201) return
+    const { accessToken, token } = JSON.parse(reply.body) as { accessToken: string, token: { id: string } }
+    account.personal.push({ id: token.id, token: createToken(accessToken, '', 'personal') })
+  }
+
+  async function endPersonal (account: Account): Promise<void> {
+    const [{ id, token }] = account.personal.splice(0, 1) as [Account['personal'][number]]
+    const caller = account.user.tokens.at(-1)?.plain
+    const plan: Plan = { what: 'DELETE /v1/tokens/:id', call: { method: 'DELETE', path: `/v1/tokens/${id}`, token: caller }, ends: [token], repeatable: true, opens: null }
+    await load.revoke(account.user, plan)
+    account.user.certain = true
+  }
+
+  /** Ends the session, by one of the tokens that can. True when it was answered. */
+  async function end (account: Account): Promise<boolean> {
+    const { user, refresh, consumed } = account
+    const old = consumed.findLast(({ answeredAt }) => answeredAt < performance.now() - graceMs - marginMs)
+    if (old !== undefined && Math.random() < 0.6) return await reuse(account, old.plain)
+    const [path, what] = any([['/v1/logout', 'logout by refresh token'], ['/v1/logout', 'logout by access token'], ['/v1/logout-all', 'logout-all by refresh token']] as const)
+    const byRefresh = what !== 'logout by access token'
+    const body = { refreshToken: path === '/v1/logout' && Math.random() < 0.3 ? consumed.at(-1)?.plain ?? refresh : refresh }
+    const call: Call = { method: 'POST', path, ...byRefresh ? { body } : { token: any(user.tokens).plain } }
+    const dead = [...user.tokens]
+    // Whether a logout of every session by refresh token can be repeated depends on whether it was carried out.
+    if (!await load.revoke(user, { what: `${path} (${what})`, call, ends: dead, repeatable: path === '/v1/logout', opens: null })) return false
+    hammerRefresh(account, dead[0] as Token)
+    return true
+  }
+
+  /** A refresh token consumed longer ago than the grace: it ends the session, and that is answered with 401. */
+  async function reuse (account: Account, old: string): Promise<boolean> {
+    const { user } = account
+    const dead = user.tokens.splice(0)
+    for (const token of dead) {
+      token.sentAt ??= performance.now()
+      load.dying.add(token)
+    }
+    try {
+      const api = world.anyUp()
+      if (api === null) return false
+      const during = oracle.fault
+      const reply = await present(old, api)
+      for (const token of dead) oracle.note(token, api, 'POST /v1/refresh with an old token', reply)
+      if (!oracle.judgeStatus(api, 'POST /v1/refresh', reply, [200])) return false
+      if (reply.status === 200) oracle.broken('a refresh token was exchanged again past the grace', dead[0] ?? null)
+      if (reply.status !== 401) return false
+      const { code } = JSON.parse(reply.body) as { code: string }
+      if (code !== 'AUTH_TOKEN_REUSED') {
+        oracle.broken(`a refresh token used again past the grace was answered with ${code}`, dead[0] ?? null)
+        return false
+      }
+      oracle.ended(dead, reply, during)
+      oracle.statsOf(during).reuses++
+      for (const token of dead) load.hammer(token)
+      hammerRefresh(account, dead[0] as Token)
+      return true
+    } finally {
+      for (const token of dead) load.dying.delete(token)
+    }
+  }
+
+  /** The session's refresh tokens, the last and the one before, on every instance and later again: a family that has ended never comes back. */
+  function hammerRefresh ({ refresh, consumed }: Account, dead: Token): void {
+    const { deadAt } = dead
+    if (deadAt === null) return
+    const before = consumed.at(-1)?.plain ?? refresh
+    const attempt = async (plain: string, api: Api) => oracle.judgeLateRefresh(deadAt, dead, api, await present(plain, api))
+    for (const api of world.apis) if (api.state !== 'down') void load.track(attempt(refresh, api))
+    load.later(api => attempt(any([refresh, before]), api))
+  }
+
+  async function readAll (account: Account): Promise<void> {
+    for (const token of [...account.user.tokens, ...account.personal.map(({ token }) => token)]) {
+      const api = world.anyUp()
+      if (api !== null && (!token.hit || Math.random() < 0.3)) await load.read(token, api)
+    }
+  }
+
+  /** Nobody knows any more what the server holds of it: it is left alone. */
+  function abandon ({ user, personal }: Account): void {
+    for (const token of [...user.tokens, ...personal.map(({ token }) => token)]) token.sentAt ??= performance.now()
+    oracle.unresolved()
+  }
+
+  async function live (account: Account): Promise<void> {
+    while (!load.stopped) {
+      await delay(30 + Math.random() * 120)
+      await readAll(account)
+      const { user, personal, consumed } = account
+      if (user.tokens.length < mostAccess || Math.random() < 0.1) {
+        if (!await refresh(account, any([1, 1, 2]))) return abandon(account)
+        continue
+      }
+      if (personal.length < mostPersonal) await makePersonal(account)
+      if (!load.revoking) continue
+      if (personal.length > 0 && personal[0]?.token.hit === true) await endPersonal(account)
+      // Some wait for a token of theirs to be old enough for reuse.
+      const waits = user.id < '8' && (consumed[0]?.answeredAt ?? 0) > performance.now() - graceMs - marginMs
+      if (waits || !user.tokens.every(({ hit }) => hit)) continue
+      const ended = await end(account)
+      if (!ended) return abandon(account)
+      if (!await logInAgain(account)) return abandon(account)
+    }
+  }
+
+  return {
+    actors: 8,
+    /** One account after another, each until something about it is no longer known. */
+    async act (): Promise<void> {
+      while (!load.stopped) {
+        const account = await open()
+        if (account === null) await delay(200)
+        else await live(account)
+      }
+    }
+  }
+}

@@ -51,7 +51,7 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
   const limitByAddress = await createAddressLimit(app, config.addressLimit, { redis, keyPrefix: config.redisKeyPrefix })
 
   await app.register(serviceRoutes, services)
-  await app.register(userRoutes, { authenticate })
+  await app.register(userRoutes, { ...services, cookies, authenticate })
   await app.register(sessionRoutes, { ...services, cookies, authenticate, limitByAddress })
   await app.register(personalTokenRoutes, { ...services, authenticate })
   await app.register(auditRoutes, { ...services, authenticate })

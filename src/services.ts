@@ -27,12 +27,15 @@ import { createTokenService, type TokenService } from './tokens/service.js'
 import { createSettle, type Settle } from './tokens/settle.js'
 import { createTokenStore } from './tokens/store.js'
 import { TokenMint } from './tokens/token.js'
+import { type AccountService, createAccountService } from './users/account.js'
+import { type EmailChanges, noEmailChanges } from './users/email-changes.js'
 import { createUserImport, type UserImport } from './users/import.js'
 import { createPasswords } from './users/password.js'
+import { createReauthenticate } from './users/reauthenticate.js'
 import { createUserService } from './users/service.js'
 import { createUserStore } from './users/store.js'
 
-/** What the services stand on. The last three are for tests, which hold clocks still and break links. */
+/** What the services stand on. All but the first three are for tests, which hold clocks still and break links. */
 export interface Foundation {
   database: Database
   redis: Redis | null
@@ -40,6 +43,7 @@ export interface Foundation {
   clock?: Clock
   link?: (real: CacheLink) => CacheLink
   settle?: (real: Settle) => Settle
+  emailChanges?: EmailChanges
 }
 
 /** All that Latchkey does, without HTTP. */
@@ -47,6 +51,7 @@ export interface Services {
   tokens: TokenService
   sessions: SessionService
   personalTokens: PersonalTokenService
+  account: AccountService
   audit: Audit
   prune: Prune
   importUsers: UserImport
@@ -62,7 +67,7 @@ export interface Services {
 }
 
 /** Wires stores and services over a migrated database. */
-export async function createServices (config: Config, { database, redis, logger, clock = systemClock, link: breakLink = real => real, settle: breakSettle = real => real }: Foundation): Promise<Services> {
+export async function createServices (config: Config, { database, redis, logger, clock = systemClock, link: breakLink = real => real, settle: breakSettle = real => real, emailChanges = noEmailChanges }: Foundation): Promise<Services> {
   const counters = createCounters()
   const link = breakLink(redis !== null ? createRedisLink(redis) : database.embedded ? createMemoryLink() : noLink)
 
@@ -86,23 +91,26 @@ export async function createServices (config: Config, { database, redis, logger,
   const audit = createAudit({ store: createAuditStore(database), clock, retentionSeconds: config.auditRetentionSeconds })
   const users = createUserService({ store: userStore, passwords, limiter, clock, registration: config.registration, passwordMinLength: config.passwordMinLength })
   const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions: database, clock, sessionLimit: config.sessionLimit, lifetimes: config })
-  const personalTokens = createPersonalTokenService({ tokens, users, sessions, audit, clock })
+  const reauthenticate = createReauthenticate({ users, clock })
+  const personalTokens = createPersonalTokenService({ tokens, reauthenticate, sessions, audit, clock })
+  const account = createAccountService({ store: userStore, sessions, tokens, revocation, audit, transactions: database, reauthenticate, emailChanges, clock })
 
-  const prune = createPrune({ store: tokenStore, audit, clock, retentionSeconds: config.pruneRetentionSeconds })
-  const schedule = schedulePrune({ prune, expression: config.pruneSchedule, timezone: config.pruneTimezone, log: logger })
+  const prune = createPrune({ store: tokenStore, audit, accounts: account, clock, retentionSeconds: config.pruneRetentionSeconds })
+  let schedule: ReturnType<typeof schedulePrune> | null = null
   const importUsers = createUserImport({ store: userStore, transactions: database, clock })
   const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwordsWaiting: passwords.waiting })
 
   const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
 
   return {
-    tokens, sessions, personalTokens, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
+    tokens, sessions, personalTokens, account, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
     start () {
+      schedule ??= schedulePrune({ prune, expression: config.pruneSchedule, timezone: config.pruneTimezone, log: logger })
       epoch.start()
       lastUse.start()
     },
     async stop () {
-      await schedule.stop()
+      await schedule?.stop()
       await revocation.drain()
       await lastUse.stop()
       await epoch.stop()

@@ -30,7 +30,7 @@ const modules: Array<[name: RegExp, allowed: RegExp]> = [
   [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/(epoch-)?store)\.ts$/],
   [/^db\/migrate\.ts$/, /^src\/edges\/(pglite|postgres)\.ts$/],
   [/^src\/(app|server|cli|commands|open-database)\.ts$/, /^src\/(server|cli)\.ts$/],
-  [/^src\/services\.ts$/, /^src\/app\.ts$/],
+  [/^src\/services\.ts$/, /^src\/(app|cli)\.ts$/],
   [/^src\/(.*\/)?routes\.ts$/, /^src\/app\.ts$/]
 ]
 
@@ -94,8 +94,8 @@ t.test('the environment is read in one place, and nothing is printed past the lo
   t.same(printers.map(source => source.fileName), [])
 })
 
-t.test('what ends tokens is written in these functions alone, within a transaction of the one door', async t => {
-  const ending = /^(revokedAt|endedAt|passwordHash|disabledAt|role)$/
+t.test('what ends tokens, or changes what an entry says, is written in these functions alone, within a transaction of the one door', async t => {
+  const ending = /^(revokedAt|endedAt|passwordHash|disabledAt|role|name|email|emailVerifiedAt)$/
   const writes = sources.filter(source => source.fileName.startsWith('src/')).flatMap(source => all(source, node =>
     ts.isCallExpression(node) && ts.isPropertyAccessExpression(node.expression) && node.expression.name.text === 'set' &&
     node.arguments.some(argument => !ts.isObjectLiteralExpression(argument) ? /\.update\(/.test(node.expression.getText()) : argument.properties.some(property => ending.test(property.name?.getText() ?? '')))))
@@ -107,13 +107,15 @@ t.test('what ends tokens is written in these functions alone, within a transacti
     'src/sessions/store.ts end (RevokingTx)',
     'src/tokens/store.ts revokeOfSessions (RevokingTx)',
     'src/tokens/store.ts revokePersonal (RevokingTx)',
+    'src/users/store.ts bury (RevokingTx)',
+    'src/users/store.ts setName (RevokingTx)',
     'src/users/store.ts setPassword (RevokingTx)'
   ])
 })
 
-t.test('rows of tokens, sessions and users are deleted by pruning alone', async t => {
+t.test('rows of tokens, sessions and users are deleted by pruning, and with an account that is dead already', async t => {
   const deletions = sources.flatMap(source => all(source, node => ts.isCallExpression(node) && /\.delete$/.test(node.expression.getText()) && /^(tokens|sessions|users)$/.test(node.arguments[0]?.getText() ?? '')))
-  t.same([...new Set(deletions.map(node => `${node.getSourceFile().fileName} ${enclosing(node)?.name?.getText()}`))], ['src/tokens/store.ts deleteDead'])
+  t.same([...new Set(deletions.map(node => `${node.getSourceFile().fileName} ${enclosing(node)?.name?.getText()}`))], ['src/sessions/store.ts deleteOfUser', 'src/tokens/store.ts deleteOfUser', 'src/tokens/store.ts deleteDead', 'src/users/store.ts deleteBuried'])
 })
 
 t.test('no statement as text goes past the stores', async t => {
@@ -131,7 +133,7 @@ t.test('the one door is in revocation.ts', async t => {
 
 t.test("each of the session service's functions that ends something goes through the door", async t => {
   const service = sources.find(source => source.fileName === 'src/sessions/service.ts') as ts.SourceFile
-  const through = all(service, node => ts.isCallExpression(node) && /^(revocation\.(revoke|change)|asCaller)$/.test(node.expression.getText()))
+  const through = all(service, node => ts.isCallExpression(node) && /^(revocation(\.(revoke|change)|\[through\])|asCaller)$/.test(node.expression.getText()))
   const names = new Set(through.map(node => {
     const writer = enclosing(node)
     return writer?.name?.getText() ?? (writer?.parent as ts.VariableDeclaration | undefined)?.name.getText()

@@ -80,6 +80,12 @@ export function createSessionStore (database: Database, { idleSeconds }: { idleS
       return rows.map(row => row.id)
     },
 
+    /** Deletes up to `limit` of the user's, none of which has a token left; returns how many. */
+    async deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number> {
+      const some = within(tx).select({ id: sessions.id }).from(sessions).where(eq(sessions.userId, userId)).limit(limit)
+      return (await within(tx).delete(sessions).where(inArray(sessions.id, some)).returning({ id: sessions.id })).length
+    },
+
     /** Returns the ids of those that nobody had ended before. */
     async end (tx: RevokingTx, ids: string[], now: Date): Promise<string[]> {
       if (ids.length === 0) return []

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { InsufficientAbilityError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../errors.js'
+import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../errors.js'
 import { can, type Principal } from './principal.js'
 import type { TokenService } from './service.js'
 
@@ -10,7 +10,14 @@ declare module 'fastify' {
     /** Whether the token came in a cookie: then replies put theirs there too. */
     byCookie: boolean
   }
+  interface FastifyContextConfig {
+    /** Whom the route serves; each one says so. */
+    guard?: Guard
+  }
 }
+
+/** Whom a route serves: anybody, whoever has a live token, a person at a session, an administrator at one. */
+export type Guard = 'anyone' | 'token' | 'session' | 'admin'
 
 /** What authenticate needs of cookies. */
 export interface TokenCookies {
@@ -40,6 +47,16 @@ export function createAuthenticate (tokens: TokenService, cookies: TokenCookies)
   }
 }
 
+/** The options of a route for `guard`: what it declares and the hooks that make it true, before a body is read. */
+export function guarded (guard: Exclude<Guard, 'anyone'>, authenticate: (request: FastifyRequest) => Promise<void>) {
+  const onRequest = async (request: FastifyRequest): Promise<void> => {
+    await authenticate(request)
+    if (guard === 'admin') requireRole(request, 'admin')
+    else if (guard === 'session') requireSession(request)
+  }
+  return { config: { guard }, onRequest }
+}
+
 /** The principal of a route behind `authenticate`. */
 export function requirePrincipal (request: FastifyRequest): Principal {
   if (request.token === null) throw new MissingTokenError()
@@ -50,6 +67,13 @@ export function requirePrincipal (request: FastifyRequest): Principal {
 export function requireSession (request: FastifyRequest): Principal {
   const principal = requirePrincipal(request)
   if (principal.session === null) throw new SessionRequiredError()
+  return principal
+}
+
+/** A session of somebody with that role; the cache is as strict about it as about the token. Throws SessionRequiredError, ForbiddenError. */
+export function requireRole (request: FastifyRequest, role: 'admin'): Principal {
+  const principal = requireSession(request)
+  if (principal.user.role !== role) throw new ForbiddenError()
   return principal
 }
 

@@ -34,9 +34,7 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
     /** Throws EmailTakenError, PasswordRejectedError, RegistrationClosedError. The account comes to be within `insert`, in the caller's transaction. */
     async prepareRegistration ({ email, password, name }: { email: string, password: string, name?: string | undefined }) {
       if (registration === 'closed') throw new RegistrationClosedError()
-      const address = normaliseEmail(email)
-      // What NFKC takes apart may hide a space.
-      if (!/^[^\s@]+@[^\s@]+$/.test(address)) throw new EmailRejectedError()
+      const address = requireEmail(email)
       requireAcceptable(password)
       if (await store.findByEmail(address) !== null) throw new EmailTakenError()
       const passwordHash = await passwords.hash(password)
@@ -96,6 +94,14 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
     // In code points: what a person would call characters comes closest (NIST SP 800-63B 3.1.1.2).
     if ([...password.normalize('NFC')].length < passwordMinLength) throw new PasswordRejectedError(passwordMinLength)
   }
+}
+
+/** The same, of an address that is to become an account's. Throws EmailRejectedError. */
+export function requireEmail (email: string): string {
+  const address = normaliseEmail(email)
+  // What NFKC takes apart may hide a space.
+  if (!/^[^\s@]+@[^\s@]+$/.test(address)) throw new EmailRejectedError()
+  return address
 }
 
 /** One account, however its address is typed: NFKC and lower case; a final sigma is a sigma. */

@@ -1,10 +1,16 @@
 import { randomUUID } from 'node:crypto'
-import { eq, inArray } from 'drizzle-orm'
+import { and, eq, inArray, isNull, like, ne, sql } from 'drizzle-orm'
 import { users } from '../../db/schema.js'
 import { type Database, within } from '../edges/database.js'
 import type { User } from '../tokens/principal.js'
 import type { RevokingTx } from '../tokens/revocation.js'
 import type { Tx } from '../transaction.js'
+
+/** How the address of an account begins that is being deleted: no address does, for each has an @. */
+const buried = 'deleted:'
+
+/** Whether the account is being deleted. */
+export const isBuried = ({ email }: User): boolean => email.startsWith(buried)
 
 /** A user with what decides whether a login succeeds. */
 export interface Credentials { user: User, passwordHash: string, disabled: boolean }
@@ -52,6 +58,38 @@ export function createUserStore (database: Database) {
         .onConflictDoNothing({ target: users.email }).returning({ email: users.email })
       const inserted = new Set(rows.map(row => row.email))
       return new Set(many.map(user => user.email).filter(email => !inserted.has(email)))
+    },
+
+    /** Only with every entry that says the old one settled, hence the type. */
+    async setName (tx: RevokingTx, id: string, name: string | null): Promise<void> {
+      await within(tx).update(users).set({ name }).where(eq(users.id, id))
+    },
+
+    /** Makes whoever may remove an administrator take turns until the end of `tx`; before any row is taken. */
+    async lockAdmins (tx: Tx): Promise<void> {
+      await within(tx).execute(sql`select pg_advisory_xact_lock(7402321)`)
+    },
+
+    /** Whether anybody but `id` could administer. */
+    async hasOtherAdmin (tx: Tx, id: string): Promise<boolean> {
+      const rows = await within(tx).select({ id: users.id }).from(users).where(and(eq(users.role, 'admin'), isNull(users.disabledAt), ne(users.id, id))).limit(1)
+      return rows.length > 0
+    },
+
+    /** Leaves nothing of a person in the row, and nothing to log in with; the address is free from here on. Its sessions and tokens end in the same transaction, hence the type. */
+    async bury (tx: RevokingTx, id: string, now: Date): Promise<void> {
+      await within(tx).update(users).set({ email: `${buried}${id}`, emailVerifiedAt: null, name: null, disabledAt: now }).where(eq(users.id, id))
+    },
+
+    /** Up to `limit` buried accounts: whoever buried them may have died before he deleted them. */
+    async findBuried (limit: number): Promise<string[]> {
+      const rows = await database.query(db => db.select({ id: users.id }).from(users).where(like(users.email, `${buried}%`)).limit(limit))
+      return rows.map(row => row.id)
+    },
+
+    /** Deletes the row of a buried account of which nothing else is left. */
+    async deleteBuried (tx: Tx, id: string): Promise<void> {
+      await within(tx).delete(users).where(and(eq(users.id, id), like(users.email, `${buried}%`)))
     },
 
     /** Only with the user's other sessions ended in the same transaction, hence the type. */

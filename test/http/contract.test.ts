@@ -115,13 +115,18 @@ t.test('OpenAPI', async t => {
     const { refreshToken } = (await one.register(newEmail(), { refresh: true })).json<{ refreshToken: string }>()
     conforms('POST', '/v1/refresh', await one.call('POST', '/v1/refresh', { body: { refreshToken } }))
     conforms('POST', '/v1/refresh', await one.call('POST', '/v1/refresh', { body: { refreshToken: 'lkr_no' } }))
-    for (const path of ['/v1/refresh', '/v1/logout', '/v1/logout-all', '/v1/tokens', '/v1/password']) {
-      const method = path === '/v1/password' ? 'PUT' : 'POST'
+    for (const [method, path] of [['POST', '/v1/refresh'], ['POST', '/v1/logout'], ['POST', '/v1/logout-all'], ['POST', '/v1/tokens'], ['PUT', '/v1/password'], ['PATCH', '/v1/me'], ['DELETE', '/v1/me']] as const) {
       const { token } = await one.account()
       conforms(method, path, await one.call(method, path, { token, body: { extra: 1 } }))
       conforms(method, path, await one.call(method, path, { token, body: { name: 'x'.repeat(100_000) } }))
       conforms(method, path, await one.app.inject({ method, url: path, payload: 'x', headers: { 'content-type': 'text/plain', authorization: `Bearer ${token}` } }))
     }
+    const leaver = await one.account()
+    conforms('PATCH', '/v1/me', await one.call('PATCH', '/v1/me', { token: leaver.token, body: { name: 'Grace' } }))
+    await one.database.prepared("update users set role = 'admin' where id = $1", [leaver.userId])
+    conforms('DELETE', '/v1/me', await one.call('DELETE', '/v1/me', { token: (await one.login(leaver.email)).json().accessToken }))
+    await one.database.prepared("update users set role = 'user' where id = $1", [leaver.userId])
+    conforms('DELETE', '/v1/me', await one.call('DELETE', '/v1/me', { token: (await one.login(leaver.email)).json().accessToken }))
     const maker = (await one.account()).token
     const made = await one.call('POST', '/v1/tokens', { token: maker, body: { name: 'backup' } })
     conforms('POST', '/v1/tokens', made)
@@ -149,6 +154,7 @@ t.test('OpenAPI', async t => {
     conforms('PUT', '/v1/password', await other.call('PUT', '/v1/password', { token: held, body: wrong }))
     conforms('PUT', '/v1/password', await other.call('PUT', '/v1/password', { token: held, body: wrong }))
     conforms('POST', '/v1/tokens', await other.call('POST', '/v1/tokens', { token: held, body: { name: 'backup', password } }))
+    for (const method of ['PATCH', 'DELETE'] as const) conforms(method, '/v1/me', await other.call(method, '/v1/me', { token: held, body: { password } }))
     away = true
     conforms('POST', '/v1/refresh', await other.call('POST', '/v1/refresh', { body: { refreshToken } }))
     for (const [path, operations] of Object.entries(openapi.paths)) {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import fastifyCookie from '@fastify/cookie'
 import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import { adminRoutes } from './admin/routes.js'
 import { auditRoutes } from './audit/routes.js'
 import type { Config } from './config.js'
 import { addCommonHttp, addJsonBodies, refuseMalformed, refuseUrl } from './edges/http.js'
@@ -55,6 +56,7 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
   await app.register(sessionRoutes, { ...services, cookies, authenticate, limitByAddress })
   await app.register(personalTokenRoutes, { ...services, authenticate })
   await app.register(auditRoutes, { ...services, authenticate })
+  await app.register(adminRoutes, { ...services, authenticate })
 
   app.addHook('onReady', async () => services.start())
   app.addHook('onClose', services.stop)

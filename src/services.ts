@@ -1,5 +1,8 @@
 import type { Redis } from 'ioredis'
 import type { Registry } from 'prom-client'
+import { type AdminService, createAdminService } from './admin/service.js'
+import { createTokenStats, type TokenStats } from './admin/stats.js'
+import { createAdminStore } from './admin/store.js'
 import { type Audit, createAudit } from './audit/service.js'
 import { createAuditStore } from './audit/store.js'
 import { type Clock, systemClock } from './clock.js'
@@ -7,6 +10,7 @@ import type { Config } from './config.js'
 import type { Database } from './edges/database.js'
 import { createMetrics } from './edges/metrics.js'
 import { createLoginLimiter } from './edges/rate-limit.js'
+import { measureRedis } from './edges/redis.js'
 import { schedulePrune } from './edges/schedule.js'
 import { createHealth, type Health } from './health.js'
 import type { Log } from './logger.js'
@@ -52,6 +56,8 @@ export interface Services {
   sessions: SessionService
   personalTokens: PersonalTokenService
   account: AccountService
+  admin: AdminService
+  tokenStats: TokenStats
   audit: Audit
   prune: Prune
   importUsers: UserImport
@@ -69,7 +75,8 @@ export interface Services {
 /** Wires stores and services over a migrated database. */
 export async function createServices (config: Config, { database, redis, logger, clock = systemClock, link: breakLink = real => real, settle: breakSettle = real => real, emailChanges = noEmailChanges }: Foundation): Promise<Services> {
   const counters = createCounters()
-  const link = breakLink(redis !== null ? createRedisLink(redis) : database.embedded ? createMemoryLink() : noLink)
+  const memory = redis === null && database.embedded ? createMemoryLink() : null
+  const link = breakLink(redis !== null ? createRedisLink(redis) : memory ?? noLink)
 
   // The flushes of last use lag behind by seconds: an idle time must not end a session that is being used elsewhere.
   const idle = { idleSeconds: config.sessionIdleTtlSeconds === null ? null : config.sessionIdleTtlSeconds + 20 }
@@ -95,6 +102,10 @@ export async function createServices (config: Config, { database, redis, logger,
   const personalTokens = createPersonalTokenService({ tokens, reauthenticate, sessions, audit, clock })
   const account = createAccountService({ store: userStore, sessions, tokens, revocation, audit, transactions: database, reauthenticate, emailChanges, clock })
 
+  const adminStore = createAdminStore(database)
+  const admin = createAdminService({ store: adminStore, users, sessions, tokens, revocation, settle, audit, reauthenticate, forgive: async () => {} })
+  const tokenStats = createTokenStats({ store: adminStore, counters, epoch, measure: redis !== null ? () => measureRedis(redis) : memory?.measure ?? null, clock })
+
   const prune = createPrune({ store: tokenStore, audit, accounts: account, clock, retentionSeconds: config.pruneRetentionSeconds })
   let schedule: ReturnType<typeof schedulePrune> | null = null
   const importUsers = createUserImport({ store: userStore, transactions: database, clock })
@@ -103,7 +114,7 @@ export async function createServices (config: Config, { database, redis, logger,
   const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
 
   return {
-    tokens, sessions, personalTokens, account, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
+    tokens, sessions, personalTokens, account, admin, tokenStats, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
     start () {
       schedule ??= schedulePrune({ prune, expression: config.pruneSchedule, timezone: config.pruneTimezone, log: logger })
       epoch.start()

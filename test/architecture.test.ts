@@ -59,14 +59,14 @@ t.test('the database is reached by stores alone', async t => {
 })
 
 t.test("a feature uses another feature's service, never its store", async t => {
-  const feature = (path: string) => /^src\/(tokens|sessions|users|personal-tokens|audit)\//.exec(path)?.[1]
+  const feature = (path: string) => /^src\/(tokens|sessions|users|personal-tokens|audit|admin)\//.exec(path)?.[1]
   const across = imports.filter(({ from, to }) => feature(from) !== undefined && /\/(epoch-)?store\.ts$/.test(to) && feature(from) !== feature(to))
   t.same(across.map(describe), [])
 })
 
 t.test('edges know features by their types alone, and features know no edge but the database', async t => {
-  t.same(imports.filter(({ from, to, typeOnly }) => from.startsWith('src/edges/') && /^src\/(tokens|sessions|users)\//.test(to) && !typeOnly).map(describe), [])
-  t.same(imports.filter(({ from, to }) => /^src\/(tokens|sessions|users)\//.test(from) && to.startsWith('src/edges/') && to !== 'src/edges/database.ts').map(describe), [])
+  t.same(imports.filter(({ from, to, typeOnly }) => from.startsWith('src/edges/') && /^src\/(tokens|sessions|users|admin)\//.test(to) && !typeOnly).map(describe), [])
+  t.same(imports.filter(({ from, to }) => /^src\/(tokens|sessions|users|admin)\//.test(from) && to.startsWith('src/edges/') && to !== 'src/edges/database.ts').map(describe), [])
 })
 
 t.test('no modules import each other in a circle', async t => {
@@ -105,11 +105,15 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
   })
   t.same(places.sort(), [
     'src/sessions/store.ts end (RevokingTx)',
+    'src/sessions/store.ts endOfUsers (RevokingTx)',
     'src/tokens/store.ts revokeOfSessions (RevokingTx)',
+    'src/tokens/store.ts revokeOfUsers (RevokingTx)',
     'src/tokens/store.ts revokePersonal (RevokingTx)',
     'src/users/store.ts bury (RevokingTx)',
+    'src/users/store.ts setDisabled (RevokingTx)',
     'src/users/store.ts setName (RevokingTx)',
-    'src/users/store.ts setPassword (RevokingTx)'
+    'src/users/store.ts setPassword (RevokingTx)',
+    'src/users/store.ts setRole (RevokingTx)'
   ])
 })
 

@@ -21,7 +21,7 @@ export function createPersonalTokenService ({ tokens, reauthenticate, sessions, 
     async create (caller: Principal, { name, abilities = caller.token.abilities, expiresIn, password }: PersonalTokenRequest, device: Device): Promise<{ plain: PlainToken, token: PersonalToken }> {
       const beyond = abilities.find(ability => !can(caller, ability))
       if (beyond !== undefined) throw new InsufficientAbilityError(beyond)
-      await reauthenticate(caller, password, device.address)
+      await reauthenticate(caller, password, device)
       return await sessions.asCaller(caller, async tx => {
         const createdAt = new Date(clock.now())
         const expiresAt = expiresIn === undefined ? null : new Date(createdAt.getTime() + expiresIn * 1000)

@@ -7,7 +7,7 @@ import { failures, isUuid } from '../schemas.js'
 import { guarded, requireSession } from '../tokens/authenticate.js'
 import type { Cookies } from './cookies.js'
 import type { Opened } from './opening.js'
-import { ChangePasswordBody, LoginBody, RefreshBody, RegisterBody, SessionList, SessionParams, TokenReply } from './schemas.js'
+import { ChangePasswordBody, LoginBody, RefreshBody, RegisterBody, SessionList, SessionParams, TokenReply, toSession } from './schemas.js'
 import type { SessionService } from './service.js'
 
 interface Options {
@@ -79,15 +79,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
   }, async request => {
     const principal = requireSession(request)
     const live = await sessions.list(principal.user.id)
-    return {
-      sessions: live.map(session => ({
-        ...session,
-        createdAt: session.createdAt.toISOString(),
-        lastUsedAt: session.lastUsedAt.toISOString(),
-        expiresAt: session.expiresAt.toISOString(),
-        current: session.id === principal.session?.id
-      }))
-    }
+    return { sessions: live.map(session => toSession(session, principal.session?.id)) }
   })
 
   app.delete('/v1/sessions', {

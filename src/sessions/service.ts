@@ -12,6 +12,8 @@ import type { Credentials, Proven, UserService } from '../users/service.js'
 import { createOpening, type Lifetimes, type Opened, type Opening } from './opening.js'
 import type { Session, SessionStore } from './store.js'
 
+export type { Session }
+
 export interface LoginOptions { deviceName?: string | undefined, abilities?: string[] | undefined, refresh?: boolean | undefined }
 
 /** Why sessions end, and at whose bidding: `actorId` null is the user's own. */
@@ -198,13 +200,23 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
     return await tokens.endSessions(tx, userId, sessionIds)
   }
 
+  /** Every session and token of users whose rows are taken, for who makes every cache entry void: names none. */
+  async function endAllOfMany (tx: RevokingTx, userIds: string[], { device, actorId = null, cause }: Ending): Promise<{ sessions: number, personalTokens: number }> {
+    const ended = await store.endOfUsers(tx, userIds, now())
+    const personal = await tokens.revokeOfUsers(tx, userIds)
+    await audit.record(tx, device,
+      ...ended.map(({ id, userId }) => ({ type: 'session_ended' as const, userId, actorId, sessionId: id, cause })),
+      ...personal.map(({ id, userId }) => ({ type: 'personal_token_ended' as const, userId, actorId, tokenId: id, cause })))
+    return { sessions: ended.length, personalTokens: personal.length }
+  }
+
   /** All personal tokens of `userId`; which hashes that names, endSessions tells. */
   async function endPersonal (tx: RevokingTx, userId: string, { device, actorId = null, cause }: Ending): Promise<void> {
     const ended = await tokens.revokePersonal(tx, userId, null) ?? []
     await audit.record(tx, device, ...ended.map(tokenId => ({ type: 'personal_token_ended' as const, userId, actorId, tokenId, cause })))
   }
 
-  return { register, logIn, refresh, changePassword, logOut, logOutByRefresh, endAll, endOthers, endOne, endAllOf, endPersonal, asCaller, findLive, list, forget }
+  return { register, logIn, refresh, changePassword, logOut, logOutByRefresh, endAll, endOthers, endOne, endAllOf, endAllOfMany, endPersonal, asCaller, findLive, list, forget }
 }
 
 /** `introspect` is for services, and `services:create` alone grants it. */

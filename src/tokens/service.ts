@@ -94,6 +94,8 @@ export function createTokenService ({ lastUse, mint, cache, store, clock, counte
     /** Names every hash of the user's that a cache may hold, of live tokens too: for what changes the user himself. */
     namedOfUser: (tx: RevokingTx, userId: string): Promise<TokenHash[]> => store.cacheableOfUser(tx, userId, cacheTtlSeconds + 60),
 
+    revokeOfUsers: (tx: RevokingTx, userIds: string[]): Promise<Array<{ id: string, userId: string }>> => store.revokeOfUsers(tx, userIds),
+
     /** Deletes up to `limit` rows of an account whose tokens are dead everywhere. */
     forget: (tx: Tx, userId: string, limit: number): Promise<number> => store.deleteOfUser(tx, userId, limit),
 

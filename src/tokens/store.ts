@@ -188,6 +188,13 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
       return rows.map(row => new TokenHash(row.hash.toString('hex')))
     },
 
+    /** Revokes every token of these users; returns the personal ones among them. For who makes every cache entry void: names none. */
+    async revokeOfUsers (tx: RevokingTx, userIds: string[]): Promise<Array<{ id: string, userId: string }>> {
+      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(inArray(tokens.userId, userIds), isNull(tokens.revokedAt)))
+        .returning({ id: tokens.id, userId: tokens.userId, kind: tokens.kind })
+      return ended.filter(({ kind }) => kind === 'personal').map(({ id, userId }) => ({ id, userId }))
+    },
+
     /** Deletes up to `limit` of the user's tokens; only once all of them are dead in every cache. Returns how many. */
     async deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number> {
       const some = within(tx).select({ id: tokens.id }).from(tokens).where(eq(tokens.userId, userId)).limit(limit)

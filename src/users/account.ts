@@ -8,10 +8,11 @@ import type { Principal, User } from '../tokens/principal.js'
 import type { Revocation } from '../tokens/revocation.js'
 import type { TokenService } from '../tokens/service.js'
 import type { Transactions } from '../transaction.js'
+import { isBuried } from './burial.js'
 import type { EmailChanges } from './email-changes.js'
 import type { Reauthenticate } from './reauthenticate.js'
 import { requireEmail } from './service.js'
-import { isBuried, type UserStore } from './store.js'
+import type { UserStore } from './store.js'
 
 const batchSize = 5_000
 
@@ -37,7 +38,7 @@ export function createAccountService ({ store, sessions, tokens, revocation, aud
   /** The name changes at once, everywhere; the address once the new one is proven. Throws ReauthenticateError where the address is to change. */
   async function change (caller: Principal, { name, email, password }: ProfileChange, device: Device): Promise<User> {
     const address = email === undefined ? caller.user.email : requireEmail(email)
-    if (address !== caller.user.email || password !== undefined) await reauthenticate(caller, password, device.address)
+    if (address !== caller.user.email || password !== undefined) await reauthenticate(caller, password, device)
     return await sessions.asCaller(caller, async (tx, session, { user }) => {
       const happened = { userId: user.id, sessionId: session.id }
       if (address !== caller.user.email && address !== user.email) {
@@ -59,7 +60,7 @@ export function createAccountService ({ store, sessions, tokens, revocation, aud
    * Throws ReauthenticateError; LastAdminError for the last one who could administer.
    */
   async function remove (caller: Principal, password: string | undefined, device: Device): Promise<void> {
-    await reauthenticate(caller, password, device.address)
+    await reauthenticate(caller, password, device)
     const { id } = caller.user
     const isAdmin = caller.user.role === 'admin'
     await sessions.asCaller(caller, async (tx, _session, { user }) => {

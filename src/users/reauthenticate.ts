@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.js'
+import type { Device } from '../device.js'
 import { ReauthenticateError } from '../errors.js'
 import type { Principal } from '../tokens/principal.js'
 import type { UserService } from './service.js'
@@ -15,7 +16,7 @@ interface Parts { users: Pick<UserService, 'requireCurrentPassword' | 'succeeded
 export type Reauthenticate = ReturnType<typeof createReauthenticate>
 
 export function createReauthenticate ({ users, clock }: Parts) {
-  return async (caller: Principal, password: string | undefined, address: string): Promise<void> => {
+  return async (caller: Principal, password: string | undefined, { address }: Device): Promise<void> => {
     if (password !== undefined) return await users.succeeded((await users.requireCurrentPassword(caller.user.id, password, address)).user, address)
     if (caller.session === null || clock.now() - Date.parse(caller.session.createdAt) >= recentMs) throw new ReauthenticateError()
   }

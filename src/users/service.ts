@@ -1,8 +1,10 @@
+import { randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.js'
-import { EmailRejectedError, EmailTakenError, InvalidCredentialsError, InvalidTokenError, PasswordRejectedError, RegistrationClosedError, WrongPasswordError } from '../errors.js'
+import { EmailRejectedError, EmailTakenError, InvalidCredentialsError, InvalidTokenError, LastAdminError, PasswordRejectedError, RegistrationClosedError, WrongPasswordError } from '../errors.js'
 import type { User } from '../tokens/principal.js'
 import type { RevokingTx } from '../tokens/revocation.js'
 import type { Tx } from '../transaction.js'
+import { isBuried } from './burial.js'
 import type { Passwords } from './password.js'
 import type { Credentials, UserStore } from './store.js'
 
@@ -34,16 +36,10 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
     /** Throws EmailTakenError, PasswordRejectedError, RegistrationClosedError. The account comes to be within `insert`, in the caller's transaction. */
     async prepareRegistration ({ email, password, name }: { email: string, password: string, name?: string | undefined }) {
       if (registration === 'closed') throw new RegistrationClosedError()
-      const address = requireEmail(email)
-      requireAcceptable(password)
-      if (await store.findByEmail(address) !== null) throw new EmailTakenError()
-      const passwordHash = await passwords.hash(password)
-      return async (tx: Tx): Promise<User> => {
-        const user = await store.insert(tx, { email: address, name: name ?? null, passwordHash, createdAt: new Date(clock.now()) })
-        if (user === null) throw new EmailTakenError()
-        return user
-      }
+      return await prepareUser({ email, password, name })
     },
+
+    prepareUser,
 
     /** The account these credentials open. Unknown, wrong and disabled look alike, in their words and in their time. */
     async requireCredentials (email: string, password: string, address: string): Promise<Proven> {
@@ -80,7 +76,37 @@ export function createUserService ({ store, passwords, limiter, clock, registrat
     },
 
     lock: (tx: Tx, userId: string): Promise<Credentials | null> => store.lock(tx, userId),
+
+    /** Takes the rows of several, in one order for all; those of accounts that are being deleted are left out. */
+    lockAll: async (tx: Tx, userIds: string[]): Promise<Map<string, Credentials>> => new Map([...await store.lockAll(tx, userIds)].filter(([, { user }]) => !isBuried(user))),
+
+    lockNext: (tx: Tx, after: string, limit: number): Promise<string[]> => store.lockNext(tx, after, limit),
+    lockAdmins: (tx: Tx): Promise<void> => store.lockAdmins(tx),
+
+    /** The account of that address, or null. */
+    findByEmail: async (email: string): Promise<User | null> => (await store.findByEmail(normaliseEmail(email)))?.user ?? null,
+
+    /** Throws LastAdminError if without this one nobody could administer; for who has taken `lockAdmins`. */
+    async requireOtherAdmin (tx: Tx, { user, disabled }: Credentials): Promise<void> {
+      if (user.role === 'admin' && !disabled && !await store.hasOtherAdmin(tx, user.id)) throw new LastAdminError()
+    },
+
+    setRole: (tx: RevokingTx, userId: string, role: User['role']): Promise<void> => store.setRole(tx, userId, role),
+    setDisabled: (tx: RevokingTx, userId: string, disabled: boolean): Promise<void> => store.setDisabled(tx, userId, disabled ? new Date(clock.now()) : null),
     setPassword: (tx: RevokingTx, userId: string, passwordHash: string): Promise<void> => store.setPassword(tx, userId, passwordHash)
+  }
+
+  /** The same whatever REGISTRATION says. Without `password` nobody has one, and the account is opened by resetting it. */
+  async function prepareUser ({ email, password, name, role = 'user' }: { email: string, password?: string | undefined, name?: string | undefined, role?: User['role'] | undefined }) {
+    const address = requireEmail(email)
+    if (password !== undefined) requireAcceptable(password)
+    if (await store.findByEmail(address) !== null) throw new EmailTakenError()
+    const passwordHash = await passwords.hash(password ?? randomBytes(32).toString('base64url'))
+    return async (tx: Tx): Promise<User> => {
+      const user = await store.insert(tx, { email: address, name: name ?? null, passwordHash, role, createdAt: new Date(clock.now()) })
+      if (user === null) throw new EmailTakenError()
+      return user
+    }
   }
 
   async function requireOpening (credentials: Credentials | null, password: string): Promise<Proven> {

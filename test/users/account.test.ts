@@ -43,10 +43,10 @@ onEachGround(t, async (t, ground) => {
   t.test('step-up: 15 minutes are over to the millisecond', async t => {
     const at = clock.now()
     const caller = { session: { createdAt: new Date(at).toISOString() } } as Principal
-    const after = (ms: number) => createReauthenticate({ users: nobody, clock: { ...clock, now: () => at + ms } })(caller, undefined, '127.0.0.1')
+    const after = (ms: number) => createReauthenticate({ users: nobody, clock: { ...clock, now: () => at + ms } })(caller, undefined, { address: '127.0.0.1', userAgent: null })
     await t.resolves(after(quarterMs - 1))
     await t.rejects(after(quarterMs), { code: 'AUTH_REAUTHENTICATE' })
-    await t.rejects(createReauthenticate({ users: nobody, clock })({ ...caller, session: null }, undefined, '127.0.0.1'), { code: 'AUTH_REAUTHENTICATE' }, 'no session, no login')
+    await t.rejects(createReauthenticate({ users: nobody, clock })({ ...caller, session: null }, undefined, { address: '127.0.0.1', userAgent: null }), { code: 'AUTH_REAUTHENTICATE' }, 'no session, no login')
   })
 
   t.test('step-up: a login younger than 15 minutes is enough, and after that the password is', async t => {

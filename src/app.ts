@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { adminRoutes } from './admin/routes.js'
 import { auditRoutes } from './audit/routes.js'
 import type { Config } from './config.js'
 import { addCommonHttp, refuseMalformed, refuseUrl } from './edges/http.js'
@@ -67,8 +68,9 @@ export function addAuthentication (app: FastifyInstance, config: Config, service
 
 /** The routes of the API, in a scope that has been prepared for them. */
 export async function addRoutes (scope: FastifyInstance, services: Services, doors: Doors): Promise<void> {
-  await scope.register(userRoutes, doors)
+  await scope.register(userRoutes, { ...services, ...doors })
   await scope.register(sessionRoutes, { ...services, ...doors })
   await scope.register(personalTokenRoutes, { ...services, ...doors })
   await scope.register(auditRoutes, { ...services, ...doors })
+  await scope.register(adminRoutes, { ...services, ...doors })
 }

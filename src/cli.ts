@@ -1,16 +1,10 @@
-import { createIdleAttempts } from './attempts/service.js'
-import { createAttemptStore } from './attempts/store.js'
-import { createAudit } from './audit/service.js'
-import { createAuditStore } from './audit/store.js'
-import { systemClock } from './clock.js'
 import { checkCommand, runCommand, withAbsolutePaths } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { type CommandOutcome, callServer } from './edges/command-socket.js'
+import { createRedis } from './edges/redis.js'
+import { createLogger } from './logger.js'
 import { explainDatabase, openMigrated } from './open-database.js'
-import { createPrune } from './tokens/prune.js'
-import { createTokenStore } from './tokens/store.js'
-import { createUserImport } from './users/import.js'
-import { createUserStore } from './users/store.js'
+import { createServices } from './services.js'
 
 /** One of the operator's commands, from the shell. An embedded database may be a running server's: then the server carries it out. */
 async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
@@ -25,13 +19,16 @@ async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
 
 async function runAlone (config: Config, name: string, args: string[]): Promise<CommandOutcome> {
   const database = await openMigrated(config, 'command')
+  const logger = createLogger('silent')
+  const redis = config.redisUrl === undefined ? null : createRedis(config.redisUrl, logger)
   try {
-    const audit = createAudit({ store: createAuditStore(database), clock: systemClock, retentionSeconds: config.auditRetentionSeconds })
-    const idleAttempts = createIdleAttempts({ store: createAttemptStore(database), clock: systemClock })
-    const prune = createPrune({ store: createTokenStore(database), audit, idleAttempts, clock: systemClock, retentionSeconds: config.pruneRetentionSeconds })
-    const importUsers = createUserImport({ store: createUserStore(database), transactions: database, clock: systemClock })
-    return await runCommand({ prune, importUsers }, name, args)
+    // Not started: no poll runs here, so no entry is believed or filled. What ends tokens settles all the same, and waits for who does poll.
+    const services = await createServices(config, { database, redis, logger })
+    const outcome = await runCommand(services, name, args)
+    await services.stop()
+    return outcome
   } finally {
+    redis?.disconnect()
     await database.close()
   }
 }

@@ -21,15 +21,19 @@ export const serviceRoutes: FastifyPluginAsyncTypebox<{ health: Health }> = asyn
     return latest
   }
 
+  const config = { guard: 'anyone' as const }
   app.get('/', {
+    config,
     schema: { tags: ['service'], summary: 'What this is', response: { 200: Type.Object({ name: Type.String(), docs: Type.String(), openapi: Type.String(), health: Type.String() }) } }
   }, async () => ({ name: 'latchkey', docs: '/docs', openapi: '/openapi.json', health: '/health/ready' }))
 
   app.get('/health/live', {
+    config,
     schema: { tags: ['service'], summary: 'The process answers', response: { 200: Type.Object({ status: Type.String() }) } }
   }, async () => ({ status: 'ok' }))
 
   app.get('/health/ready', {
+    config,
     schema: { tags: ['service'], summary: 'Whether requests should be sent here: 503 when the database is gone', response: { 200: Ready, 503: Ready } }
   }, async (_request, reply) => {
     const [databaseMs, cacheMs] = await look()

@@ -1,5 +1,8 @@
 import type { Redis } from 'ioredis'
 import type { Registry } from 'prom-client'
+import { type AdminService, createAdminService } from './admin/service.js'
+import { createTokenStats, type TokenStats } from './admin/stats.js'
+import { createAdminStore } from './admin/store.js'
 import { createAttempts, createIdleAttempts } from './attempts/service.js'
 import { createAttemptStore } from './attempts/store.js'
 import { type Audit, createAudit } from './audit/service.js'
@@ -10,6 +13,7 @@ import { createBreachCheck } from './edges/breached-passwords.js'
 import type { Database } from './edges/database.js'
 import { createMetrics } from './edges/metrics.js'
 import { createLoginLimiter, networkOf } from './edges/rate-limit.js'
+import { measureRedis } from './edges/redis.js'
 import { schedulePrune } from './edges/schedule.js'
 import { createHealth, type Health } from './health.js'
 import type { Log } from './logger.js'
@@ -30,13 +34,16 @@ import { createTokenService, type TokenService } from './tokens/service.js'
 import { createSettle, type Settle } from './tokens/settle.js'
 import { createTokenStore } from './tokens/store.js'
 import { TokenMint } from './tokens/token.js'
+import { type AccountService, createAccountService } from './users/account.js'
+import { type EmailChanges, noEmailChanges } from './users/email-changes.js'
 import { createUserImport, type UserImport } from './users/import.js'
 import { createPasswords } from './users/password.js'
 import { createPasswordPolicy } from './users/password-policy.js'
+import { createReauthenticate } from './users/reauthenticate.js'
 import { createUserService, type UserService } from './users/service.js'
 import { createUserStore } from './users/store.js'
 
-/** What the services stand on. The last three are for tests, which hold clocks still and break links. */
+/** What the services stand on. All but the first three are for tests, which hold clocks still and break links. */
 export interface Foundation {
   database: Database
   redis: Redis | null
@@ -44,6 +51,7 @@ export interface Foundation {
   clock?: Clock
   link?: (real: CacheLink) => CacheLink
   settle?: (real: Settle) => Settle
+  emailChanges?: EmailChanges
 }
 
 /** All that Latchkey does, without HTTP. */
@@ -52,6 +60,9 @@ export interface Services {
   sessions: SessionService
   personalTokens: PersonalTokenService
   users: UserService
+  account: AccountService
+  admin: AdminService
+  tokenStats: TokenStats
   audit: Audit
   prune: Prune
   importUsers: UserImport
@@ -67,9 +78,10 @@ export interface Services {
 }
 
 /** Wires stores and services over a migrated database. */
-export async function createServices (config: Config, { database, redis, logger, clock = systemClock, link: breakLink = real => real, settle: breakSettle = real => real }: Foundation): Promise<Services> {
+export async function createServices (config: Config, { database, redis, logger, clock = systemClock, link: breakLink = real => real, settle: breakSettle = real => real, emailChanges = noEmailChanges }: Foundation): Promise<Services> {
   const counters = createCounters()
-  const link = breakLink(redis !== null ? createRedisLink(redis) : database.embedded ? createMemoryLink() : noLink)
+  const memory = redis === null && database.embedded ? createMemoryLink() : null
+  const link = breakLink(redis !== null ? createRedisLink(redis) : memory ?? noLink)
 
   // The flushes of last use lag behind by seconds: an idle time must not end a session that is being used elsewhere.
   const idle = { idleSeconds: config.sessionIdleTtlSeconds === null ? null : config.sessionIdleTtlSeconds + 20 }
@@ -94,23 +106,30 @@ export async function createServices (config: Config, { database, redis, logger,
   const policy = createPasswordPolicy({ minLength: config.passwordMinLength, isBreached: createBreachCheck(config.breachedPasswordsUrl ?? null, logger) })
   const users = createUserService({ store: userStore, passwords, policy, limiter, attempts, clock, registration: config.registration })
   const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions: database, clock, sessionLimit: config.sessionLimit, lifetimes: config })
-  const personalTokens = createPersonalTokenService({ tokens, users, sessions, audit, clock })
+  const reauthenticate = createReauthenticate({ users, clock })
+  const personalTokens = createPersonalTokenService({ tokens, reauthenticate, sessions, audit, clock })
+  const account = createAccountService({ store: userStore, sessions, tokens, revocation, audit, transactions: database, reauthenticate, emailChanges, clock })
 
-  const prune = createPrune({ store: tokenStore, audit, idleAttempts: createIdleAttempts({ store: attemptStore, clock }), clock, retentionSeconds: config.pruneRetentionSeconds })
-  const schedule = schedulePrune({ prune, expression: config.pruneSchedule, timezone: config.pruneTimezone, log: logger })
+  const adminStore = createAdminStore(database)
+  const admin = createAdminService({ store: adminStore, users, sessions, tokens, revocation, settle, audit, reauthenticate, forgive: users.forgive })
+  const tokenStats = createTokenStats({ store: adminStore, counters, epoch, measure: redis !== null ? () => measureRedis(redis) : memory?.measure ?? null, clock })
+
+  const prune = createPrune({ store: tokenStore, audit, accounts: account, idleAttempts: createIdleAttempts({ store: attemptStore, clock }), clock, retentionSeconds: config.pruneRetentionSeconds })
+  let schedule: ReturnType<typeof schedulePrune> | null = null
   const importUsers = createUserImport({ store: userStore, transactions: database, clock })
   const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwordsWaiting: passwords.waiting })
 
   const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
 
   return {
-    tokens, sessions, personalTokens, users, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
+    tokens, sessions, personalTokens, users, account, admin, tokenStats, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
     start () {
+      schedule ??= schedulePrune({ prune, expression: config.pruneSchedule, timezone: config.pruneTimezone, log: logger })
       epoch.start()
       lastUse.start()
     },
     async stop () {
-      await schedule.stop()
+      await schedule?.stop()
       await revocation.drain()
       await lastUse.stop()
       await epoch.stop()

@@ -31,7 +31,7 @@ const modules: Array<[name: RegExp, allowed: RegExp]> = [
   [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/(epoch-)?store)\.ts$/],
   [/^db\/migrate\.ts$/, /^src\/edges\/(pglite|pglite-image|postgres)\.ts$/],
   [/^src\/(app|server|cli|commands|open-database|open-foundation)\.ts$/, /^src\/(server|cli|plugin|mounted|open-foundation)\.ts$/],
-  [/^src\/services\.ts$/, /^src\/(app|plugin|mounted)\.ts$/],
+  [/^src\/services\.ts$/, /^src\/(app|cli|plugin|mounted)\.ts$/],
   [/^src\/(plugin|mounted|guards|index|testing)\.ts$/, /^src\/(app|plugin|index|testing)\.ts$/],
   [/^src\/(.*\/)?routes\.ts$/, /^src\/app\.ts$/]
 ]
@@ -61,14 +61,14 @@ t.test('the database is reached by stores alone', async t => {
 })
 
 t.test("a feature uses another feature's service, never its store", async t => {
-  const feature = (path: string) => /^src\/(tokens|sessions|users|personal-tokens|audit|attempts)\//.exec(path)?.[1]
+  const feature = (path: string) => /^src\/(tokens|sessions|users|personal-tokens|audit|attempts|admin)\//.exec(path)?.[1]
   const across = imports.filter(({ from, to }) => feature(from) !== undefined && /\/(epoch-)?store\.ts$/.test(to) && feature(from) !== feature(to))
   t.same(across.map(describe), [])
 })
 
 t.test('edges know features by their types alone, and features know no edge but the database', async t => {
-  t.same(imports.filter(({ from, to, typeOnly }) => from.startsWith('src/edges/') && /^src\/(tokens|sessions|users|attempts)\//.test(to) && !typeOnly).map(describe), [])
-  t.same(imports.filter(({ from, to }) => /^src\/(tokens|sessions|users|attempts)\//.test(from) && to.startsWith('src/edges/') && to !== 'src/edges/database.ts').map(describe), [])
+  t.same(imports.filter(({ from, to, typeOnly }) => from.startsWith('src/edges/') && /^src\/(tokens|sessions|users|attempts|admin)\//.test(to) && !typeOnly).map(describe), [])
+  t.same(imports.filter(({ from, to }) => /^src\/(tokens|sessions|users|attempts|admin)\//.test(from) && to.startsWith('src/edges/') && to !== 'src/edges/database.ts').map(describe), [])
 })
 
 t.test('no modules import each other in a circle', async t => {
@@ -96,8 +96,8 @@ t.test('the environment is read in one place, and nothing is printed past the lo
   t.same(printers.map(source => source.fileName), [])
 })
 
-t.test('what ends tokens is written in these functions alone, within a transaction of the one door', async t => {
-  const ending = /^(revokedAt|endedAt|passwordHash|disabledAt|role)$/
+t.test('what ends tokens, or changes what an entry says, is written in these functions alone, within a transaction of the one door', async t => {
+  const ending = /^(revokedAt|endedAt|passwordHash|disabledAt|role|name|email|emailVerifiedAt)$/
   const writes = sources.filter(source => source.fileName.startsWith('src/')).flatMap(source => all(source, node =>
     ts.isCallExpression(node) && ts.isPropertyAccessExpression(node.expression) && node.expression.name.text === 'set' &&
     node.arguments.some(argument => !ts.isObjectLiteralExpression(argument) ? /\.update\(/.test(node.expression.getText()) : argument.properties.some(property => ending.test(property.name?.getText() ?? '')))))
@@ -107,15 +107,21 @@ t.test('what ends tokens is written in these functions alone, within a transacti
   })
   t.same(places.sort(), [
     'src/sessions/store.ts end (RevokingTx)',
+    'src/sessions/store.ts endOfUsers (RevokingTx)',
     'src/tokens/store.ts revokeOfSessions (RevokingTx)',
+    'src/tokens/store.ts revokeOfUsers (RevokingTx)',
     'src/tokens/store.ts revokePersonal (RevokingTx)',
-    'src/users/store.ts setPassword (RevokingTx)'
+    'src/users/store.ts bury (RevokingTx)',
+    'src/users/store.ts setDisabled (RevokingTx)',
+    'src/users/store.ts setName (RevokingTx)',
+    'src/users/store.ts setPassword (RevokingTx)',
+    'src/users/store.ts setRole (RevokingTx)'
   ])
 })
 
-t.test('rows of tokens, sessions and users are deleted by pruning alone', async t => {
+t.test('rows of tokens, sessions and users are deleted by pruning, and with an account that is dead already', async t => {
   const deletions = sources.flatMap(source => all(source, node => ts.isCallExpression(node) && /\.delete$/.test(node.expression.getText()) && /^(tokens|sessions|users)$/.test(node.arguments[0]?.getText() ?? '')))
-  t.same([...new Set(deletions.map(node => `${node.getSourceFile().fileName} ${enclosing(node)?.name?.getText()}`))], ['src/tokens/store.ts deleteDead'])
+  t.same([...new Set(deletions.map(node => `${node.getSourceFile().fileName} ${enclosing(node)?.name?.getText()}`))], ['src/sessions/store.ts deleteOfUser', 'src/tokens/store.ts deleteOfUser', 'src/tokens/store.ts deleteDead', 'src/users/store.ts deleteBuried'])
 })
 
 t.test('no statement as text goes past the stores', async t => {
@@ -133,7 +139,7 @@ t.test('the one door is in revocation.ts', async t => {
 
 t.test("each of the session service's functions that ends something goes through the door", async t => {
   const service = sources.find(source => source.fileName === 'src/sessions/service.ts') as ts.SourceFile
-  const through = all(service, node => ts.isCallExpression(node) && /^(revocation\.(revoke|change)|asCaller)$/.test(node.expression.getText()))
+  const through = all(service, node => ts.isCallExpression(node) && /^(revocation(\.(revoke|change)|\[through\])|asCaller)$/.test(node.expression.getText()))
   const names = new Set(through.map(node => {
     const writer = enclosing(node)
     return writer?.name?.getText() ?? (writer?.parent as ts.VariableDeclaration | undefined)?.name.getText()

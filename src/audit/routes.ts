@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import { failures } from '../schemas.js'
-import { requireSession } from '../tokens/authenticate.js'
+import { guarded, requireSession } from '../tokens/authenticate.js'
 import { EventList, limitOf, Page, toEvent } from './schemas.js'
 import type { Audit } from './service.js'
 
@@ -10,7 +10,7 @@ interface Options { audit: Audit, authenticate (request: FastifyRequest): Promis
 /** One's own audit trail. */
 export const auditRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { audit, authenticate }) => {
   app.get('/v1/events', {
-    onRequest: authenticate,
+    ...guarded('session', authenticate),
     schema: { tags: ['account'], summary: "What happened to the caller's account, newest first", security: [{ bearer: [] }, { cookie: [] }], querystring: Page, response: { 200: EventList, ...failures(400, 401, 403, 503) } }
   }, async request => {
     const { user } = requireSession(request)

@@ -33,7 +33,8 @@ export function createAudit ({ store, clock, retentionSeconds }: Parts) {
       return { events, nextCursor: found.length > limit && last !== undefined ? cursorOf(last) : null }
     },
 
-    forget: (tx: Tx, userId: string): Promise<void> => store.deleteOfUser(tx, userId),
+    /** Deletes up to `limit` events of an account that is being deleted; returns how many. */
+    forget: (tx: Tx, userId: string, limit: number): Promise<number> => store.deleteOfUser(tx, userId, limit),
     countOld: (): Promise<number> => store.countBefore(oldest()),
     deleteOld: (limit: number): Promise<number> => store.deleteBefore(oldest(), limit)
   }

@@ -24,9 +24,10 @@ export function createAuditStore (database: Database) {
       return rows as AuditEvent[]
     },
 
-    /** What an account leaves behind when it is deleted is not its history. */
-    async deleteOfUser (tx: Tx, userId: string): Promise<void> {
-      await within(tx).delete(events).where(eq(events.userId, userId))
+    /** Up to `limit` rows: what an account leaves behind when it is deleted is not its history. Returns how many. */
+    async deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number> {
+      const some = within(tx).select({ id: events.id }).from(events).where(eq(events.userId, userId)).limit(limit)
+      return (await within(tx).delete(events).where(inArray(events.id, some)).returning({ id: events.id })).length
     },
 
     async countBefore (before: Date): Promise<number> {

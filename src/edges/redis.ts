@@ -4,6 +4,13 @@ import { describe } from '../errors.js'
 /** The longest a request waits for Redis. */
 export const commandTimeoutMs = 100
 
+/** How much is in the server that `client` talks to: keys of its logical database, bytes of the whole of it. Rejects where it doesn't answer. */
+export async function measureRedis (client: Redis): Promise<{ keys: number, memoryBytes: number | null }> {
+  const [keys, info] = await Promise.all([client.dbsize(), client.info('memory')])
+  const [, bytes] = /^used_memory:(\d+)/m.exec(info) ?? []
+  return { keys, memoryBytes: bytes === undefined ? null : Number(bytes) }
+}
+
 /** A server that hasn't said a word for so long, not even to the poll, is dialled again: its host may be gone without a trace. */
 const silenceMs = 2_000
 

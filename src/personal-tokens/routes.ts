@@ -4,7 +4,7 @@ import Type from 'typebox'
 import { deviceOf } from '../device.js'
 import { NotFoundError } from '../errors.js'
 import { Abilities, closed, failures, Id, isUuid, Moment, Name, nullable, Password } from '../schemas.js'
-import { requireSession } from '../tokens/authenticate.js'
+import { guarded, requireSession } from '../tokens/authenticate.js'
 import type { PersonalToken as Shown } from '../tokens/service.js'
 import type { PersonalTokenService } from './service.js'
 
@@ -26,7 +26,7 @@ interface Options {
 
 /** Making, listing and ending personal tokens; only from a session. */
 export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { personalTokens, authenticate }) => {
-  const caller = { onRequest: authenticate }
+  const caller = guarded('session', authenticate)
   const security = [{ bearer: [] }, { cookie: [] }]
 
   app.post('/v1/tokens', {

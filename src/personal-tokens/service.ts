@@ -6,22 +6,22 @@ import type { SessionService } from '../sessions/service.js'
 import { can, type Principal } from '../tokens/principal.js'
 import type { PersonalToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
-import type { UserService } from '../users/service.js'
+import type { Reauthenticate } from '../users/reauthenticate.js'
 
 export interface PersonalTokenRequest { name: string, abilities?: string[] | undefined, expiresIn?: number | undefined, password?: string | undefined }
 
-interface Parts { tokens: TokenService, users: UserService, sessions: Pick<SessionService, 'asCaller'>, audit: Pick<Audit, 'record'>, clock: Clock }
+interface Parts { tokens: TokenService, reauthenticate: Reauthenticate, sessions: Pick<SessionService, 'asCaller'>, audit: Pick<Audit, 'record'>, clock: Clock }
 
 /** Tokens that a person makes for a program: named, limited, and apart from any session. */
 export type PersonalTokenService = ReturnType<typeof createPersonalTokenService>
 
-export function createPersonalTokenService ({ tokens, users, sessions, audit, clock }: Parts) {
+export function createPersonalTokenService ({ tokens, reauthenticate, sessions, audit, clock }: Parts) {
   return {
-    /** Throws InsufficientAbilityError when it would be allowed more than the caller's own token. Without `expiresIn` it lives until revoked. */
+    /** Throws InsufficientAbilityError when it would be allowed more than the caller's own token, ReauthenticateError. Without `expiresIn` it lives until revoked. */
     async create (caller: Principal, { name, abilities = caller.token.abilities, expiresIn, password }: PersonalTokenRequest, device: Device): Promise<{ plain: PlainToken, token: PersonalToken }> {
       const beyond = abilities.find(ability => !can(caller, ability))
       if (beyond !== undefined) throw new InsufficientAbilityError(beyond)
-      if (password !== undefined) await users.requireCurrentPassword(caller.user.id, password, device)
+      await reauthenticate(caller, password, device)
       return await sessions.asCaller(caller, async tx => {
         const createdAt = new Date(clock.now())
         const expiresAt = expiresIn === undefined ? null : new Date(createdAt.getTime() + expiresIn * 1000)

@@ -4,10 +4,10 @@ import Type from 'typebox'
 import { deviceOf } from '../device.js'
 import { InvalidTokenError, MissingTokenError, NotFoundError, type Superseded } from '../errors.js'
 import { failures, isUuid } from '../schemas.js'
-import { requireSession } from '../tokens/authenticate.js'
+import { guarded, requireSession } from '../tokens/authenticate.js'
 import type { Cookies } from './cookies.js'
 import type { Opened } from './opening.js'
-import { ChangePasswordBody, LoginBody, RefreshBody, RegisterBody, SessionList, SessionParams, TokenReply } from './schemas.js'
+import { ChangePasswordBody, LoginBody, RefreshBody, RegisterBody, SessionList, SessionParams, TokenReply, toSession } from './schemas.js'
 import type { SessionService } from './service.js'
 
 interface Options {
@@ -19,8 +19,8 @@ interface Options {
 
 /** Everything that opens, renews or ends a session. */
 export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { sessions, cookies, authenticate, limitByAddress }) => {
-  const anyone = { onRequest: limitByAddress }
-  const caller = { onRequest: authenticate }
+  const anyone = { config: { guard: 'anyone' as const }, onRequest: limitByAddress }
+  const caller = guarded('session', authenticate)
   const security = [{ bearer: [] }, { cookie: [] }]
   const Done = Type.Null({ description: 'Done, and true on every instance' })
 
@@ -52,6 +52,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   for (const [url, everywhere, summary] of [['/v1/logout', false, 'End this session'], ['/v1/logout-all', true, 'End every session of the caller']] as const) {
     app.post(url, {
+      config: { guard: 'session' },
       onError: clearDeadCookies,
       onRequest: async (request, reply) => {
         // With a header or an access cookie this is the caller's own request; else a refresh token has to say whose.
@@ -77,16 +78,8 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     schema: { tags: ['sessions'], summary: "The caller's live sessions, newest first", security, response: { 200: SessionList, ...failures(401, 403, 503) } }
   }, async request => {
     const principal = requireSession(request)
-    const live = await sessions.list(principal)
-    return {
-      sessions: live.map(session => ({
-        ...session,
-        createdAt: session.createdAt.toISOString(),
-        lastUsedAt: session.lastUsedAt.toISOString(),
-        expiresAt: session.expiresAt.toISOString(),
-        current: session.id === principal.session?.id
-      }))
-    }
+    const live = await sessions.list(principal.user.id)
+    return { sessions: live.map(session => toSession(session, principal.session?.id)) }
   })
 
   app.delete('/v1/sessions', {
@@ -111,7 +104,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
   /** An access cookie that has run out is no obstacle where a refresh cookie says the same. */
   async function authenticateOrRefresh (request: FastifyRequest): Promise<void> {
     try {
-      await authenticate(request)
+      await caller.onRequest(request)
     } catch (error) {
       if (!(error instanceof InvalidTokenError) || request.headers.authorization !== undefined || cookies.read(request, 'refresh') === null) throw error
     }

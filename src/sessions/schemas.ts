@@ -1,5 +1,6 @@
 import Type from 'typebox'
 import { Abilities, closed, Email, Id, Moment, Name, NewPassword, nullable, Password, User } from '../schemas.js'
+import type { Session } from './service.js'
 
 const loginOptions = {
   deviceName: Type.Optional(Name),
@@ -37,3 +38,7 @@ export const SessionList = Type.Object({
     current: Type.Boolean()
   }))
 })
+
+/** A session as the wire shows it; `current` is the id of the one that asks. */
+export const toSession = ({ createdAt, lastUsedAt, expiresAt, ...session }: Session, current: string | undefined) =>
+  ({ ...session, createdAt: createdAt.toISOString(), lastUsedAt: lastUsedAt.toISOString(), expiresAt: expiresAt.toISOString(), current: session.id === current })

@@ -7,15 +7,20 @@ import type { Principal } from '../tokens/principal.js'
 import type { Revocation, Revoked, RevokingTx } from '../tokens/revocation.js'
 import type { TokenService } from '../tokens/service.js'
 import type { TokenHash } from '../tokens/token.js'
-import type { Transactions } from '../transaction.js'
+import type { Transactions, Tx } from '../transaction.js'
 import type { Credentials, Proven, UserService } from '../users/service.js'
 import { createOpening, type Lifetimes, type Opened, type Opening } from './opening.js'
 import type { Session, SessionStore } from './store.js'
+
+export type { Session }
 
 export interface LoginOptions { deviceName?: string | undefined, abilities?: string[] | undefined, refresh?: boolean | undefined }
 
 /** Why sessions end, and at whose bidding: `actorId` null is the user's own. */
 export interface Ending { device: Device | null, actorId?: string | null, cause: EventCause }
+
+/** How a caller's work is done: whether it ends tokens (by default) or changes what their entries say, and what has to be locked before the user's row. */
+interface Manner { through?: 'revoke' | 'change', first?: ((tx: Tx) => Promise<void>) | undefined }
 
 interface Parts {
   store: SessionStore
@@ -159,22 +164,30 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
     })
   }
 
-  /** The caller's live sessions, newest first. */
-  const list = (caller: Principal): Promise<Session[]> => store.list(caller.user.id, now())
+  /** The live sessions of `userId`, newest first. */
+  const list = (userId: string): Promise<Session[]> => store.list(userId, now())
+
+  /** Deletes up to `limit` sessions of an account whose tokens are gone; returns how many. */
+  const forget = (tx: Tx, userId: string, limit: number): Promise<number> => store.deleteOfUser(tx, userId, limit)
 
   /**
    * Runs `work` with the user's row taken, if the caller's token is live in the database too. A cached one may be a revoked one's
    * whose revoker died before it reached the cache: then it is named again, settled, and refused.
    */
-  function asCaller<T> (caller: Principal, work: (tx: RevokingTx, session: Session) => Promise<Revoked<T>>): Promise<T> {
-    return revocation.revoke(async tx => {
+  function asCaller<T> (caller: Principal, work: (tx: RevokingTx, session: Session, owner: Credentials) => Promise<Revoked<T>>, { through = 'revoke', first }: Manner = {}): Promise<T> {
+    return revocation[through](async tx => {
+      await first?.(tx)
       const owner = await users.lock(tx, caller.user.id)
-      const session = caller.session === null ? null : await store.find(tx, caller.user.id, caller.session.id, now())
-      if (owner === null || owner.disabled || session === null || !await tokens.isLive(tx, caller.token.id)) {
-        return { named: await tokens.endSessions(tx, caller.user.id, []), refusal: new InvalidTokenError() }
-      }
-      return await work(tx, session)
+      const session = await findLive(tx, caller, owner)
+      if (owner === null || session === null) return { named: await tokens.endSessions(tx, caller.user.id, []), refusal: new InvalidTokenError() }
+      return await work(tx, session, owner)
     })
+  }
+
+  /** The caller's session, if it and his token are live in the database, with the row of `owner` taken; else null. */
+  async function findLive (tx: RevokingTx, caller: Principal, owner: Credentials | null): Promise<Session | null> {
+    if (owner === null || owner.disabled || caller.session === null || !await tokens.isLive(tx, caller.token.id)) return null
+    return await store.find(tx, caller.user.id, caller.session.id, now())
   }
 
   /** Every session of `userId`, whoever asks for it. */
@@ -188,13 +201,23 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
     return await tokens.endSessions(tx, userId, sessionIds)
   }
 
+  /** Every session and token of users whose rows are taken, for who makes every cache entry void: names none. */
+  async function endAllOfMany (tx: RevokingTx, userIds: string[], { device, actorId = null, cause }: Ending): Promise<{ sessions: number, personalTokens: number }> {
+    const ended = await store.endOfUsers(tx, userIds, now())
+    const personal = await tokens.revokeOfUsers(tx, userIds)
+    await audit.record(tx, device,
+      ...ended.map(({ id, userId }) => ({ type: 'session_ended' as const, userId, actorId, sessionId: id, cause })),
+      ...personal.map(({ id, userId }) => ({ type: 'personal_token_ended' as const, userId, actorId, tokenId: id, cause })))
+    return { sessions: ended.length, personalTokens: personal.length }
+  }
+
   /** All personal tokens of `userId`; which hashes that names, endSessions tells. */
   async function endPersonal (tx: RevokingTx, userId: string, { device, actorId = null, cause }: Ending): Promise<void> {
     const ended = await tokens.revokePersonal(tx, userId, null) ?? []
     await audit.record(tx, device, ...ended.map(tokenId => ({ type: 'personal_token_ended' as const, userId, actorId, tokenId, cause })))
   }
 
-  return { register, logIn, refresh, changePassword, logOut, logOutByRefresh, endAll, endOthers, endOne, endAllOf, endPersonal, asCaller, list }
+  return { register, logIn, refresh, changePassword, logOut, logOutByRefresh, endAll, endOthers, endOne, endAllOf, endAllOfMany, endPersonal, asCaller, findLive, list, forget }
 }
 
 /** `introspect` is for services, and `services:create` alone grants it. */

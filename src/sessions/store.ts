@@ -80,6 +80,17 @@ export function createSessionStore (database: Database, { idleSeconds }: { idleS
       return rows.map(row => row.id)
     },
 
+    /** Ends every session of these users; returns those that nobody had ended before. */
+    async endOfUsers (tx: RevokingTx, userIds: string[], now: Date): Promise<Array<{ id: string, userId: string }>> {
+      return await within(tx).update(sessions).set({ endedAt: now }).where(and(inArray(sessions.userId, userIds), isNull(sessions.endedAt))).returning({ id: sessions.id, userId: sessions.userId })
+    },
+
+    /** Deletes up to `limit` of the user's, none of which has a token left; returns how many. */
+    async deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number> {
+      const some = within(tx).select({ id: sessions.id }).from(sessions).where(eq(sessions.userId, userId)).limit(limit)
+      return (await within(tx).delete(sessions).where(inArray(sessions.id, some)).returning({ id: sessions.id })).length
+    },
+
     /** Returns the ids of those that nobody had ended before. */
     async end (tx: RevokingTx, ids: string[], now: Date): Promise<string[]> {
       if (ids.length === 0) return []

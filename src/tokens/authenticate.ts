@@ -1,7 +1,17 @@
 import type { FastifyRequest } from 'fastify'
-import { InsufficientAbilityError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../errors.js'
+import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../errors.js'
 import { can, type Principal } from './principal.js'
 import type { TokenService } from './service.js'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whom the route serves; each one says so. */
+    guard?: Guard
+  }
+}
+
+/** Whom a route serves: anybody, whoever has a live token, a person at a session, an administrator at one. */
+export type Guard = 'anyone' | 'token' | 'session' | 'admin'
 
 /** What authenticate needs of cookies. */
 export interface TokenCookies {
@@ -31,6 +41,16 @@ export function createAuthenticate (tokens: TokenService, cookies: TokenCookies)
   }
 }
 
+/** The options of a route for `guard`: what it declares and the hooks that make it true, before a body is read. */
+export function guarded (guard: Exclude<Guard, 'anyone'>, authenticate: (request: FastifyRequest) => Promise<void>) {
+  const onRequest = async (request: FastifyRequest): Promise<void> => {
+    await authenticate(request)
+    if (guard === 'admin') requireRole(request, 'admin')
+    else if (guard === 'session') requireSession(request)
+  }
+  return { config: { guard }, onRequest }
+}
+
 /** The principal of a route behind `authenticate`. */
 export function requirePrincipal (request: FastifyRequest): Principal {
   if (request.token === null) throw new MissingTokenError()
@@ -41,6 +61,13 @@ export function requirePrincipal (request: FastifyRequest): Principal {
 export function requireSession (request: FastifyRequest): Principal {
   const principal = requirePrincipal(request)
   if (principal.session === null) throw new SessionRequiredError()
+  return principal
+}
+
+/** A session of somebody with that role; the cache is as strict about it as about the token. Throws SessionRequiredError, ForbiddenError. */
+export function requireRole (request: FastifyRequest, role: 'admin'): Principal {
+  const principal = requireSession(request)
+  if (principal.user.role !== role) throw new ForbiddenError()
   return principal
 }
 

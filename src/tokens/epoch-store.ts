@@ -108,6 +108,13 @@ export function createEpochStore (database: Database) {
       return one(await database.prepared<EpochRow>(bumpText, [textArray(ids)]))
     },
 
+    /** The same within a transaction that ends very many tokens: committed together with it. */
+    async bumpWithin (tx: RevokingTx): Promise<void> {
+      await within(tx).execute(sql`
+        update cache_epoch set generation = ${sql.raw(nextGeneration)} where id = 1
+        returning case when current_setting('synchronous_commit') in ('off', 'local') then set_config('synchronous_commit', 'on', true) end`)
+    },
+
     /**
      * Hands `settle` the settlements that wait for help or are older than `overdueMs`; deletes them if it returns the incarnation
      * that is registered. Each is held by one instance at a time.

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import type { CacheLink, Identity } from './link.js'
 
 /** The embedded mode's cache: the same commands on a map in this process, which is its own server and dies with it. */
-export function createMemoryLink (maxEntries = 100_000): CacheLink {
+export function createMemoryLink (maxEntries = 100_000): CacheLink & { measure (): Promise<{ keys: number, memoryBytes: null }> } {
   const entries = new LRUCache<string, string>({ max: maxEntries, ttl: 60_000, ttlResolution: 0 })
   const identity: Identity = { connection: 1, incarnation: `memory:${randomUUID()}` }
 
@@ -28,6 +28,7 @@ export function createMemoryLink (maxEntries = 100_000): CacheLink {
       return identity
     },
     identify: async () => identity,
+    measure: async () => ({ keys: entries.size, memoryBytes: null }),
     close: async () => entries.clear()
   }
 }

@@ -9,16 +9,24 @@ const batchSize = 5_000
 /** What a prune deleted, or (dry run) would delete: tokens and sessions that ended before `before`, events older than AUDIT_RETENTION, counts of failures that stand still; `skipped` when another instance is at it. */
 export interface PruneReport { tokens: number, sessions: number, events: number, failures: number, before: string, dryRun: boolean, skipped: boolean }
 
-interface Parts { store: TokenStore, audit: Pick<Audit, 'countOld' | 'deleteOld'>, idleAttempts: IdleAttempts, clock: Clock, retentionSeconds: number }
+interface Parts {
+  store: TokenStore
+  audit: Pick<Audit, 'countOld' | 'deleteOld'>
+  accounts: { finishRemovals (): Promise<number> }
+  idleAttempts: IdleAttempts
+  clock: Clock
+  retentionSeconds: number
+}
 
-/** Deletes rows that expired or were revoked longer ago than the retention, in ordered batches that hold up nobody. */
+/** Deletes rows that expired or were revoked longer ago than the retention, in ordered batches that hold up nobody; and what deletions of accounts have left. */
 export type Prune = ReturnType<typeof createPrune>
 
-export function createPrune ({ store, audit, idleAttempts, clock, retentionSeconds }: Parts) {
+export function createPrune ({ store, audit, accounts, idleAttempts, clock, retentionSeconds }: Parts) {
   return async ({ dryRun }: { dryRun: boolean }): Promise<PruneReport> => {
     const before = new Date(clock.now() - retentionSeconds * 1000)
     const report: PruneReport = { tokens: 0, sessions: 0, events: 0, failures: 0, before: before.toISOString(), dryRun, skipped: false }
     if (dryRun) return { ...report, ...await store.countDead(before), events: await audit.countOld(), failures: await idleAttempts.count() }
+    await accounts.finishRemovals()
     while (true) {
       const deleted = await store.deleteDead(before, batchSize)
       if (deleted === null) return { ...report, skipped: true }

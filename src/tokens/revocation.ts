@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Transactions, Tx } from '../transaction.js'
 import type { EpochStore } from './epoch-store.js'
 import type { Committed, Settle } from './settle.js'
@@ -18,8 +19,8 @@ export type Revoked<T> = { named: TokenHash[] | null, outcome: T } | { named: To
 
 interface Parts {
   transactions: Transactions
-  store: Pick<EpochStore, 'insertSettlement'>
-  settle: Pick<Settle, 'settle'>
+  store: Pick<EpochStore, 'insertSettlement' | 'bumpWithin'>
+  settle: Pick<Settle, 'settle' | 'voidAll'>
 }
 
 /** The one door through which tokens end. */
@@ -41,6 +42,17 @@ export function createRevocation ({ transactions, store, settle }: Parts) {
     return revoked.outcome
   }
 
+  async function revokeMany (work: (tx: RevokingTx) => Promise<boolean>): Promise<void> {
+    const batch = () => transactions.transaction(async tx => {
+      const more = await work(tx as RevokingTx)
+      // Whenever this process dies, no entry outlives a row that it has revoked.
+      await store.bumpWithin(tx as RevokingTx)
+      return more
+    })
+    while (await batch()) await turn()
+    await settle.voidAll()
+  }
+
   /** Whoever hangs up doesn't stop it, and a shutdown waits for it. */
   function tracked<T> (work: Promise<T>): Promise<T> {
     underWay.add(work)
@@ -52,6 +64,9 @@ export function createRevocation ({ transactions, store, settle }: Parts) {
   return {
     /** Ends tokens: when this resolves, no instance accepts one of those named in a request that starts later. */
     revoke: <T>(work: (tx: RevokingTx) => Promise<Revoked<T>>): Promise<T> => tracked(revoke('revoked', work)),
+
+    /** Ends so many tokens that naming them would take longer than filling the caches anew: in batches, until `work` returns false. */
+    revokeMany: (work: (tx: RevokingTx) => Promise<boolean>): Promise<void> => tracked(revokeMany(work)),
 
     /** Changes what an entry says (name, role, email): when this resolves, no instance answers with the old one. */
     change: <T>(work: (tx: RevokingTx) => Promise<Revoked<T>>): Promise<T> => tracked(revoke('forgotten', work)),

@@ -91,6 +91,14 @@ export function createTokenService ({ lastUse, mint, cache, store, clock, counte
 
     isLive: (tx: Tx, tokenId: string): Promise<boolean> => store.isLive(tx, tokenId, new Date(clock.now())),
 
+    /** Names every hash of the user's that a cache may hold, of live tokens too: for what changes the user himself. */
+    namedOfUser: (tx: RevokingTx, userId: string): Promise<TokenHash[]> => store.cacheableOfUser(tx, userId, cacheTtlSeconds + 60),
+
+    revokeOfUsers: (tx: RevokingTx, userIds: string[]): Promise<Array<{ id: string, userId: string }>> => store.revokeOfUsers(tx, userIds),
+
+    /** Deletes up to `limit` rows of an account whose tokens are dead everywhere. */
+    forget: (tx: Tx, userId: string, limit: number): Promise<number> => store.deleteOfUser(tx, userId, limit),
+
     /** Revokes the tokens of these sessions and names every hash of the user's that a cache may still hold. */
     async endSessions (tx: RevokingTx, userId: string, sessionIds: string[]): Promise<TokenHash[]> {
       await store.revokeOfSessions(tx, sessionIds)

@@ -42,18 +42,32 @@ export function createSettle ({ store, cache, link, epoch, clock, counters }: Pa
   async function settle (committed: Committed): Promise<void> {
     const startedAt = clock.monotonic()
     try {
-      const judged = await throughOwnServer(committed) ?? await throughOthers(committed)
-      // This generation may be so young that a peer still believes the one before it, and another server with it.
-      const heardMs = epoch.untilHeard(judged)
-      if (heardMs > 0 && judged.incarnation !== null) await clock.sleep(heardMs + marginMs)
+      await heard(await throughOwnServer(committed) ?? await throughOthers(committed))
     } catch (error) {
       // The row stays: whoever polls next settles it. But nothing is promised to this client.
-      throw error instanceof UnavailableError ? error : Object.assign(new UnavailableError(), { cause: error })
+      throw unavailable(error)
     }
     const tookMs = clock.monotonic() - startedAt
     counters.settlements++
     counters.settleMsTotal += tookMs
     counters.settleMsMax = Math.max(counters.settleMsMax, tookMs)
+  }
+
+  /** This generation may be so young that a peer still believes the one before it, and another server with it. */
+  async function heard (judged: Epoch): Promise<void> {
+    const heardMs = epoch.untilHeard(judged)
+    if (heardMs > 0 && judged.incarnation !== null) await clock.sleep(heardMs + marginMs)
+  }
+
+  /** Makes every entry of every cache void; resolves once no instance believes one, and rejects with UnavailableError if that can't be known. */
+  async function voidAll (): Promise<void> {
+    try {
+      const judged = await store.bump([])
+      counters.bumps++
+      await heard(judged)
+    } catch (error) {
+      throw unavailable(error)
+    }
   }
 
   /** Steps 1 and 2: overwrite the entries, then see that the server they were overwritten in is the one that counts. Null: it isn't. */
@@ -130,6 +144,7 @@ export function createSettle ({ store, cache, link, epoch, clock, counters }: Pa
 
   return {
     settle,
+    voidAll,
 
     /** What a poll calls that saw settlements of others, overdue or wanting help. Always by deletion: it is right for every change. */
     async assist (): Promise<void> {
@@ -145,3 +160,5 @@ export function createSettle ({ store, cache, link, epoch, clock, counters }: Pa
     }
   }
 }
+
+const unavailable = (error: unknown) => error instanceof UnavailableError ? error : Object.assign(new UnavailableError(), { cause: error })

@@ -176,6 +176,31 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
       return rows.map(row => new TokenHash(row.hash.toString('hex')))
     },
 
+    /** The same, and the hashes of those that live: for whatever changes what an entry says of its user. */
+    async cacheableOfUser (tx: RevokingTx, userId: string, withinSeconds: number): Promise<TokenHash[]> {
+      const rows = await within(tx).select({ hash: tokens.hash }).from(tokens)
+        .where(and(
+          eq(tokens.userId, userId),
+          ne(tokens.kind, 'refresh'),
+          or(isNull(tokens.revokedAt), sql`${tokens.revokedAt} > now() - make_interval(secs => ${withinSeconds})`),
+          or(isNull(tokens.expiresAt), sql`${tokens.expiresAt} > now() - interval '1 hour'`)
+        ))
+      return rows.map(row => new TokenHash(row.hash.toString('hex')))
+    },
+
+    /** Revokes every token of these users; returns the personal ones among them. For who makes every cache entry void: names none. */
+    async revokeOfUsers (tx: RevokingTx, userIds: string[]): Promise<Array<{ id: string, userId: string }>> {
+      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(inArray(tokens.userId, userIds), isNull(tokens.revokedAt)))
+        .returning({ id: tokens.id, userId: tokens.userId, kind: tokens.kind })
+      return ended.filter(({ kind }) => kind === 'personal').map(({ id, userId }) => ({ id, userId }))
+    },
+
+    /** Deletes up to `limit` of the user's tokens; only once all of them are dead in every cache. Returns how many. */
+    async deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number> {
+      const some = within(tx).select({ id: tokens.id }).from(tokens).where(eq(tokens.userId, userId)).limit(limit)
+      return (await within(tx).delete(tokens).where(inArray(tokens.id, some)).returning({ id: tokens.id })).length
+    },
+
     /** Counts what `deleteDead` would delete, were it called until nothing is left. */
     async countDead (before: Date): Promise<{ tokens: number, sessions: number }> {
       return await database.query(async db => ({

@@ -1,19 +1,40 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { failures, Id, Moment, nullable, User } from '../schemas.js'
-import { requirePrincipal } from '../tokens/authenticate.js'
+import { deviceOf } from '../device.js'
+import { failures } from '../schemas.js'
+import { guarded, requirePrincipal, requireSession } from '../tokens/authenticate.js'
+import type { AccountService } from './account.js'
+import { ChangeBody, Changed, Me, RemoveBody } from './schemas.js'
 
-const Me = Type.Object({
-  user: User,
-  session: nullable(Type.Object({ id: Id, deviceName: nullable(Type.String()), createdAt: Moment, expiresAt: Moment })),
-  token: Type.Object({ id: Id, kind: Type.String(), abilities: Type.Array(Type.String()), expiresAt: nullable(Moment) })
-})
+interface Options {
+  account: AccountService
+  authenticate (request: FastifyRequest): Promise<void>
+  cookies: { clear (reply: FastifyReply): void }
+}
 
-/** Who am I: the request that every client makes most. */
-export const userRoutes: FastifyPluginAsyncTypebox<{ authenticate (request: FastifyRequest): Promise<void> }> = async (app, { authenticate }) => {
+/** One's own account. */
+export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { account, authenticate, cookies }) => {
+  const caller = guarded('session', authenticate)
+  const common = { tags: ['account'], security: [{ bearer: [] }, { cookie: [] }] }
+
+  // The request that every client makes most.
   app.get('/v1/me', {
-    onRequest: authenticate,
-    schema: { tags: ['account'], summary: 'The user, session and token of this request', security: [{ bearer: [] }, { cookie: [] }], response: { 200: Me, ...failures(401, 503) } }
+    ...guarded('token', authenticate),
+    schema: { ...common, summary: 'The user, session and token of this request', response: { 200: Me, ...failures(401, 503) } }
   }, async request => requirePrincipal(request))
+
+  app.patch('/v1/me', {
+    ...caller,
+    schema: { ...common, summary: 'Change the name, at once, or the address, once the new one is verified', body: ChangeBody, response: { 200: Changed, ...failures(400, 401, 403, 413, 415, 429, 503) } }
+  }, async request => ({ user: await account.change(requireSession(request), request.body, deviceOf(request)) }))
+
+  app.delete('/v1/me', {
+    ...caller,
+    schema: { ...common, summary: 'Delete the account and everything of it', body: RemoveBody, response: { 204: Type.Null({ description: 'Done, and true on every instance' }), ...failures(400, 401, 403, 409, 413, 415, 429, 503) } }
+  }, async (request, reply) => {
+    await account.remove(requireSession(request), request.body?.password, deviceOf(request))
+    if (request.byCookie) cookies.clear(reply)
+    return await reply.code(204).send(null)
+  })
 }

@@ -1,10 +1,12 @@
+import { randomBytes } from 'node:crypto'
 import type { Attempt, Attempts } from '../attempts/service.js'
 import type { Clock } from '../clock.js'
 import type { Device } from '../device.js'
-import { EmailRejectedError, EmailTakenError, InvalidCredentialsError, InvalidTokenError, RegistrationClosedError, WrongPasswordError } from '../errors.js'
+import { EmailRejectedError, EmailTakenError, InvalidCredentialsError, InvalidTokenError, LastAdminError, RegistrationClosedError, WrongPasswordError } from '../errors.js'
 import type { User } from '../tokens/principal.js'
 import type { RevokingTx } from '../tokens/revocation.js'
 import type { Tx } from '../transaction.js'
+import { isBuried } from './burial.js'
 import type { Passwords } from './password.js'
 import type { PasswordPolicy } from './password-policy.js'
 import type { Credentials, UserStore } from './store.js'
@@ -38,18 +40,10 @@ export function createUserService ({ store, passwords, policy, limiter, attempts
     /** Throws EmailTakenError, PasswordRejectedError, RegistrationClosedError. The account comes to be within `insert`, in the caller's transaction. */
     async prepareRegistration ({ email, password, name }: { email: string, password: string, name?: string | undefined }) {
       if (registration === 'closed') throw new RegistrationClosedError()
-      const address = normaliseEmail(email)
-      // What NFKC takes apart may hide a space.
-      if (!/^[^\s@]+@[^\s@]+$/.test(address)) throw new EmailRejectedError()
-      await policy.requireAcceptable(password, { email: address, name: name ?? null })
-      if (await store.findByEmail(address) !== null) throw new EmailTakenError()
-      const passwordHash = await passwords.hash(password)
-      return async (tx: Tx): Promise<User> => {
-        const user = await store.insert(tx, { email: address, name: name ?? null, passwordHash, createdAt: new Date(clock.now()) })
-        if (user === null) throw new EmailTakenError()
-        return user
-      }
+      return await prepareUser({ email, password, name })
     },
+
+    prepareUser,
 
     /** The account these credentials open. Unknown, wrong and disabled look alike, in their words and in their time. */
     async requireCredentials (email: string, password: string, device: Device): Promise<Proven> {
@@ -99,7 +93,37 @@ export function createUserService ({ store, passwords, policy, limiter, attempts
     },
 
     lock: (tx: Tx, userId: string): Promise<Credentials | null> => store.lock(tx, userId),
+
+    /** Takes the rows of several, in one order for all; those of accounts that are being deleted are left out. */
+    lockAll: async (tx: Tx, userIds: string[]): Promise<Map<string, Credentials>> => new Map([...await store.lockAll(tx, userIds)].filter(([, { user }]) => !isBuried(user))),
+
+    lockNext: (tx: Tx, after: string, limit: number): Promise<string[]> => store.lockNext(tx, after, limit),
+    lockAdmins: (tx: Tx): Promise<void> => store.lockAdmins(tx),
+
+    /** The account of that address, or null. */
+    findByEmail: async (email: string): Promise<User | null> => (await store.findByEmail(normaliseEmail(email)))?.user ?? null,
+
+    /** Throws LastAdminError if without this one nobody could administer; for who has taken `lockAdmins`. */
+    async requireOtherAdmin (tx: Tx, { user, disabled }: Credentials): Promise<void> {
+      if (user.role === 'admin' && !disabled && !await store.hasOtherAdmin(tx, user.id)) throw new LastAdminError()
+    },
+
+    setRole: (tx: RevokingTx, userId: string, role: User['role']): Promise<void> => store.setRole(tx, userId, role),
+    setDisabled: (tx: RevokingTx, userId: string, disabled: boolean): Promise<void> => store.setDisabled(tx, userId, disabled ? new Date(clock.now()) : null),
     setPassword: (tx: RevokingTx, userId: string, passwordHash: string): Promise<void> => store.setPassword(tx, userId, passwordHash)
+  }
+
+  /** The same whatever REGISTRATION says. Without `password` nobody has one, and the account is opened by resetting it. */
+  async function prepareUser ({ email, password, name, role = 'user' }: { email: string, password?: string | undefined, name?: string | undefined, role?: User['role'] | undefined }) {
+    const address = requireEmail(email)
+    if (password !== undefined) await policy.requireAcceptable(password, { email: address, name: name ?? null })
+    if (await store.findByEmail(address) !== null) throw new EmailTakenError()
+    const passwordHash = await passwords.hash(password ?? randomBytes(32).toString('base64url'))
+    return async (tx: Tx): Promise<User> => {
+      const user = await store.insert(tx, { email: address, name: name ?? null, passwordHash, role, createdAt: new Date(clock.now()) })
+      if (user === null) throw new EmailTakenError()
+      return user
+    }
   }
 
   async function requireOpening (credentials: Credentials | null, password: string, attempt: Attempt): Promise<Proven> {
@@ -111,6 +135,14 @@ export function createUserService ({ store, passwords, policy, limiter, attempts
     // The one moment when the password is at hand: a hash of another cost, or from elsewhere, is made anew.
     return { ...credentials, renewedHash: passwords.isStale(credentials.passwordHash) ? await passwords.hash(password) : null, attempt }
   }
+}
+
+/** The same, of an address that is to become an account's. Throws EmailRejectedError. */
+export function requireEmail (email: string): string {
+  const address = normaliseEmail(email)
+  // What NFKC takes apart may hide a space.
+  if (!/^[^\s@]+@[^\s@]+$/.test(address)) throw new EmailRejectedError()
+  return address
 }
 
 /** One account, however its address is typed: NFKC and lower case; a final sigma is a sigma. */

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { FastifyInstance, LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
+import { operator } from '../../src/admin/service.js'
 import { createPostgres } from '../../src/edges/postgres.js'
 import { createRedis } from '../../src/edges/redis.js'
 import { UnavailableError } from '../../src/errors.js'
@@ -115,13 +116,18 @@ t.test('OpenAPI', async t => {
     const { refreshToken } = (await one.register(newEmail(), { refresh: true })).json<{ refreshToken: string }>()
     conforms('POST', '/v1/refresh', await one.call('POST', '/v1/refresh', { body: { refreshToken } }))
     conforms('POST', '/v1/refresh', await one.call('POST', '/v1/refresh', { body: { refreshToken: 'lkr_no' } }))
-    for (const path of ['/v1/refresh', '/v1/logout', '/v1/logout-all', '/v1/tokens', '/v1/password']) {
-      const method = path === '/v1/password' ? 'PUT' : 'POST'
+    for (const [method, path] of [['POST', '/v1/refresh'], ['POST', '/v1/logout'], ['POST', '/v1/logout-all'], ['POST', '/v1/tokens'], ['PUT', '/v1/password'], ['PATCH', '/v1/me'], ['DELETE', '/v1/me']] as const) {
       const { token } = await one.account()
       conforms(method, path, await one.call(method, path, { token, body: { extra: 1 } }))
       conforms(method, path, await one.call(method, path, { token, body: { name: 'x'.repeat(100_000) } }))
       conforms(method, path, await one.app.inject({ method, url: path, payload: 'x', headers: { 'content-type': 'text/plain', authorization: `Bearer ${token}` } }))
     }
+    const leaver = await one.account()
+    conforms('PATCH', '/v1/me', await one.call('PATCH', '/v1/me', { token: leaver.token, body: { name: 'Grace' } }))
+    await one.database.prepared("update users set role = 'admin' where id = $1", [leaver.userId])
+    conforms('DELETE', '/v1/me', await one.call('DELETE', '/v1/me', { token: (await one.login(leaver.email)).json().accessToken }))
+    await one.database.prepared("update users set role = 'user' where id = $1", [leaver.userId])
+    conforms('DELETE', '/v1/me', await one.call('DELETE', '/v1/me', { token: (await one.login(leaver.email)).json().accessToken }))
     const maker = (await one.account()).token
     const made = await one.call('POST', '/v1/tokens', { token: maker, body: { name: 'backup' } })
     conforms('POST', '/v1/tokens', made)
@@ -131,6 +137,28 @@ t.test('OpenAPI', async t => {
     conforms('GET', '/v1/sessions', await one.call('GET', '/v1/sessions', { token: made.json<{ accessToken: string }>().accessToken }))
     conforms('DELETE', '/v1/tokens/{id}', await one.call('DELETE', `/v1/tokens/${made.json<{ token: { id: string } }>().token.id}`, { token: maker }))
 
+    const boss = await one.account()
+    await one.admin.setRole(operator, boss.userId, 'admin')
+    await one.database.prepared("update users set role = 'user' where id <> $1", [boss.userId])
+    const ask = async (method: 'GET' | 'POST' | 'PUT', path: string, body?: unknown, id = last.userId) =>
+      conforms(method, `/v1/admin/${path}`, await one.call(method, `/v1/admin/${path.replace('{id}', id)}`, { token: boss.token, ...body === undefined ? {} : { body } }))
+    for (const query of ['', '?limit=1', '?cursor=none']) {
+      for (const path of ['users', 'events']) conforms('GET', `/v1/admin/${path}`, await one.call('GET', `/v1/admin/${path}${query}`, { token: boss.token }))
+    }
+    for (const path of ['users/{id}/revoke', 'users/{id}/disable', 'users/{id}/enable']) for (const id of [last.userId, 'none']) await ask('POST', path, undefined, id)
+    for (const id of [last.userId, 'none']) await ask('GET', 'users/{id}/sessions', undefined, id)
+    for (const [role, id] of [['user', last.userId], ['user', 'none'], ['user', boss.userId], ['root', boss.userId]] as const) await ask('PUT', 'users/{id}/role', { role }, id)
+    await ask('POST', 'users/{id}/disable', undefined, boss.userId)
+    await ask('POST', 'users/{id}/revoke', { extra: 1 })
+    for (const body of [{ email: newEmail() }, { email: boss.email }, { email: 'none' }]) await ask('POST', 'users', body)
+    await ask('GET', 'token-stats')
+    await ask('POST', 'cache/clear')
+    for (const [method, path] of [['POST', '/v1/admin/users'], ['POST', '/v1/admin/users/{id}/revoke'], ['PUT', '/v1/admin/users/{id}/role']] as const) {
+      const url = path.replace('{id}', last.userId)
+      conforms(method, path, await one.call(method, url as '/', { token: boss.token, body: { name: 'x'.repeat(100_000) } }))
+      conforms(method, path, await one.app.inject({ method, url, payload: 'x', headers: { 'content-type': 'text/plain', authorization: `Bearer ${boss.token}` } }))
+    }
+
     for (const [path, operations] of Object.entries(openapi.paths)) {
       for (const method of Object.keys(operations).filter(method => operations[method]?.security !== undefined)) {
         conforms(method.toUpperCase(), path, await one.app.inject({ method: method.toUpperCase() as 'GET', url: path.replace('{id}', last.sessionId) }))
@@ -138,7 +166,8 @@ t.test('OpenAPI', async t => {
     }
 
     const gone = () => Promise.reject(Object.assign(new UnavailableError(), { retryAfterSeconds: 2 }))
-    const { token: held } = await one.account()
+    const { token: held, userId: holder } = await one.account()
+    await one.admin.setRole(operator, holder, 'admin')
     let away = false
     const flaky: Ground = {
       ...embedded,
@@ -149,6 +178,9 @@ t.test('OpenAPI', async t => {
     conforms('PUT', '/v1/password', await other.call('PUT', '/v1/password', { token: held, body: wrong }))
     conforms('PUT', '/v1/password', await other.call('PUT', '/v1/password', { token: held, body: wrong }))
     conforms('POST', '/v1/tokens', await other.call('POST', '/v1/tokens', { token: held, body: { name: 'backup', password } }))
+    for (const method of ['PATCH', 'DELETE'] as const) conforms(method, '/v1/me', await other.call(method, '/v1/me', { token: held, body: { password } }))
+    conforms('POST', '/v1/admin/users', await other.call('POST', '/v1/admin/users', { token: held, body: { email: newEmail(), role: 'admin', currentPassword: password } }))
+    conforms('PUT', '/v1/admin/users/{id}/role', await other.call('PUT', `/v1/admin/users/${holder}/role`, { token: held, body: { role: 'admin', password } }))
     away = true
     conforms('POST', '/v1/refresh', await other.call('POST', '/v1/refresh', { body: { refreshToken } }))
     for (const [path, operations] of Object.entries(openapi.paths)) {

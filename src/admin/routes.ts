@@ -1,0 +1,116 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import { EventList, limitOf, toEvent } from '../audit/schemas.js'
+import type { Audit } from '../audit/service.js'
+import { deviceOf } from '../device.js'
+import { NotFoundError } from '../errors.js'
+import { failures, isUuid } from '../schemas.js'
+import { SessionList, toSession } from '../sessions/schemas.js'
+import type { SessionService } from '../sessions/service.js'
+import { guarded, requireRole } from '../tokens/authenticate.js'
+import { Created, EventQuery, NewUserBody, RevokeBody, RoleBody, Stats, UserList, UserParams, UserQuery } from './schemas.js'
+import type { Actor, AdminService } from './service.js'
+import type { TokenStats } from './stats.js'
+
+interface Options {
+  admin: AdminService
+  tokenStats: TokenStats
+  sessions: Pick<SessionService, 'list'>
+  audit: Pick<Audit, 'list'>
+  authenticate (request: FastifyRequest): Promise<void>
+}
+
+/** For administrators at a session: users, their sessions, what happened, figures, and the emergency switch. */
+export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { admin, tokenStats, sessions, audit, authenticate }) => {
+  const administrator = guarded('admin', authenticate)
+  const common = { tags: ['admin'], security: [{ bearer: [] }, { cookie: [] }] }
+  const Done = Type.Null({ description: 'Done, and true on every instance' })
+  const params = UserParams
+
+  app.get('/v1/admin/users', {
+    ...administrator,
+    schema: { ...common, summary: 'Users: by the beginning of their address, or all, newest first', querystring: UserQuery, response: { 200: UserList, ...failures(400, 401, 403, 503) } }
+  }, async request => admin.list({ email: request.query.email, cursor: request.query.cursor, limit: limitOf(request.query) }))
+
+  app.post('/v1/admin/users', {
+    ...administrator,
+    schema: { ...common, summary: 'Make an account, whatever REGISTRATION says; one with role admin needs a recent login or the password', body: NewUserBody, response: { 201: Created, ...failures(400, 401, 403, 409, 413, 415, 429, 503) } }
+  }, async (request, reply) => {
+    const { currentPassword, ...account } = request.body
+    return await reply.code(201).send({ user: await admin.create(actorOf(request), account, currentPassword) })
+  })
+
+  app.get('/v1/admin/users/:id/sessions', {
+    ...administrator,
+    schema: { ...common, summary: "A user's live sessions, newest first", params, response: { 200: SessionList, ...failures(401, 403, 404, 503) } }
+  }, async request => {
+    const userId = userIdOf(request.params)
+    await admin.requireUser(userId)
+    const current = requireRole(request, 'admin').session?.id
+    return { sessions: (await sessions.list(userId)).map(session => toSession(session, current)) }
+  })
+
+  app.post('/v1/admin/users/:id/revoke', {
+    ...administrator,
+    schema: { ...common, summary: "End a user's sessions, and on demand his personal tokens", params, body: RevokeBody, response: { 204: Done, ...failures(400, 401, 403, 404, 413, 415, 503) } }
+  }, async (request, reply) => {
+    await admin.revoke(actorOf(request), userIdOf(request.params), { personalTokens: request.body?.personalTokens === true })
+    return await reply.code(204).send(null)
+  })
+
+  app.post('/v1/admin/users/:id/disable', {
+    ...administrator,
+    schema: { ...common, summary: 'Disable a user: sessions end, personal tokens are dead until he is enabled', params, response: { 204: Done, ...failures(401, 403, 404, 409, 503) } }
+  }, async (request, reply) => {
+    await admin.disable(actorOf(request), userIdOf(request.params))
+    return await reply.code(204).send(null)
+  })
+
+  app.post('/v1/admin/users/:id/enable', {
+    ...administrator,
+    schema: { ...common, summary: 'Enable a user again, and forget his failed logins', params, response: { 204: Done, ...failures(401, 403, 404, 503) } }
+  }, async (request, reply) => {
+    await admin.enable(actorOf(request), userIdOf(request.params))
+    return await reply.code(204).send(null)
+  })
+
+  app.put('/v1/admin/users/:id/role', {
+    ...administrator,
+    schema: { ...common, summary: "Change a user's role: needs a recent login or the password", params, body: RoleBody, response: { 204: Done, ...failures(400, 401, 403, 404, 409, 413, 415, 429, 503) } }
+  }, async (request, reply) => {
+    await admin.setRole(actorOf(request), userIdOf(request.params), request.body.role, request.body.password)
+    return await reply.code(204).send(null)
+  })
+
+  app.get('/v1/admin/events', {
+    ...administrator,
+    schema: { ...common, summary: 'The audit trail of all accounts, or of one, newest first', querystring: EventQuery, response: { 200: EventList, ...failures(400, 401, 403, 503) } }
+  }, async request => {
+    const { events, nextCursor } = await audit.list({ userId: request.query.userId ?? null, cursor: request.query.cursor, limit: limitOf(request.query) })
+    return { events: events.map(toEvent), nextCursor }
+  })
+
+  app.get('/v1/admin/token-stats', {
+    ...administrator,
+    schema: { ...common, summary: 'Figures of tokens and cache', response: { 200: Stats, ...failures(401, 403, 503) } }
+  }, async () => tokenStats())
+
+  app.post('/v1/admin/cache/clear', {
+    ...administrator,
+    schema: { ...common, summary: 'Make every cache entry void, on every instance: for when the cache itself is in doubt', response: { 204: Done, ...failures(401, 403, 503) } }
+  }, async (request, reply) => {
+    await admin.clearCache(actorOf(request))
+    return await reply.code(204).send(null)
+  })
+}
+
+function actorOf (request: FastifyRequest): Actor {
+  return { caller: requireRole(request, 'admin'), device: deviceOf(request) }
+}
+
+/** Throws NotFoundError for what is no id. */
+function userIdOf ({ id }: { id: string }): string {
+  if (!isUuid(id)) throw new NotFoundError()
+  return id.toLowerCase()
+}

@@ -1,0 +1,64 @@
+import Type from 'typebox'
+import { Page } from '../audit/schemas.js'
+import { closed, Email, Id, Moment, Name, nullable, Password, User } from '../schemas.js'
+
+const Role = Type.Union([Type.Literal('user'), Type.Literal('admin')])
+const Count = nullable(Type.Integer({ description: 'null: counting would have taken too long' }))
+const CurrentPassword = { ...Password, description: "The caller's own, where his login is older than 15 minutes" }
+
+export const UserParams = Type.Object({ id: Type.String() })
+
+export const UserQuery = Type.Object({
+  ...Page.properties,
+  email: Type.Optional(Type.String({ maxLength: 254, pattern: '^[^\\p{Cc}\\p{Cs}]*$', description: 'How the address begins' })),
+  cursor: Type.Optional(Type.String({ maxLength: 2_048, description: 'nextCursor of the page before' }))
+}, closed)
+
+export const EventQuery = Type.Object({ ...Page.properties, userId: Type.Optional(Id) }, closed)
+
+export const UserList = Type.Object({
+  users: Type.Array(Type.Object({ ...User.properties, disabledAt: nullable(Moment) })),
+  nextCursor: nullable(Type.String())
+})
+
+export const NewUserBody = Type.Object({
+  email: Email,
+  password: Type.Optional({ ...Password, description: "The new user's; without it the account is opened by resetting it" }),
+  name: Type.Optional(Name),
+  role: Type.Optional(Role),
+  currentPassword: Type.Optional({ ...CurrentPassword, description: `${CurrentPassword.description}; for role admin alone` })
+}, closed)
+
+export const Created = Type.Object({ user: User })
+
+export const RoleBody = Type.Object({ role: Role, password: Type.Optional(CurrentPassword) }, closed)
+
+/** May be left out altogether. */
+export const RevokeBody = Type.Unsafe<{ personalTokens?: boolean } | null>({ type: ['object', 'null'], properties: { personalTokens: { type: 'boolean', default: false, description: 'End the personal tokens too' } }, ...closed })
+
+const KindCount = Type.Object({ active: Type.Integer(), expired: Type.Integer(), revoked: Type.Integer() })
+
+export const Stats = Type.Object({
+  database: Type.Object({
+    exact: Type.Boolean({ description: 'false: something took too long to count' }),
+    total: nullable(Type.Number({ description: "Rows of tokens; the database's own estimate where exact is false" })),
+    active: Count,
+    expired: Count,
+    revoked: Count,
+    neverUsed: nullable(Type.Integer({ description: 'Live personal tokens, and sessions after their login, that nobody ever used' })),
+    byKind: nullable(Type.Record(Type.String(), KindCount)),
+    sessions: nullable(Type.Object({ active: Type.Integer(), neverUsed: Type.Integer() })),
+    refreshTokenReuses: nullable(Type.Integer({ description: 'In the last 30 days, as the audit trail has it' }))
+  }),
+  cache: Type.Object({
+    state: Type.String({ description: 'trusted, or why not' }),
+    trusted: Type.Boolean(),
+    generation: Type.Number({ description: 'Entries of any other are void' }),
+    registered: Type.Boolean({ description: 'Whether any cache server is in use' }),
+    openSettlements: Type.Integer({ description: 'Revocations not yet known to every cache; normally 0' }),
+    hitRatio: nullable(Type.Number({ description: 'Of the look-ups of this instance since it started' })),
+    lookUps: Type.Integer(),
+    keys: nullable(Type.Integer({ description: "In Redis: of the whole logical database, login limits and others' keys among them" })),
+    memoryBytes: nullable(Type.Integer({ description: 'In Redis: of the whole server' }))
+  })
+})

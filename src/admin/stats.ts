@@ -1,0 +1,84 @@
+import type { Clock } from '../clock.js'
+import type { Counters } from '../tokens/counters.js'
+import type { CacheEpoch } from '../tokens/epoch.js'
+import type { AdminStore } from './store.js'
+
+/** How full a cache is. Of Redis: the whole logical database and the whole server, whoever else keeps something there. */
+export interface CacheSize { keys: number, memoryBytes: number | null }
+
+/** For so long a count is given again: who asks often costs the database no more than who asks once. */
+const freshMs = 10_000
+const reuseDays = 30
+const dayMs = 86_400_000
+
+interface Parts {
+  store: Pick<AdminStore, 'tokens' | 'sessions' | 'reuses' | 'estimatedTokens' | 'epoch'>
+  counters: Counters
+  epoch: Pick<CacheEpoch, 'state'>
+  /** Null where there is no cache; rejects where it doesn't answer. */
+  measure: (() => Promise<CacheSize>) | null
+  clock: Clock
+}
+
+/**
+ * Figures for operators. What would take the database longer than two seconds to count is null, and `exact` false: then `total` is its own
+ * estimate. Hits are those of this process since it started.
+ */
+export type TokenStats = ReturnType<typeof createTokenStats>
+
+export function createTokenStats ({ store, counters, epoch, measure, clock }: Parts) {
+  let counted: { at: number, rows: ReturnType<typeof countRows> } | null = null
+
+  /** One count at a time, and none that is younger than a moment is made again. */
+  function rows (): ReturnType<typeof countRows> {
+    if (counted === null || clock.monotonic() - counted.at >= freshMs) {
+      const mine = { at: clock.monotonic(), rows: countRows() }
+      counted = mine
+      mine.rows.catch(() => { if (counted === mine) counted = null })
+    }
+    return counted.rows
+  }
+
+  async function countRows () {
+    const now = new Date(clock.now())
+    const byKind = await store.tokens(now)
+    const sessions = await store.sessions(now)
+    const reuses = await store.reuses(new Date(now.getTime() - reuseDays * dayMs))
+    const sum = (field: 'active' | 'expired' | 'revoked') => byKind === null ? null : byKind.reduce((total, line) => total + line[field], 0)
+    const [active, expired, revoked] = [sum('active'), sum('expired'), sum('revoked')]
+    const exact = active !== null && expired !== null && revoked !== null
+    const unused = byKind?.find(({ kind }) => kind === 'personal')?.neverUsed ?? 0
+    return {
+      exact: exact && sessions !== null && reuses !== null,
+      total: exact ? active + expired + revoked : await store.estimatedTokens(),
+      active,
+      expired,
+      revoked,
+      neverUsed: byKind === null || sessions === null ? null : unused + sessions.neverUsed,
+      byKind: byKind === null ? null : Object.fromEntries(byKind.map(({ kind, active, expired, revoked }) => [kind, { active, expired, revoked }])),
+      sessions,
+      refreshTokenReuses: reuses
+    }
+  }
+
+  async function describeCache () {
+    const { generation, incarnation, settlements } = await store.epoch()
+    const size = measure === null ? null : await measure().catch(() => null)
+    const { hits, refusals, misses, bypasses } = counters
+    const looked = hits + refusals + misses + Object.values(bypasses).reduce((sum, each) => sum + each, 0)
+    const state = epoch.state()
+    return {
+      state,
+      trusted: state === 'trusted',
+      generation,
+      registered: incarnation !== null,
+      openSettlements: settlements,
+      hitRatio: looked === 0 ? null : Math.round((hits + refusals) / looked * 10_000) / 10_000,
+      lookUps: looked,
+      keys: size?.keys ?? null,
+      memoryBytes: size?.memoryBytes ?? null
+    }
+  }
+
+  return async () => ({ database: await rows(), cache: await describeCache() })
+}

@@ -1,0 +1,7 @@
+import type { User } from '../tokens/principal.js'
+
+/** How the address of an account begins that is being deleted: no address does, for each has an @. */
+export const buriedPrefix = 'deleted:'
+
+/** Whether the account is being deleted: to everybody it is gone already. */
+export const isBuried = ({ email }: Pick<User, 'email'>): boolean => email.startsWith(buriedPrefix)

@@ -1,0 +1,18 @@
+import type { Device } from '../device.js'
+import { NotSupportedError } from '../errors.js'
+import type { User } from '../tokens/principal.js'
+import type { Tx } from '../transaction.js'
+
+/** How an account gets another address: by proving it. */
+export interface EmailChanges {
+  /**
+   * Writes to `email` for a proof, and to the old address as a warning, once `tx` is committed; until the proof comes the old one stays.
+   * Nobody learns whether `email` is taken.
+   */
+  request (tx: Tx, user: User, email: string, device: Device): Promise<void>
+}
+
+/** Where no mail can be sent, no address can be proven: throws NotSupportedError. */
+export const noEmailChanges: EmailChanges = {
+  request: () => Promise.reject(new NotSupportedError())
+}

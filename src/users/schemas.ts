@@ -1,0 +1,15 @@
+import Type from 'typebox'
+import { closed, Email, Id, Moment, Name, nullable, Password, User } from '../schemas.js'
+
+export const Me = Type.Object({
+  user: User,
+  session: nullable(Type.Object({ id: Id, deviceName: nullable(Type.String()), createdAt: Moment, expiresAt: Moment })),
+  token: Type.Object({ id: Id, kind: Type.String(), abilities: Type.Array(Type.String()), expiresAt: nullable(Moment) })
+})
+
+export const ChangeBody = Type.Object({ name: Type.Optional(nullable(Name)), email: Type.Optional(Email), password: Type.Optional(Password) }, closed)
+
+export const Changed = Type.Object({ user: User })
+
+/** May be left out altogether, shortly after a login. */
+export const RemoveBody = Type.Unsafe<{ password?: string } | null>({ type: ['object', 'null'], properties: { password: Password }, ...closed })

@@ -1,0 +1,418 @@
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import type { LightMyRequestResponse as Response } from 'fastify'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { operator } from '../../src/admin/service.js'
+import { UnavailableError } from '../../src/errors.js'
+import type { Settle } from '../../src/tokens/settle.js'
+import { becomesTrue, newEmail, onEachGround, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { createGate } from '../fixtures/gate.js'
+import { hold, holdUser } from '../fixtures/locks.js'
+
+interface Listed { id: string, email: string, name: string | null, role: string, disabledAt: string | null }
+interface UserPage { users: Listed[], nextCursor: string | null }
+interface Event { type: string, userId: string, actorId: string | null, cause: string | null }
+
+const roleOf = (app: TestApp, token: string, id: string, body: object) => app.call('PUT', `/v1/admin/users/${id}/role`, { token, body })
+const post = (app: TestApp, token: string, path: string, body?: object) => app.call('POST', `/v1/admin/${path}`, { token, ...body === undefined ? {} : { body } })
+const get = (app: TestApp, token: string, path: string) => app.call('GET', `/v1/admin/${path}`, { token })
+const makeToken = async (app: TestApp, token: string) => (await app.call('POST', '/v1/tokens', { token, body: { name: 'script' } })).json<{ accessToken: string }>().accessToken
+const eventsOf = async (app: TestApp, token: string, userId: string) => (await get(app, token, `events?userId=${userId}`)).json<{ events: Event[] }>().events
+
+/** An administrator with a fresh session. */
+async function administrator (app: TestApp) {
+  const account = await app.account()
+  await app.admin.setRole(operator, account.userId, 'admin')
+  return account
+}
+
+function refused (t: Test, reply: Response, statusCode: number, code: string, what = code): void {
+  t.strictSame([reply.statusCode, reply.json<{ code: string }>().code], [statusCode, code], what)
+}
+
+onEachGround(t, async (t, ground) => {
+  const one = await startApp(t, ground, { env: { SESSION_LIMIT: '0' } })
+  const { clock } = one
+  const boss = await administrator(one)
+  const pass = async (ms: number) => {
+    clock.advance(ms)
+    await one.epoch.poll()
+  }
+
+  t.test('users are found by the beginning of their address, which is no pattern, and listed page by page', async t => {
+    const stem = `find${randomBytes(4).toString('hex')}`
+    const emails = ['a%b', 'a_b', 'axb', 'a\\b', 'ab', 'b', 'ü', ...Array.from({ length: 5 }, (_, i) => `m${i}`)].map(name => `${stem}${name}@example.com`)
+    for (const email of emails) t.equal((await one.register(email)).statusCode, 201, email)
+    const search = async (query: string) => (await get(one, boss.token, `users?${query}`)).json<UserPage>()
+    const found = async (beginning: string) => (await search(`email=${encodeURIComponent(stem + beginning)}`)).users.map(({ email }) => email.slice(stem.length, email.indexOf('@')))
+    t.same(await found('a%'), ['a%b'])
+    t.same(await found('a_'), ['a_b'])
+    t.same(await found('a\\'), ['a\\b'])
+    t.same(await found('A'), ['a%b', 'a\\b', 'a_b', 'ab', 'axb'], 'in the order of bytes, and in any case')
+    t.same(await found('Ü'), ['ü'])
+    t.same(await found('zz'), [])
+    t.same(Object.keys((await search(`email=${stem}`)).users[0] ?? {}).sort(), ['createdAt', 'disabledAt', 'email', 'emailVerifiedAt', 'id', 'name', 'role'])
+
+    for (const query of [`email=${stem}&`, '']) {
+      const seen: string[] = []
+      let cursor: string | null = null
+      for (let pages = 0; pages < 20; pages++) {
+        const next: UserPage = await search(`${query}limit=5${cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`}`)
+        seen.push(...next.users.map(({ id }) => id))
+        cursor = next.nextCursor
+        if (cursor === null) break
+      }
+      t.equal(new Set(seen).size, seen.length, 'nobody twice')
+      t.same(seen, (await search(`${query}limit=100`)).users.map(({ id }) => id), 'and nobody left out')
+    }
+    for (const query of ['limit=0', 'limit=101', 'cursor=x', 'email=a&cursor=eA', `email=a&cursor=${Buffer.from('a\u0000').toString('base64url')}`, `email=a&cursor=${Buffer.from([0x61, 0xff]).toString('base64url')}`, 'email=%00', 'name=x']) t.equal((await get(one, boss.token, `users?${query}`)).statusCode, 400, query)
+  })
+
+  t.test('an administrator makes accounts, with a password or without, and administrators after a recent login', async t => {
+    const email = newEmail()
+    const made = await post(one, boss.token, 'users', { email, password, name: 'Ada' })
+    t.equal(made.statusCode, 201, made.body)
+    const { user } = made.json<{ user: Listed }>()
+    t.match(user, { email, name: 'Ada', role: 'user' })
+    t.equal((await one.login(email)).statusCode, 200)
+    t.match(await eventsOf(one, boss.token, user.id), [{ type: 'login_succeeded' }, { type: 'user_created', actorId: boss.userId }])
+    refused(t, await post(one, boss.token, 'users', { email }), 409, 'AUTH_EMAIL_TAKEN')
+    refused(t, await post(one, boss.token, 'users', { email: newEmail(), password: 'x' }), 400, 'AUTH_PASSWORD_REJECTED')
+
+    const without = newEmail()
+    t.equal((await post(one, boss.token, 'users', { email: without })).statusCode, 201)
+    for (const guess of ['', ' ', 'null', 'undefined']) t.not((await one.login(without, { password: guess })).statusCode, 200, 'no password opens it')
+
+    t.match((await post(one, boss.token, 'users', { email: newEmail(), role: 'admin' })).json(), { user: { role: 'admin' } })
+    const old = await administrator(one)
+    await pass(15 * 60_000)
+    refused(t, await post(one, old.token, 'users', { email: newEmail(), role: 'admin' }), 403, 'AUTH_REAUTHENTICATE')
+    refused(t, await post(one, old.token, 'users', { email: newEmail(), role: 'admin', password }), 403, 'AUTH_REAUTHENTICATE', "the new user's password is not the caller's")
+    refused(t, await post(one, old.token, 'users', { email: newEmail(), role: 'admin', currentPassword: 'wrong' }), 403, 'AUTH_WRONG_PASSWORD')
+    t.equal((await post(one, old.token, 'users', { email: newEmail(), role: 'admin', currentPassword: password })).statusCode, 201)
+    t.equal((await post(one, old.token, 'users', { email: newEmail() })).statusCode, 201, 'a plain one needs no password')
+
+    const other = await one.account()
+    refused(t, await roleOf(one, old.token, other.userId, { role: 'admin' }), 403, 'AUTH_REAUTHENTICATE')
+    t.equal((await roleOf(one, old.token, other.userId, { role: 'admin', password })).statusCode, 204)
+    t.equal((await post(one, old.token, `users/${other.userId}/disable`)).statusCode, 204, 'what takes power away needs none')
+  })
+
+  t.test('a role counts from the next request on, also where a token was cached', async t => {
+    const [chief, clerk] = [await administrator(one), await one.account()]
+    refused(t, await get(one, clerk.token, 'users'), 403, 'AUTH_FORBIDDEN')
+    t.equal((await roleOf(one, chief.token, clerk.userId, { role: 'admin' })).statusCode, 204)
+    t.equal((await get(one, clerk.token, 'users')).statusCode, 200)
+    t.equal((await roleOf(one, chief.token, clerk.userId, { role: 'admin' })).statusCode, 204, 'again')
+    t.equal((await roleOf(one, clerk.token, chief.userId, { role: 'user' })).statusCode, 204)
+    refused(t, await get(one, chief.token, 'users'), 403, 'AUTH_FORBIDDEN')
+    t.equal((await one.me(chief.token)).json<{ user: Listed }>().user.role, 'user')
+    t.same((await eventsOf(one, clerk.token, clerk.userId)).filter(({ type }) => type === 'role_changed').map(({ actorId }) => actorId), [chief.userId], 'once')
+    for (const body of [{}, { role: 'root' }, { role: ['admin'] }, { role: 'admin', id: 1 }]) t.equal((await roleOf(one, clerk.token, chief.userId, body)).statusCode, 400, JSON.stringify(body))
+  })
+
+  t.test('revoking ends sessions, and personal tokens on demand', async t => {
+    const victim = await one.account()
+    const personal = await makeToken(one, victim.token)
+    const second = (await one.login(victim.email)).json<{ accessToken: string }>().accessToken
+    const list = await get(one, boss.token, `users/${victim.userId}/sessions`)
+    t.equal(list.statusCode, 200, list.body)
+    t.match(list.json(), { sessions: [{ current: false }, { current: false }] })
+    t.notMatch(list.body, /lk_/)
+    t.equal((await post(one, boss.token, `users/${victim.userId}/revoke`)).statusCode, 204)
+    for (const token of [victim.token, second]) refused(t, await one.me(token), 401, 'AUTH_INVALID_TOKEN')
+    t.equal((await one.me(personal)).statusCode, 200)
+    t.same((await get(one, boss.token, `users/${victim.userId}/sessions`)).json(), { sessions: [] })
+    t.equal((await post(one, boss.token, `users/${victim.userId}/revoke`, { personalTokens: true })).statusCode, 204)
+    refused(t, await one.me(personal), 401, 'AUTH_INVALID_TOKEN')
+    t.match((await eventsOf(one, boss.token, victim.userId)).filter(({ cause }) => cause === 'ended_by_admin').map(({ type, actorId }) => [type, actorId]), [['personal_token_ended', boss.userId], ['session_ended', boss.userId], ['session_ended', boss.userId]])
+    t.equal((await one.login(victim.email)).statusCode, 200, 'and the user may come again')
+    t.equal((await post(one, boss.token, `users/${victim.userId}/revoke`, { personalTokens: 'yes' })).statusCode, 400)
+  })
+
+  t.test('a disabled user is out at once, his personal tokens are dead for as long, and sessions stay ended', async t => {
+    const victim = await one.account()
+    const personal = await makeToken(one, victim.token)
+    await one.me(personal)
+    const { refreshToken } = (await one.login(victim.email, { refresh: true })).json<{ refreshToken: string }>()
+    t.equal((await post(one, boss.token, `users/${victim.userId}/disable`)).statusCode, 204)
+    for (const token of [victim.token, personal]) refused(t, await one.me(token), 401, 'AUTH_INVALID_TOKEN')
+    refused(t, await one.call('POST', '/v1/refresh', { body: { refreshToken } }), 401, 'AUTH_INVALID_TOKEN')
+    refused(t, await one.login(victim.email), 401, 'AUTH_INVALID_CREDENTIALS')
+    const { disabledAt } = (await get(one, boss.token, `users?email=${victim.email}`)).json<UserPage>().users[0] ?? {}
+    t.type(disabledAt, 'string')
+    t.equal((await post(one, boss.token, `users/${victim.userId}/disable`)).statusCode, 204, 'again')
+    t.equal((await post(one, boss.token, `users/${victim.userId}/enable`)).statusCode, 204)
+    t.equal((await one.me(personal)).statusCode, 200, 'live again')
+    refused(t, await one.me(victim.token), 401, 'AUTH_INVALID_TOKEN')
+    t.equal((await one.login(victim.email)).statusCode, 200)
+    t.match((await eventsOf(one, boss.token, victim.userId)).filter(({ type }) => /abled$/.test(type)), [{ type: 'user_enabled', actorId: boss.userId }, { type: 'user_disabled', actorId: boss.userId }])
+  })
+
+  t.test('unknown and malformed ids are not found, and a user who is being deleted is neither', async t => {
+    const gone = await one.account()
+    t.equal((await one.call('DELETE', '/v1/me', { token: gone.token })).statusCode, 204)
+    const buried = await one.account()
+    await one.database.prepared("update users set email = 'deleted:' || id, disabled_at = now() where id = $1", [buried.userId])
+    for (const id of [randomUUID(), gone.userId, buried.userId, 'none', '%00', '0', `${boss.userId}x`]) {
+      for (const action of ['revoke', 'disable', 'enable']) refused(t, await post(one, boss.token, `users/${id}/${action}`), 404, 'AUTH_NOT_FOUND', `${action} ${id}`)
+      refused(t, await roleOf(one, boss.token, id, { role: 'user', password }), 404, 'AUTH_NOT_FOUND', id)
+      refused(t, await get(one, boss.token, `users/${id}/sessions`), 404, 'AUTH_NOT_FOUND', id)
+    }
+    t.same((await get(one, boss.token, 'users?email=deleted:')).json<UserPage>().users, [])
+    t.equal((await get(one, boss.token, `users/${boss.userId.toUpperCase()}/sessions`)).statusCode, 200)
+    t.match(await eventsOf(one, boss.token, gone.userId), [{ type: 'account_deleted' }], 'but what happened can be read')
+    t.equal((await get(one, boss.token, 'events?userId=none')).statusCode, 400)
+    await one.prune({ dryRun: false })
+  })
+
+  t.test('the last administrator can be neither demoted nor disabled', async t => {
+    const last = await administrator(one)
+    await one.database.prepared("update users set role = 'user' where id <> $1 and id <> $2", [last.userId, boss.userId])
+    t.equal((await roleOf(one, last.token, boss.userId, { role: 'user' })).statusCode, 204)
+    refused(t, await roleOf(one, last.token, last.userId, { role: 'user' }), 409, 'AUTH_LAST_ADMIN')
+    refused(t, await post(one, last.token, `users/${last.userId}/disable`), 409, 'AUTH_LAST_ADMIN')
+    await t.rejects(one.admin.setRole(operator, last.userId, 'user'), { code: 'AUTH_LAST_ADMIN' }, 'by a command neither')
+    t.equal((await get(one, last.token, 'users')).statusCode, 200)
+    t.equal((await roleOf(one, last.token, boss.userId, { role: 'admin' })).statusCode, 204)
+    t.equal((await roleOf(one, last.token, last.userId, { role: 'user' })).statusCode, 204, 'with another one he may step down')
+    refused(t, await get(one, last.token, 'users'), 403, 'AUTH_FORBIDDEN')
+  })
+
+  t.test('the trail of all accounts is read page by page', async t => {
+    const first = (await get(one, boss.token, 'events?limit=2')).json<{ events: Event[], nextCursor: string }>()
+    t.equal(first.events.length, 2)
+    const next = (await get(one, boss.token, `events?limit=2&cursor=${first.nextCursor}`)).json<{ events: Event[] }>()
+    t.equal(next.events.length, 2)
+    t.equal((await get(one, boss.token, `events?userId=${boss.userId}`)).json<{ events: Event[] }>().events.filter(({ userId }) => userId !== boss.userId).length, 0)
+  })
+
+  t.test('the figures are those of database and cache', async t => {
+    await pass(10_001)
+    const before = (await get(one, boss.token, 'token-stats')).json()
+    t.match(before.database, { exact: true, total: Number, active: Number, expired: Number, revoked: Number, neverUsed: Number, refreshTokenReuses: Number, byKind: { access: { active: Number }, personal: {} } })
+    t.equal(before.database.total, before.database.active + before.database.expired + before.database.revoked)
+    const [row] = await one.database.prepared<{ total: number, revoked: number }>('select count(*)::int as total, count(revoked_at)::int as revoked from tokens', [])
+    t.same([before.database.total, before.database.revoked], [row?.total, row?.revoked])
+    t.match(before.cache, { state: 'trusted', trusted: true, registered: true, openSettlements: 0, keys: Number, hitRatio: Number })
+    t.ok(before.cache.hitRatio > 0 && before.cache.hitRatio <= 1, String(before.cache.hitRatio))
+
+    const { token } = await one.account()
+    await makeToken(one, token)
+    await one.logout(token)
+    t.same((await get(one, boss.token, 'token-stats')).json().database, before.database, 'counted once in ten seconds')
+    await pass(10_001)
+    const { database } = (await get(one, boss.token, 'token-stats')).json()
+    t.same([database.total - before.database.total, database.revoked - before.database.revoked, database.byKind.personal.active - before.database.byKind.personal.active], [2, 1, 1])
+    t.equal(database.neverUsed - before.database.neverUsed, 1)
+  })
+
+  t.test('what takes too long to count is not counted, and said so', async t => {
+    if (ground.databaseUrl === null) return
+    await pass(10_001)
+    const table = await hold(t, ground, 'lock table tokens in access exclusive mode')
+    const reply = one.tokenStats()
+    const stats = await reply
+    await table.release()
+    t.match(stats.database, { exact: false, active: null, expired: null, revoked: null, neverUsed: null, byKind: null, sessions: { active: Number } })
+    await pass(10_001)
+    t.equal((await one.tokenStats()).database.exact, true)
+  })
+
+  t.test('clearing the cache voids every entry, and ends nothing', async t => {
+    const { token } = await one.account()
+    await one.me(token)
+    const before = (await one.tokenStats()).cache.generation
+    t.equal((await post(one, boss.token, 'cache/clear')).statusCode, 204)
+    t.ok((await one.tokenStats()).cache.generation > before)
+    const { hits } = one.counters
+    t.equal((await one.me(token)).statusCode, 200)
+    t.equal(one.counters.hits, hits, 'from the database')
+    t.ok(await becomesTrue(async () => { await one.me(token); return one.counters.hits > hits }, 3_000), 'and cached again')
+  })
+})
+
+t.test('on two instances', async t => {
+  const ground = await serverGround(t)
+  if (ground === null) return
+  const gate = createGate()
+  const death = createDeath()
+  const env = { SESSION_LIMIT: '0' }
+  const [one, two] = await Promise.all([startApp(t, ground, { env, settle: death.settle }), startApp(t, ground, { env, link: gate.link })])
+  const redis = new Redis(ground.redisUrl as string)
+  t.teardown(() => redis.disconnect())
+  const keyOf = (token: string) => `${ground.prefix}token:${createHash('sha256').update(token).digest('hex')}`
+  const isCached = (token: string) => becomesTrue(async () => (await redis.get(keyOf(token)))?.startsWith('V') === true, 2_000)
+  const codes = async (token: string, ask = (app: TestApp) => app.me(token)) => (await Promise.all([one, two].map(ask))).map(reply => reply.statusCode)
+  const adminCodes = (token: string) => codes(token, app => get(app, token, 'users'))
+  const boss = await administrator(one)
+
+  t.test('a demotion holds on both from the next request on, and so does a promotion', async t => {
+    const clerk = await administrator(one)
+    t.same(await adminCodes(clerk.token), [200, 200])
+    t.ok(await isCached(clerk.token))
+    t.equal((await roleOf(one, boss.token, clerk.userId, { role: 'user' })).statusCode, 204)
+    t.same(await adminCodes(clerk.token), [403, 403])
+    t.same(await codes(clerk.token), [200, 200], 'his session goes on')
+    t.equal((await roleOf(two, boss.token, clerk.userId, { role: 'admin' })).statusCode, 204)
+    t.same(await adminCodes(clerk.token), [200, 200])
+  })
+
+  t.test('a reader who fetched the old role cannot write it back', async t => {
+    const clerk = await administrator(one)
+    await isCached(clerk.token)
+    await redis.del(keyOf(clerk.token))
+    const held = gate.close()
+    const early = get(two, clerk.token, 'users')
+    await held.arrived
+    t.equal((await roleOf(one, boss.token, clerk.userId, { role: 'user' })).statusCode, 204)
+    held.open()
+    t.equal(await held.written, false)
+    t.equal((await early).statusCode, 200, 'it had begun before')
+    t.same(await adminCodes(clerk.token), [403, 403])
+  })
+
+  t.test('a reader who fetched a personal token before its owner was disabled cannot keep it alive', async t => {
+    const victim = await one.account()
+    const personal = await makeToken(one, victim.token)
+    const held = gate.close()
+    const early = two.me(personal)
+    await held.arrived
+    t.equal((await post(one, boss.token, `users/${victim.userId}/disable`)).statusCode, 204)
+    held.open()
+    t.equal(await held.written, false)
+    t.equal((await early).statusCode, 200)
+    t.same(await codes(personal), [401, 401])
+    t.equal((await post(two, boss.token, `users/${victim.userId}/enable`)).statusCode, 204)
+    t.same(await codes(personal), [200, 200])
+  })
+
+  t.test('a login that checked the password before the account was disabled gets nothing', async t => {
+    const victim = await one.account()
+    const row = await holdUser(t, ground, victim.userId)
+    const disabling = post(one, boss.token, `users/${victim.userId}/disable`)
+    await row.waiters(1)
+    const login = two.login(victim.email)
+    await row.waiters(2)
+    await row.release()
+    t.equal((await disabling).statusCode, 204)
+    refused(t, await login, 401, 'AUTH_INVALID_CREDENTIALS')
+  })
+
+  t.test('an administrator who was demoted while his request waited does nothing any more', async t => {
+    const [clerk, victim] = [await administrator(one), await one.account()]
+    const row = await holdUser(t, ground, clerk.userId)
+    const demotion = roleOf(one, boss.token, clerk.userId, { role: 'user' })
+    await row.waiters(1)
+    const requests = [
+      post(two, clerk.token, `users/${victim.userId}/disable`), post(two, clerk.token, `users/${victim.userId}/revoke`), post(two, clerk.token, `users/${victim.userId}/enable`),
+      roleOf(two, clerk.token, clerk.userId, { role: 'admin' }), post(two, clerk.token, 'users', { email: newEmail(), role: 'admin' }), post(two, clerk.token, 'cache/clear')
+    ]
+    await row.waiters(7)
+    await row.release()
+    t.equal((await demotion).statusCode, 204)
+    for (const reply of await Promise.all(requests)) refused(t, reply, 403, 'AUTH_FORBIDDEN')
+    t.same(await codes(victim.token), [200, 200])
+  })
+
+  t.test('an administrator whose session was ended while his request waited does nothing any more', async t => {
+    const [clerk, victim] = [await administrator(one), await one.account()]
+    const row = await holdUser(t, ground, clerk.userId)
+    const logout = one.logout(clerk.token)
+    await row.waiters(1)
+    const request = post(two, clerk.token, `users/${victim.userId}/revoke`)
+    await row.waiters(2)
+    await row.release()
+    t.equal((await logout).statusCode, 204)
+    refused(t, await request, 401, 'AUTH_INVALID_TOKEN')
+    t.same(await codes(victim.token), [200, 200])
+  })
+
+  t.test('administrators who act on each other at once neither deadlock nor leave nobody', async t => {
+    for (let round = 0; round < 5; round++) {
+      const pair = [await administrator(one), await administrator(two)] as const
+      const replies = await Promise.all([
+        roleOf(one, pair[0].token, pair[1].userId, { role: 'user' }), roleOf(two, pair[1].token, pair[0].userId, { role: 'user' }),
+        post(one, pair[0].token, `users/${pair[1].userId}/disable`), post(two, pair[1].token, `users/${pair[0].userId}/disable`)
+      ])
+      t.notOk(replies.some(reply => reply.statusCode >= 500), replies.map(reply => reply.statusCode).join())
+      const [row] = await one.database.prepared<{ left: number }>("select count(*)::int as left from users where role = 'admin' and disabled_at is null and id in ($1, $2)", [pair[0].userId, pair[1].userId])
+      t.equal(row?.left, 1, 'one of the two is left')
+    }
+    await one.database.prepared("update users set role = 'user' where id <> $1", [boss.userId])
+    const other = await administrator(two)
+    const row = await hold(t, ground, `select from users where role = 'admin' for update`)
+    const early = roleOf(one, boss.token, other.userId, { role: 'user' })
+    await row.waiters(1)
+    const late = post(two, other.token, `users/${boss.userId}/disable`)
+    await row.waiters(2)
+    await row.release()
+    t.same((await Promise.all([early, late])).map(reply => reply.statusCode), [204, 403])
+  })
+
+  t.test('a change whose maker died takes effect all the same, and its repetition is strict', async t => {
+    const clerk = await administrator(two)
+    t.same(await adminCodes(clerk.token), [200, 200])
+    t.ok(await isCached(clerk.token))
+    death.next()
+    refused(t, await roleOf(one, boss.token, clerk.userId, { role: 'user' }), 503, 'AUTH_UNAVAILABLE')
+    t.equal((await roleOf(one, boss.token, clerk.userId, { role: 'user' })).statusCode, 204)
+    t.same(await adminCodes(clerk.token), [403, 403])
+
+    const second = await administrator(two)
+    await adminCodes(second.token)
+    t.ok(await isCached(second.token))
+    death.next()
+    refused(t, await roleOf(one, boss.token, second.userId, { role: 'user' }), 503, 'AUTH_UNAVAILABLE')
+    refused(t, await post(one, second.token, 'cache/clear'), 403, 'AUTH_FORBIDDEN', 'the demoted one himself settles it')
+    t.same(await adminCodes(second.token), [403, 403])
+  })
+
+  t.test('revoking everybody ends all there was, of many users, whatever is cached', async t => {
+    await one.database.prepared(`
+      with made as (insert into users (id, email, password_hash, created_at) select gen_random_uuid(), 'many' || n || '@example.com', 'x', now() from generate_series(1, 450) n returning id),
+      opened as (insert into sessions (id, user_id, created_at, last_used_at, expires_at) select gen_random_uuid(), id, now(), now(), now() + interval '1 day' from made returning id, user_id)
+      insert into tokens (id, hash, kind, user_id, session_id, abilities, created_at, expires_at)
+      select gen_random_uuid(), sha256(id::text::bytea), 'access', user_id, id, '{*}', now(), now() + interval '1 day' from opened`, [])
+    const accounts = await Promise.all([one, two, one].map(app => app.account()))
+    const tokens = [...accounts.map(({ token }) => token), await makeToken(one, accounts[0]?.token ?? ''), boss.token]
+    for (const token of tokens) await codes(token)
+    const [before] = await one.database.prepared<{ live: number }>('select count(*)::int as live from sessions where ended_at is null', [])
+    const row = await holdUser(t, ground, accounts[2]?.userId ?? '')
+    const revocation = one.admin.revokeEveryone(operator)
+    await row.waiters(1)
+    const late = two.login(accounts[2]?.email ?? '')
+    await row.waiters(2)
+    await row.release()
+    const ended = await revocation
+    t.match(ended, { sessions: before?.live })
+    t.ok(ended.users >= 454 && ended.personalTokens >= 1, JSON.stringify(ended))
+    for (const token of tokens) t.same(await codes(token), [401, 401])
+    t.same(await codes((await late).json().accessToken), [200, 200], 'who logs in behind it stays')
+    const [left] = await one.database.prepared<{ live: number }>('select count(*)::int as live from tokens where revoked_at is null', [])
+    t.equal(left?.live, 1)
+    const [told] = await one.database.prepared<{ told: number }>("select count(*)::int as told from events where type = 'session_ended' and cause = 'command'", [])
+    t.equal(told?.told, before?.live, 'and each of them is told')
+    t.equal((await two.login(accounts[0]?.email ?? '')).statusCode, 200)
+  })
+
+  t.test('none of it was an error of the server', async t => {
+    for (const app of [one, two]) t.same(app.log.filter(line => /"level":(50|60)/.test(line)), [])
+  })
+})
+
+/** A process that dies between COMMIT and settling, when told to. */
+function createDeath () {
+  let dying = false
+  return {
+    next () { dying = true },
+    settle: (real: Settle): Settle => ({
+      ...real,
+      async settle (committed) {
+        if (!dying) return await real.settle(committed)
+        dying = false
+        throw new UnavailableError()
+      }
+    })
+  }
+}

@@ -15,6 +15,8 @@ export function createAuthenticate (tokens: TokenService, cookies: TokenCookies)
     const principal = await tokens.authenticate(candidateOf(request))
     // A cookie carries a session's tokens alone: a personal one belongs in a header.
     if (principal === null || (request.byCookie && principal.session === null)) throw new InvalidTokenError()
+    // A service is nobody: it has no business outside /oauth.
+    if (principal.user === null) throw new SessionRequiredError()
     request.token = principal
   }
 

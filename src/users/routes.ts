@@ -14,6 +14,6 @@ const Me = Type.Object({
 export const userRoutes: FastifyPluginAsyncTypebox<{ authenticate (request: FastifyRequest): Promise<void> }> = async (app, { authenticate }) => {
   app.get('/v1/me', {
     onRequest: authenticate,
-    schema: { tags: ['account'], summary: 'The user, session and token of this request', security: [{ bearer: [] }, { cookie: [] }], response: { 200: Me, ...failures(401, 503) } }
+    schema: { tags: ['account'], summary: 'The user, session and token of this request', security: [{ bearer: [] }, { cookie: [] }], response: { 200: Me, ...failures(401, 403, 503) } }
   }, async request => requirePrincipal(request))
 }

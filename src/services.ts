@@ -13,7 +13,9 @@ import { createLoginLimiter, networkOf } from './edges/rate-limit.js'
 import { schedulePrune } from './edges/schedule.js'
 import { createHealth, type Health } from './health.js'
 import type { Log } from './logger.js'
+import { createOauthService, type OauthService } from './oauth/service.js'
 import { createPersonalTokenService, type PersonalTokenService } from './personal-tokens/service.js'
+import { createServiceTokenService, type ServiceTokenService } from './service-tokens/service.js'
 import { createSessionService, type SessionService } from './sessions/service.js'
 import { createSessionStore } from './sessions/store.js'
 import { createTokenCache } from './tokens/cache.js'
@@ -51,6 +53,8 @@ export interface Services {
   tokens: TokenService
   sessions: SessionService
   personalTokens: PersonalTokenService
+  serviceTokens: ServiceTokenService
+  oauth: OauthService
   users: UserService
   audit: Audit
   prune: Prune
@@ -95,6 +99,8 @@ export async function createServices (config: Config, { database, redis, logger,
   const users = createUserService({ store: userStore, passwords, policy, limiter, attempts, clock, registration: config.registration })
   const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions: database, clock, sessionLimit: config.sessionLimit, lifetimes: config })
   const personalTokens = createPersonalTokenService({ tokens, users, sessions, audit, clock })
+  const serviceTokens = createServiceTokenService({ tokens, users, sessions, audit, transactions: database, clock })
+  const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock })
 
   const prune = createPrune({ store: tokenStore, audit, idleAttempts: createIdleAttempts({ store: attemptStore, clock }), clock, retentionSeconds: config.pruneRetentionSeconds })
   const schedule = schedulePrune({ prune, expression: config.pruneSchedule, timezone: config.pruneTimezone, log: logger })
@@ -104,7 +110,7 @@ export async function createServices (config: Config, { database, redis, logger,
   const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
 
   return {
-    tokens, sessions, personalTokens, users, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
+    tokens, sessions, personalTokens, serviceTokens, oauth, users, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
     start () {
       epoch.start()
       lastUse.start()

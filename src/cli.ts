@@ -1,16 +1,9 @@
-import { createIdleAttempts } from './attempts/service.js'
-import { createAttemptStore } from './attempts/store.js'
-import { createAudit } from './audit/service.js'
-import { createAuditStore } from './audit/store.js'
-import { systemClock } from './clock.js'
 import { checkCommand, runCommand, withAbsolutePaths } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { type CommandOutcome, callServer } from './edges/command-socket.js'
+import { createLogger } from './logger.js'
 import { explainDatabase, openMigrated } from './open-database.js'
-import { createPrune } from './tokens/prune.js'
-import { createTokenStore } from './tokens/store.js'
-import { createUserImport } from './users/import.js'
-import { createUserStore } from './users/store.js'
+import { createServices } from './services.js'
 
 /** One of the operator's commands, from the shell. An embedded database may be a running server's: then the server carries it out. */
 async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
@@ -26,11 +19,13 @@ async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
 async function runAlone (config: Config, name: string, args: string[]): Promise<CommandOutcome> {
   const database = await openMigrated(config, 'command')
   try {
-    const audit = createAudit({ store: createAuditStore(database), clock: systemClock, retentionSeconds: config.auditRetentionSeconds })
-    const idleAttempts = createIdleAttempts({ store: createAttemptStore(database), clock: systemClock })
-    const prune = createPrune({ store: createTokenStore(database), audit, idleAttempts, clock: systemClock, retentionSeconds: config.pruneRetentionSeconds })
-    const importUsers = createUserImport({ store: createUserStore(database), transactions: database, clock: systemClock })
-    return await runCommand({ prune, importUsers }, name, args)
+    // Without Redis, and without what runs beside requests: whatever a command revokes is settled by a server, or by the epoch.
+    const services = await createServices(config, { database, redis: null, logger: createLogger('silent') })
+    try {
+      return await runCommand(services, name, args)
+    } finally {
+      await services.stop()
+    }
   } finally {
     await database.close()
   }

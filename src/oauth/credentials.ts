@@ -11,8 +11,8 @@ export function credentialsOf (authorization: string | undefined): Credentials |
   }
 }
 
-/** Name and password are each encoded like a form's values before they are put together; what can't be decoded is no token of ours. */
+/** Name and password are each encoded like a form's values before they are put together. */
 function passwordOf (pair: string): string {
-  const [password] = new URLSearchParams(`=${pair.slice(pair.indexOf(':') + 1).replaceAll('&', '%26')}`).values()
-  return password ?? ''
+  const [, password = ''] = /^[^:]*:(.*)$/s.exec(pair) ?? []
+  return new URLSearchParams(`=${password.replaceAll('&', '%26')}`).get('') ?? ''
 }

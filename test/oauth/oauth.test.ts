@@ -14,6 +14,9 @@ import { createDeath } from '../fixtures/death.js'
 import { createGate } from '../fixtures/gate.js'
 import { holdUser } from '../fixtures/locks.js'
 
+// Some seconds on an idle machine.
+t.setTimeout(240_000)
+
 interface Pair { accessToken: string, refreshToken: string, session: { id: string }, user: { id: string } }
 type Introspected = Record<string, string | number | boolean>
 

@@ -5,6 +5,8 @@ import { checkCommand, runCommand } from '../../src/commands.js'
 import { createTestClock, onEachGround, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { holdUser } from '../fixtures/locks.js'
 
+t.setTimeout(120_000)
+
 interface Service { id: string, name: string, createdAt: string, lastUsedAt: string | null }
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/

@@ -51,17 +51,18 @@ export const sessions = pgTable('sessions', {
 export const tokens = pgTable('tokens', {
   id: uuid('id').primaryKey(),
   hash: bytea('hash').notNull().unique(),
-  kind: text('kind').$type<'access' | 'refresh' | 'personal'>().notNull(),
-  userId: uuid('user_id').notNull().references(() => users.id),
+  kind: text('kind').$type<'access' | 'refresh' | 'personal' | 'service'>().notNull(),
+  /** Null: a service's, which belongs to no user. */
+  userId: uuid('user_id').references(() => users.id),
   sessionId: uuid('session_id').references(() => sessions.id),
   abilities: text('abilities').array().notNull(),
   createdAt: moment('created_at').notNull(),
-  /** Null: until it is revoked. Personal tokens alone. */
+  /** Null: until it is revoked. Personal and service tokens alone. */
   expiresAt: moment('expires_at'),
   revokedAt: moment('revoked_at'),
-  /** A personal token's name. */
+  /** A personal token's name, or the service's. */
   name: text('name'),
-  /** A personal token's; a session's tokens count as the session's use. */
+  /** A personal or service token's; a session's tokens count as the session's use. */
   lastUsedAt: moment('last_used_at'),
   /** When a refresh token was exchanged for its successor. */
   consumedAt: moment('consumed_at'),
@@ -98,7 +99,7 @@ export const events = pgTable('events', {
   id: uuid('id').primaryKey(),
   createdAt: moment('created_at').notNull(),
   type: text('type').notNull(),
-  /** Whose account it concerns; null: of an account that does not exist. */
+  /** Whose account it concerns; null: nobody's, or one that does not exist. */
   userId: uuid('user_id'),
   /** Who did it, if not the user. */
   actorId: uuid('actor_id'),

@@ -7,8 +7,10 @@ import { addCommonHttp, refuseMalformed, refuseUrl } from './edges/http.js'
 import { addOpenapi } from './edges/openapi.js'
 import { createAddressLimit } from './edges/rate-limit.js'
 import { prepareScope } from './edges/scope.js'
+import { metadataRoutes, oauthRoutes } from './oauth/routes.js'
 import { personalTokenRoutes } from './personal-tokens/routes.js'
 import { serviceRoutes } from './routes.js'
+import { serviceTokenRoutes } from './service-tokens/routes.js'
 import { createServices, type Services, type Foundation as ServicesFoundation } from './services.js'
 import { type Cookies, createCookies } from './sessions/cookies.js'
 import { sessionRoutes } from './sessions/routes.js'
@@ -44,6 +46,7 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
   await addCommonHttp(app, { corsOrigins: config.corsOrigins, embedded: database.embedded })
   await addOpenapi(app, config.publicUrl)
   await app.register(serviceRoutes, services)
+  await app.register(metadataRoutes, { config })
   const limitByAddress = await createAddressLimit(app, config.addressLimit, { redis, keyPrefix: config.redisKeyPrefix })
   await addRoutes(app, services, { ...addAuthentication(app, config, services), limitByAddress })
   return { ...services, app }
@@ -71,6 +74,8 @@ export async function addRoutes (scope: FastifyInstance, services: Services, doo
   await scope.register(userRoutes, { ...services, ...doors })
   await scope.register(sessionRoutes, { ...services, ...doors })
   await scope.register(personalTokenRoutes, { ...services, ...doors })
+  await scope.register(serviceTokenRoutes, { ...services, ...doors })
+  await scope.register(oauthRoutes, { ...services, ...doors })
   await scope.register(auditRoutes, { ...services, ...doors })
   await scope.register(adminRoutes, { ...services, ...doors })
 }

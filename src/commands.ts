@@ -1,18 +1,25 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { Compile } from 'typebox/compile'
 import type { CommandOutcome } from './edges/command-socket.js'
+import { Name } from './schemas.js'
+import type { ServiceTokenService } from './service-tokens/service.js'
 import type { Prune } from './tokens/prune.js'
 import type { UserImport } from './users/import.js'
 
 /** What the commands work on. */
-export interface CommandParts { prune: Prune, importUsers: UserImport }
+export interface CommandParts { prune: Prune, importUsers: UserImport, serviceTokens: Pick<ServiceTokenService, 'create'> }
+
+type Flags = Record<string, string | boolean | undefined>
 
 interface Command {
   help: string
-  options: Record<string, { type: 'boolean' }>
+  options: Record<string, { type: 'boolean' | 'string' }>
+  /** What is wrong with the options; null: nothing. */
+  check? (flags: Flags): string | null
   /** Names of the files that have to follow. */
   files?: string[]
-  run (parts: CommandParts, flags: Record<string, boolean | undefined>, files: string[]): Promise<{ json: unknown, text: string, failed?: boolean }>
+  run (parts: CommandParts, flags: Flags, files: string[]): Promise<{ json: unknown, text: string, failed?: boolean }>
 }
 
 const commands: Record<string, Command> = {
@@ -48,9 +55,25 @@ Makes an account of each line of FILE, or none at all: every bad line is named. 
       const lines = [`${dryRun ? 'Nothing would be' : 'Nothing was'} imported: ${problems.length} of ${users} lines are bad.`, ...problems.map(({ line, reason }) => `Line ${line}: ${reason}`)]
       return { json: report, text: lines.join('\n'), failed: true }
     }
+  },
+  'services:create': {
+    help: `Usage: npm run services:create -- --name NAME [--json]
+
+Makes a service that may ask whose a token is: its token goes into the Authorization header of POST /oauth/introspect, as Bearer or as the
+password of Basic. It is shown once, here. A name may be used again, so that a new token can relieve an old one.
+  --name NAME  what admins see it as
+  --json       print it as JSON`,
+    options: { name: { type: 'string' } },
+    check: ({ name }) => isName.Check(name) ? null : '--name has to be given, with 1 to 200 printable characters',
+    async run ({ serviceTokens }, { name }) {
+      const { plain, service: { id, createdAt } } = await serviceTokens.create(String(name))
+      const json = { id, name, createdAt: createdAt.toISOString(), accessToken: plain.reveal() }
+      return { json, text: `Made the service ${name} (${id}). Its token, shown this once:\n${json.accessToken}` }
+    }
   }
 }
 
+const isName = Compile(Name)
 const common = { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
 
 /** The names of all commands. */
@@ -64,7 +87,9 @@ export function checkCommand (name: string, args: string[]): CommandOutcome | nu
     const { values, positionals } = parse(command, args)
     if (values.help === true) return { exitCode: 0, stdout: command.help, stderr: '' }
     const { files = [] } = command
-    return positionals.length === files.length ? null : { exitCode: 2, stdout: '', stderr: `Expected ${files.join(' ')}, one file each.\n\n${command.help}` }
+    if (positionals.length !== files.length) return { exitCode: 2, stdout: '', stderr: `Expected ${files.join(' ')}, one file each.\n\n${command.help}` }
+    const problem = command.check?.(values as Flags) ?? null
+    return problem === null ? null : { exitCode: 2, stdout: '', stderr: `${problem}\n\n${command.help}` }
   } catch (error) {
     return { exitCode: 2, stdout: '', stderr: `${(error as Error).message}\n\n${command.help}` }
   }
@@ -88,7 +113,7 @@ export async function runCommand (parts: CommandParts, name: string, args: strin
   if (checked !== null) return checked
   const command = commands[name] as Command
   const { values, positionals } = parse(command, args)
-  const { json, text, failed = false } = await command.run(parts, values as Record<string, boolean | undefined>, positionals)
+  const { json, text, failed = false } = await command.run(parts, values as Flags, positionals)
   if (values.json === true) return { exitCode: failed ? 1 : 0, stdout: JSON.stringify(json), stderr: '' }
   return failed ? { exitCode: 1, stdout: '', stderr: text } : { exitCode: 0, stdout: text, stderr: '' }
 }

@@ -17,7 +17,9 @@ import { measureRedis } from './edges/redis.js'
 import { schedulePrune } from './edges/schedule.js'
 import { createHealth, type Health } from './health.js'
 import type { Log } from './logger.js'
+import { createOauthService, type OauthService } from './oauth/service.js'
 import { createPersonalTokenService, type PersonalTokenService } from './personal-tokens/service.js'
+import { createServiceTokenService, type ServiceTokenService } from './service-tokens/service.js'
 import { createSessionService, type SessionService } from './sessions/service.js'
 import { createSessionStore } from './sessions/store.js'
 import { createTokenCache } from './tokens/cache.js'
@@ -59,6 +61,8 @@ export interface Services {
   tokens: TokenService
   sessions: SessionService
   personalTokens: PersonalTokenService
+  serviceTokens: ServiceTokenService
+  oauth: OauthService
   users: UserService
   account: AccountService
   admin: AdminService
@@ -108,6 +112,8 @@ export async function createServices (config: Config, { database, redis, logger,
   const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions: database, clock, sessionLimit: config.sessionLimit, lifetimes: config })
   const reauthenticate = createReauthenticate({ users, clock })
   const personalTokens = createPersonalTokenService({ tokens, reauthenticate, sessions, audit, clock })
+  const serviceTokens = createServiceTokenService({ tokens, users, sessions, audit, transactions: database, clock })
+  const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock })
   const account = createAccountService({ store: userStore, sessions, tokens, revocation, audit, transactions: database, reauthenticate, emailChanges, clock })
 
   const adminStore = createAdminStore(database)
@@ -122,7 +128,7 @@ export async function createServices (config: Config, { database, redis, logger,
   const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
 
   return {
-    tokens, sessions, personalTokens, users, account, admin, tokenStats, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
+    tokens, sessions, personalTokens, serviceTokens, oauth, users, account, admin, tokenStats, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
     start () {
       schedule ??= schedulePrune({ prune, expression: config.pruneSchedule, timezone: config.pruneTimezone, log: logger })
       epoch.start()

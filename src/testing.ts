@@ -78,7 +78,7 @@ async function requireAccount ({ database, config }: Parts, { email, name, role 
 
 async function makePersonal ({ services }: Parts, access: string, abilities: string[] | undefined): Promise<string> {
   const caller = await services.tokens.authenticate(access)
-  if (caller === null) throw new Error('the login just made was ended by another')
+  if (caller === null || caller.user === null) throw new Error('the login just made was ended by another')
   const { plain } = await services.personalTokens.create(caller, { name: 'actingAs', abilities }, device)
   return plain.reveal()
 }

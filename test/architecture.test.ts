@@ -61,7 +61,7 @@ t.test('the database is reached by stores alone', async t => {
 })
 
 t.test("a feature uses another feature's service, never its store", async t => {
-  const feature = (path: string) => /^src\/(tokens|sessions|users|personal-tokens|audit|attempts|admin)\//.exec(path)?.[1]
+  const feature = (path: string) => /^src\/(tokens|sessions|users|personal-tokens|service-tokens|oauth|audit|attempts|admin)\//.exec(path)?.[1]
   const across = imports.filter(({ from, to }) => feature(from) !== undefined && /\/(epoch-)?store\.ts$/.test(to) && feature(from) !== feature(to))
   t.same(across.map(describe), [])
 })
@@ -110,6 +110,7 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
     'src/sessions/store.ts endOfUsers (RevokingTx)',
     'src/tokens/store.ts revokeOfSessions (RevokingTx)',
     'src/tokens/store.ts revokeOfUsers (RevokingTx)',
+    'src/tokens/store.ts revokeOne (RevokingTx)',
     'src/tokens/store.ts revokePersonal (RevokingTx)',
     'src/users/store.ts bury (RevokingTx)',
     'src/users/store.ts setDisabled (RevokingTx)',

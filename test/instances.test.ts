@@ -241,6 +241,7 @@ const soon = new Date(Date.now() + 3_600_000).toISOString()
 /** A whole entry, of a user who isn't there, with parts exchanged. */
 function shaped (parts: object) {
   return {
+    issuedAtMs: 1,
     expiresAtMs: Date.parse(soon),
     token: { id: nobody, kind: 'access', abilities: ['*'], expiresAt: soon },
     session: { id: nobody, deviceName: null, createdAt: soon, expiresAt: soon },

@@ -81,6 +81,24 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
     t.equal((await server.end('SIGTERM')).code, 0)
   })
 
+  t.test('services:create works without a server and beside a running one', async t => {
+    const alone = await run(cliFile, ['services:create', '--name', 'orders', '--json'], env)
+    t.equal(alone.code, 0, alone.stderr)
+    const server = await startServer(t, env)
+    const beside = await run(cliFile, ['services:create', '--name', 'orders', '--json'], env)
+    t.equal(beside.code, 0, beside.stderr)
+    for (const { stdout } of [alone, beside]) {
+      const { accessToken } = onlyJson(t, stdout) as { accessToken: string }
+      const reply = await fetch(`${server.base}/oauth/introspect`, { method: 'POST', body: new URLSearchParams({ token }), headers: { authorization: `Bearer ${accessToken}` } })
+      t.match(await reply.json(), { active: true, scope: '*' })
+      t.notMatch(server.stdout(), accessToken)
+    }
+    const metadata = await (await fetch(`${server.base}/.well-known/oauth-authorization-server`)).json() as { issuer: string }
+    t.equal(metadata.issuer, server.base, 'in development it knows itself')
+    t.equal((await run(cliFile, ['services:create'], env)).code, 2)
+    await server.end('SIGTERM')
+  })
+
   t.test('NODE_ENV=production is refused', async t => {
     const refused = await run(serverFile, [], { ...env, NODE_ENV: 'production' })
     t.equal(refused.code, 1)

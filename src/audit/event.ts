@@ -2,20 +2,20 @@
 export const eventTypes = [
   'registered', 'login_succeeded', 'login_failed', 'session_ended', 'refresh_token_reused',
   'password_changed', 'password_reset_requested', 'password_reset', 'email_change_requested', 'email_changed', 'email_verified', 'name_changed',
-  'personal_token_created', 'personal_token_ended',
+  'personal_token_created', 'personal_token_ended', 'service_created', 'service_ended',
   'user_created', 'user_disabled', 'user_enabled', 'role_changed', 'account_deleted'
 ] as const
 
 /** Why: what ended a session, what a login failed of. */
 export const eventCauses = [
   'logout', 'logout_all', 'ended_by_user', 'session_limit', 'refresh_token_reused', 'password_changed', 'password_reset', 'ended_by_admin', 'disabled', 'deleted',
-  'unknown_account', 'wrong_password', 'too_many_failures', 'command', 'import'
+  'unknown_account', 'wrong_password', 'too_many_failures', 'token_revoked', 'command', 'import'
 ] as const
 
 export type EventType = typeof eventTypes[number]
 export type EventCause = typeof eventCauses[number]
 
-/** Something that happened to the account `userId` (null: to one that doesn't exist), done by `actorId` if not by its user. */
+/** Something that happened to the account `userId` (null: to none, or to one that doesn't exist), done by `actorId` if not by its user. */
 export interface Happening {
   type: EventType
   userId: string | null

@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 const contentSecurityPolicy = "default-src 'self'; base-uri 'self'; font-src 'self' data:; form-action 'self'; frame-ancestors 'self'; img-src 'self' data:; object-src 'none'"
 
 /** What the routes' `security` names: for the description of an application that has them mounted, too. */
-export const securitySchemes = { bearer: { type: 'http', scheme: 'bearer' }, cookie: { type: 'apiKey', in: 'cookie', name: '__Host-latchkey' } } as const
+export const securitySchemes = { bearer: { type: 'http', scheme: 'bearer' }, basic: { type: 'http', scheme: 'basic' }, cookie: { type: 'apiKey', in: 'cookie', name: '__Host-latchkey' } } as const
 
 /** /openapi.json and /docs, made from the routes' own schemas; register it before the routes. */
 export async function addOpenapi (app: FastifyInstance, publicUrl: string | undefined): Promise<void> {

@@ -22,6 +22,7 @@ export interface Opened {
   refresh: { plain: PlainToken, expiresInSeconds: number } | null
   session: Session
   user: User
+  abilities: string[]
 }
 
 /** An opening within its transaction; `announced` belongs behind the COMMIT. */
@@ -71,7 +72,8 @@ export function createOpening ({ store, tokens, clock, lifetimes }: Parts) {
         access: { plain: access, expiresInSeconds: secondsBetween(now, accessEnds) },
         refresh: { plain: refresh, expiresInSeconds: secondsBetween(now, row.expiresAt) },
         session,
-        user
+        user,
+        abilities: row.abilities
       })
     }
   }
@@ -87,19 +89,21 @@ export function createOpening ({ store, tokens, clock, lifetimes }: Parts) {
       user,
       sessionId: session.id,
       announced () {
-        announce(access, session, user, abilities, accessEnds)
+        announce(access, session, user, abilities, createdAt, accessEnds)
         return {
           access: { plain: access.plain, expiresInSeconds: secondsBetween(createdAt, accessEnds) },
           refresh: refresh === null ? null : { plain: refresh.plain, expiresInSeconds: secondsBetween(createdAt, refreshEnds) },
           session,
-          user
+          user,
+          abilities
         }
       }
     }
   }
 
-  function announce ({ id, announce }: Issued, session: Session, user: User, abilities: string[], expiresAt: Date): void {
+  function announce ({ id, announce }: Issued, session: Session, user: User, abilities: string[], createdAt: Date, expiresAt: Date): void {
     announce({
+      issuedAtMs: createdAt.getTime(),
       expiresAtMs: expiresAt.getTime(),
       ...store.idleSeconds === null ? {} : { idleAtMs: clock.now() + store.idleSeconds * 1000 },
       token: { id, kind: 'access', abilities, expiresAt: expiresAt.toISOString() },

@@ -195,6 +195,7 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
     return await end(tx, userId, await store.others(tx, userId, null), ending)
   }
 
+  /** Sessions of `userId`, whoever asks for it; over ones are ended again. Returns what is to be named. */
   async function end (tx: RevokingTx, userId: string, sessionIds: string[], { device, actorId = null, cause }: Ending): Promise<TokenHash[]> {
     const ended = await store.end(tx, sessionIds, now())
     await audit.record(tx, device, ...ended.map(sessionId => ({ type: 'session_ended' as const, userId, actorId, sessionId, cause })))
@@ -217,7 +218,7 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
     await audit.record(tx, device, ...ended.map(tokenId => ({ type: 'personal_token_ended' as const, userId, actorId, tokenId, cause })))
   }
 
-  return { register, logIn, refresh, changePassword, logOut, logOutByRefresh, endAll, endOthers, endOne, endAllOf, endAllOfMany, endPersonal, asCaller, findLive, list, forget }
+  return { register, logIn, refresh, changePassword, logOut, logOutByRefresh, endAll, endOthers, endOne, endAllOf, endAllOfMany, endThese: end, endPersonal, asCaller, findLive, list, forget }
 }
 
 /** `introspect` is for services, and `services:create` alone grants it. */

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../errors.js'
-import { can, type Principal } from './principal.js'
+import { ForbiddenError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../errors.js'
+import type { Principal } from './principal.js'
 import type { TokenService } from './service.js'
 
 declare module 'fastify' {
@@ -25,6 +25,8 @@ export function createAuthenticate (tokens: TokenService, cookies: TokenCookies)
     const principal = await tokens.authenticate(candidateOf(request))
     // A cookie carries a session's tokens alone: a personal one belongs in a header.
     if (principal === null || (request.byCookie && principal.session === null)) throw new InvalidTokenError()
+    // A service is nobody: it has no business outside /oauth.
+    if (principal.user === null) throw new SessionRequiredError()
     request.token = principal
   }
 
@@ -69,11 +71,4 @@ export function requireRole (request: FastifyRequest, role: 'admin'): Principal 
   const principal = requireSession(request)
   if (principal.user.role !== role) throw new ForbiddenError()
   return principal
-}
-
-/** A preHandler for routes that ask for `ability`: `*` has every one but the reserved `introspect`. Throws InsufficientAbilityError. */
-export function requireAbility (ability: string) {
-  return async (request: FastifyRequest): Promise<void> => {
-    if (!can(requirePrincipal(request), ability)) throw new InsufficientAbilityError(ability)
-  }
 }

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.js'
 import type { Bypass, Counters } from './counters.js'
 import type { CacheEpoch, Trust } from './epoch.js'
 import { type CacheLink, type Identity, RefusedCommandError } from './link.js'
-import { isPrincipal, type Principal } from './principal.js'
+import { type AnyPrincipal, isPrincipal, type Principal } from './principal.js'
 import type { Found } from './store.js'
 import type { TokenHash } from './token.js'
 
@@ -17,7 +17,7 @@ const revokedMs = 60_000
  * holds the lease, and nobody else will fill.
  */
 export type Reading =
-  | { verdict: 'accept', principal: Principal }
+  | { verdict: 'accept', principal: AnyPrincipal }
   | { verdict: 'refuse' }
   | { verdict: 'database', fill: ((found: Found) => void) | null }
 
@@ -163,7 +163,7 @@ function newLease (): string {
 }
 
 /** Null for whatever isn't an entry of ours, in whole: the database will know. */
-function parseEntry (json: string): Principal | null {
+function parseEntry (json: string): AnyPrincipal | null {
   try {
     const entry: unknown = JSON.parse(json)
     return isPrincipal(entry) ? entry : null

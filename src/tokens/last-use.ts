@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.js'
 import { describe } from '../errors.js'
 import { inTime } from '../in-time.js'
-import type { Principal } from './principal.js'
+import type { AnyPrincipal } from './principal.js'
 
 /** A kill -9 loses at most the uses of so long. */
 export const flushEveryMs = 5_000
@@ -19,7 +19,7 @@ interface Parts {
   log: { warn (fields: object, text: string): void }
 }
 
-/** When sessions and personal tokens were last used: remembered here, written in one statement every few seconds, never to the cache. */
+/** When sessions, personal tokens and services were last used: remembered here, written in one statement every few seconds, never to the cache. */
 export type LastUse = ReturnType<typeof createLastUse>
 
 export function createLastUse ({ sessions, tokens, clock, graceSeconds, log }: Parts) {
@@ -28,7 +28,7 @@ export function createLastUse ({ sessions, tokens, clock, graceSeconds, log }: P
   let timer: NodeJS.Timeout | null = null
   let turn: Promise<void> = Promise.resolve()
 
-  function note ({ session, token }: Principal): void {
+  function note ({ session, token }: AnyPrincipal): void {
     const [used, id] = session === null ? [usedTokens, token.id] : [usedSessions, session.id]
     const now = clock.now()
     if (now - (used.get(id) ?? 0) >= resolutionMs) used.set(id, now)

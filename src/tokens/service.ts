@@ -5,12 +5,12 @@ import { batchPerTurn } from './batch.js'
 import type { TokenCache } from './cache.js'
 import type { Counters } from './counters.js'
 import type { LastUse } from './last-use.js'
-import type { Principal } from './principal.js'
+import type { AnyPrincipal, Principal } from './principal.js'
 import type { RevokingTx } from './revocation.js'
-import type { Found, NewToken, PersonalToken, RefreshToken, TokenStore } from './store.js'
-import type { PlainToken, TokenHash, TokenMint } from './token.js'
+import type { Found, NewToken, PersonalToken, RefreshToken, ServiceToken, TokenRow, TokenStore } from './store.js'
+import type { PlainToken, TokenHash, TokenKind, TokenMint } from './token.js'
 
-export type { PersonalToken, RefreshToken } from './store.js'
+export type { PersonalToken, RefreshToken, ServiceToken, TokenRow } from './store.js'
 
 /** A token just made. `announce` belongs behind the COMMIT. */
 export interface Issued { id: string, plain: PlainToken, announce (principal: Principal): void }
@@ -34,7 +34,7 @@ export function createTokenService ({ lastUse, mint, cache, store, clock, counte
     return store.find(hexes, clock.now())
   }, { state: 'unknown' })
 
-  async function resolve (hash: TokenHash): Promise<Principal | null> {
+  async function resolve (hash: TokenHash): Promise<AnyPrincipal | null> {
     const reading = await cache.read(hash)
     if (reading.verdict === 'accept') return reading.principal
     if (reading.verdict === 'refuse') return null
@@ -45,7 +45,7 @@ export function createTokenService ({ lastUse, mint, cache, store, clock, counte
 
   return {
     /** Whose token this is, or null when it is malformed, unknown, expired or revoked. Throws UnavailableError. */
-    async authenticate (candidate: string): Promise<Principal | null> {
+    async authenticate (candidate: string): Promise<AnyPrincipal | null> {
       const plain = mint.parse(candidate)
       if (plain === null || plain.kind === 'refresh') return null
       const principal = await resolve(plain.hash())
@@ -53,12 +53,15 @@ export function createTokenService ({ lastUse, mint, cache, store, clock, counte
       return principal
     },
 
+    /** The token that `candidate` has the shape and the check of, or null: told without I/O. */
+    parse: (candidate: string): PlainToken | null => mint.parse(candidate),
+
     /**
      * Makes a token within `tx`. `announce` belongs behind the COMMIT: it fills the cache under a lease taken before; for access tokens alone.
      */
     async issue (tx: Tx, grant: Omit<NewToken, 'hash'>, plain = mint.issue(grant.kind)): Promise<Issued> {
       const hash = plain.hash()
-      // Refresh tokens are never cached, and a personal one not before its first use.
+      // Refresh tokens are never cached, and one for a program not before its first use.
       const fill = grant.kind === 'access' ? await cache.prepare(hash) : null
       const id = await store.insert(tx, { ...grant, hash })
       return { id, plain, announce: principal => fill?.(principal) }
@@ -88,6 +91,12 @@ export function createTokenService ({ lastUse, mint, cache, store, clock, counte
 
     listPersonal: (userId: string): Promise<PersonalToken[]> => store.listPersonal(userId, new Date(clock.now())),
     revokePersonal: (tx: RevokingTx, userId: string, id: string | null): Promise<string[] | null> => store.revokePersonal(tx, userId, id),
+
+    /** The token's row, whatever its kind and whatever became of it; null for none. */
+    findRow: (tx: Tx, plain: PlainToken): Promise<TokenRow | null> => store.findRow(tx, plain.hash()),
+    listServices: (): Promise<ServiceToken[]> => store.listServices(),
+    /** Revokes one token. Returns its hash, to be named, and whether it was not revoked before; null when there never was such a one. */
+    revokeOne: (tx: RevokingTx, id: string, kind: TokenKind): Promise<{ hash: TokenHash, ended: boolean } | null> => store.revokeOne(tx, id, kind),
 
     isLive: (tx: Tx, tokenId: string): Promise<boolean> => store.isLive(tx, tokenId, new Date(clock.now())),
 

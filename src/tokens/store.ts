@@ -4,14 +4,15 @@ import { secrets, sessions, tokens } from '../../db/schema.js'
 import { byteaArray, type Database, type Queries, touchParameters, touchText, within } from '../edges/database.js'
 import { UnavailableError } from '../errors.js'
 import type { Tx } from '../transaction.js'
-import type { Principal } from './principal.js'
+import type { AnyPrincipal } from './principal.js'
 import type { RevokingTx } from './revocation.js'
 import { TokenHash, type TokenKind } from './token.js'
 
 export interface NewToken {
   hash: TokenHash
   kind: TokenKind
-  userId: string
+  /** Null for a service's. */
+  userId: string | null
   sessionId: string | null
   abilities: string[]
   createdAt: Date
@@ -34,8 +35,14 @@ export interface RefreshToken {
 
 export interface PersonalToken { id: string, name: string, abilities: string[], createdAt: Date, expiresAt: Date | null, lastUsedAt: Date | null }
 
+/** The token of a service, which is all that the service is here. */
+export interface ServiceToken { id: string, name: string, createdAt: Date, lastUsedAt: Date | null }
+
+/** A token of any kind as its row stands. */
+export interface TokenRow { id: string, kind: TokenKind, userId: string | null, sessionId: string | null, expiresAt: Date | null, revoked: boolean }
+
 /** What the database says of a hash. Only `revoked` is final for every instance: clocks differ on what is `over`, and a user may be enabled again. */
-export type Found = { state: 'live', principal: Principal } | { state: 'revoked' } | { state: 'over' } | { state: 'disabled' } | { state: 'unknown' }
+export type Found = { state: 'live', principal: AnyPrincipal } | { state: 'revoked' } | { state: 'over' } | { state: 'disabled' } | { state: 'unknown' }
 
 interface Row {
   standby: boolean
@@ -43,6 +50,7 @@ interface Row {
   token_id: string
   kind: string
   abilities: string[]
+  token_created: number
   token_expires: number | null
   revoked: boolean
   session_id: string | null
@@ -50,7 +58,7 @@ interface Row {
   session_created: number
   session_expires: number
   session_used: number
-  user_id: string
+  user_id: string | null
   email: string
   verified: number | null
   name: string | null
@@ -64,12 +72,12 @@ const ms = (column: string) => `(extract(epoch from ${column}) * 1000)::float8`
 /** One row at least: the left join tells a standby even where no token is found. */
 const findText = `
   select r.standby, encode(t.hash, 'hex') as hash, t.id as token_id, t.kind, to_json(t.abilities) as abilities,
-    ${ms('t.expires_at')} as token_expires, t.revoked_at is not null as revoked,
+    ${ms('t.created_at')} as token_created, ${ms('t.expires_at')} as token_expires, t.revoked_at is not null as revoked,
     s.id as session_id, s.device_name, ${ms('s.created_at')} as session_created, ${ms('s.expires_at')} as session_expires, ${ms('s.last_used_at')} as session_used,
     u.id as user_id, u.email, ${ms('u.email_verified_at')} as verified, u.name, u.role, ${ms('u.created_at')} as user_created,
     u.disabled_at is not null as disabled
   from (select pg_is_in_recovery() as standby) r
-  left join (tokens t join users u on u.id = t.user_id left join sessions s on s.id = t.session_id) on t.hash = any($1::bytea[]) and t.kind <> 'refresh'`
+  left join (tokens t left join users u on u.id = t.user_id left join sessions s on s.id = t.session_id) on t.hash = any($1::bytea[]) and t.kind <> 'refresh'`
 
 /** Tokens in PostgreSQL: the truth. */
 export type TokenStore = ReturnType<typeof createTokenStore>
@@ -110,9 +118,17 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
     async findRefresh (hash: TokenHash, tx?: Tx): Promise<RefreshToken | null> {
       const read = (db: Queries) => db.select().from(tokens).where(and(eq(tokens.hash, Buffer.from(hash.hex(), 'hex')), eq(tokens.kind, 'refresh')))
       const [row] = tx === undefined ? await database.query(read) : await read(within(tx))
-      if (row === undefined || row.sessionId === null || row.expiresAt === null) return null
+      if (row === undefined || row.userId === null || row.sessionId === null || row.expiresAt === null) return null
       const { id, userId, sessionId, abilities, createdAt, expiresAt, consumedAt, successorSecret } = row
       return { id, userId, sessionId, abilities, createdAt, expiresAt, revoked: row.revokedAt !== null, consumedAt, successorSecret }
+    },
+
+    /** The token of that hash, whatever its kind and whatever became of it. */
+    async findRow (tx: Tx, hash: TokenHash): Promise<TokenRow | null> {
+      const [row] = await within(tx).select().from(tokens).where(eq(tokens.hash, Buffer.from(hash.hex(), 'hex')))
+      if (row === undefined) return null
+      const { id, kind, userId, sessionId, expiresAt } = row
+      return { id, kind, userId, sessionId, expiresAt, revoked: row.revokedAt !== null }
     },
 
     async consume (tx: Tx, id: string, now: Date, successorSecret: Buffer): Promise<void> {
@@ -147,7 +163,24 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
       return exists ? ended.map(row => row.id) : null
     },
 
-    /** Notes when personal tokens were used; rows that somebody holds are never waited for, but left out: returns their ids. */
+    /** The services whose tokens nobody has revoked, newest first. */
+    async listServices (): Promise<ServiceToken[]> {
+      const rows = await database.query(db => db.select().from(tokens)
+        // They alone have no user: the index on users finds them.
+        .where(and(isNull(tokens.userId), eq(tokens.kind, 'service'), isNull(tokens.revokedAt)))
+        .orderBy(desc(tokens.createdAt), desc(tokens.id)))
+      return rows.map(({ id, name, createdAt, lastUsedAt }) => ({ id, name: name ?? '', createdAt, lastUsedAt }))
+    },
+
+    /** Revokes one token. Returns its hash, and whether it was not revoked before; null when there never was such a one. */
+    async revokeOne (tx: RevokingTx, id: string, kind: TokenKind): Promise<{ hash: TokenHash, ended: boolean } | null> {
+      const it = and(eq(tokens.id, id), eq(tokens.kind, kind))
+      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(it, isNull(tokens.revokedAt))).returning({ hash: tokens.hash })
+      const [row] = ended.length > 0 ? ended : await within(tx).select({ hash: tokens.hash }).from(tokens).where(it)
+      return row === undefined ? null : { hash: new TokenHash(row.hash.toString('hex')), ended: ended.length > 0 }
+    },
+
+    /** Notes when personal and service tokens were used; rows that somebody holds are never waited for, but left out: returns their ids. */
     async touch (used: Map<string, number>): Promise<string[]> {
       const rows = await database.prepared<{ id: string }>(touchText('tokens'), touchParameters(used))
       return rows.map(row => row.id)
@@ -192,7 +225,7 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
     async revokeOfUsers (tx: RevokingTx, userIds: string[]): Promise<Array<{ id: string, userId: string }>> {
       const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(inArray(tokens.userId, userIds), isNull(tokens.revokedAt)))
         .returning({ id: tokens.id, userId: tokens.userId, kind: tokens.kind })
-      return ended.filter(({ kind }) => kind === 'personal').map(({ id, userId }) => ({ id, userId }))
+      return ended.flatMap(({ id, userId, kind }) => kind === 'personal' && userId !== null ? [{ id, userId }] : [])
     },
 
     /** Deletes up to `limit` of the user's tokens; only once all of them are dead in every cache. Returns how many. */
@@ -241,12 +274,15 @@ function judge (row: Row, nowMs: number, idleSeconds: number | null): Found {
   if (row.revoked) return { state: 'revoked' }
   if (expiresAtMs <= nowMs || (idleAtMs !== null && idleAtMs <= nowMs)) return { state: 'over' }
   if (row.disabled) return { state: 'disabled' }
+  const token = { id: row.token_id, kind: row.kind, abilities: row.abilities, expiresAt: row.token_expires === null ? null : iso(row.token_expires) }
+  if (row.user_id === null) return { state: 'live', principal: { issuedAtMs: row.token_created, expiresAtMs, token, session: null, user: null } }
   return {
     state: 'live',
     principal: {
+      issuedAtMs: row.token_created,
       expiresAtMs,
       ...idleAtMs === null ? {} : { idleAtMs },
-      token: { id: row.token_id, kind: row.kind, abilities: row.abilities, expiresAt: row.token_expires === null ? null : iso(row.token_expires) },
+      token,
       session: row.session_id === null ? null : { id: row.session_id, deviceName: row.device_name, createdAt: iso(row.session_created), expiresAt: iso(row.session_expires) },
       user: { id: row.user_id, email: row.email, emailVerifiedAt: row.verified === null ? null : iso(row.verified), name: row.name, role: row.role, createdAt: iso(row.user_created) }
     }

@@ -1,14 +1,15 @@
 import { createHmac, hash, randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
 
-export type TokenKind = 'access' | 'refresh' | 'personal'
+export type TokenKind = 'access' | 'refresh' | 'personal' | 'service'
 
-const prefixes: Record<TokenKind, string> = { access: 'lk_', refresh: 'lkr_', personal: 'lkp_' }
+const prefixes: Record<TokenKind, string> = { access: 'lk_', refresh: 'lkr_', personal: 'lkp_', service: 'lkp_' }
 const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 /** 43 characters of 62 are 256.03 bits; 7 are 41.7. */
 const secretLength = 43
 const checkLength = 7
 const shape = /^lk([rp]?)_[0-9A-Za-z]{50}$/
+/** Of what a token looks like: a service's looks like a personal one, and its row alone tells. */
 const kinds: Record<string, TokenKind> = { '': 'access', r: 'refresh', p: 'personal' }
 
 /** A token that may be given away once: only `reveal` shows it, printing doesn't. */

@@ -14,5 +14,5 @@ export interface EmailChanges {
 
 /** Where no mail can be sent, no address can be proven: throws NotSupportedError. */
 export const noEmailChanges: EmailChanges = {
-  request: () => Promise.reject(new NotSupportedError())
+  request: () => Promise.reject(new NotSupportedError('This server sends no mail'))
 }

@@ -21,7 +21,7 @@ export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { acco
   // The request that every client makes most.
   app.get('/v1/me', {
     ...guarded('token', authenticate),
-    schema: { ...common, summary: 'The user, session and token of this request', response: { 200: Me, ...failures(401, 503) } }
+    schema: { ...common, summary: 'The user, session and token of this request', response: { 200: Me, ...failures(401, 403, 503) } }
   }, async request => requirePrincipal(request))
 
   app.patch('/v1/me', {

@@ -55,7 +55,7 @@ t.test('OpenAPI', async t => {
   })
 
   t.test('has a summary and its security for each route', async t => {
-    const open = ['/', '/health/live', '/health/ready', '/v1/register', '/v1/login', '/v1/refresh']
+    const open = ['/', '/health/live', '/health/ready', '/v1/register', '/v1/login', '/v1/refresh', '/.well-known/oauth-authorization-server']
     for (const [path, operations] of Object.entries(openapi.paths)) {
       for (const [method, { summary, security = [] }] of Object.entries(operations)) {
         t.type(summary, 'string', `${method} ${path}`)
@@ -158,6 +158,26 @@ t.test('OpenAPI', async t => {
       conforms(method, path, await one.call(method, url as '/', { token: boss.token, body: { name: 'x'.repeat(100_000) } }))
       conforms(method, path, await one.app.inject({ method, url, payload: 'x', headers: { 'content-type': 'text/plain', authorization: `Bearer ${boss.token}` } }))
     }
+    const admin = await one.account()
+    await shared.prepared("update users set role = 'admin' where id = $1", [admin.userId])
+    admin.token = tokenOf(await one.login(admin.email))
+    const { plain, service } = await one.serviceTokens.create('orders')
+    conforms('GET', '/v1/admin/services', await one.call('GET', '/v1/admin/services', { token: admin.token }))
+    conforms('GET', '/v1/admin/services', await one.call('GET', '/v1/admin/services', { token: maker }))
+    conforms('GET', '/v1/me', await one.me(plain.reveal()))
+    conforms('GET', '/.well-known/oauth-authorization-server', await one.call('GET', '/.well-known/oauth-authorization-server'))
+    const renewed = (await one.register(newEmail(), { refresh: true })).json<{ refreshToken: string, accessToken: string }>()
+    const forms = { '/oauth/token': `grant_type=refresh_token&refresh_token=${renewed.refreshToken}`, '/oauth/introspect': `token=${renewed.accessToken}`, '/oauth/revoke': `token=${renewed.accessToken}` }
+    const asService = { authorization: `Basic ${Buffer.from(`orders:${plain.reveal()}`).toString('base64')}` }
+    const form = (app: TestApp, url: string, payload: string, headers: Record<string, string> = {}) => app.app.inject({ method: 'POST', url, payload, headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers } })
+    for (const [path, body] of Object.entries(forms)) {
+      for (const payload of [body, '', `x=${'x'.repeat(20_000)}`]) conforms('POST', path, await form(one, path, payload, asService))
+      conforms('POST', path, await form(one, path, body, { ...asService, 'content-type': 'text/plain' }))
+      conforms('POST', path, await form(one, path, body, { authorization: 'Basic eDp5' }))
+    }
+    conforms('POST', '/oauth/introspect', await form(one, '/oauth/introspect', forms['/oauth/revoke'], asService))
+    conforms('POST', '/oauth/introspect', await form(one, '/oauth/introspect', 'token=x', { authorization: `Bearer ${maker}` }))
+    for (const id of [service.id, 'none']) conforms('DELETE', '/v1/admin/services/{id}', await one.call('DELETE', `/v1/admin/services/${id}`, { token: admin.token }))
 
     for (const [path, operations] of Object.entries(openapi.paths)) {
       for (const method of Object.keys(operations).filter(method => operations[method]?.security !== undefined)) {
@@ -173,7 +193,8 @@ t.test('OpenAPI', async t => {
       ...embedded,
       database: async () => ({ ...shared, embedded: false, close: async () => {}, query: work => away ? gone() : shared.query(work), prepared: (text, parameters) => away ? gone() : shared.prepared(text, parameters), transaction: work => away ? gone() : shared.transaction(work) })
     }
-    const other = await startApp(t, flaky, { env: { LOGIN_LIMIT: '1/1m', ADDRESS_LIMIT: '3/1m' } })
+    const other = await startApp(t, flaky, { env: { LOGIN_LIMIT: '1/1m', ADDRESS_LIMIT: '9/1m', HOST: '0.0.0.0' } })
+    conforms('GET', '/.well-known/oauth-authorization-server', await other.call('GET', '/.well-known/oauth-authorization-server'))
     const wrong = { currentPassword: 'not this', newPassword: 'another long one' }
     conforms('PUT', '/v1/password', await other.call('PUT', '/v1/password', { token: held, body: wrong }))
     conforms('PUT', '/v1/password', await other.call('PUT', '/v1/password', { token: held, body: wrong }))
@@ -182,6 +203,7 @@ t.test('OpenAPI', async t => {
     conforms('POST', '/v1/admin/users', await other.call('POST', '/v1/admin/users', { token: held, body: { email: newEmail(), role: 'admin', currentPassword: password } }))
     conforms('PUT', '/v1/admin/users/{id}/role', await other.call('PUT', `/v1/admin/users/${holder}/role`, { token: held, body: { role: 'admin', password } }))
     away = true
+    for (const [path, body] of Object.entries(forms)) conforms('POST', path, await form(other, path, body, path === '/oauth/introspect' ? asService : {}))
     conforms('POST', '/v1/refresh', await other.call('POST', '/v1/refresh', { body: { refreshToken } }))
     for (const [path, operations] of Object.entries(openapi.paths)) {
       for (const method of Object.keys(operations).filter(method => operations[method]?.responses[503] !== undefined)) {
@@ -190,7 +212,8 @@ t.test('OpenAPI', async t => {
       }
     }
     away = false
-    for (let i = 0; i < 3; i++) await other.login(newEmail())
+    for (let i = 0; i < 9; i++) await other.login(newEmail())
+    for (const path of ['/oauth/revoke', '/oauth/token']) conforms('POST', path, await form(other, path, 'token=x'))
     for (const [path, body] of Object.entries({ ...bodies, '/v1/refresh': { refreshToken }, '/v1/logout': { refreshToken }, '/v1/logout-all': { refreshToken } })) conforms('POST', path, await other.call('POST', path, { body }))
 
     const declared = Object.entries(openapi.paths).flatMap(([path, operations]) => Object.entries(operations).flatMap(([method, { responses }]) => Object.keys(responses).map(status => `${method.toUpperCase()} ${path} ${status}`)))

@@ -2,9 +2,8 @@ import { createHash } from 'node:crypto'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { Database } from '../../src/edges/database.js'
-import { UnavailableError } from '../../src/errors.js'
-import type { Settle } from '../../src/tokens/settle.js'
 import { becomesTrue, type Ground, newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { createDeath } from '../fixtures/death.js'
 import { createGate } from '../fixtures/gate.js'
 import { hold, holdUser } from '../fixtures/locks.js'
 
@@ -388,21 +387,5 @@ function createReadGate () {
       next = { fetch, opened }
       return { fetched, open }
     }
-  }
-}
-
-/** A process that dies between COMMIT and settling, once. */
-function createDeath () {
-  let near = false
-  return {
-    comes () { near = true },
-    settle: (real: Settle): Settle => ({
-      ...real,
-      async settle (committed) {
-        if (!near) return await real.settle(committed)
-        near = false
-        throw new UnavailableError()
-      }
-    })
   }
 }

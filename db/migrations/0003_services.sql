@@ -1,0 +1,1 @@
+ALTER TABLE "tokens" ALTER COLUMN "user_id" DROP NOT NULL;

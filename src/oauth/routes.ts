@@ -1,0 +1,106 @@
+import type { AddressInfo } from 'node:net'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Config } from '../config.js'
+import { deviceOf } from '../device.js'
+import { InvalidRequestError, InvalidTokenError, MissingServiceTokenError, NotSupportedError, UnsupportedGrantTypeError } from '../errors.js'
+import { failures } from '../schemas.js'
+import type { TokenService } from '../tokens/service.js'
+import { type Credentials, credentialsOf } from './credentials.js'
+import { challengeOf, type Failure, toOauthError } from './errors.js'
+import { parseForm } from './form.js'
+import { issuerOf, metadataOf } from './metadata.js'
+import { Introspected, IntrospectForm, Metadata, Nothing, OauthTokens, oauthFailures, RevokeForm, TokenForm } from './schemas.js'
+import type { OauthService } from './service.js'
+
+interface Options {
+  oauth: OauthService
+  tokens: Pick<TokenService, 'parse'>
+  limitByAddress (request: FastifyRequest, reply: FastifyReply): Promise<void>
+}
+
+/** For clients that look for the endpoints; at the root of a server alone, where RFC 8414 3 has them look. */
+export const metadataRoutes: FastifyPluginAsyncTypebox<{ config: Config }> = async (app, { config }) => {
+  app.get('/.well-known/oauth-authorization-server', {
+    schema: { tags: ['oauth'], summary: 'Where the endpoints of OAuth are (RFC 8414); needs PUBLIC_URL, or HOST on loopback', response: { 200: Metadata, ...failures(400) } }
+  }, async () => {
+    const issuer = issuerOf(config, (app.server.address() as AddressInfo | null)?.port ?? null)
+    if (issuer === null) throw new NotSupportedError('This server does not know its own URL: set PUBLIC_URL')
+    return metadataOf(issuer)
+  })
+}
+
+/** OAuth's endpoints: forms in, JSON with the RFCs' names out, and no cookies. */
+export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oauth, tokens, limitByAddress }) => {
+  const consumes = ['application/x-www-form-urlencoded']
+  const anyCaller = [{}, { basic: [] }, { bearer: [] }]
+
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(consumes, { parseAs: 'string', bodyLimit: 16 * 1024 }, async (_request: FastifyRequest, body: string) => parseForm(body))
+
+  app.addHook('preSerialization', async ({ headers }, reply, payload) => {
+    if (reply.statusCode < 400) return payload
+    const scheme = credentialsOf(headers.authorization)?.scheme ?? null
+    const challenge = challengeOf(payload as Failure, scheme)
+    if (challenge !== null) reply.header('www-authenticate', challenge)
+    return toOauthError(payload as Failure, scheme)
+  })
+
+  app.post('/oauth/introspect', {
+    onRequest: async request => { requirePresented(request) },
+    schema: { tags: ['oauth'], summary: 'What a token stands for, for services (RFC 7662)', security: [{ basic: [] }, { bearer: [] }], consumes, body: IntrospectForm, response: { 200: Introspected, ...oauthFailures(400, 401, 403, 413, 415, 503) } }
+  }, async request => {
+    refuseSecrets(request)
+    return await oauth.introspect(requirePresented(request).token, request.body.token)
+  })
+
+  app.post('/oauth/revoke', {
+    onRequest: async (request, reply) => {
+      if (request.headers.authorization === undefined) await limitByAddress(request, reply)
+      else requirePresented(request)
+    },
+    schema: { tags: ['oauth'], summary: "End a token: a session's with its session, any other alone (RFC 7009)", security: anyCaller, consumes, body: RevokeForm, response: { 200: Nothing, ...oauthFailures(400, 401, 413, 415, 429, 503) } }
+  }, async (request, reply) => {
+    refuseSecrets(request)
+    const caller = request.headers.authorization === undefined ? null : await oauth.requireCaller(requirePresented(request).token)
+    await oauth.revoke(request.body.token, { device: deviceOf(request), caller })
+    return await reply.send('')
+  })
+
+  app.post('/oauth/token', {
+    onRequest: limitByAddress,
+    schema: { tags: ['oauth'], summary: 'Exchange a refresh token (RFC 6749 6)', security: [{}, { basic: [] }], consumes, body: TokenForm, response: { 200: OauthTokens, ...oauthFailures(400, 401, 413, 415, 429, 503) } }
+  }, async request => {
+    refuseSecrets(request)
+    // Basic alone authenticates a client here. An access token that came along has often run out, which is why its owner refreshes.
+    const client = credentialsOf(request.headers.authorization)
+    if (client?.scheme === 'basic') await oauth.requireCaller(requirePresented(request).token)
+    const { grant_type: grantType, refresh_token: refreshToken, scope } = request.body
+    if (grantType !== 'refresh_token') throw new UnsupportedGrantTypeError()
+    if (refreshToken === undefined) throw new InvalidRequestError('The refresh_token is missing')
+    const { access, refresh, abilities } = await oauth.refresh(refreshToken, scope, deviceOf(request))
+    return {
+      access_token: access.plain.reveal(),
+      token_type: 'Bearer' as const,
+      expires_in: access.expiresInSeconds,
+      ...refresh === null ? {} : { refresh_token: refresh.plain.reveal() },
+      // RFC 6749 3.3 knows no empty one.
+      ...abilities.length === 0 ? {} : { scope: abilities.join(' ') }
+    }
+  })
+
+  /** The caller's credentials, as far as no database needs to be asked. Throws MissingServiceTokenError and InvalidTokenError. */
+  function requirePresented ({ headers }: FastifyRequest): Credentials {
+    const credentials = credentialsOf(headers.authorization)
+    if (credentials === null) throw new MissingServiceTokenError()
+    if (tokens.parse(credentials.token) === null) throw new InvalidTokenError()
+    return credentials
+  }
+}
+
+/** RFC 6749 2.3: secrets in the body are no way to authenticate here, and beside a header they would be a second one. */
+function refuseSecrets ({ body, headers }: FastifyRequest<{ Body?: unknown }>): void {
+  const given = body as { client_secret?: string, client_assertion?: string }
+  if (given.client_secret === undefined && given.client_assertion === undefined) return
+  throw headers.authorization === undefined ? new MissingServiceTokenError() : new InvalidRequestError('One way to authenticate at a time')
+}

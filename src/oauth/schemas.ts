@@ -1,0 +1,68 @@
+import Type from 'typebox'
+import { Id } from '../schemas.js'
+
+const Hint = Type.Optional(Type.String({ description: 'Not needed: the token says it itself' }))
+
+export const IntrospectForm = Type.Object({ token: Type.String(), token_type_hint: Hint })
+export const RevokeForm = Type.Object({ token: Type.String(), token_type_hint: Hint })
+export const TokenForm = Type.Object({
+  grant_type: Type.String({ examples: ['refresh_token'] }),
+  refresh_token: Type.Optional(Type.String({ description: 'Required' })),
+  scope: Type.Optional(Type.String({ description: "Nothing but the refresh token's own: none is made narrower" }))
+})
+
+/** Inactive: nothing but `active`. */
+export const Introspected = Type.Object({
+  active: Type.Boolean(),
+  sub: Type.Optional(Id),
+  scope: Type.Optional(Type.String({ description: 'The abilities, with spaces between them' })),
+  token_type: Type.Optional(Type.Literal('Bearer')),
+  exp: Type.Optional(Type.Integer({ description: 'Seconds since 1970; absent for a personal token without an end' })),
+  iat: Type.Optional(Type.Integer({ description: 'Seconds since 1970' })),
+  sid: Type.Optional(Type.String({ description: 'The session; absent for personal tokens' })),
+  username: Type.Optional(Type.String({ description: "The user's email" }))
+})
+
+export const OauthTokens = Type.Object({
+  access_token: Type.String(),
+  token_type: Type.Literal('Bearer'),
+  expires_in: Type.Integer({ description: 'Seconds' }),
+  refresh_token: Type.Optional(Type.String()),
+  scope: Type.Optional(Type.String())
+})
+
+/** RFC 7009 2.2: the status says it all. */
+export const Nothing = Type.Unsafe<''>({ type: 'null', description: 'Done, and true on every instance; or there was nothing to end' })
+
+const Names = Type.Array(Type.String())
+
+export const Metadata = Type.Object({
+  issuer: Type.String(),
+  token_endpoint: Type.String(),
+  token_endpoint_auth_methods_supported: Names,
+  grant_types_supported: Names,
+  response_types_supported: Names,
+  introspection_endpoint: Type.String(),
+  introspection_endpoint_auth_methods_supported: Names,
+  revocation_endpoint: Type.String(),
+  revocation_endpoint_auth_methods_supported: Names,
+  service_documentation: Type.String()
+})
+
+const OauthFailure = Type.Object({
+  error: Type.String({ description: 'RFC 6749 5.2, RFC 6750 3.1; temporarily_unavailable with 429 and 503, server_error with 500' }),
+  error_description: Type.String(),
+  statusCode: Type.Integer(),
+  code: Type.String(),
+  message: Type.String()
+})
+
+const titles: Record<number, string> = {
+  400: 'Refused: see error', 401: 'No caller, or none that is live', 403: 'The caller lacks introspect',
+  413: 'Body too large', 415: 'Not a form', 429: 'Too many attempts: see Retry-After', 503: 'Not now: see Retry-After'
+}
+
+/** The failures of a route below /oauth, for its OpenAPI. */
+export function oauthFailures (...statuses: number[]) {
+  return Object.fromEntries(statuses.map(status => [status, { description: titles[status] ?? 'Error', ...OauthFailure }]))
+}

@@ -1,0 +1,39 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import { deviceOf } from '../device.js'
+import { NotFoundError } from '../errors.js'
+import { failures, Id, isUuid, Moment, nullable } from '../schemas.js'
+import { guarded, requireRole } from '../tokens/authenticate.js'
+import type { ServiceTokenService } from './service.js'
+
+const Service = Type.Object({ id: Id, name: Type.String(), createdAt: Moment, lastUsedAt: nullable(Moment) })
+
+interface Options {
+  serviceTokens: ServiceTokenService
+  authenticate (request: FastifyRequest): Promise<void>
+}
+
+/** Services that may check tokens: listing and ending them. A command alone makes one. */
+export const serviceTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { serviceTokens, authenticate }) => {
+  const administrator = guarded('admin', authenticate)
+  const security = [{ bearer: [] }, { cookie: [] }]
+
+  app.get('/v1/admin/services', {
+    ...administrator,
+    schema: { tags: ['admin'], summary: 'The services that may check tokens, newest first', security, response: { 200: Type.Object({ services: Type.Array(Service) }), ...failures(401, 403, 503) } }
+  }, async () => {
+    const services = await serviceTokens.list()
+    return { services: services.map(({ createdAt, lastUsedAt, ...service }) => ({ ...service, createdAt: createdAt.toISOString(), lastUsedAt: lastUsedAt?.toISOString() ?? null })) }
+  })
+
+  app.delete('/v1/admin/services/:id', {
+    ...administrator,
+    schema: { tags: ['admin'], summary: 'End a service: its token is dead at once', security, params: Type.Object({ id: Type.String() }), response: { 204: Type.Null(), ...failures(401, 403, 404, 503) } }
+  }, async (request, reply) => {
+    const principal = requireRole(request, 'admin')
+    if (!isUuid(request.params.id)) throw new NotFoundError()
+    await serviceTokens.end(principal, request.params.id, deviceOf(request))
+    return await reply.code(204).send(null)
+  })
+}

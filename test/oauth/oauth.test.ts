@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import type { LightMyRequestResponse as Response } from 'fastify'
 import { Redis } from 'ioredis'
@@ -435,6 +436,19 @@ t.test('client libraries, as they are', async t => {
     t.same(await client.tokenIntrospection(orders, next.access_token), { active: false })
     await client.tokenRevocation(app, 'nothing at all')
     await t.rejects(client.refreshTokenGrant(app, next.refresh_token ?? ''), { name: 'ResponseBodyError', error: 'invalid_grant' })
+  })
+
+  t.test('what docs/CLIENTS.md shows', async t => {
+    const shown = /^```js\n\/\/ caller\.js\n(.*?)^```$/ms.exec(readFileSync(new URL('../../docs/CLIENTS.md', import.meta.url), 'utf8'))?.[1] ?? ''
+    const settings = { AUTH_URL: issuer.href, AUTH_TOKEN: secret }
+    const code = shown.replace("'openid-client'", JSON.stringify(import.meta.resolve('openid-client'))).replace(/process\.env\.(\w+)/g, (_all, name: keyof typeof settings) => JSON.stringify(settings[name]))
+    const { callerOf, may } = await import(`data:text/javascript,${encodeURIComponent(code)}`) as { callerOf (header?: string): Promise<object | null>, may (caller: object, ability: string): boolean }
+    const { accessToken, user } = await pairOf(one, { abilities: ['orders:read'] })
+    const caller = await callerOf(`Bearer ${accessToken}`)
+    t.strictSame(caller, { id: user.id, abilities: ['orders:read'] })
+    t.strictSame([may(caller ?? {}, 'orders:read'), may(caller ?? {}, 'orders:write')], [true, false])
+    await one.logout(accessToken)
+    for (const header of [`Bearer ${accessToken}`, undefined, 'Basic x', 'Bearer x']) t.equal(await callerOf(header), null)
   })
 })
 

@@ -1,10 +1,15 @@
-import { checkCommand, runCommand, withAbsolutePaths } from './commands.js'
+import { checkCommand, questionOf, readsPassword, runCommand, unanswered, withAbsolutePaths } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { type CommandOutcome, callServer } from './edges/command-socket.js'
 import { createRedis } from './edges/redis.js'
+import { confirm, isTerminal, readPassword } from './edges/terminal.js'
+import { inTime } from './in-time.js'
 import { createLogger } from './logger.js'
 import { explainDatabase, openMigrated } from './open-database.js'
 import { createServices } from './services.js'
+
+/** A command goes on without Redis, where that doesn't answer. */
+const redisPatienceMs = 1_000
 
 /** One of the operator's commands, from the shell. An embedded database may be a running server's: then the server carries it out. */
 async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
@@ -12,21 +17,29 @@ async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
   const checked = checkCommand(name, args)
   if (checked !== null) return checked
   const config = loadConfig()
-  const absolute = withAbsolutePaths(name, args)
-  const answered = config.databaseUrl === undefined ? await callServer(config.dataDir, name, absolute) : null
-  return answered ?? await runAlone(config, name, absolute)
+  const question = questionOf(name, args)
+  if (question !== null && !isTerminal()) return unanswered(question)
+  if (question !== null && !await confirm(question)) return { exitCode: 1, stdout: '', stderr: 'Nothing was done.' }
+  const password = readsPassword(name, args) ? await readPassword() : undefined
+  const answered = withAbsolutePaths(name, question === null ? args : ['--yes', ...args])
+  return await carryOut(config, name, answered, password)
 }
 
-async function runAlone (config: Config, name: string, args: string[]): Promise<CommandOutcome> {
+async function carryOut (config: Config, name: string, args: string[], password: string | undefined): Promise<CommandOutcome> {
+  const outcome = config.databaseUrl === undefined ? await callServer(config.dataDir, name, args, undefined, password) : null
+  return outcome ?? await runAlone(config, name, args, password)
+}
+
+async function runAlone (config: Config, name: string, args: string[], password: string | undefined): Promise<CommandOutcome> {
   const database = await openMigrated(config, 'command')
   const logger = createLogger('silent')
   const redis = config.redisUrl === undefined ? null : createRedis(config.redisUrl, logger)
   try {
+    // What it would do faster, other instances do: see settle.ts.
+    if (redis !== null && redis.status !== 'ready') await inTime(new Promise<void>(resolve => { redis.once('ready', resolve) }), redisPatienceMs, () => {}).catch(() => {})
     // Not started: no poll runs here, so no entry is believed or filled. What ends tokens settles all the same, and waits for who does poll.
     const services = await createServices(config, { database, redis, logger })
-    const outcome = await runCommand(services, name, args)
-    await services.stop()
-    return outcome
+    return await runCommand(services, name, args, password).finally(services.stop)
   } finally {
     redis?.disconnect()
     await database.close()

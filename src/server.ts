@@ -17,8 +17,9 @@ async function main (): Promise<void> {
   const config = loadConfig()
   const logger = createLogger(config.logLevel)
   const foundation = await openFoundation(config, logger)
-  const { app, prune, importUsers, serviceTokens, metrics } = await buildApp(config, { ...foundation, logger })
-  const commands = foundation.database.embedded ? await listenForCommands(config, (name, args) => runCommand({ prune, importUsers, serviceTokens }, name, args)) : null
+  const latchkey = await buildApp(config, { ...foundation, logger })
+  const { app, metrics } = latchkey
+  const commands = foundation.database.embedded ? await listenForCommands(config, (name, args, input) => runCommand(latchkey, name, args, input)) : null
 
   const metricsServer = config.metricsPort === undefined ? null : await serveMetrics(metrics, config.host, config.metricsPort)
 

@@ -5,8 +5,9 @@ import { join, relative, resolve } from 'node:path'
 /** What a command printed, and how it ended. */
 export type CommandOutcome = { exitCode: number, stdout: string, stderr: string }
 
-type Request = { command: string, args: string[] }
-type Run = (command: string, args: string[]) => Promise<CommandOutcome>
+/** `input` is what the command is told apart from its arguments: a password. */
+type Request = { command: string, args: string[], input?: string }
+type Run = (command: string, args: string[], input?: string) => Promise<CommandOutcome>
 
 const FILE_NAME = 'latchkey.sock'
 const REQUEST_MAX_BYTES = 64 * 1024
@@ -83,9 +84,9 @@ function serveOne (socket: Socket, run: Run) {
   }
 }
 
-async function attempt (run: Run, { command, args }: Request): Promise<CommandOutcome> {
+async function attempt (run: Run, { command, args, input }: Request): Promise<CommandOutcome> {
   try {
-    return await run(command, args)
+    return await run(command, args, input)
   } catch (error) {
     return { exitCode: 1, stdout: '', stderr: `${error instanceof Error ? error.message : String(error)}\n` }
   }
@@ -96,13 +97,13 @@ async function attempt (run: Run, { command, args }: Request): Promise<CommandOu
  * Throws when the server does not accept within `acceptTimeoutMs`, refuses, answers out of turn or closes midway.
  */
 export async function callServer (
-  dir: string, command: string, args: string[], acceptTimeoutMs = ACCEPT_TIMEOUT_MS
+  dir: string, command: string, args: string[], acceptTimeoutMs = ACCEPT_TIMEOUT_MS, input?: string
 ): Promise<CommandOutcome | null> {
   const path = resolve(dir, FILE_NAME)
   const address = socketAddress(path)
   // No server can listen at a path that is too long.
   if (address === null) return null
-  const request = JSON.stringify({ command, args })
+  const request = JSON.stringify({ command, args, input })
   if (Buffer.byteLength(request) > REQUEST_MAX_BYTES) {
     throw new Error(`The command and its arguments are larger than the ${REQUEST_MAX_BYTES} bytes that a server takes.`)
   }
@@ -223,7 +224,8 @@ function isRecord (value: unknown): value is Record<string, unknown> {
 
 function isRequest (value: unknown): value is Request {
   return isRecord(value) && typeof value.command === 'string' &&
-    Array.isArray(value.args) && value.args.every(arg => typeof arg === 'string')
+    Array.isArray(value.args) && value.args.every(arg => typeof arg === 'string') &&
+    (value.input === undefined || typeof value.input === 'string')
 }
 
 function isAcceptance (value: unknown): boolean {

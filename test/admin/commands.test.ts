@@ -1,0 +1,172 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { commandNames, runCommand } from '../../src/commands.js'
+import { embeddedGround, newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const makeToken = async (app: TestApp, token: string) => (await app.call('POST', '/v1/tokens', { token, body: { name: 'script' } })).json<{ accessToken: string }>().accessToken
+
+t.test('each command', async t => {
+  const one = await startApp(t, await embeddedGround())
+  const run = (name: string, ...args: string[]) => runCommand(one, name, args)
+  const json = async (name: string, ...args: string[]) => {
+    const outcome = await run(name, ...args, '--json')
+    t.strictSame([outcome.exitCode, outcome.stderr], [0, ''], outcome.stderr)
+    return JSON.parse(outcome.stdout)
+  }
+
+  t.test('explains itself, and refuses what it does not know', async t => {
+    for (const name of commandNames) {
+      t.match(await run(name, '--help'), { exitCode: 0, stdout: new RegExp(`^Usage: npm run ${name} -- .*--json`), stderr: '' })
+      t.match(await run(name, '--unknown'), { exitCode: 2, stdout: '', stderr: new RegExp(`Usage: npm run ${name}`) })
+    }
+    for (const name of ['users:destroy', '', 'constructor', '__proto__']) t.match(await run(name), { exitCode: 2, stderr: /Unknown command/ }, name)
+    const bad: Array<[string, ...string[]]> = [
+      ['users:create'], ['users:create', '--email', 'none'], ['users:create', '--email', newEmail(), '--name', ''], ['users:create', '--email', newEmail(), '--password', password],
+      ['users:promote'], ['users:promote', '--email', newEmail(), '--role', 'root'], ['users:promote', '--email', newEmail(), '--yes'],
+      ['tokens:revoke', '--yes'], ['tokens:revoke', '--all', '--email', newEmail(), '--yes'], ['cache:clear', 'now'], ['tokens:stats', '--all']
+    ]
+    for (const [name, ...args] of bad) t.match(await run(name, ...args), { exitCode: 2, stdout: '', stderr: /Usage/ }, `${name} ${args.join(' ')}`)
+  })
+
+  t.test('users:create makes an account, with a password of its own or one that is told', async t => {
+    const [email, other] = [newEmail(), newEmail()]
+    const made = await json('users:create', '--email', email.toUpperCase(), '--name', 'Ada', '--admin')
+    t.match(made, { user: { email, name: 'Ada', role: 'admin' }, password: /^[\w-]{24}$/ })
+    t.equal((await one.login(email, { password: made.password })).statusCode, 200)
+    const told = await runCommand(one, 'users:create', ['--email', other, '--password-stdin'], password)
+    t.strictSame(told, { exitCode: 0, stdout: `Made the account of ${other}.`, stderr: '' })
+    t.equal((await one.login(other)).json().user.role, 'user')
+    await t.rejects(run('users:create', '--email', other), { code: 'AUTH_EMAIL_TAKEN' })
+    await t.rejects(runCommand(one, 'users:create', ['--email', newEmail(), '--password-stdin'], 'x'), { code: 'AUTH_PASSWORD_REJECTED' })
+    await t.rejects(runCommand(one, 'users:create', ['--email', newEmail(), '--password-stdin'], ''), /no password/)
+    t.match((await run('users:create', '--email', newEmail())).stdout, /\nIts password, shown this once: [\w-]{24}$/)
+  })
+
+  t.test('users:promote gives a role and takes it back, but not from the last', async t => {
+    const { email, token } = await one.account()
+    t.strictSame(await run('users:promote', '--email', email), { exitCode: 0, stdout: `${email} has the role admin now.`, stderr: '' })
+    t.equal((await one.call('GET', '/v1/admin/users', { token })).statusCode, 200)
+    t.match(await json('users:promote', '--email', email, '--role', 'user'), { user: { email, role: 'user' } })
+    t.equal((await one.call('GET', '/v1/admin/users', { token })).statusCode, 403)
+    await t.rejects(run('users:promote', '--email', newEmail()), /no account/)
+    await one.database.prepared("update users set role = 'user'", [])
+    await run('users:promote', '--email', email)
+    await t.rejects(run('users:promote', '--email', email, '--role', 'user'), { code: 'AUTH_LAST_ADMIN' })
+  })
+
+  t.test('tokens:revoke asks before it ends what cannot come back', async t => {
+    const [mine, theirs] = [await one.account(), await one.account()]
+    const personal = await makeToken(one, mine.token)
+    for (const args of [['--all'], ['--email', mine.email]]) t.match(await run('tokens:revoke', ...args), { exitCode: 2, stdout: '', stderr: /^End every session .*\? .*say --yes/ })
+    t.equal((await one.me(mine.token)).statusCode, 200)
+    t.same(await json('tokens:revoke', '--email', mine.email, '--yes'), { userId: mine.userId })
+    for (const token of [mine.token, personal]) t.equal((await one.me(token)).statusCode, 401)
+    t.equal((await one.me(theirs.token)).statusCode, 200)
+    t.match(await run('tokens:revoke', '--all', '--yes'), { exitCode: 0, stdout: /^Ended \d+ sessions and \d+ personal tokens of \d+ users\.$/ })
+    t.equal((await one.me(theirs.token)).statusCode, 401)
+    t.same(await json('tokens:revoke', '--all', '--yes'), { users: 0, sessions: 0, personalTokens: 0 }, 'nothing is left')
+    await t.rejects(run('tokens:revoke', '--email', newEmail(), '--yes'), /no account/)
+  })
+
+  t.test('tokens:stats and cache:clear say what they found and did', async t => {
+    const before = await json('tokens:stats')
+    t.match(before, { database: { exact: true, revoked: Number, byKind: {} }, cache: { generation: Number, trusted: true, hitRatio: Number } })
+    t.strictSame(await run('cache:clear'), { exitCode: 0, stdout: 'Every cache entry is void.', stderr: '' })
+    t.ok((await json('tokens:stats')).cache.generation > before.cache.generation)
+    t.match((await run('tokens:stats')).stdout, /^Tokens: \d+; \d+ active, \d+ expired, \d+ revoked, \d+ never used\n {2}access: \d+ active.*\nCache: generation \d+, 0 settlements open, a server registered\n.*hit ratio/s)
+  })
+})
+
+t.test('from the shell', async t => {
+  await shell(t, 'npx', ['tsc', '-b', 'tsconfig.build.json'], { PATH: process.env.PATH ?? '' })
+  const cli = (env: Record<string, string>, args: string[], input = '') => shell(t, process.execPath, [join(root, 'dist/src/cli.js'), ...args], { PATH: process.env.PATH ?? '', BCRYPT_COST: '4', ...env }, input)
+
+  t.test('beside instances with Redis, by a process without it: done means done on all of them', async t => {
+    const ground = await serverGround(t)
+    if (ground === null) return
+    const env = { DATABASE_URL: ground.databaseUrl as string }
+    const withRedis = { ...env, REDIS_URL: ground.redisUrl as string, REDIS_KEY_PREFIX: ground.prefix }
+    const [one, two] = await Promise.all([startApp(t, ground), startApp(t, ground)])
+    // These poll, as servers do: who settles for a process without Redis is seen by its poll.
+    const codes = async (token: string, path = '/v1/me') => (await Promise.all([one, two].map(app => app.call('GET', path as '/v1/me', { token })))).map(reply => reply.statusCode)
+    const cached = async (token: string) => { for (let i = 0; i < 3; i++) await codes(token) }
+
+    for (const [name, environment] of [['without Redis', env], ['with Redis', withRedis]] as const) {
+      const [mine, theirs] = [await one.account(), await two.account()]
+      const personal = await makeToken(one, mine.token)
+      for (const token of [mine.token, theirs.token, personal]) await cached(token)
+      t.strictSame(await cli(environment, ['users:promote', '--email', mine.email]), { code: 0, stdout: `${mine.email} has the role admin now.\n`, stderr: '' }, name)
+      t.same(await codes(mine.token, '/v1/admin/users'), [200, 200], name)
+      t.match(await cli(environment, ['tokens:revoke', '--email', mine.email, '--yes']), { code: 0, stderr: '' })
+      t.same([...await codes(mine.token), ...await codes(personal), ...await codes(theirs.token)], [401, 401, 401, 401, 200, 200], name)
+      t.match(await cli(environment, ['cache:clear', '--json']), { code: 0, stdout: '{"cleared":true}\n', stderr: '' })
+      await cached(theirs.token)
+      const stats = await cli(environment, ['tokens:stats', '--json'])
+      t.match(JSON.parse(stats.stdout).cache, { openSettlements: 0, registered: true, hitRatio: null, keys: name === 'with Redis' ? Number : null })
+      t.match(await cli(environment, ['tokens:revoke', '--all', '--yes', '--json']), { code: 0, stderr: '' })
+      t.same(await codes(theirs.token), [401, 401], name)
+    }
+    await Promise.all([one.close(), two.close()])
+    t.match(await cli(env, ['users:create', '--email', newEmail(), '--admin', '--json']), { code: 0, stderr: '' })
+    t.match(await cli(env, ['cache:clear']), { code: 0 }, 'where no instance is left')
+  })
+
+  t.test('what would be asked is refused where nobody can answer, and a password comes by the standard input', async t => {
+    const dir = mkdtempSync(join(tmpdir(), 'latchkey-commands-'))
+    t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+    const env = { DATA_DIR: dir }
+    for (const answer of ['', 'yes\n']) t.match(await cli(env, ['tokens:revoke', '--all'], answer), { code: 2, stdout: '', stderr: /say --yes/ })
+    const [first, second] = [newEmail(), newEmail()]
+    t.strictSame(await cli(env, ['users:create', '--email', first, '--admin', '--password-stdin'], `${password}\nmore\n`), { code: 0, stdout: `Made the account of ${first}, an administrator.\n`, stderr: '' })
+    t.match(await cli(env, ['users:create', '--email', first]), { code: 1, stdout: '', stderr: 'An account with this email exists\n' })
+    t.match(await cli(env, ['users:promote', '--email', first]), { code: 0 }, 'the embedded database alone, whose last server is gone')
+
+    const base = await startServer(t, env)
+    t.match(await cli(env, ['users:create', '--email', second, '--password-stdin'], `${password}\r\n`), { code: 0, stderr: '' })
+    for (const email of [first, second]) {
+      const reply = await fetch(`${base}/v1/login`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email, password }) })
+      t.equal(reply.status, 200)
+      const { accessToken } = await reply.json() as { accessToken: string }
+      const authorization = `Bearer ${accessToken}`
+      t.equal((await fetch(`${base}/v1/me`, { headers: { authorization } })).status, 200)
+      t.match(await cli(env, ['tokens:revoke', '--email', email, '--yes']), { code: 0 }, 'by the running server')
+      t.equal((await fetch(`${base}/v1/me`, { headers: { authorization } })).status, 401)
+    }
+    t.match(JSON.parse((await cli(env, ['tokens:stats', '--json'])).stdout), { cache: { trusted: true, hitRatio: Number } }, 'the server tells its own')
+    t.match(await cli(env, ['users:promote', '--email', newEmail()]), { code: 1, stdout: '', stderr: /no account/ })
+  })
+})
+
+/** A command's end, and what it printed. */
+async function shell (t: Test, command: string, args: string[], env: Record<string, string>, input = ''): Promise<{ code: number | null, stdout: string, stderr: string }> {
+  const child = spawn(command, args, { cwd: root, env, stdio: 'pipe' })
+  let [stdout, stderr] = ['', '']
+  child.stdout.on('data', (text: Buffer) => { stdout += text })
+  child.stderr.on('data', (text: Buffer) => { stderr += text })
+  child.stdin.on('error', () => t.comment('it reads nothing'))
+  child.stdin.end(input)
+  const [code] = await once(child, 'close') as [number | null]
+  return { code, stdout, stderr }
+}
+
+/** The compiled server in a folder of its own, on a free port; returns where it listens. */
+async function startServer (t: Test, env: Record<string, string>): Promise<string> {
+  const server = spawn(process.execPath, [join(root, 'dist/src/server.js')], { env: { PATH: process.env.PATH ?? '', PORT: '0', BCRYPT_COST: '4', LOG_LEVEL: 'error', ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const gone = once(server, 'exit')
+  t.teardown(async () => {
+    server.kill()
+    await gone
+  })
+  for await (const line of createInterface({ input: server.stdout })) {
+    const [, base] = /^Latchkey listens on (\S+)$/.exec(line) ?? []
+    if (base !== undefined) return base
+  }
+  throw new Error('the server never listened')
+}

@@ -1,0 +1,126 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { operator } from '../../src/admin/service.js'
+import type { Guard } from '../../src/tokens/authenticate.js'
+import { embeddedGround, startApp } from '../fixtures/app.js'
+
+/** Every route by every kind of caller, made from the route table: a new route without a declared guard fails here. */
+
+interface Route { method: string, url: string, guard: Guard | undefined }
+
+const routes: Route[] = []
+const watch = (message: unknown) => {
+  (message as { fastify: FastifyInstance }).fastify.addHook('onRoute', ({ method, url, config }) => {
+    for (const name of [method].flat()) routes.push({ method: name, url, guard: config?.guard })
+  })
+}
+subscribe('fastify.initialization', watch)
+const one = await startApp(t, await embeddedGround())
+unsubscribe('fastify.initialization', watch)
+
+/** What packages add for the pages of the documentation, and for preflights. */
+const others = /^(OPTIONS|HEAD) |^GET (\/docs(\/.*)?|\/openapi\.json)$/
+const own = routes.filter(({ method, url }) => !others.test(`${method} ${url}`))
+const undeclared = (some: Route[]) => some.filter(({ guard }) => guard === undefined).map(({ method, url }) => `${method} ${url}`)
+
+const account = () => one.account()
+async function administrator () {
+  const made = await account()
+  await one.admin.setRole(operator, made.userId, 'admin')
+  return made
+}
+async function personalOf ({ token }: { token: string }) {
+  return (await one.call('POST', '/v1/tokens', { token, body: { name: 'script' } })).json<{ accessToken: string }>().accessToken
+}
+
+/** Fresh for each call, for some of the routes end what calls them. */
+const callers: Record<string, () => Promise<string | undefined>> = {
+  'no token': async () => undefined,
+  'a made-up token': async () => `lk_${'A'.repeat(50)}`,
+  'no token at all in its header': async () => 'nonsense',
+  'a session that has ended': async () => {
+    const { token } = await account()
+    await one.logout(token)
+    return token
+  },
+  "a disabled user's personal token": async () => {
+    const made = await account()
+    const token = await personalOf(made)
+    await one.admin.disable(operator, made.userId)
+    return token
+  },
+  'a refresh token': async () => (await one.call('POST', '/v1/login', { body: { ...await credentials(), refresh: true } })).json<{ refreshToken: string }>().refreshToken,
+  'a user at a session': async () => (await account()).token,
+  "an administrator's personal token": async () => personalOf(await administrator()),
+  'an administrator at a session': async () => (await administrator()).token
+}
+
+async function credentials () {
+  const { email } = await account()
+  return { email, password: 'correct horse battery staple' }
+}
+
+const missing = '401 AUTH_MISSING_TOKEN'
+const invalid = '401 AUTH_INVALID_TOKEN'
+const nobody = { 'no token': missing, 'a made-up token': invalid, 'no token at all in its header': invalid, 'a session that has ended': invalid, "a disabled user's personal token": invalid, 'a refresh token': invalid }
+
+/** What each guard answers; a caller who isn't here passes. */
+const answers: Record<Exclude<Guard, 'anyone'>, Record<string, string>> = {
+  token: nobody,
+  session: { ...nobody, "an administrator's personal token": '403 AUTH_SESSION_REQUIRED' },
+  admin: { ...nobody, "an administrator's personal token": '403 AUTH_SESSION_REQUIRED', 'a user at a session': '403 AUTH_FORBIDDEN' }
+}
+const refusals = new Set([missing, invalid, '403 AUTH_SESSION_REQUIRED', '403 AUTH_FORBIDDEN'])
+
+async function answer ({ method, url }: Route, token: string | undefined, unreadable = false): Promise<string> {
+  const { userId } = await account()
+  const reply = await one.app.inject({
+    method: method as 'GET',
+    url: url.replace(/:\w+/g, userId),
+    headers: { ...token === undefined ? {} : { authorization: `Bearer ${token}` }, ...unreadable ? { 'content-type': 'text/plain' } : {} },
+    ...unreadable ? { payload: 'x' } : {}
+  })
+  const { code = '' } = reply.headers['content-type']?.toString().startsWith('application/json') === true && reply.statusCode >= 400 ? reply.json<{ code: string }>() : {}
+  return `${reply.statusCode} ${code}`.trim()
+}
+
+t.test('every route declares whom it serves', async t => {
+  t.ok(own.length >= 28, `${own.length} routes`)
+  t.same(undeclared(own), [])
+  t.same(undeclared([{ method: 'GET', url: '/v1/new', guard: undefined }]), ['GET /v1/new'], 'a new one would be noticed')
+  t.same(own.filter(({ url, guard }) => url.startsWith('/v1/admin/') !== (guard === 'admin')), [], 'administrators alone have the routes below /v1/admin')
+  t.same([...new Set(own.map(({ guard }) => guard))].sort(), ['admin', 'anyone', 'session', 'token'])
+})
+
+t.test('OpenAPI says the same: what needs a token has its security and its 401', async t => {
+  const { paths } = (await one.call('GET', '/openapi.json')).json<{ paths: Record<string, Record<string, { security?: unknown[], responses: Record<string, unknown> }>> }>()
+  for (const { method, url, guard } of own) {
+    const operation = paths[url.replace(/:(\w+)/g, '{$1}')]?.[method.toLowerCase()]
+    t.equal((operation?.security ?? []).length > 0, guard !== 'anyone', `${method} ${url}`)
+    if (guard !== 'anyone') t.ok(operation?.responses[401], `${method} ${url} 401`)
+    if (guard === 'session' || guard === 'admin') t.ok(operation?.responses[403], `${method} ${url} 403`)
+  }
+})
+
+for (const route of own) {
+  const name = `${route.method} ${route.url}`
+  if (route.guard === 'anyone' || route.guard === undefined) {
+    t.test(`${name} answers everybody alike`, async t => {
+      const alike = await answer(route, undefined)
+      for (const [caller, token] of Object.entries(callers)) t.equal(await answer(route, await token()), alike, caller)
+    })
+    continue
+  }
+  const expected = answers[route.guard]
+  t.test(`${name} is for: ${route.guard}`, async t => {
+    for (const [caller, token] of Object.entries(callers)) {
+      const refusal = expected[caller]
+      const given = await token()
+      const got = await answer(route, given)
+      if (refusal === undefined) t.notOk(refusals.has(got) || got.startsWith('5'), `${caller} passes: ${got}`)
+      else t.equal(got, refusal, caller)
+      if (refusal !== undefined && given !== undefined && route.method !== 'GET') t.equal(await answer(route, given, true), refusal, `${caller}, before the body is read`)
+    }
+  })
+}

@@ -122,6 +122,8 @@ export function createUserService ({ store, passwords, policy, limiter, attempts
     return async (tx: Tx): Promise<User> => {
       const user = await store.insert(tx, { email: address, name: name ?? null, passwordHash, role, createdAt: new Date(clock.now()) })
       if (user === null) throw new EmailTakenError()
+      // What was guessed at the address before it had an account says nothing about this one.
+      await attempts.forgive(tx, address)
       return user
     }
   }

@@ -6,6 +6,7 @@ import type { ContenderName } from './goals.js'
 import { createSeeder, register, startLatchkey } from './latchkey.js'
 import { type Load, type Outcome, probe, writeHeaders } from './load.js'
 import { measureLogins, measureLogouts, measurePaced, whileLoggingIn } from './measures.js'
+import { median } from './statistics.js'
 import type { World } from './world.js'
 
 /** As many clients take turns at each server. */
@@ -13,13 +14,16 @@ const clients = 256
 
 export type Unit = 'requests/s' | 'logins/s' | 'ms'
 
-/** One thing to be measured: `start` returns what measures it once, for so many seconds. */
+/** What measures a contender once, for so many seconds; `pid` where its processor time a request can be told too. */
+export interface Ready { once (seconds: number): Promise<number>, pid?: number }
+
+/** One thing to be measured. */
 export interface Contender {
   name: ContenderName
   label: string
   unit: Unit
   kind: 'denominator' | 'own' | 'peer'
-  start (): Promise<(seconds: number) => Promise<number>>
+  start (): Promise<Ready>
 }
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
@@ -41,7 +45,7 @@ export function createContenders (world: World, load: Load, connections: number)
     const client = createClient(base, connections)
     const measure = (seconds: number) => measurePaced(client, callers.map(({ token }) => token), 1_000, seconds)
     const people = busy ? await seeder.seed(64) : []
-    return busy ? (seconds: number) => whileLoggingIn(base, people, () => measure(seconds)) : measure
+    return { once: busy ? (seconds: number) => whileLoggingIn(base, people, () => measure(seconds)) : measure }
   }
 
   async function meOf (base: string, tokens: readonly string[], name: string) {
@@ -78,7 +82,7 @@ export function createContenders (world: World, load: Load, connections: number)
     const { url, headers } = await child.message<{ url: string, headers: string[] }>()
     const target = { url, headersFile: writeHeaders(world, name, headers), expected: 200 as const }
     await probe(target, headers[0] as string, mustHave)
-    return async (seconds: number) => (await load(target, connections, seconds)).perSecond
+    return { once: async (seconds: number) => (await load(target, connections, seconds)).perSecond, pid: child.process.pid as number }
   }
 
   function logins (name: 'logins' | 'logins-all-cores', label: string, core: string | null): Contender {
@@ -91,7 +95,7 @@ export function createContenders (world: World, load: Load, connections: number)
         const { databaseUrl, seeder, base } = await own()
         const alone = name === 'logins' ? { base } : await startLatchkey(world, { databaseUrl, core })
         const people = await seeder.seed(64)
-        return seconds => measureLogins(alone.base, people, seconds)
+        return { once: seconds => measureLogins(alone.base, people, seconds) }
       }
     }
   }
@@ -105,9 +109,11 @@ export function createContenders (world: World, load: Load, connections: number)
       async start () {
         const child = world.start(core, [file('workers/bcrypt.mjs')], { COST: '12' })
         await child.message()
-        return async seconds => {
-          child.process.send(seconds)
-          return await child.message<number>()
+        return {
+          async once (seconds) {
+            child.process.send(seconds)
+            return await child.message<number>()
+          }
         }
       }
     }
@@ -122,8 +128,8 @@ export function createContenders (world: World, load: Load, connections: number)
       unit: 'requests/s',
       kind: 'own',
       async start () {
-        const { me } = await own()
-        return async seconds => (await me(seconds)).perSecond
+        const { me, pid } = await own()
+        return { once: async seconds => (await me(seconds)).perSecond, pid }
       }
     },
     {
@@ -134,11 +140,11 @@ export function createContenders (world: World, load: Load, connections: number)
       async start () {
         const databaseUrl = await world.database()
         const redis = await world.redis()
-        const { base } = await startLatchkey(world, { databaseUrl, redisUrl: redis.url, core: world.cores.server })
+        const { base, pid } = await startLatchkey(world, { databaseUrl, redisUrl: redis.url, core: world.cores.server })
         const tokens = (await (await createSeeder(world, databaseUrl)).seed(clients)).map(({ token }) => token)
         await redis.kill()
         const me = await meOf(base, tokens, 'redis-dead')
-        return async seconds => (await me(seconds)).perSecond
+        return { once: async seconds => (await me(seconds)).perSecond, pid }
       }
     },
     {
@@ -147,9 +153,9 @@ export function createContenders (world: World, load: Load, connections: number)
       unit: 'requests/s',
       kind: 'own',
       async start () {
-        const { base } = await startLatchkey(world, { core: world.cores.server, env: { BCRYPT_COST: '4', SESSION_LIMIT: '0' } })
+        const { base, pid } = await startLatchkey(world, { core: world.cores.server, env: { BCRYPT_COST: '4', SESSION_LIMIT: '0' } })
         const me = await meOf(base, await register(base, clients), 'embedded')
-        return async seconds => (await me(seconds)).perSecond
+        return { once: async seconds => (await me(seconds)).perSecond, pid }
       }
     },
     {
@@ -158,10 +164,10 @@ export function createContenders (world: World, load: Load, connections: number)
       unit: 'requests/s',
       kind: 'own',
       async start () {
-        const { base } = await own()
+        const { base, pid } = await own()
         const target = { url: `${base}/v1/me`, headersFile: writeHeaders(world, 'made-up', Array.from({ length: clients }, () => bearer(madeUp()))), expected: 401 as const }
         await probe(target, bearer(madeUp()), 'AUTH_INVALID_TOKEN')
-        return async seconds => (await load(target, connections, seconds)).perSecond
+        return { once: async seconds => (await load(target, connections, seconds)).perSecond, pid }
       }
     },
     peerOf('jwt', '@fastify/jwt (cannot revoke)', 'fastify-jwt'),
@@ -180,7 +186,7 @@ export function createContenders (world: World, load: Load, connections: number)
       kind: 'denominator',
       async start () {
         const { me } = await own()
-        return async seconds => (await me(seconds)).p99
+        return { once: async seconds => (await me(seconds)).p99 }
       }
     },
     {
@@ -191,7 +197,7 @@ export function createContenders (world: World, load: Load, connections: number)
       async start () {
         const { me, base, seeder } = await own()
         const people = await seeder.seed(64)
-        return async seconds => (await whileLoggingIn(base, people, () => me(seconds))).p99
+        return { once: async seconds => (await whileLoggingIn(base, people, () => me(seconds))).p99 }
       }
     },
     { name: 'paced-idle-p99', label: 'p99 of GET /v1/me, 1,000 a second', unit: 'ms', kind: 'denominator', start: paced(false) },
@@ -207,7 +213,7 @@ export function createContenders (world: World, load: Load, connections: number)
       kind: 'own',
       async start () {
         const { base, seeder } = await own()
-        return async () => measureLogouts(base, await seeder.seed(100))
+        return { once: async () => measureLogouts(base, await seeder.seed(100)) }
       }
     },
     {
@@ -219,9 +225,11 @@ export function createContenders (world: World, load: Load, connections: number)
         const { databaseUrl, seeder } = await own()
         const child = world.start(world.cores.server, [file('workers/transaction.mjs')], { DATABASE_URL: databaseUrl })
         await child.message()
-        return async () => {
-          child.process.send(await seeder.seed(100))
-          return middle(await child.message<number[]>())
+        return {
+          async once () {
+            child.process.send(await seeder.seed(100))
+            return median(await child.message<number[]>())
+          }
         }
       }
     }
@@ -233,10 +241,6 @@ const bearer = (token: string | undefined) => `Authorization: Bearer ${token}`
 /** Of the right shape, and with a check that 1 in 3 × 10^12 would pass. */
 function madeUp (): string {
   return `lk_${BigInt(`0x${randomBytes(38).toString('hex')}`).toString(36).padStart(50, '0').slice(-50)}`
-}
-
-function middle (times: number[]): number {
-  return times.sort((one, other) => one - other)[times.length >> 1] as number
 }
 
 function once<T> (work: () => Promise<T>): () => Promise<T> {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism, cpus, release, totalmem, type } from 'node:os'
 import { delimiter, join } from 'node:path'
 
@@ -37,4 +37,12 @@ export function describeMachine (cores: Cores): string[] {
       ? 'Not pinned: without taskset, or on one core, server and load share processors, and the figures are worth less.'
       : `Server under test on core ${cores.server}, load on core ${cores.load}, Redis on core ${cores.redis}; PostgreSQL where its own server runs.`
   ]
+}
+
+/** What a process has used of the processor so far, its threads included; null where there is no such process, or no Linux to tell. */
+export function processorMs (pid: number | undefined): number | null {
+  if (pid === undefined || !existsSync(`/proc/${pid}/stat`)) return null
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  // utime and stime, in ticks of 10 ms on every Linux that Node runs on.
+  return (Number(fields[11]) + Number(fields[12])) * 10
 }

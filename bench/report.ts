@@ -2,7 +2,10 @@ import type { Contender, Unit } from './contenders.js'
 import { type Goal, goals } from './goals.js'
 import { median, ratios, type Summary, summarise } from './statistics.js'
 
-export interface Result { name: string, label: string, kind: Contender['kind'], unit: Unit, values: number[], summary: Summary, ofBare: Summary | null, ofDeferred: Summary | null }
+/** One round of one contender; the processor's time is a request's, where it is known. */
+export interface Measured { value: number, processorMicroseconds: number | null }
+
+export interface Result { name: string, label: string, kind: Contender['kind'], unit: Unit, values: number[], summary: Summary, ofBare: Summary | null, ofDeferred: Summary | null, processorMicroseconds: number | null }
 
 export interface Verdict { name: string, work: string, ratio: Summary, against: string, bound: Goal['bound'], times: number, met: boolean }
 
@@ -18,14 +21,16 @@ export interface Report {
 }
 
 /** What contenders were measured at, round by round, as figures: a ratio is the median of the rounds' ratios. */
-export function toResults (contenders: readonly Contender[], values: ReadonlyMap<string, number[]>): Result[] {
+export function toResults (contenders: readonly Contender[], values: ReadonlyMap<string, Measured[]>): Result[] {
+  const valuesOf = (name: string) => (values.get(name) ?? []).map(({ value }) => value)
   const of = (name: string, unit: Unit, own: number[]): Summary | null => {
-    const against = values.get(name)
-    return unit === 'requests/s' && against !== undefined ? summarise(ratios(own, against)) : null
+    const against = valuesOf(name)
+    return unit === 'requests/s' && against.length > 0 ? summarise(ratios(own, against)) : null
   }
   return contenders.map(({ name, label, kind, unit }) => {
-    const own = values.get(name) ?? []
-    return { name, label, kind, unit, values: own, summary: summarise(own), ofBare: of('bare', unit, own), ofDeferred: of('deferred', unit, own) }
+    const own = valuesOf(name)
+    const processor = (values.get(name) ?? []).flatMap(({ processorMicroseconds }) => processorMicroseconds ?? [])
+    return { name, label, kind, unit, values: own, summary: summarise(own), ofBare: of('bare', unit, own), ofDeferred: of('deferred', unit, own), processorMicroseconds: processor.length > 0 ? median(processor) : null }
   })
 }
 
@@ -44,15 +49,15 @@ export function judge (results: readonly Result[]): Verdict[] {
 
 /** The report for people: two tables. */
 export function print ({ machine, generator, rounds, seconds, connections, results, goals }: Report): string {
-  const figures = results.map(({ label, unit, summary, ofBare, ofDeferred }) => [
-    label, `${figure(summary.median)} ${unit}`, `${figure(summary.min)} – ${figure(summary.max)}`, spread(ofBare), spread(ofDeferred)
+  const figures = results.map(({ label, unit, summary, ofBare, ofDeferred, processorMicroseconds }) => [
+    label, `${figure(summary.median)} ${unit}`, `${figure(summary.min)} – ${figure(summary.max)}`, spread(ofBare), spread(ofDeferred), processorMicroseconds === null ? '' : processorMicroseconds.toFixed(1)
   ])
   const verdicts = goals.map(({ work, ratio, bound, times, met }) => [work, spread(ratio), `${bound} ${times}`, met ? 'met' : 'NOT MET'])
   return [
     ...machine,
     `${generator}, ${connections} connections; ${rounds} rounds of ${seconds} s, interleaved in a new order each; ratios are medians over the rounds.`,
     '',
-    table(['', 'median', 'spread', 'of bare', 'of deferred'], figures),
+    table(['', 'median', 'spread', 'of bare', 'of deferred', 'µs of processor a request'], figures),
     '',
     table(['goal', 'measured', 'wanted', ''], verdicts)
   ].join('\n')

@@ -4,11 +4,11 @@ import { fileURLToPath } from 'node:url'
 import { type Contender, createContenders } from './contenders.js'
 import { type ContenderName, goals } from './goals.js'
 import { bestGenerator, createLoad } from './load.js'
-import { describeMachine } from './machine.js'
+import { describeMachine, processorMs } from './machine.js'
 import { measureMemory } from './memory.js'
 import { type Options, readOptions, usage } from './options.js'
 import { draw } from './picture.js'
-import { judge, print, type Report, toResults } from './report.js'
+import { judge, type Measured, print, type Report, toResults } from './report.js'
 import { shuffled } from './statistics.js'
 import { withWorld } from './world.js'
 
@@ -22,8 +22,7 @@ async function main (options: Options): Promise<void> {
     const generator = options.generator ?? bestGenerator()
     if (generator === 'autocannon') console.error('wrk is not installed: autocannon, which may be slower than what it measures, takes its place')
     const contenders = choose(createContenders(world, createLoad(world, generator), options.connections), options.only)
-    const values = await measure(contenders, options)
-    const results = toResults(contenders, values)
+    const results = toResults(contenders, await measure(contenders, options))
     const report: Report = {
       at: new Date().toISOString(),
       machine: describeMachine(world.cores),
@@ -41,15 +40,16 @@ async function main (options: Options): Promise<void> {
 }
 
 /** Rounds in which each contender has its turn, in a new order each time; the first only warms up. */
-async function measure (contenders: readonly Contender[], { rounds, seconds }: Options): Promise<Map<string, number[]>> {
-  const values = new Map<string, number[]>(contenders.map(({ name }) => [name, []]))
+async function measure (contenders: readonly Contender[], { rounds, seconds }: Options): Promise<Map<string, Measured[]>> {
+  const values = new Map<string, Measured[]>(contenders.map(({ name }) => [name, []]))
   const ready = []
-  for (const { name, start } of contenders) ready.push({ name, once: await start().catch((error: unknown) => { throw new Error(`${name} does not start`, { cause: error }) }) })
+  for (const { name, start } of contenders) ready.push({ name, ...await start().catch((error: unknown) => { throw new Error(`${name} does not start`, { cause: error }) }) })
   for (let round = 0; round <= rounds; round++) {
     console.error(round === 0 ? 'warming up' : `round ${round} of ${rounds}`)
-    for (const { name, once } of shuffled(ready)) {
+    for (const { name, once, pid } of shuffled(ready)) {
+      const before = processorMs(pid)
       const value = await once(seconds).catch((error: unknown) => { throw new Error(`${name} could not be measured`, { cause: error }) })
-      if (round > 0) values.get(name)?.push(value)
+      if (round > 0) values.get(name)?.push({ value, processorMicroseconds: before === null ? null : ((processorMs(pid) ?? 0) - before) * 1000 / (value * Math.ceil(seconds)) })
     }
   }
   return values

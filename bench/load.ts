@@ -36,7 +36,7 @@ export function createLoad (world: World, generator: Generator): Load {
     const { stdout } = await promisify(execFile)(command, args)
     const found = JSON.parse(stdout.slice(stdout.lastIndexOf('{'))) as { requests: number, seconds: number, broken: number, refused: number, p50: number, p99: number, max: number }
     const unexpected = found.broken + (expected === 200 ? found.refused : Math.abs(found.requests - found.refused))
-    if (found.requests === 0 || unexpected > 0) throw new Error(`void: ${unexpected} of ${found.requests} replies of ${url} were errors or not ${expected}`)
+    if (found.requests === 0 || unexpected > 0) throw new Error(`void: of ${found.requests} replies of ${url} ${found.refused} were refusals, where ${expected} was expected, and ${found.broken} requests got none`)
     return { perSecond: found.requests / found.seconds, p50: found.p50, p99: found.p99, max: found.max }
   }
 }

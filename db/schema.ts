@@ -44,7 +44,8 @@ export const sessions = pgTable('sessions', {
   refreshes: boolean('refreshes').notNull().default(false)
 }, table => [
   index('sessions_user_id').on(table.userId),
-  index('sessions_expires_at').on(table.expiresAt)
+  index('sessions_expires_at').on(table.expiresAt),
+  index('sessions_ended_at').on(table.endedAt).where(sql`${table.endedAt} is not null`)
 ])
 
 /** A revoked token keeps its row until it is pruned: `revoked_at` not null means revoked, whatever any clock says. */

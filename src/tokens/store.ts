@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { and, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, or, sql } from 'drizzle-orm'
+import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import { secrets, sessions, tokens } from '../../db/schema.js'
 import { byteaArray, type Database, type Queries, touchParameters, touchText, within } from '../edges/database.js'
 import { UnavailableError } from '../errors.js'
@@ -238,7 +239,7 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
     async countDead (before: Date): Promise<{ tokens: number, sessions: number }> {
       return await database.query(async db => ({
         tokens: await db.$count(tokens, deadToken(before)),
-        sessions: await db.$count(sessions, deadSession(before, sql`and ${deadToken(before)} is not true`))
+        sessions: await db.$count(sessions, deadSession(before))
       }))
     },
 
@@ -251,16 +252,19 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
         const db = within(tx)
         const [lock] = await db.select({ held: sql<boolean>`pg_try_advisory_xact_lock(7402319)` }).from(sql`(values (1)) as one`)
         if (lock?.held !== true) return null
-        const expired = db.select({ id: tokens.id }).from(tokens).where(sql`${tokens.expiresAt} < ${before.toISOString()}::timestamptz`)
-          .orderBy(tokens.expiresAt).limit(limit).for('update', { skipLocked: true })
-        const revoked = db.select({ id: tokens.id }).from(tokens).where(sql`${tokens.revokedAt} < ${before.toISOString()}::timestamptz`)
-          .orderBy(tokens.revokedAt).limit(limit).for('update', { skipLocked: true })
-        const ended = db.select({ id: sessions.id }).from(sessions).where(deadSession(before)).limit(limit).for('update', { skipLocked: true })
+        // By place: a join on ids would read the whole table for a large batch.
+        const oldest = (of: PgTable, end: PgColumn, unless = sql``) => sql`ctid = any(array(select ctid from ${of}
+          where ${end} < ${before.toISOString()}::timestamptz ${unless} order by ${end} limit ${limit} for update skip locked))`
         const gone = [
-          ...await db.delete(tokens).where(inArray(tokens.id, expired)).returning({ id: tokens.id }),
-          ...await db.delete(tokens).where(inArray(tokens.id, revoked)).returning({ id: tokens.id })
+          ...await db.delete(tokens).where(oldest(tokens, tokens.expiresAt)).returning({ id: tokens.id }),
+          ...await db.delete(tokens).where(oldest(tokens, tokens.revokedAt)).returning({ id: tokens.id })
         ]
-        const over = await db.delete(sessions).where(inArray(sessions.id, ended)).returning({ id: sessions.id })
+        // One by one, whatever the planner thinks of the number: it would rather read every token there is.
+        const unreferenced = sql`and (select true from ${tokens} where ${tokens.sessionId} = ${sessions.id} limit 1) is null`
+        const over = [
+          ...await db.delete(sessions).where(oldest(sessions, sessions.expiresAt, unreferenced)).returning({ id: sessions.id }),
+          ...await db.delete(sessions).where(oldest(sessions, sessions.endedAt, unreferenced)).returning({ id: sessions.id })
+        ]
         return { tokens: gone.length, sessions: over.length }
       })
     }
@@ -293,6 +297,6 @@ const iso = (atMs: number) => new Date(atMs).toISOString()
 
 const deadToken = (before: Date) => sql`(${tokens.expiresAt} < ${before.toISOString()}::timestamptz or ${tokens.revokedAt} < ${before.toISOString()}::timestamptz)`
 
-/** A session goes once nothing points at it any more; `unless` narrows which of its tokens count. */
-const deadSession = (before: Date, unless = sql``) => sql`(${sessions.expiresAt} < ${before.toISOString()}::timestamptz or ${sessions.endedAt} < ${before.toISOString()}::timestamptz)
-  and not exists (select from ${tokens} where ${tokens.sessionId} = ${sessions.id} ${unless})`
+/** A session goes once nothing points at it any more: what would be deleted with it doesn't count. */
+const deadSession = (before: Date) => sql`(${sessions.expiresAt} < ${before.toISOString()}::timestamptz or ${sessions.endedAt} < ${before.toISOString()}::timestamptz)
+  and not exists (select from ${tokens} where ${tokens.sessionId} = ${sessions.id} and ${deadToken(before)} is not true)`

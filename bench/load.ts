@@ -1,0 +1,59 @@
+import { execFile } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { has, pinned } from './machine.js'
+import type { World } from './world.js'
+
+const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
+
+/** Where a load goes: one URL, and the header of one client a line. */
+export interface Target {
+  url: string
+  /** Lines like `Authorization: Bearer …`; each request takes the next. */
+  headersFile: string
+  /** What every reply has to be: 200, or 401 where refusing is the work. */
+  expected: 200 | 401
+}
+
+/** Times in milliseconds. */
+export interface Outcome { perSecond: number, p50: number, p99: number, max: number }
+
+export type Load = (target: Target, connections: number, seconds: number) => Promise<Outcome>
+
+export type Generator = 'wrk' | 'autocannon'
+
+/** wrk where it is installed: on one core autocannon is slower than a fast server, and would be what is measured. */
+export const bestGenerator = (): Generator => has('wrk') ? 'wrk' : 'autocannon'
+
+/** A load generator on a core of its own. A run with an error, or with a reply other than the expected, counts for nothing: it throws. */
+export function createLoad (world: World, generator: Generator): Load {
+  return async ({ url, headersFile, expected }, connections, seconds) => {
+    const [command, args] = generator === 'wrk'
+      ? pinned(world.cores.load, 'wrk', ['-t', '1', '-c', String(connections), '-d', `${Math.ceil(seconds)}s`, '--timeout', '10s', '-s', here('load.lua'), url, '--', headersFile])
+      : pinned(world.cores.load, process.execPath, [here('load-autocannon.mjs'), headersFile, url, String(connections), String(Math.ceil(seconds))])
+    const { stdout } = await promisify(execFile)(command, args)
+    const found = JSON.parse(stdout.slice(stdout.lastIndexOf('{'))) as { requests: number, seconds: number, broken: number, refused: number, p50: number, p99: number, max: number }
+    const unexpected = found.broken + (expected === 200 ? found.refused : Math.abs(found.requests - found.refused))
+    if (found.requests === 0 || unexpected > 0) throw new Error(`void: of ${found.requests} replies of ${url} ${found.refused} were refusals, where ${expected} was expected, and ${found.broken} requests got none`)
+    return { perSecond: found.requests / found.seconds, p50: found.p50, p99: found.p99, max: found.max }
+  }
+}
+
+/** Writes headers for a target into the world's folder; returns the file's name. */
+export function writeHeaders (world: World, name: string, lines: readonly string[]): string {
+  const file = join(world.folder, `${name}.headers`)
+  writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 })
+  return file
+}
+
+/** One request by hand: what is measured has to be what it says, a reply with the user in it. */
+export async function probe ({ url, expected }: Pick<Target, 'url' | 'expected'>, header: string, mustHave: string | null): Promise<string> {
+  const colon = header.indexOf(': ')
+  const reply = await fetch(url, { headers: { [header.slice(0, colon)]: header.slice(colon + 2) } })
+  const body = await reply.text()
+  if (reply.status !== expected) throw new Error(`${url} answered ${reply.status} ${body.slice(0, 200)}, not ${expected}`)
+  if (mustHave !== null && !body.includes(mustHave)) throw new Error(`${url} answered without ${mustHave}: ${body.slice(0, 200)}`)
+  return body
+}

@@ -1,0 +1,86 @@
+import { readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Sql } from 'postgres'
+import type { TokenMint } from '../src/tokens/token.js'
+import { createClient, eachOf } from './client.js'
+import { memoryGrowsAtMost } from './goals.js'
+import { createSeeder, password, startLatchkey } from './latchkey.js'
+import { bestGenerator, createLoad, writeHeaders } from './load.js'
+import type { Options } from './options.js'
+import { figure, table } from './report.js'
+import { median } from './statistics.js'
+import type { World } from './world.js'
+
+/** Users to log in and out meanwhile; their tokens are apart from those that are read. */
+const people = 200
+/** Of each kind of request beside the reading ones. */
+const perSecond = 5
+
+/** Prints how the server's memory went under a mixed load, and whether it stayed flat. Linux alone tells it. */
+export async function measureMemory (world: World, { tokens, memoryConnections, minutes }: Options): Promise<void> {
+  const databaseUrl = await world.database()
+  const redis = await world.redis()
+  const seeder = await createSeeder(world, databaseUrl, 4)
+  console.error(`making ${tokens} tokens`)
+  const plain = await seedMany(seeder.sql, seeder.mint, tokens)
+  const others = await seeder.seed(people)
+  const { base, pid } = await startLatchkey(world, { databaseUrl, redisUrl: redis.url, core: world.cores.server, env: { BCRYPT_COST: '4' } })
+
+  console.error('reading each of them once')
+  const client = createClient(base, 64)
+  await eachOf(plain, 64, async token => { await client.expect(200, 'GET', '/v1/me', { token }) })
+
+  const load = createLoad(world, bestGenerator())
+  const headersFile = writeHeaders(world, 'memory', plain.map(token => `Authorization: Bearer ${token}`))
+  console.error(`${memoryConnections} connections for ${minutes} minutes`)
+  const samples: Array<{ atMs: number, mebibytes: number }> = []
+  let over = false
+  const startedAt = performance.now()
+  const reading = load({ url: `${base}/v1/me`, headersFile, expected: 200 }, memoryConnections, minutes * 60).finally(() => { over = true })
+  const sampling = (async () => {
+    for (; !over; await delay(500)) samples.push({ atMs: performance.now() - startedAt, mebibytes: residentMebibytes(pid) })
+  })()
+  const beside = mixWith(client, others.map(({ email }) => email), () => over)
+  const [outcome] = await Promise.all([reading, sampling, beside])
+  client.close()
+
+  const within = (from: number, to: number) => samples.filter(({ atMs }) => atMs >= from * minutes * 60_000 && atMs < to * minutes * 60_000).map(({ mebibytes }) => mebibytes)
+  const fifths = [0, 1, 2, 3, 4].map(i => median(within(i / 5, (i + 1) / 5)))
+  const growth = (fifths[4] as number) / (fifths[1] as number)
+  console.log(table(['fifth of the run', 'resident MiB (median)'], fifths.map((mebibytes, i) => [String(i + 1), figure(mebibytes)])))
+  console.log(`${figure(outcome.perSecond)} requests/s over ${memoryConnections} connections, ${tokens} tokens, ${minutes} minutes`)
+  console.log(`last fifth of second fifth: ${growth.toFixed(3)}; wanted at most ${memoryGrowsAtMost}: ${growth <= memoryGrowsAtMost ? 'met' : 'NOT MET'}`)
+}
+
+/** Logins, lists and logouts at a walking pace, until `stopped`. */
+async function mixWith (client: ReturnType<typeof createClient>, emails: readonly string[], stopped: () => boolean): Promise<void> {
+  for (let i = 0; !stopped(); i++) {
+    const { body } = await client.expect(200, 'POST', '/v1/login', { body: { email: emails[i % emails.length], password } })
+    const { accessToken: token } = JSON.parse(body) as { accessToken: string }
+    await client.expect(200, 'GET', '/v1/sessions', { token })
+    await client.expect(204, 'POST', '/v1/logout', { token })
+    await delay(1000 / perSecond)
+  }
+}
+
+/** `count` tokens of a tenth as many users, each in a session of its own. */
+async function seedMany (sql: Sql, mint: TokenMint, count: number): Promise<string[]> {
+  const users = Math.ceil(count / 10)
+  await sql`insert into users (id, email, password_hash, created_at) select md5('u' || n)::uuid, 'many-' || n || '@example.com', '', now() from generate_series(0, ${users - 1}) n`
+  const all: string[] = []
+  while (all.length < count) {
+    const part = Array.from({ length: Math.min(50_000, count - all.length) }, () => mint.issue('access'))
+    const from = sql`unnest(${part.map(token => token.hash().hex())}::text[]) with ordinality as h (hex, n)`
+    const number = sql`(n + ${all.length})::bigint`
+    await sql`insert into sessions (id, user_id, created_at, last_used_at, expires_at) select md5('s' || ${number})::uuid, md5('u' || (${number} % ${users}))::uuid, now(), now(), now() + interval '30 days' from ${from}`
+    await sql`insert into tokens (id, hash, kind, user_id, session_id, abilities, created_at, expires_at)
+      select md5('t' || ${number})::uuid, decode(hex, 'hex'), 'access', md5('u' || (${number} % ${users}))::uuid, md5('s' || ${number})::uuid, '{*}', now(), now() + interval '30 days' from ${from}`
+    all.push(...part.map(token => token.reveal()))
+  }
+  await sql`analyze`
+  return all
+}
+
+function residentMebibytes (pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
+}

@@ -1,0 +1,100 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { type Contender, createContenders } from './contenders.js'
+import { type ContenderName, goals } from './goals.js'
+import { bestGenerator, createLoad } from './load.js'
+import { describeMachine, processorMs } from './machine.js'
+import { measureMemory } from './memory.js'
+import { type Options, readOptions, usage } from './options.js'
+import { draw } from './picture.js'
+import { judge, type Measured, print, type Report, toResults } from './report.js'
+import { shuffled } from './statistics.js'
+import { withWorld } from './world.js'
+
+const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+
+/** `npm run bench`: everything against everything in one run, its tables on the screen, its figures and its picture in files. */
+async function main (options: Options): Promise<void> {
+  if (options.only.includes('memory')) return await withWorld(world => measureMemory(world, options))
+  installPeers()
+  await withWorld(async world => {
+    const generator = options.generator ?? bestGenerator()
+    if (generator === 'autocannon') console.error('wrk is not installed: autocannon, which may be slower than what it measures, takes its place')
+    const contenders = choose(createContenders(world, createLoad(world, generator), options.connections), options.only)
+    const results = toResults(contenders, await measure(contenders, options))
+    const report: Report = {
+      at: new Date().toISOString(),
+      machine: describeMachine(world.cores),
+      generator,
+      rounds: options.rounds,
+      seconds: options.seconds,
+      connections: options.connections,
+      results,
+      goals: judge(results)
+    }
+    console.log(print(report))
+    write('results/latest', report)
+    if (options.publish) write('../docs/bench', report)
+  })
+}
+
+/** Rounds in which each contender has its turn, in a new order each time; the first only warms up. */
+async function measure (contenders: readonly Contender[], { rounds, seconds }: Options): Promise<Map<string, Measured[]>> {
+  const values = new Map<string, Measured[]>(contenders.map(({ name }) => [name, []]))
+  const ready = []
+  for (const { name, start } of contenders) ready.push({ name, ...await start().catch((error: unknown) => { throw new Error(`${name} does not start`, { cause: error }) }) })
+  for (let round = 0; round <= rounds; round++) {
+    console.error(round === 0 ? 'warming up' : `round ${round} of ${rounds}`)
+    for (const { name, once, pid } of shuffled(ready)) {
+      const before = processorMs(pid)
+      const value = await once(seconds).catch((error: unknown) => { throw new Error(`${name} could not be measured`, { cause: error }) })
+      if (round > 0) values.get(name)?.push({ value, processorMicroseconds: before === null ? null : ((processorMs(pid) ?? 0) - before) * 1000 / (value * Math.ceil(seconds)) })
+    }
+  }
+  return values
+}
+
+/** Those of `contenders` that the named goals rest on, or that are named themselves; with bare Fastify as the measure of all. */
+function choose (contenders: Contender[], only: readonly string[]): Contender[] {
+  if (only.length === 0) return contenders
+  const wanted = new Set<string>()
+  for (const name of only) {
+    const parts: ContenderName[] = goals.filter(goal => goal.name === name).flatMap(({ of, against }) => [of, ...against])
+    const chosen = parts.length > 0 ? parts : contenders.filter(contender => contender.name === name).map(contender => contender.name)
+    if (chosen.length === 0) throw new RangeError(`--only ${name}: there are ${[...new Set([...goals, ...contenders].map(each => each.name))].join(', ')}, memory`)
+    for (const part of chosen) wanted.add(part)
+  }
+  const speeds = contenders.some(({ name, unit }) => wanted.has(name) && unit === 'requests/s')
+  return contenders.filter(({ name }) => wanted.has(name) || (speeds && (name === 'bare' || name === 'deferred')))
+}
+
+/** The peers' packages are not the project's: they are fetched when they are first needed. */
+function installPeers (): void {
+  if (existsSync(file('node_modules/better-auth'))) return
+  console.error('installing the peers in bench/')
+  execFileSync('npm', ['ci'], { cwd: file('.'), stdio: ['ignore', 'ignore', 'inherit'] })
+}
+
+function write (path: string, report: Report): void {
+  mkdirSync(file('results'), { recursive: true })
+  mkdirSync(file('../docs'), { recursive: true })
+  writeFileSync(file(`${path}.json`), `${JSON.stringify(report, null, 2)}\n`)
+  writeFileSync(file(`${path}.svg`), draw(report))
+}
+
+async function run (): Promise<void> {
+  try {
+    await main(readOptions(process.argv.slice(2)))
+  } catch (error) {
+    if (error instanceof RangeError || (error instanceof TypeError && 'code' in error)) {
+      console.error(`${error.message}\n${usage}`)
+      process.exitCode = 2
+    } else {
+      console.error(error)
+      process.exitCode = 1
+    }
+  }
+}
+
+await run()

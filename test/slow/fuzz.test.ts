@@ -10,7 +10,7 @@ import t, { type Test } from 'tap'
 import { becomesTrue, type Ground, serverGround } from '../fixtures/app.js'
 import { createReplyCheck, headsOf, leaksIn, type Openapi, operationsOf, secretsOf } from '../fixtures/fuzz-checks.js'
 import { createClient, type Incoming, type Outgoing } from '../fixtures/fuzz-client.js'
-import { type Draft, mutate, mutationNames, ownPage, rawBytes } from '../fixtures/fuzz-mutations.js'
+import { type Draft, formOf, mutate, mutationNames, ownPage, rawBytes } from '../fixtures/fuzz-mutations.js'
 import { type Operation, type Valid, validFor } from '../fixtures/fuzz-recipes.js'
 import { type Choices, createChoices } from '../fixtures/fuzz-values.js'
 import { createWorld, type World } from '../fixtures/fuzz-world.js'
@@ -35,7 +35,7 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
   const openapi = JSON.parse((await client.send(get('/openapi.json')))?.body ?? '') as Openapi
   const operations = operationsOf(openapi)
   const run = createRun({ openapi, operations, marker, client })
-  const world = createWorld({ call: run.call, sql, marker, mailFolder: server.mailFolder })
+  const world = createWorld({ call: run.call, sql, marker, mailFolder: server.mailFolder, command: server.command })
   const startedAt = performance.now()
   let turn = 0
   await Promise.all(Array.from({ length: workers }, async () => {
@@ -118,7 +118,7 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
     const names = choices.chance(0.2) ? [] : mutate(draft, choices, world)
     for (const name of names) untried.delete(name)
     const what = `${operation.name} (turn ${index}: ${names.join(', ') || 'valid'})`
-    const body = draft.text ?? (draft.fields === null ? null : JSON.stringify(draft.fields))
+    const body = draft.text ?? (draft.fields === null ? null : operation.form === null ? JSON.stringify(draft.fields) : formOf(draft.fields))
 
     if (choices.chance(0.03)) {
       const replies = headsOf(await client.raw(rawBytes(draft, String(body ?? '').slice(0, 10_000), choices)))
@@ -148,10 +148,10 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
   }
 }
 
-function draftOf (operation: Operation, { actor, params, body, query = {} }: Valid, choices: Choices): Draft {
+function draftOf (operation: Operation, { actor, params, body, query = {}, authorization }: Valid, choices: Choices): Draft {
   const headers: Array<[string, string]> = [['user-agent', 'fuzz']]
-  if (actor !== null) headers.push(['authorization', `Bearer ${actor.token}`])
-  if (body !== null) headers.push(['content-type', 'application/json'])
+  if (actor !== null || authorization !== undefined) headers.push(['authorization', authorization ?? `Bearer ${actor?.token}`])
+  if (body !== null) headers.push(['content-type', operation.form === null ? 'application/json' : 'application/x-www-form-urlencoded'])
   // Cookies are given to our own pages alone.
   if (body?.cookies === true || choices.chance(0.2)) headers.push(['origin', ownPage])
   const path = operation.path.replace(/\{(\w+)\}/g, (_all, name: string) => params[name] ?? '')
@@ -159,7 +159,7 @@ function draftOf (operation: Operation, { actor, params, body, query = {} }: Val
 }
 
 /** Operations after which an account is what it was. */
-const harmless = new Set(['POST /v1/login', 'POST /v1/tokens', 'POST /v1/password/forgot', 'POST /v1/email/verify/send'])
+const harmless = new Set(['POST /v1/login', 'POST /v1/tokens', 'POST /v1/password/forgot', 'POST /v1/email/verify/send', 'POST /oauth/introspect'])
 
 /** Gives back the accounts that the request has left as they were. */
 function settle (draft: Draft, { actor, concerns }: Valid, reply: Incoming | null, world: World): void {
@@ -207,6 +207,7 @@ async function startServer (t: Test, ground: Ground) {
     port: Number(port()),
     mailFolder: join(folder, 'mail'),
     isAlive,
+    command: async (name: string, ...args: string[]) => (await promisify(execFile)(process.execPath, [join(root, 'dist/src/cli.js'), name, ...args], { cwd: root, env })).stdout,
     /** All it has written, stdout and stderr, once it has ended. */
     async end (): Promise<string> {
       child.kill('SIGTERM')

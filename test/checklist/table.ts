@@ -12,7 +12,7 @@ const sessions = 'checklist/sessions.test.ts'
 const http = 'checklist/http.test.ts'
 const limits = 'checklist/limits.test.ts'
 const data = 'checklist/data.test.ts'
-const accounts = 'checklist/pending-accounts.test.ts'
+const accounts = 'checklist/accounts.test.ts'
 const mail = 'checklist/pending-mail.test.ts'
 const oauth = 'checklist/pending-oauth.test.ts'
 

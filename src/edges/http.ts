@@ -54,10 +54,10 @@ export function refuseMalformed (error: NodeJS.ErrnoException, socket: Socket): 
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`)
 }
 
-/** A URL that no route can be found for; no hook has run. */
+/** A URL that no route can be found for; no hook has run. The reply doesn't quote it, as Fastify would: somebody may have put a secret there. */
 export function refuseUrl (error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void {
   reply.headers(bareHeaders)
-  answer(reply, error)
+  answer(reply, Object.assign(error, { message: 'The URL is not well-formed' }))
 }
 
 function refusal (status: number) {

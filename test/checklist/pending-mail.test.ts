@@ -1,0 +1,94 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { becomesTrue, newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { createChoices } from '../fixtures/fuzz-values.js'
+import { median, spread, superiority } from '../fixtures/ranks.js'
+import { refusedAs } from '../fixtures/refused.js'
+
+const samples = 300
+const nextPassword = 'kq7vzx3mpwty'
+
+t.test('mails', async t => {
+  const ground = await serverGround(t)
+  if (ground === null) return
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-mails-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const one = await startApp(t, ground, { env: { SESSION_LIMIT: '0', DATA_DIR: folder, APP_URL: 'https://app.example.com/account' } })
+
+  const forgot = (app: TestApp, email: string) => app.call('POST', '/v1/password/forgot', { body: { email } })
+  const reset = (token: string, secret = nextPassword) => one.call('POST', '/v1/password/reset', { body: { token, password: secret } })
+  const mails = () => existsSync(join(folder, 'mail')) ? readdirSync(join(folder, 'mail')).map(name => readFileSync(join(folder, 'mail', name), 'utf8').replace(/=\r?\n/g, '').replace(/=3D/g, '=')) : []
+  /** The token of the newest mail to `email` that has one, besides `known`. */
+  async function mailed (email: string, known: string[] = []): Promise<string> {
+    let found: string | undefined
+    await becomesTrue(() => {
+      found = mails().filter(text => text.includes(email)).flatMap(text => [...text.matchAll(/#token=([\w.~-]+)/g)].map(([, token]) => token as string)).find(token => !known.includes(token))
+      return found !== undefined
+    }, 10_000)
+    return found ?? 'none'
+  }
+  const tokensTo = async (email: string) => mails().filter(text => text.includes(email)).flatMap(text => [...text.matchAll(/#token=([\w.~-]+)/g)].map(([, token]) => token as string))
+
+  t.test('V6.3.8 a forgotten password is answered in identical bytes whether the account exists, is disabled or does not exist', async t => {
+    const [known, disabled] = [await one.account(), await one.account()]
+    await one.database.prepared('update users set disabled_at = now() where id = $1', [disabled.userId])
+    const replies = await Promise.all([known.email, disabled.email, newEmail()].map(email => forgot(one, email)))
+    t.strictSame(replies.map(({ statusCode }) => statusCode), [202, 202, 202])
+    t.equal(new Set(replies.map(({ body, headers }) => JSON.stringify([body, { ...headers, date: '' }]))).size, 1)
+  })
+
+  t.test('V6.2.12, V7.4.3 a reset ends every session, its token works once, and a common password is refused', async t => {
+    const { email, token } = await one.account()
+    const before = await tokensTo(email)
+    t.equal((await forgot(one, email)).statusCode, 202)
+    const secret = await mailed(email, before)
+    for (const common of ['password', '12345678', 'iloveyou']) refusedAs(t, await reset(secret, common), 400, 'AUTH_PASSWORD_REJECTED', common)
+    t.equal((await reset(secret)).statusCode, 204)
+    refusedAs(t, await one.me(token), 401, 'AUTH_INVALID_TOKEN', 'every session has ended')
+    refusedAs(t, await one.login(email), 401, 'AUTH_INVALID_CREDENTIALS', 'the old password')
+    t.equal((await one.login(email, { password: nextPassword })).statusCode, 200)
+    t.ok((await reset(secret, 'another kq7vzx3m')).statusCode >= 400, 'a second time it opens nothing')
+    t.equal((await one.login(email, { password: nextPassword })).statusCode, 200)
+  })
+
+  t.test('V6.3.8 a forgotten password takes one and the same time for known and unknown addresses', async t => {
+    const known: string[] = []
+    for (let i = 0; i < samples; i++) known.push((await one.account()).email)
+    await same(t, [
+      { kind: 'known', emails: known, ask: email => forgot(one, email) },
+      { kind: 'unknown', emails: known.map(() => newEmail()), ask: email => forgot(one, email) }
+    ])
+  })
+
+  t.test('V6.3.8 with REGISTRATION=confirm a taken address is answered like a new one, in bytes and time', async t => {
+    const confirming = await startApp(t, ground, { env: { DATA_DIR: folder, APP_URL: 'https://app.example.com/account', REGISTRATION: 'confirm', BCRYPT_COST: '6' } })
+    const taken: string[] = []
+    for (let i = 0; i < samples; i++) taken.push((await one.account()).email)
+    const ask = (email: string) => confirming.call('POST', '/v1/register', { body: { email, password } })
+    const replies = [await ask(taken[0] as string), await ask(newEmail())]
+    t.strictSame(replies.map(({ statusCode }) => statusCode), [202, 202])
+    t.equal(replies[0]?.body, replies[1]?.body)
+    await same(t, [{ kind: 'taken', emails: taken, ask }, { kind: 'new', emails: taken.map(() => newEmail()), ask }])
+  })
+})
+
+/** Asks for all addresses of two kinds, mixed at random, and ranks the times. */
+async function same (t: Test, kinds: [Kind, Kind]): Promise<void> {
+  const choices = createChoices(3)
+  const order = kinds.flatMap(({ emails, ask }, kind) => emails.map(email => ({ kind, email, ask, at: choices.below(2 ** 31) }))).sort((a, b) => a.at - b.at)
+  const took: [number[], number[]] = [[], []]
+  for (const { kind, email, ask } of order) {
+    const startedAt = performance.now()
+    const reply = await ask(email)
+    took[kind as 0 | 1].push(performance.now() - startedAt)
+    if (reply.statusCode !== 202) throw new Error(`${reply.statusCode} ${reply.body}`)
+  }
+  const probability = superiority(took[0], took[1])
+  // Five standard deviations: a false alarm in a million runs.
+  const limit = 5 * spread(took[0].length, took[1].length)
+  t.ok(Math.abs(probability - 0.5) < limit, `${kinds[0].kind} takes longer than ${kinds[1].kind} with a probability of ${probability.toFixed(3)}; medians ${median(took[0]).toFixed(2)} and ${median(took[1]).toFixed(2)} ms`)
+}
+
+interface Kind { kind: string, emails: string[], ask (email: string): Promise<{ statusCode: number, body: string }> }

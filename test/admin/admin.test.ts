@@ -188,6 +188,8 @@ onEachGround(t, async (t, ground) => {
   })
 
   t.test('the figures are those of database and cache', async t => {
+    // What was used before counts as used before.
+    await one.lastUse.flush()
     await pass(10_001)
     const before = (await get(one, boss.token, 'token-stats')).json()
     t.match(before.database, { exact: true, total: Number, active: Number, expired: Number, revoked: Number, neverUsed: Number, refreshTokenReuses: Number, byKind: { access: { active: Number }, personal: {} } })
@@ -261,27 +263,28 @@ t.test('on two instances', async t => {
   t.test('a reader who fetched the old role cannot write it back', async t => {
     const clerk = await administrator(one)
     await isCached(clerk.token)
-    await redis.del(keyOf(clerk.token))
-    const held = gate.close()
-    const early = get(two, clerk.token, 'users')
-    await held.arrived
+    const held = await gate.hold(async () => {
+      await redis.del(keyOf(clerk.token))
+      return await get(two, clerk.token, 'users')
+    })
     t.equal((await roleOf(one, boss.token, clerk.userId, { role: 'user' })).statusCode, 204)
     held.open()
     t.equal(await held.written, false)
-    t.equal((await early).statusCode, 200, 'it had begun before')
+    t.equal((await held.early).statusCode, 200, 'it had begun before')
     t.same(await adminCodes(clerk.token), [403, 403])
   })
 
   t.test('a reader who fetched a personal token before its owner was disabled cannot keep it alive', async t => {
     const victim = await one.account()
     const personal = await makeToken(one, victim.token)
-    const held = gate.close()
-    const early = two.me(personal)
-    await held.arrived
+    const held = await gate.hold(async () => {
+      await redis.del(keyOf(personal))
+      return await two.me(personal)
+    })
     t.equal((await post(one, boss.token, `users/${victim.userId}/disable`)).statusCode, 204)
     held.open()
     t.equal(await held.written, false)
-    t.equal((await early).statusCode, 200)
+    t.equal((await held.early).statusCode, 200)
     t.same(await codes(personal), [401, 401])
     t.equal((await post(two, boss.token, `users/${victim.userId}/enable`)).statusCode, 204)
     t.same(await codes(personal), [200, 200])
@@ -394,6 +397,19 @@ t.test('on two instances', async t => {
     const [told] = await one.database.prepared<{ told: number }>("select count(*)::int as told from events where type = 'session_ended' and cause = 'command'", [])
     t.equal(told?.told, before?.live, 'and each of them is told')
     t.equal((await two.login(accounts[0]?.email ?? '')).statusCode, 200)
+  })
+
+  t.test('and the last of them is dead in every cache when that is answered', async t => {
+    const { token } = await one.account()
+    await codes(token)
+    t.ok(await isCached(token))
+    t.ok(await becomesTrue(async () => {
+      const { hits } = two.counters
+      await two.me(token)
+      return two.counters.hits > hits
+    }, 5_000), 'in use')
+    await one.admin.revokeEveryone(operator)
+    t.same(await codes(token), [401, 401])
   })
 
   t.test('none of it was an error of the server', async t => {

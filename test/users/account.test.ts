@@ -173,28 +173,28 @@ t.test('on two instances', async t => {
   t.test('a reader who fetched the old name cannot write it back after the change', async t => {
     const { token } = await one.account({ name: 'before' })
     await isCached(token)
-    await redis.del(keyOf(token))
-    const held = gate.close()
-    const early = two.me(token)
-    await held.arrived
+    const held = await gate.hold(async () => {
+      await redis.del(keyOf(token))
+      return await two.me(token)
+    })
     t.equal((await patch(one, token, { name: 'after' })).statusCode, 200)
     held.open()
     t.equal(await held.written, false, 'its lease is gone')
-    t.equal((await early).json<Me>().user.name, 'before')
+    t.equal((await held.early).json<Me>().user.name, 'before')
     t.same(await names(token), ['after', 'after'])
   })
 
   t.test('a reader who fetched the account before it was deleted cannot keep it alive', async t => {
     const { token, userId } = await one.account()
     await isCached(token)
-    await redis.del(keyOf(token))
-    const held = gate.close()
-    const early = two.me(token)
-    await held.arrived
+    const held = await gate.hold(async () => {
+      await redis.del(keyOf(token))
+      return await two.me(token)
+    })
     t.equal((await remove(one, token)).statusCode, 204)
     held.open()
     t.equal(await held.written, false)
-    await early
+    await held.early
     t.same(await statuses(token), [401, 401])
     t.equal((await rowsOf(one, userId)).users, 0)
   })

@@ -22,6 +22,7 @@ interface Options {
 /** For clients that look for the endpoints; at the root of a server alone, where RFC 8414 3 has them look. */
 export const metadataRoutes: FastifyPluginAsyncTypebox<{ config: Config }> = async (app, { config }) => {
   app.get('/.well-known/oauth-authorization-server', {
+    config: { guard: 'anyone' },
     schema: { tags: ['oauth'], summary: 'Where the endpoints of OAuth are (RFC 8414); needs PUBLIC_URL, or HOST on loopback', response: { 200: Metadata, ...failures(400) } }
   }, async () => {
     const issuer = issuerOf(config, (app.server.address() as AddressInfo | null)?.port ?? null)
@@ -47,6 +48,7 @@ export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oau
   })
 
   app.post('/oauth/introspect', {
+    config: { guard: 'client' },
     onRequest: async request => { requirePresented(request) },
     schema: { tags: ['oauth'], summary: 'What a token stands for, for services (RFC 7662)', security: [{ basic: [] }, { bearer: [] }], consumes, body: IntrospectForm, response: { 200: Introspected, ...oauthFailures(400, 401, 403, 413, 415, 503) } }
   }, async request => {
@@ -55,6 +57,7 @@ export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oau
   })
 
   app.post('/oauth/revoke', {
+    config: { guard: 'client' },
     onRequest: async (request, reply) => {
       if (request.headers.authorization === undefined) await limitByAddress(request, reply)
       else requirePresented(request)
@@ -68,6 +71,7 @@ export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oau
   })
 
   app.post('/oauth/token', {
+    config: { guard: 'client' },
     onRequest: limitByAddress,
     schema: { tags: ['oauth'], summary: 'Exchange a refresh token (RFC 6749 6)', security: [{}, { basic: [] }], consumes, body: TokenForm, response: { 200: OauthTokens, ...oauthFailures(400, 401, 413, 415, 429, 503) } }
   }, async request => {

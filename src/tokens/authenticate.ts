@@ -10,8 +10,8 @@ declare module 'fastify' {
   }
 }
 
-/** Whom a route serves: anybody, whoever has a live token, a person at a session, an administrator at one. */
-export type Guard = 'anyone' | 'token' | 'session' | 'admin'
+/** Whom a route serves: anybody, whoever has a live token, a person at a session, an administrator at one; a client, by OAuth's own rules. */
+export type Guard = 'anyone' | 'token' | 'session' | 'admin' | 'client'
 
 /** What authenticate needs of cookies. */
 export interface TokenCookies {
@@ -44,7 +44,7 @@ export function createAuthenticate (tokens: TokenService, cookies: TokenCookies)
 }
 
 /** The options of a route for `guard`: what it declares and the hooks that make it true, before a body is read. */
-export function guarded (guard: Exclude<Guard, 'anyone'>, authenticate: (request: FastifyRequest) => Promise<void>) {
+export function guarded (guard: Exclude<Guard, 'anyone' | 'client'>, authenticate: (request: FastifyRequest) => Promise<void>) {
   const onRequest = async (request: FastifyRequest): Promise<void> => {
     await authenticate(request)
     if (guard === 'admin') requireRole(request, 'admin')

@@ -66,7 +66,7 @@ const invalid = '401 AUTH_INVALID_TOKEN'
 const nobody = { 'no token': missing, 'a made-up token': invalid, 'no token at all in its header': invalid, 'a session that has ended': invalid, "a disabled user's personal token": invalid, 'a refresh token': invalid }
 
 /** What each guard answers; a caller who isn't here passes. */
-const answers: Record<Exclude<Guard, 'anyone'>, Record<string, string>> = {
+const answers: Record<Exclude<Guard, 'anyone' | 'client'>, Record<string, string>> = {
   token: nobody,
   session: { ...nobody, "an administrator's personal token": '403 AUTH_SESSION_REQUIRED' },
   admin: { ...nobody, "an administrator's personal token": '403 AUTH_SESSION_REQUIRED', 'a user at a session': '403 AUTH_FORBIDDEN' }
@@ -90,7 +90,8 @@ t.test('every route declares whom it serves', async t => {
   t.same(undeclared(own), [])
   t.same(undeclared([{ method: 'GET', url: '/v1/new', guard: undefined }]), ['GET /v1/new'], 'a new one would be noticed')
   t.same(own.filter(({ url, guard }) => url.startsWith('/v1/admin/') !== (guard === 'admin')), [], 'administrators alone have the routes below /v1/admin')
-  t.same([...new Set(own.map(({ guard }) => guard))].sort(), ['admin', 'anyone', 'session', 'token'])
+  t.same([...new Set(own.map(({ guard }) => guard))].sort(), ['admin', 'anyone', 'client', 'session', 'token'])
+  t.same(own.filter(({ guard }) => guard === 'client').map(({ url }) => url).sort(), ['/oauth/introspect', '/oauth/revoke', '/oauth/token'], 'by their RFCs: see test/oauth')
 })
 
 t.test('OpenAPI says the same: what needs a token has its security and its 401', async t => {
@@ -104,6 +105,7 @@ t.test('OpenAPI says the same: what needs a token has its security and its 401',
 })
 
 for (const route of own) {
+  if (route.guard === 'client') continue
   const name = `${route.method} ${route.url}`
   if (route.guard === 'anyone' || route.guard === undefined) {
     t.test(`${name} answers everybody alike`, async t => {

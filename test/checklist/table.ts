@@ -13,8 +13,8 @@ const http = 'checklist/http.test.ts'
 const limits = 'checklist/limits.test.ts'
 const data = 'checklist/data.test.ts'
 const accounts = 'checklist/accounts.test.ts'
-const mail = 'checklist/pending-mail.test.ts'
-const oauth = 'checklist/pending-oauth.test.ts'
+const mail = 'checklist/mail.test.ts'
+const oauth = 'checklist/oauth.test.ts'
 
 const names = {
   limit: 'V6.3.1, V6.1.1 the sixth attempt in the minute is 429, and during the attack the victim still logs in from another address',

@@ -6,6 +6,9 @@ import type { Smtp } from '../config.js'
 import { describe } from '../errors.js'
 import type { Letter, Mailer, Posted } from '../mail/mailer.js'
 
+/** What has a place between the brackets of RCPT TO. Of anything else nodemailer would make what it can: somebody else's address. */
+const mailbox = /^[^\s<>\p{C}]+@[^\s<>@\p{C}]+$/u
+
 /** Letters over SMTP, a connection each. Certificates are verified; `ca` is for tests, an operator's own goes into NODE_EXTRA_CA_CERTS. */
 export function createSmtpMailer ({ host, port, tls, user, password }: Smtp, from: string, ca?: string): Mailer {
   const transport = nodemailer.createTransport({
@@ -25,6 +28,7 @@ export function createSmtpMailer ({ host, port, tls, user, password }: Smtp, fro
   })
   return {
     async post (letter, signal) {
+      if (!mailbox.test(letter.to)) return { outcome: 'refused', failure: 'not a mailbox', status: null }
       try {
         await transport.sendMail({ ...messageOf(letter, from), signal })
         return { outcome: 'sent' }
@@ -83,7 +87,7 @@ function judge (error: unknown): Posted {
   const { code = '', command = '', responseCode = null } = error as { code?: string, command?: string, responseCode?: number | null }
   const reason = { failure: describe(error), status: responseCode }
   const permanent = responseCode !== null && responseCode >= 500 && responseCode !== 503
-  // An address that no server would take, or that this one won't ever take. A sender it won't take is the operator's to mend.
-  if (code === 'EENVELOPE' && (command === 'API' || (command === 'RCPT TO' && permanent))) return { outcome: 'refused', ...reason }
+  // An address that this server won't ever take. A sender it won't take is the operator's to mend.
+  if (code === 'EENVELOPE' && command === 'RCPT TO' && permanent) return { outcome: 'refused', ...reason }
   return { outcome: code === 'EENVELOPE' || code === 'EMESSAGE' ? 'failed' : 'unreachable', ...reason }
 }

@@ -57,7 +57,8 @@ t.test('SMTP', async t => {
     const url = `smtp://127.0.0.1:${port}`
     const names = ['a,b@example.com', 'a;b@example.com', '"a"@example.com', 'a(b)@example.com', "o'hara+x@example.com", 'group:a@example.com']
     for (const to of names) t.same(await post(url, { ...letter, to }), { outcome: 'sent' }, to)
-    t.same(received.map(({ to }) => to), names.map(to => [to]))
+    const unquoted = (to: string) => to.replace(/^"(.*)"@/, '$1@')
+    t.same(received.map(({ to }) => to.map(unquoted)), names.map(to => [unquoted(to)]))
     for (const { raw } of received) {
       const [head = '', body = ''] = raw.split(/\r\n\r\n(.*)/s)
       t.same(head.match(/^[A-Za-z-]+(?=:)/gm)?.map(name => name.toLowerCase()).sort(), ['auto-submitted', 'content-type', 'date', 'from', 'message-id', 'mime-version', 'subject', 'to', 'x-auto-response-suppress'], 'these headers and no other')
@@ -66,7 +67,7 @@ t.test('SMTP', async t => {
       t.match(body, /Content-Type: text\/plain.*Content-Type: text\/html/s)
       t.match(body, '\r\n.dots\r\n')
     }
-    for (const to of ['a>@example.com', 'a\r\nRCPT TO:<b@example.com', 'a\nBcc: b@example.com', '<a@example.com']) t.match(await post(url, { ...letter, to }), { outcome: 'refused', failure: 'Error EENVELOPE' }, JSON.stringify(to))
+    for (const to of ['a>@example.com', 'a\r\nRCPT TO:<b@example.com', 'a\nBcc: b@example.com', '<a@example.com']) t.match(await post(url, { ...letter, to }), { outcome: 'refused', failure: 'not a mailbox' }, JSON.stringify(to))
     t.same(await post(url, { ...letter, subject: 'Hello\r\nBcc: b@example.com', text: 'ä'.repeat(2_000) }), { outcome: 'sent' })
     t.notMatch(received.at(-1)?.raw, /^Bcc/m)
     t.equal(received.length, names.length + 1)
@@ -120,24 +121,21 @@ onEachGround(t, async (t, ground) => {
     const mailer: Mailer = { post: async () => answers.shift() ?? { outcome: 'failed', failure: 'Error EMESSAGE', status: 451 } }
     const one = await startApp(t, await alone(ground), { mailer })
     await one.account()
-    const gaps: number[] = []
-    for (let attempt = 1; attempt <= 8; attempt++) {
-      t.ok(await becomesTrue(async () => (await outbox(one))[0]?.attempts === attempt && ((await outbox(one))[0]?.wait ?? 200) !== 120, 5_000))
-      await becomesTrue(async () => one.log.some(line => line.includes(`"attempt":${attempt}`)), 2_000)
-      await delay(30)
-      gaps.push(Math.round(((await outbox(one))[0]?.wait ?? 0) / 10) * 10)
-      await due(one)
-      await one.call('POST', '/v1/password/forgot', { body: { email: newEmail() } })
+    const poke = async () => one.call('POST', '/v1/password/forgot', { body: { email: newEmail() } })
+    for (const [i, gap] of [10, 30, 90, 270, 810, 2430, 3600, 3600].entries()) {
+      if (i > 0) await due(one)
+      await poke()
+      const postponed = async () => (await outbox(one)).some(({ attempts, wait }) => attempts === i + 1 && wait > gap - 9 && wait <= gap)
+      t.ok(await becomesTrue(postponed, 5_000), `${gap} s after attempt ${i + 1}`)
     }
-    t.same(gaps.slice(0, 7), [10, 30, 90, 270, 810, 2430, 3600])
     await one.database.prepared("update mails set created_at = now() - interval '25 hours', next_attempt_at = now()", [])
-    await one.call('POST', '/v1/password/forgot', { body: { email: newEmail() } })
+    await poke()
     t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, 5_000))
     t.match(one.log.join(''), 'a mail is given up')
     answers.push({ outcome: 'refused', failure: 'Error EENVELOPE', status: 550 })
     await one.account()
     t.ok(await becomesTrue(() => one.log.some(line => line.includes('a mail was refused for good')), 5_000))
-    t.equal((await outbox(one)).length, 0)
+    t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, 5_000))
   })
 
   t.test('a mail made void before it leaves does not leave', async t => {

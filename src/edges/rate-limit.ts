@@ -63,19 +63,17 @@ export function createLoginLimiter (limit: Limit, parts: Parts): LoginLimiter {
   }
 }
 
-/** Mails an hour to one mailbox: enough for people, too few to bury somebody. */
+/** Mails of a kind an hour to one mailbox: enough for people, too few to bury somebody. */
 const mailsAnHour = 10
 
 /** LOGIN_LIMIT again, for mails asked for; and what a mailbox gets, from wherever it was asked for. */
 export function createMailLimiter (limit: Limit, parts: Parts): MailLimiter {
   const asked = createCounter(limit, 'mail', { ...parts, final: true })
-  const hourly = { points: mailsAnHour, seconds: 3_600 }
-  const sent = { byAnybody: createCounter(hourly, 'mailbox', { ...parts, final: true }), told: createCounter(hourly, 'notices', { ...parts, final: true }) }
+  const sent = createCounter({ points: mailsAnHour, seconds: 3_600 }, 'mailbox', { ...parts, final: true })
   return {
     ask: (email, address) => consume(asked, loginKey(email, address)),
-    async admit (email, byAnybody) {
-      const counter = byAnybody ? sent.byAnybody : sent.told
-      return await counter.consume(createHash('sha256').update(email).digest('base64url')).then(() => true, () => false)
+    async admit (email, kind) {
+      return await sent.consume(createHash('sha256').update(`${kind}\n${email}`).digest('base64url')).then(() => true, () => false)
     }
   }
 }

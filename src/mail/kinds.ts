@@ -10,8 +10,6 @@ export interface Kind {
   token?: { kind: MailTokenKind, purpose: MailPurpose, seconds: number, button: string }
   /** What follows the token, or what else there is to do. */
   adds: string[]
-  /** Whether anybody can cause it who knows the address: such mails are counted apart, so that they can't crowd the others out. */
-  byAnybody?: true
 }
 
 const hour = 3_600
@@ -24,35 +22,30 @@ export const kinds = {
     subject: 'Reset your password',
     says: ['Somebody, probably you, asked for a new password for your account.'],
     token: { kind: 'reset', purpose: 'reset', seconds: hour, button: 'Choose a new password' },
-    adds: ['This works once, within an hour. It ends every session of the account.', 'If it was not you, ignore this mail: nothing has changed.'],
-    byAnybody: true
+    adds: ['This works once, within an hour. It ends every session of the account.', 'If it was not you, ignore this mail: nothing has changed.']
   },
   verify_email: {
     subject: 'Confirm your email address',
     says: ['Please confirm that this address is yours.'],
     token: { kind: 'verify', purpose: 'verify', seconds: day, button: 'Confirm this address' },
-    adds: ['This works once, within a day.', 'If you have no account here, ignore this mail.'],
-    byAnybody: true
+    adds: ['This works once, within a day.', 'If you have no account here, ignore this mail.']
   },
   confirm_registration: {
     subject: 'Confirm your registration',
     says: ['Somebody, probably you, wants to open an account with this address. It is made when you confirm, with the password that was chosen then.'],
     token: { kind: 'registration', purpose: 'verify', seconds: day, button: 'Open the account' },
-    adds: ['This works once, within a day.', 'If it was not you, do not confirm: somebody else knows the password.'],
-    byAnybody: true
+    adds: ['This works once, within a day.', 'If it was not you, do not confirm: somebody else knows the password.']
   },
   account_exists: {
     subject: 'You already have an account',
     says: ['Somebody, probably you, wanted to use this address for an account. It already has one.'],
-    adds: ['Log in with it, or reset its password if you have forgotten that. If it was not you, ignore this mail: nothing has changed.'],
-    byAnybody: true
+    adds: ['Log in with it, or reset its password if you have forgotten that. If it was not you, ignore this mail: nothing has changed.']
   },
   confirm_email_change: {
     subject: 'Confirm your new email address',
     says: ['Somebody, probably you, wants to use this address for an account that has another one until now.'],
     token: { kind: 'email_change', purpose: 'verify', seconds: day, button: 'Use this address' },
-    adds: ['This works once, within a day.', 'If it was not you, ignore this mail.'],
-    byAnybody: true
+    adds: ['This works once, within a day.', 'If it was not you, ignore this mail.']
   },
   email_change_requested: {
     subject: 'Your email address is about to change',

@@ -14,6 +14,6 @@ export interface Mailer { post (letter: Letter, signal: AbortSignal): Promise<Po
 export interface MailLimiter {
   /** Before a mail is promised to a client; throws a 429 error past the limit. */
   ask (email: string, address: string): Promise<void>
-  /** Before a mail leaves: false when that mailbox has had its share. Mails that anybody can cause are counted apart. */
-  admit (email: string, byAnybody: boolean): Promise<boolean>
+  /** Before a mail leaves: false when that mailbox has had its share of the kind. Other kinds don't use it up: nobody can hide one mail behind others. */
+  admit (email: string, kind: MailKind): Promise<boolean>
 }

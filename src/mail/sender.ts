@@ -70,7 +70,8 @@ export function createMailSender ({ store, users, audit, transactions, mailer, l
     while (open && mailer !== null) {
       const claimed = await claim(failures > 0 ? 1 : atOnce)
       if (claimed.length === 0) return
-      await Promise.all(claimed.map(mail => deliver(mail, mailer)))
+      const reached = await Promise.all(claimed.map(mail => deliver(mail, mailer)))
+      failures = reached.includes(true) ? 0 : failures + 1
       if (failures > 0) return
       // The embedded database answers in microtasks: without this nobody else would get a turn.
       await turn()
@@ -86,35 +87,38 @@ export function createMailSender ({ store, users, audit, transactions, mailer, l
     }
   }
 
-  async function deliver (mail: Mail, mailer: Mailer): Promise<void> {
+  /** False when the server could not be reached. */
+  async function deliver (mail: Mail, mailer: Mailer): Promise<boolean> {
     const fields = { mail: mail.id, kind: mail.kind, attempt: mail.attempts }
     try {
-      const { byAnybody }: Kind = kinds[mail.kind]
-      if (mail.attempts === 1 && !await limiter.admit(mail.email, byAnybody === true)) {
+      if (mail.attempts === 1 && !await limiter.admit(mail.email, mail.kind)) {
         log.warn(fields, 'a mailbox has had its share of mails: this one is dropped')
-        return await store.remove(mail.id)
+        await store.remove(mail.id)
+        return true
       }
       const ready = await prepare(mail)
-      if (ready === null) return await store.remove(mail.id)
+      if (ready === null) {
+        await store.remove(mail.id)
+        return true
+      }
       const letter = { ...write(kinds[ready.kind], places, ready.token?.reveal() ?? null, await circumstancesOf(mail)), id: mail.id, kind: ready.kind, to: mail.email }
       const posted = await mailer.post(letter, AbortSignal.any([ending.signal, AbortSignal.timeout(longestMs)]))
       await settle(mail, posted, fields)
+      return posted.outcome !== 'unreachable'
     } catch (error) {
       // The lease runs out, and it is tried again.
-      log.warn({ ...fields, failure: describe(error) }, 'a mail could not be prepared')
+      log.warn({ ...fields, failure: describe(error) }, 'the outbox did not answer: a mail is left for later')
+      return true
     }
   }
 
   async function settle (mail: Mail, posted: Posted, fields: object): Promise<void> {
     if (posted.outcome === 'sent') {
-      failures = 0
       log.info(fields, 'mail sent')
       return await store.remove(mail.id)
     }
     const { outcome, failure, status } = posted
     const reason = { ...fields, failure, status }
-    if (outcome === 'unreachable') failures++
-    else failures = 0
     if (outcome === 'refused' || mail.ageSeconds > giveUpSeconds) {
       log.error(reason, outcome === 'refused' ? 'a mail was refused for good' : 'a mail is given up')
       return await store.remove(mail.id)

@@ -9,9 +9,9 @@ export interface Circumstances { at: Date, address: string | null, userAgent: st
 /** A mail as people read it. */
 export interface Words { subject: string, text: string, html: string }
 
-const routes = { reset: ['/v1/password/reset', '{"token": "…", "password": "the new one"}'], verify: ['/v1/email/verify', '{"token": "…"}'] } as const
+const routes = { reset: ['/v1/password/reset', '{"token": "...", "password": "the new one"}'], verify: ['/v1/email/verify', '{"token": "..."}'] } as const
 
-/** Words for a mail. The token goes into a link to APP_URL, behind the #: browsers send that to nobody. Without APP_URL it stands by itself. */
+/** Words for a mail, in ASCII unless an address or a device is not. The token goes into a link to APP_URL, behind the #: browsers send that to nobody. Without APP_URL it stands by itself. */
 export function write (kind: Kind, { appUrl, publicUrl }: Places, token: string | null, circumstances: Circumstances | null): Words {
   const site = appUrl ?? publicUrl
   const facts = circumstances === null ? [] : factsOf(circumstances)

@@ -7,6 +7,7 @@ import { addCommonHttp, refuseMalformed, refuseUrl } from './edges/http.js'
 import { addOpenapi } from './edges/openapi.js'
 import { createAddressLimit } from './edges/rate-limit.js'
 import { prepareScope } from './edges/scope.js'
+import { mailRoutes } from './mail/routes.js'
 import { metadataRoutes, oauthRoutes } from './oauth/routes.js'
 import { personalTokenRoutes } from './personal-tokens/routes.js'
 import { serviceRoutes } from './routes.js'
@@ -76,6 +77,7 @@ export async function addRoutes (scope: FastifyInstance, services: Services, doo
   await scope.register(personalTokenRoutes, { ...services, ...doors })
   await scope.register(serviceTokenRoutes, { ...services, ...doors })
   await scope.register(oauthRoutes, { ...services, ...doors })
+  await scope.register(mailRoutes, { ...services, ...doors })
   await scope.register(auditRoutes, { ...services, ...doors })
   await scope.register(adminRoutes, { ...services, ...doors })
 }

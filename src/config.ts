@@ -9,6 +9,9 @@ export interface Limit { points: number, seconds: number }
 const duration = (fallback: string) => Type.String({ pattern: '^[1-9][0-9]{0,8}(ms|s|m|h|d)$', default: fallback })
 const limit = (fallback: string) => Type.String({ pattern: '^(0|[1-9][0-9]{0,6}/[1-9][0-9]{0,6}(s|m|h|d))$', default: fallback })
 
+/** How mails leave. `tls`: from the first byte, by STARTTLS, or not at all. */
+export interface Smtp { host: string, port: number, tls: 'implicit' | 'required' | 'off', user: string | null, password: string | null }
+
 /** The environment as CONTRACT names it; .env.example keeps the same keys. */
 export const environmentSchema = Type.Object({
   NODE_ENV: Type.String({ default: '' }),
@@ -39,8 +42,11 @@ export const environmentSchema = Type.Object({
   PRUNE_TIMEZONE: Type.String({ default: 'UTC' }),
   PRUNE_RETENTION: duration('7d'),
   AUDIT_RETENTION: duration('365d'),
-  REGISTRATION: Type.Union([Type.Literal('open'), Type.Literal('closed')], { default: 'open' }),
+  REGISTRATION: Type.Union([Type.Literal('open'), Type.Literal('closed'), Type.Literal('confirm')], { default: 'open' }),
   PUBLIC_URL: Type.Optional(Type.String({ pattern: '^https?://' })),
+  APP_URL: Type.Optional(Type.String({ pattern: '^https?://[^#\\s]+$', maxLength: 512 })),
+  SMTP_URL: Type.Optional(Type.String({ pattern: '^smtps?://[^#\\s]+$' })),
+  MAIL_FROM: Type.Optional(Type.String({ pattern: '^([^<>@"\\p{C}]+ <[^\\s<>@,;:"\\p{C}]+@[^\\s<>@,;:"\\p{C}]+>|[^\\s<>@,;:"\\p{C}]+@[^\\s<>@,;:"\\p{C}]+)$', maxLength: 320 })),
   METRICS_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 })),
   LOG_LEVEL: Type.Union(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map(level => Type.Literal(level)), { default: 'info' })
 })
@@ -95,7 +101,8 @@ function explain (name: string, findings: Finding[]): string {
 
 function findProblems (env: Environment): string[] {
   return [
-    ...checkUrl('DATABASE_URL', env.DATABASE_URL), ...checkUrl('REDIS_URL', env.REDIS_URL), ...checkUrl('PUBLIC_URL', env.PUBLIC_URL), ...checkUrl('BREACHED_PASSWORDS_URL', env.BREACHED_PASSWORDS_URL),
+    ...checkUrl('DATABASE_URL', env.DATABASE_URL), ...checkUrl('REDIS_URL', env.REDIS_URL), ...checkUrl('PUBLIC_URL', env.PUBLIC_URL), ...checkUrl('BREACHED_PASSWORDS_URL', env.BREACHED_PASSWORDS_URL), ...checkUrl('APP_URL', env.APP_URL),
+    ...env.SMTP_URL === undefined || readSmtp(env.SMTP_URL) !== null ? [] : ['SMTP_URL must be like smtps://user:password@host:465 or smtp://host:587, with nothing more than ?tls=required or ?tls=off'],
     ...list(env.CORS_ORIGINS).filter(origin => !isOrigin(origin)).map(() => 'CORS_ORIGINS must list origins like https://app.example.com, without path or wildcard'),
     ...list(env.TRUST_PROXY).filter(network => !isNetwork(network)).map(() => 'TRUST_PROXY must list addresses or CIDRs'),
     ...isCronExpression(env.PRUNE_SCHEDULE) ? [] : ['PRUNE_SCHEDULE must be a cron expression'],
@@ -141,6 +148,9 @@ function readConfig (env: Environment) {
     auditRetentionSeconds: toSeconds(env.AUDIT_RETENTION),
     registration: env.REGISTRATION,
     publicUrl: env.PUBLIC_URL,
+    appUrl: env.APP_URL,
+    smtp: env.SMTP_URL === undefined ? null : readSmtp(env.SMTP_URL),
+    mailFrom: env.MAIL_FROM ?? `latchkey@${mailHost(env.PUBLIC_URL ?? env.APP_URL)}`,
     metricsPort: env.METRICS_PORT,
     logLevel: env.LOG_LEVEL
   }
@@ -156,6 +166,37 @@ function toLimit (text: string): Limit | null {
   if (text === '0') return null
   const [points, time] = text.split('/') as [string, string]
   return { points: Number(points), seconds: toSeconds(time) }
+}
+
+/** Where and how mails leave; null for a URL that says it badly. Within this machine nothing needs to be encrypted, elsewhere it does unless told otherwise. */
+function readSmtp (text: string): Smtp | null {
+  if (!URL.canParse(text)) return null
+  const { protocol, hostname, port, username, password, pathname, searchParams } = new URL(text)
+  const [[name, tls], ...more] = [...searchParams, []]
+  if (hostname === '' || !/^\/?$/.test(pathname) || more.length > 1 || (name !== undefined && (name !== 'tls' || !/^(required|off)$/.test(tls ?? '')))) return null
+  const implicit = protocol === 'smtps:'
+  if (implicit && tls === 'off') return null
+  try {
+    return {
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: port === '' ? implicit ? 465 : 587 : Number(port),
+      tls: implicit ? 'implicit' : tls === 'off' || (tls === undefined && isLoopback(hostname)) ? 'off' : 'required',
+      user: username === '' ? null : decodeURIComponent(username),
+      password: password === '' ? null : decodeURIComponent(password)
+    }
+  } catch {
+    return null
+  }
+}
+
+/** The part behind the @ of an address of our own: the host of `url`, if it has a name. */
+function mailHost (url: string | undefined): string {
+  const hostname = url === undefined || !URL.canParse(url) ? 'localhost' : new URL(url).hostname
+  return isIP(hostname.replace(/^\[|\]$/g, '')) === 0 ? hostname : 'localhost'
+}
+
+function isLoopback (hostname: string): boolean {
+  return /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname)
 }
 
 function list (text: string): string[] {

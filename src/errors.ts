@@ -17,6 +17,7 @@ export const EmailTakenError = createError('AUTH_EMAIL_TAKEN', 'An account with 
 export const LastAdminError = createError('AUTH_LAST_ADMIN', 'This is the last administrator: make another one first', 409)
 export const EmailRejectedError = createError('AUTH_EMAIL_REJECTED', 'This is no email address', 400)
 export const PasswordRejectedError = createError('AUTH_PASSWORD_REJECTED', 'The password %s', 400)
+export const MailTokenInvalidError = createError('AUTH_MAIL_TOKEN_INVALID', 'The token is malformed, unknown, used, expired or void: ask for another mail', 400)
 export const CursorRejectedError = createError('AUTH_CURSOR_REJECTED', 'The cursor is none that this list gave', 400)
 export const InvalidRequestError = createError('AUTH_INVALID_REQUEST', '%s', 400)
 export const InvalidGrantError = createError('AUTH_INVALID_GRANT', 'The refresh token is malformed, unknown, expired, revoked or used before', 400)

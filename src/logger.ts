@@ -7,7 +7,7 @@ export interface Log {
   error (fields: object, text: string): void
 }
 
-const tokenLike = /lk[a-z]?_[0-9A-Za-z]{8,}/g
+const tokenLike = /lk[a-z]{0,2}_[0-9A-Za-z]{8,}/g
 
 /** JSON lines on stdout. Requests without their query, and without what looks like a token in their path: one that somebody put there by mistake stays out of the log. */
 export function createLogger (level: string, destination?: DestinationStream): Logger {

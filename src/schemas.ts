@@ -23,6 +23,9 @@ export const User = Type.Object({
   id: Id, email: Type.String(), emailVerifiedAt: nullable(Moment), name: nullable(Type.String()), role: Type.Union([Type.Literal('user'), Type.Literal('admin')]), createdAt: Moment
 })
 
+/** What is not said: whether there is such an account, and whether a mail leaves. */
+export const Accepted = Type.Object({}, { ...closed, description: 'Taken; a mail says the rest' })
+
 /** Fastify's shape of an error, with a code that never changes. */
 export const Failure = Type.Object({ statusCode: Type.Integer(), code: Type.String(), error: Type.String(), message: Type.String() })
 

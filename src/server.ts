@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.js'
 import { runCommand } from './commands.js'
@@ -49,6 +50,7 @@ function greet (config: Config, port: number): void {
   const base = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`
   const lines = [`Latchkey listens on ${base}`, `Documentation: ${base}/docs`]
   if (config.databaseUrl === undefined) lines.push(`Embedded database in ${config.dataDir}: for development, one process; it survives a crash of the process, not a power cut. Set DATABASE_URL for real use.`)
+  if (config.smtp === null) lines.push(`Mails are files in ${join(config.dataDir, 'mail')}, for development. Set SMTP_URL for real use.`)
   lines.push(`Try: curl -s ${base}/v1/register -H 'content-type: application/json' -d '{"email":"ada@example.com","password":"correct horse battery staple"}'`)
   process.stdout.write(`${lines.join('\n')}\n`)
 }

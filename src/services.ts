@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { Redis } from 'ioredis'
 import type { Registry } from 'prom-client'
 import { type AdminService, createAdminService } from './admin/service.js'
@@ -11,12 +12,19 @@ import { type Clock, systemClock } from './clock.js'
 import type { Config } from './config.js'
 import { createBreachCheck } from './edges/breached-passwords.js'
 import type { Database } from './edges/database.js'
+import { createFileMailer, createSmtpMailer } from './edges/mailer.js'
 import { createMetrics } from './edges/metrics.js'
-import { createLoginLimiter, networkOf } from './edges/rate-limit.js'
+import { createLoginLimiter, createMailLimiter, networkOf } from './edges/rate-limit.js'
 import { measureRedis } from './edges/redis.js'
 import { schedulePrune } from './edges/schedule.js'
 import { createHealth, type Health } from './health.js'
 import type { Log } from './logger.js'
+import { createExpired } from './mail/expired.js'
+import type { Mailer } from './mail/mailer.js'
+import { createOutbox } from './mail/outbox.js'
+import { createMailSender } from './mail/sender.js'
+import { createMailService, type MailService } from './mail/service.js'
+import { createMailStore } from './mail/store.js'
 import { createOauthService, type OauthService } from './oauth/service.js'
 import { createPersonalTokenService, type PersonalTokenService } from './personal-tokens/service.js'
 import { createServiceTokenService, type ServiceTokenService } from './service-tokens/service.js'
@@ -37,7 +45,7 @@ import { createSettle, type Settle } from './tokens/settle.js'
 import { createTokenStore } from './tokens/store.js'
 import { TokenMint } from './tokens/token.js'
 import { type AccountService, createAccountService } from './users/account.js'
-import { type EmailChanges, noEmailChanges } from './users/email-changes.js'
+import type { EmailChanges } from './users/email-changes.js'
 import { createUserImport, type UserImport } from './users/import.js'
 import { createPasswords } from './users/password.js'
 import { createPasswordPolicy } from './users/password-policy.js'
@@ -45,7 +53,7 @@ import { createReauthenticate } from './users/reauthenticate.js'
 import { createUserService, type UserService } from './users/service.js'
 import { createUserStore } from './users/store.js'
 
-/** What the services stand on. All but the first three are for tests, which hold clocks still and break links. */
+/** What the services stand on. All but the first three are for tests, which hold clocks still, break links and read mails; without a mailer (null) mails wait for another instance. */
 export interface Foundation {
   database: Database
   redis: Redis | null
@@ -54,6 +62,7 @@ export interface Foundation {
   link?: (real: CacheLink) => CacheLink
   settle?: (real: Settle) => Settle
   emailChanges?: EmailChanges
+  mailer?: Mailer | null
 }
 
 /** All that Latchkey does, without HTTP. */
@@ -68,6 +77,7 @@ export interface Services {
   admin: AdminService
   tokenStats: TokenStats
   audit: Audit
+  mail: MailService
   prune: Prune
   importUsers: UserImport
   epoch: CacheEpoch
@@ -82,7 +92,7 @@ export interface Services {
 }
 
 /** Wires stores and services over a migrated database. */
-export async function createServices (config: Config, { database, redis, logger, clock = systemClock, link: breakLink = real => real, settle: breakSettle = real => real, emailChanges = noEmailChanges }: Foundation): Promise<Services> {
+export async function createServices (config: Config, { database, redis, logger, clock = systemClock, link: breakLink = real => real, settle: breakSettle = real => real, mailer = createMailer(config), emailChanges }: Foundation): Promise<Services> {
   const counters = createCounters()
   const memory = redis === null && database.embedded ? createMemoryLink() : null
   const link = breakLink(redis !== null ? createRedisLink(redis) : memory ?? noLink)
@@ -100,27 +110,34 @@ export async function createServices (config: Config, { database, redis, logger,
   const epoch = createEpoch({ store: epochStore, link, clock, counters, log: logger, onNeed: () => { void settle.assist() } })
   const cache = createTokenCache({ link, epoch, clock, counters, keyPrefix: config.redisKeyPrefix, cacheTtlSeconds: config.cacheTtlSeconds })
   const settle: Settle = breakSettle(createSettle({ store: epochStore, cache, link, epoch, clock, counters }))
-  const revocation = createRevocation({ transactions: database, store: epochStore, settle })
+  const audit = createAudit({ store: createAuditStore(database), clock, retentionSeconds: config.auditRetentionSeconds, onRecorded: (tx, events) => outbox.onRecorded(tx, events) })
+  const mailStore = createMailStore(database)
+  const outbox = createOutbox({ store: mailStore, audit, networkOf, onCommitted: () => sender.wake() })
+  const transactions = outbox.watch(database)
+  const revocation = createRevocation({ transactions, store: epochStore, settle })
 
   const limiter = createLoginLimiter(config.loginLimit, { redis, keyPrefix: config.redisKeyPrefix })
   const lastUse = createLastUse({ sessions: sessionStore, tokens: tokenStore, clock, graceSeconds: config.refreshGraceSeconds, log: logger })
   const tokens = createTokenService({ lastUse, mint, cache, store: tokenStore, clock, counters, cacheTtlSeconds: config.cacheTtlSeconds })
-  const audit = createAudit({ store: createAuditStore(database), clock, retentionSeconds: config.auditRetentionSeconds })
   const attempts = createAttempts({ store: attemptStore, audit, transactions: database, clock, networkOf, key: await tokenStore.requireKey('attempts') })
   const policy = createPasswordPolicy({ minLength: config.passwordMinLength, isBreached: createBreachCheck(config.breachedPasswordsUrl ?? null, logger) })
   const users = createUserService({ store: userStore, passwords, policy, limiter, attempts, clock, registration: config.registration })
-  const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions: database, clock, sessionLimit: config.sessionLimit, lifetimes: config })
+  const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions, clock, sessionLimit: config.sessionLimit, lifetimes: config })
   const reauthenticate = createReauthenticate({ users, clock })
   const personalTokens = createPersonalTokenService({ tokens, reauthenticate, sessions, audit, clock })
-  const serviceTokens = createServiceTokenService({ tokens, users, sessions, audit, transactions: database, clock })
+  const serviceTokens = createServiceTokenService({ tokens, users, sessions, audit, transactions, clock })
   const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock })
-  const account = createAccountService({ store: userStore, sessions, tokens, revocation, audit, transactions: database, reauthenticate, emailChanges, clock })
+  const mailLimiter = createMailLimiter(config.loginLimit, { redis, keyPrefix: config.redisKeyPrefix })
+  const mail = createMailService({ store: mailStore, outbox, users, sessions, tokens, audit, revocation, transactions, limiter: mailLimiter, confirms: config.registration === 'confirm', clock })
+  const places = { appUrl: config.appUrl ?? null, publicUrl: config.publicUrl ?? null }
+  const sender = createMailSender({ store: mailStore, users, audit, transactions: database, mailer, limiter: mailLimiter, places, clock, log: logger })
+  const account = createAccountService({ store: userStore, sessions, tokens, revocation, audit, transactions, reauthenticate, emailChanges: emailChanges ?? { request: mail.requestEmailChange }, clock })
 
   const adminStore = createAdminStore(database)
   const admin = createAdminService({ store: adminStore, users, sessions, tokens, revocation, settle, audit, reauthenticate, forgive: users.forgive })
   const tokenStats = createTokenStats({ store: adminStore, counters, epoch, measure: redis !== null ? () => measureRedis(redis) : memory?.measure ?? null, clock })
 
-  const prune = createPrune({ store: tokenStore, audit, accounts: account, idleAttempts: createIdleAttempts({ store: attemptStore, clock }), clock, retentionSeconds: config.pruneRetentionSeconds })
+  const prune = createPrune({ store: tokenStore, audit, accounts: account, mail: createExpired({ store: mailStore, clock }), idleAttempts: createIdleAttempts({ store: attemptStore, clock }), clock, retentionSeconds: config.pruneRetentionSeconds })
   let schedule: ReturnType<typeof schedulePrune> | null = null
   const importUsers = createUserImport({ store: userStore, transactions: database, clock })
   const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwordsWaiting: passwords.waiting })
@@ -128,18 +145,23 @@ export async function createServices (config: Config, { database, redis, logger,
   const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
 
   return {
-    tokens, sessions, personalTokens, serviceTokens, oauth, users, account, admin, tokenStats, audit, prune, importUsers, epoch, lastUse, counters, metrics, health,
+    tokens, sessions, personalTokens, serviceTokens, oauth, users, account, admin, tokenStats, audit, mail, prune, importUsers, epoch, lastUse, counters, metrics, health,
     start () {
       schedule ??= schedulePrune({ prune, expression: config.pruneSchedule, timezone: config.pruneTimezone, log: logger })
       epoch.start()
       lastUse.start()
+      sender.start()
     },
     async stop () {
-      await schedule?.stop()
+      await Promise.all([schedule?.stop(), sender.stop()])
       await revocation.drain()
       await lastUse.stop()
       await epoch.stop()
       await epochStore.close()
     }
   }
+}
+
+function createMailer ({ smtp, mailFrom, dataDir }: Config): Mailer {
+  return smtp === null ? createFileMailer(join(dataDir, 'mail'), mailFrom) : createSmtpMailer(smtp, mailFrom)
 }

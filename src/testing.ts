@@ -13,11 +13,11 @@ import { createUserStore } from './users/store.js'
 const password = randomBytes(24).toString('base64url')
 const device = { address: '127.0.0.1', userAgent: 'latchkey/testing' }
 
-/** Options of `latchkey` for tests that need no servers: an embedded database in memory, quick password hashes, no limit by address. */
+/** Options of `latchkey` for tests that need no servers: an embedded database in memory, quick password hashes, no limit by address, no mails. */
 export function inMemory (env: Record<string, string> = {}): LatchkeyOptions {
   const open: Opener = async () => {
     const database = await createInMemory()
-    return { database, redis: null, close: database.close }
+    return { database, redis: null, mailer: null, close: database.close }
   }
   const options: LatchkeyOptions & { open: Opener } = { env: { BCRYPT_COST: '4', ADDRESS_LIMIT: '0', ...env }, open }
   return options

@@ -21,6 +21,7 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
   [/^(postgres|@electric-sql\/pglite)$/, /^src\/edges\/.*$/],
   [/^ioredis$/, /^src\/(services|open-foundation|edges\/.*|tokens\/link-redis)\.ts$/],
   [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config|guards|edges\/.*)\.ts$/],
+  [/^nodemailer/, /^src\/edges\/mailer\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],
   [/^@zxcvbn-ts\//, /^src\/users\/common-passwords\.ts$/],
   [/^pino$/, /^src\/logger\.ts$/]
@@ -51,7 +52,7 @@ t.test('modules are imported only where they belong', async t => {
 
 t.test('services know neither Fastify, nor drizzle, nor Redis, nor how the database is reached', async t => {
   const forbidden = /^(fastify|@fastify\/|drizzle-orm|ioredis|postgres$|db\/|src\/edges\/)/
-  t.same(imports.filter(({ from, to }) => /\/(service|settle|epoch|revocation|cache|batch|prune)\.ts$/.test(from) && forbidden.test(to)).map(describe), [])
+  t.same(imports.filter(({ from, to }) => /\/(service|settle|epoch|revocation|cache|batch|prune|outbox|sender)\.ts$/.test(from) && forbidden.test(to)).map(describe), [])
 })
 
 t.test('the database is reached by stores alone', async t => {
@@ -61,14 +62,14 @@ t.test('the database is reached by stores alone', async t => {
 })
 
 t.test("a feature uses another feature's service, never its store", async t => {
-  const feature = (path: string) => /^src\/(tokens|sessions|users|personal-tokens|service-tokens|oauth|audit|attempts|admin)\//.exec(path)?.[1]
+  const feature = (path: string) => /^src\/(tokens|sessions|users|personal-tokens|service-tokens|oauth|audit|attempts|admin|mail)\//.exec(path)?.[1]
   const across = imports.filter(({ from, to }) => feature(from) !== undefined && /\/(epoch-)?store\.ts$/.test(to) && feature(from) !== feature(to))
   t.same(across.map(describe), [])
 })
 
 t.test('edges know features by their types alone, and features know no edge but the database', async t => {
-  t.same(imports.filter(({ from, to, typeOnly }) => from.startsWith('src/edges/') && /^src\/(tokens|sessions|users|attempts|admin)\//.test(to) && !typeOnly).map(describe), [])
-  t.same(imports.filter(({ from, to }) => /^src\/(tokens|sessions|users|attempts|admin)\//.test(from) && to.startsWith('src/edges/') && to !== 'src/edges/database.ts').map(describe), [])
+  t.same(imports.filter(({ from, to, typeOnly }) => from.startsWith('src/edges/') && /^src\/(tokens|sessions|users|attempts|admin|mail)\//.test(to) && !typeOnly).map(describe), [])
+  t.same(imports.filter(({ from, to }) => /^src\/(tokens|sessions|users|attempts|admin|mail)\//.test(from) && to.startsWith('src/edges/') && to !== 'src/edges/database.ts').map(describe), [])
 })
 
 t.test('no modules import each other in a circle', async t => {

@@ -48,8 +48,14 @@ const bad: Record<string, string[]> = {
   PRUNE_TIMEZONE: ['SENTINEL', 'Mars/Olympus', 'Europe/Berlin2'],
   PRUNE_RETENTION: [...durations, '5m', '6m', '419s'],
   AUDIT_RETENTION: durations,
-  REGISTRATION: ['SENTINEL', 'Open', 'true', 'no'],
+  REGISTRATION: ['SENTINEL', 'Open', 'true', 'no', 'confirmed'],
   PUBLIC_URL: ['SENTINEL', 'ftp://SENTINEL', 'http://', 'example.com', 'javascript:SENTINEL'],
+  APP_URL: ['SENTINEL', 'ftp://SENTINEL', 'https://', 'app.example.com', 'https://app.example.com/#SENTINEL', 'https://app.example.com/a b'],
+  SMTP_URL: [
+    'SENTINEL', 'http://SENTINEL', 'smtp://', 'smtp:SENTINEL', 'mail.example.com:25', 'smtp://user:SENTINEL@mail.example.com/path', 'smtp://user:SENTINEL@mail.example.com:99999', 'smtp://user:%SENTINEL@mail.example.com',
+    'smtp://user:SENTINEL@mail.example.com?tls=no', 'smtp://mail.example.com?pool=true', 'smtp://mail.example.com?tls=off&tls=required', 'smtps://mail.example.com?tls=off', 'smtp://mail.example.com#SENTINEL'
+  ],
+  MAIL_FROM: ['SENTINEL', 'Latchkey', 'Latchkey auth@example.com', 'a@b@c', 'a@example.com, SENTINEL@example.com', 'Latchkey <a@example.com', 'Latchkey <a@example.com>, b@example.com', 'Latchkey <a@example.com>\nBcc: SENTINEL@example.com', '"SENTINEL" <a@example.com>'],
   METRICS_PORT: ['SENTINEL', '-1', '65536', 'on'],
   LOG_LEVEL: ['SENTINEL', 'INFO', '30', 'verbose']
 }
@@ -82,7 +88,7 @@ t.test('the defaults are the contract’s', async t => {
     production: false, host: '127.0.0.1', port: 3000, databaseUrl: undefined, databasePool: 10, dataDir: '.latchkey', redisUrl: undefined, redisKeyPrefix: 'lk:',
     sessionLimit: 1, tokenTtlSeconds: 30 * 86_400, sessionTtlSeconds: 30 * 86_400, cacheTtlSeconds: 300, bcryptCost: 12, passwordMinLength: 8, breachedPasswordsUrl: undefined,
     loginLimit: { points: 5, seconds: 60 }, addressLimit: { points: 300, seconds: 60 }, trustProxy: [], corsOrigins: [],
-    pruneSchedule: '0 2 * * *', pruneTimezone: 'UTC', pruneRetentionSeconds: 7 * 86_400, registration: 'open', publicUrl: undefined, metricsPort: undefined, logLevel: 'info'
+    pruneSchedule: '0 2 * * *', pruneTimezone: 'UTC', pruneRetentionSeconds: 7 * 86_400, registration: 'open', publicUrl: undefined, appUrl: undefined, smtp: null, mailFrom: 'latchkey@localhost', metricsPort: undefined, logLevel: 'info'
   })
 })
 
@@ -98,12 +104,30 @@ t.test('what is read is what was written', async t => {
   t.match(loadConfig({
     NODE_ENV: 'production', HOST: '::', PORT: '0', DATABASE_URL: 'postgresql://a:b@db.example:5433/x?sslmode=require', DATABASE_POOL: '1000', REDIS_URL: 'rediss://u:p@redis.example:6380/2', REDIS_KEY_PREFIX: 'my:',
     SESSION_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
-    PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', AUDIT_RETENTION: '30d', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
+    PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', AUDIT_RETENTION: '30d', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', APP_URL: 'https://app.example/account?x=1', SMTP_URL: 'smtps://ada%40example.com:p%40ss@mail.example', MAIL_FROM: 'Our Service <auth@mail.example>', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
   }), {
     production: true, host: '::', port: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redisUrl: 'rediss://u:p@redis.example:6380/2', redisKeyPrefix: 'my:',
     sessionLimit: 0, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, breachedPasswordsUrl: 'https://pwned.example/range/', loginLimit: { points: 10, seconds: 24 * 86_400 }, addressLimit: null, trustProxy: ['10.0.0.0/8', '::1', '192.0.2.1/32', 'fd00::/8'], corsOrigins: ['https://a.example', 'http://b.example:8080'],
-    pruneSchedule: '*/5 * * * *', pruneTimezone: 'Europe/Berlin', pruneRetentionSeconds: 3_600, auditRetentionSeconds: 30 * 86_400, registration: 'closed', publicUrl: 'https://auth.example', metricsPort: 9464, logLevel: 'silent'
+    pruneSchedule: '*/5 * * * *', pruneTimezone: 'Europe/Berlin', pruneRetentionSeconds: 3_600, auditRetentionSeconds: 30 * 86_400, registration: 'closed', publicUrl: 'https://auth.example', appUrl: 'https://app.example/account?x=1',
+    smtp: { host: 'mail.example', port: 465, tls: 'implicit', user: 'ada@example.com', password: 'p@ss' }, mailFrom: 'Our Service <auth@mail.example>', metricsPort: 9464, logLevel: 'silent'
   })
+})
+
+t.test('mails are encrypted on their way, but within this machine or where the URL says otherwise', async t => {
+  const smtp = (url: string) => loadConfig({ SMTP_URL: url }).smtp
+  t.same(smtp('smtp://mail.example'), { host: 'mail.example', port: 587, tls: 'required', user: null, password: null })
+  t.match(smtp('smtp://mail.example:25?tls=off'), { port: 25, tls: 'off' })
+  t.match(smtp('smtp://10.0.0.7:25'), { tls: 'required' })
+  for (const host of ['localhost', '127.0.0.1', '[::1]']) t.match(smtp(`smtp://${host}:25`), { host: host.replace(/[[\]]/g, ''), tls: 'off' })
+  t.match(smtp('smtp://localhost:25?tls=required'), { tls: 'required' })
+  t.match(smtp('smtps://localhost?tls=required'), { tls: 'implicit' })
+})
+
+t.test('mails come from an address of ours', async t => {
+  t.equal(loadConfig({ PUBLIC_URL: 'https://api.example.com:8443/x' }).mailFrom, 'latchkey@api.example.com')
+  t.equal(loadConfig({ APP_URL: 'https://app.example.com' }).mailFrom, 'latchkey@app.example.com')
+  t.equal(loadConfig({ PUBLIC_URL: 'http://192.0.2.1' }).mailFrom, 'latchkey@localhost')
+  t.equal(loadConfig({ MAIL_FROM: 'no-reply@example.com' }).mailFrom, 'no-reply@example.com')
 })
 
 t.test('the configuration is frozen', async t => {

@@ -19,7 +19,9 @@ const serverFile = join(root, 'dist/src/server.js')
 const cliFile = join(root, 'dist/src/cli.js')
 const hidden = 'hidden-word'
 /** Nothing of the environment of the tests: neither their loaders nor a developer's DATABASE_URL. */
-const clean = { PATH: process.env.PATH ?? '', PORT: '0', BCRYPT_COST: '4' }
+const scratch = mkdtempSync(join(tmpdir(), 'latchkey-server-mails-'))
+t.teardown(() => rmSync(scratch, { recursive: true, force: true }))
+const clean = { PATH: process.env.PATH ?? '', PORT: '0', BCRYPT_COST: '4', DATA_DIR: scratch }
 
 // Many processes: half a minute on an idle machine.
 t.setTimeout(400_000)
@@ -104,6 +106,10 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
     t.equal(refused.code, 1)
     t.match(refused.stderr, /NODE_ENV=production needs DATABASE_URL/)
     t.equal(oneLine(refused.stderr), true)
+    const mailless = await run(serverFile, [], { ...env, NODE_ENV: 'production', DATABASE_URL: `postgres://127.0.0.1:${await freePort()}/x` })
+    t.equal(mailless.code, 1)
+    t.match(mailless.stderr, /NODE_ENV=production needs SMTP_URL/)
+    t.equal(oneLine(mailless.stderr), true)
   })
 })
 

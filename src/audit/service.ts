@@ -3,27 +3,42 @@ import type { Clock } from '../clock.js'
 import { cursorOf, positionOf } from '../cursor.js'
 import type { Device } from '../device.js'
 import type { Tx } from '../transaction.js'
-import type { Happening } from './event.js'
+import type { EventType, Happening } from './event.js'
 import type { AuditEvent, AuditStore } from './store.js'
 
 export type { AuditEvent }
 
-/** Seconds: what happened longer ago is deleted by pruning. */
-interface Parts { store: AuditStore, clock: Clock, retentionSeconds: number }
+interface Parts {
+  store: AuditStore
+  clock: Clock
+  /** What happened longer ago is deleted by pruning. */
+  retentionSeconds: number
+  /** Called within the transaction, once the events are there. */
+  onRecorded? (tx: Tx, events: AuditEvent[]): Promise<void>
+}
 
 /** The audit trail: who did what to which account, when and from where. */
 export type Audit = ReturnType<typeof createAudit>
 
-export function createAudit ({ store, clock, retentionSeconds }: Parts) {
+export function createAudit ({ store, clock, retentionSeconds, onRecorded }: Parts) {
   const oldest = () => new Date(clock.now() - retentionSeconds * 1000)
 
   return {
     /** Notes what `tx` does, within it: the trail has it exactly if it happened. `device` null: no client was there. */
-    async record (tx: Tx, device: Device | null, ...happenings: Happening[]): Promise<void> {
+    async record (tx: Tx, device: Device | null, ...happenings: Happening[]): Promise<AuditEvent[]> {
       const createdAt = new Date(clock.now())
-      await store.insert(tx, happenings.map(({ type, userId, actorId = null, sessionId = null, tokenId = null, cause = null }) =>
-        ({ id: randomUUID(), createdAt, type, userId, actorId, sessionId, tokenId, ip: device?.address ?? null, userAgent: device?.userAgent ?? null, cause })))
+      const events = happenings.map(({ type, userId, actorId = null, sessionId = null, tokenId = null, cause = null }) =>
+        ({ id: randomUUID(), createdAt, type, userId, actorId, sessionId, tokenId, ip: device?.address ?? null, userAgent: device?.userAgent ?? null, cause }))
+      await store.insert(tx, events)
+      await onRecorded?.(tx, events)
+      return events
     },
+
+    /** Null when it was never there, or has been pruned. */
+    find: (id: string): Promise<AuditEvent | null> => store.find(id),
+
+    /** The account's newest `limit` events of these types before `event`. */
+    before: (tx: Tx, event: AuditEvent, types: EventType[], limit: number): Promise<AuditEvent[]> => store.before(tx, event, types, limit),
 
     /** A page of `limit` events, newest first, of one account or of all; `cursor` is what the page before returned. */
     async list ({ userId, cursor, limit }: { userId: string | null, cursor: string | undefined, limit: number }): Promise<{ events: AuditEvent[], nextCursor: string | null }> {

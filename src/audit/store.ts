@@ -1,4 +1,4 @@
-import { and, desc, eq, inArray, lt, sql } from 'drizzle-orm'
+import { and, desc, eq, inArray, lt, lte, ne, sql } from 'drizzle-orm'
 import { events } from '../../db/schema.js'
 import type { Position } from '../cursor.js'
 import { type Database, within } from '../edges/database.js'
@@ -14,6 +14,20 @@ export function createAuditStore (database: Database) {
   return {
     async insert (tx: Tx, rows: AuditEvent[]): Promise<void> {
       if (rows.length > 0) await within(tx).insert(events).values(rows)
+    },
+
+    async find (id: string): Promise<AuditEvent | null> {
+      const [row] = await database.query(db => db.select().from(events).where(eq(events.id, id)))
+      return row === undefined ? null : row as AuditEvent
+    },
+
+    /** What is older than `event` in its account's trail, of these types, newest first. */
+    async before (tx: Tx, event: AuditEvent, types: EventType[], limit: number): Promise<AuditEvent[]> {
+      if (event.userId === null) return []
+      const rows = await within(tx).select().from(events)
+        .where(and(eq(events.userId, event.userId), inArray(events.type, types), ne(events.id, event.id), lte(events.createdAt, event.createdAt)))
+        .orderBy(desc(events.createdAt), desc(events.id)).limit(limit)
+      return rows as AuditEvent[]
     },
 
     /** Newest first; `userId` null: of all accounts. */

@@ -6,6 +6,7 @@ import type { Redis } from 'ioredis'
 import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis, type RateLimiterRes } from 'rate-limiter-flexible'
 import type { Limit } from '../config.js'
 import { rateLimited } from '../errors.js'
+import type { MailLimiter } from '../mail/mailer.js'
 import type { LoginLimiter } from '../users/service.js'
 
 interface Parts { redis: Redis | null, keyPrefix: string }
@@ -58,6 +59,21 @@ export function createLoginLimiter (limit: Limit, parts: Parts): LoginLimiter {
     async clear (email, address) {
       const key = loginKey(email, address)
       await counter.delete(key).catch(() => {})
+    }
+  }
+}
+
+/** Mails of a kind an hour to one mailbox: enough for people, too few to bury somebody. */
+const mailsAnHour = 10
+
+/** LOGIN_LIMIT again, for mails asked for; and what a mailbox gets, from wherever it was asked for. */
+export function createMailLimiter (limit: Limit, parts: Parts): MailLimiter {
+  const asked = createCounter(limit, 'mail', { ...parts, final: true })
+  const sent = createCounter({ points: mailsAnHour, seconds: 3_600 }, 'mailbox', { ...parts, final: true })
+  return {
+    ask: (email, address) => consume(asked, loginKey(email, address)),
+    async admit (email, kind) {
+      return await sent.consume(createHash('sha256').update(`${kind}\n${email}`).digest('base64url')).then(() => true, () => false)
     }
   }
 }

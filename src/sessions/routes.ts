@@ -3,7 +3,8 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { deviceOf } from '../device.js'
 import { InvalidTokenError, MissingTokenError, NotFoundError, type Superseded } from '../errors.js'
-import { failures, isUuid } from '../schemas.js'
+import type { MailService } from '../mail/service.js'
+import { Accepted, failures, isUuid } from '../schemas.js'
 import { guarded, requireSession } from '../tokens/authenticate.js'
 import type { Cookies } from './cookies.js'
 import type { Opened } from './opening.js'
@@ -12,13 +13,15 @@ import type { SessionService } from './service.js'
 
 interface Options {
   sessions: SessionService
+  /** Registrations that a mail has to confirm, and whether it has to. */
+  mail: Pick<MailService, 'register' | 'confirms'>
   cookies: Cookies
   authenticate (request: FastifyRequest): Promise<void>
   limitByAddress (request: FastifyRequest, reply: FastifyReply): Promise<void>
 }
 
 /** Everything that opens, renews or ends a session. */
-export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { sessions, cookies, authenticate, limitByAddress }) => {
+export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { sessions, mail, cookies, authenticate, limitByAddress }) => {
   const anyone = { config: { guard: 'anyone' as const }, onRequest: limitByAddress }
   const caller = guarded('session', authenticate)
   const security = [{ bearer: [] }, { cookie: [] }]
@@ -26,9 +29,13 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   app.post('/v1/register', {
     ...anyone,
-    schema: { tags: ['sessions'], summary: 'Create an account and open its first session', body: RegisterBody, response: { 201: TokenReply, ...failures(400, 403, 409, 413, 415, 429, 503) } }
+    schema: { tags: ['sessions'], summary: 'Create an account and open its first session; with REGISTRATION=confirm a mail has to confirm it first', body: RegisterBody, response: { 201: TokenReply, 202: Accepted, ...failures(400, 403, 409, 413, 415, 429, 503) } }
   }, async (request, reply) => {
     if (request.body.cookies === true) cookies.requireOwnSite(request)
+    if (mail.confirms) {
+      await mail.register(request.body, deviceOf(request))
+      return await reply.code(202).send({})
+    }
     return await give(reply.code(201), await sessions.register(request.body, deviceOf(request)), request.body.cookies)
   })
 

@@ -5,17 +5,17 @@ export type TokenKind = 'access' | 'refresh' | 'personal' | 'service'
 
 const prefixes: Record<TokenKind, string> = { access: 'lk_', refresh: 'lkr_', personal: 'lkp_', service: 'lkp_' }
 const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
-/** 43 characters of 62 are 256.03 bits; 7 are 41.7. */
-const secretLength = 43
+/** Characters of base62: 43 are 256.03 bits, 7 are 41.7. */
+export const secretLength = 43
 const checkLength = 7
 const shape = /^lk([rp]?)_[0-9A-Za-z]{50}$/
 /** Of what a token looks like: a service's looks like a personal one, and its row alone tells. */
 const kinds: Record<string, TokenKind> = { '': 'access', r: 'refresh', p: 'personal' }
 
 /** A token that may be given away once: only `reveal` shows it, printing doesn't. */
-export class PlainToken {
+export class PlainToken<Kind extends string = TokenKind> {
   readonly #text: string
-  constructor (text: string, readonly kind: TokenKind) { this.#text = text }
+  constructor (text: string, readonly kind: Kind) { this.#text = text }
   reveal (): string { return this.#text }
   hash (): TokenHash { return new TokenHash(hash('sha256', this.#text, 'hex')) }
   toString (): string { return 'PlainToken' }
@@ -87,7 +87,8 @@ function toBase62 (value: bigint): string {
   return text
 }
 
-function randomBase62 (length: number): string {
+/** Random letters and digits, each as likely as the others. */
+export function randomBase62 (length: number): string {
   let text = ''
   while (text.length < length) {
     // 248 is the largest multiple of 62 in a byte: more would favour the first letters.

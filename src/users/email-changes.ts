@@ -1,5 +1,4 @@
 import type { Device } from '../device.js'
-import { NotSupportedError } from '../errors.js'
 import type { User } from '../tokens/principal.js'
 import type { Tx } from '../transaction.js'
 
@@ -10,9 +9,4 @@ export interface EmailChanges {
    * Nobody learns whether `email` is taken.
    */
   request (tx: Tx, user: User, email: string, device: Device): Promise<void>
-}
-
-/** Where no mail can be sent, no address can be proven: throws NotSupportedError. */
-export const noEmailChanges: EmailChanges = {
-  request: () => Promise.reject(new NotSupportedError('This server sends no mail'))
 }

@@ -9,7 +9,7 @@ import type { Tx } from '../transaction.js'
 import { isBuried } from './burial.js'
 import type { Passwords } from './password.js'
 import type { PasswordPolicy } from './password-policy.js'
-import type { Credentials, UserStore } from './store.js'
+import type { Credentials, NewUser, UserStore } from './store.js'
 
 export type { Credentials }
 
@@ -29,8 +29,10 @@ interface Parts {
   limiter: LoginLimiter
   attempts: Pick<Attempts, 'begin' | 'entered' | 'forgive'>
   clock: Clock
-  registration: 'open' | 'closed'
+  registration: 'open' | 'closed' | 'confirm'
 }
+
+interface Wanted { email: string, password: string, name?: string | undefined }
 
 /** Accounts and the proof that somebody owns one. */
 export type UserService = ReturnType<typeof createUserService>
@@ -38,12 +40,31 @@ export type UserService = ReturnType<typeof createUserService>
 export function createUserService ({ store, passwords, policy, limiter, attempts, clock, registration }: Parts) {
   return {
     /** Throws EmailTakenError, PasswordRejectedError, RegistrationClosedError. The account comes to be within `insert`, in the caller's transaction. */
-    async prepareRegistration ({ email, password, name }: { email: string, password: string, name?: string | undefined }) {
+    async prepareRegistration ({ email, password, name }: Wanted) {
       if (registration === 'closed') throw new RegistrationClosedError()
       return await prepareUser({ email, password, name })
     },
 
     prepareUser,
+
+    /** The same for an account that a mail is to confirm first: it does the same work whether or not the email is taken, and doesn't tell. */
+    async preparePending ({ email, password, name }: Wanted): Promise<{ email: string, name: string | null, passwordHash: string }> {
+      const address = requireEmail(email)
+      await policy.requireAcceptable(password, { email: address, name: name ?? null })
+      return { email: address, name: name ?? null, passwordHash: await passwords.hash(password) }
+    },
+
+    /** The account of a mailbox that has answered; null when the email is taken. */
+    async insertVerified (tx: Tx, user: Pick<NewUser, 'email' | 'name' | 'passwordHash'>): Promise<User | null> {
+      const at = new Date(clock.now())
+      const inserted = await store.insert(tx, { ...user, createdAt: at, emailVerifiedAt: at })
+      if (inserted !== null) await attempts.forgive(tx, inserted.email)
+      return inserted
+    },
+
+    find: (userId: string): Promise<Credentials | null> => store.findById(userId),
+    /** The account of that address with what decides whether a login succeeds, or null. */
+    findAccount: (email: string): Promise<Credentials | null> => store.findByEmail(normaliseEmail(email)),
 
     /** The account these credentials open. Unknown, wrong and disabled look alike, in their words and in their time. */
     async requireCredentials (email: string, password: string, device: Device): Promise<Proven> {
@@ -110,6 +131,8 @@ export function createUserService ({ store, passwords, policy, limiter, attempts
 
     setRole: (tx: RevokingTx, userId: string, role: User['role']): Promise<void> => store.setRole(tx, userId, role),
     setDisabled: (tx: RevokingTx, userId: string, disabled: boolean): Promise<void> => store.setDisabled(tx, userId, disabled ? new Date(clock.now()) : null),
+    /** `email` is its owner's, who has just shown it; null when another account has it. Entries say so: only with every hash named that may be cached. */
+    setVerifiedEmail: (tx: RevokingTx, userId: string, email: string): Promise<User | null> => store.setVerifiedEmail(tx, userId, email, new Date(clock.now())),
     setPassword: (tx: RevokingTx, userId: string, passwordHash: string): Promise<void> => store.setPassword(tx, userId, passwordHash)
   }
 

@@ -72,6 +72,14 @@ export function createUserStore (database: Database) {
       return new Set(many.map(user => user.email).filter(email => !inserted.has(email)))
     },
 
+    /** Null when another account has it; two that take it at once meet the constraint of the table. */
+    async setVerifiedEmail (tx: RevokingTx, id: string, email: string, at: Date): Promise<User | null> {
+      const [taken] = await within(tx).select({ id: users.id }).from(users).where(and(eq(users.email, email), ne(users.id, id)))
+      if (taken !== undefined) return null
+      const [row] = await within(tx).update(users).set({ email, emailVerifiedAt: at }).where(eq(users.id, id)).returning()
+      return row === undefined ? null : toCredentials(row).user
+    },
+
     /** Only with every entry that says the old one settled, hence the type. */
     async setName (tx: RevokingTx, id: string, name: string | null): Promise<void> {
       await within(tx).update(users).set({ name }).where(eq(users.id, id))

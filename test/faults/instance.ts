@@ -68,6 +68,7 @@ async function main (): Promise<void> {
   const name = process.env.FAULTS_MUTANT
   const mutant = name !== undefined && isMutant(name) ? mutate(name, redis, () => latchkey?.epoch.trust()?.generation ?? 0, () => requests.getStore()?.path ?? '') : {}
   latchkey = await buildApp(config, {
+    mailer: null,
     database: watchDatabase(database),
     redis,
     logger,

@@ -9,6 +9,7 @@ import { createPostgres } from '../../src/edges/postgres.js'
 import { createRedis } from '../../src/edges/redis.js'
 import { UnavailableError } from '../../src/errors.js'
 import { becomesTrue, createTestClock, embeddedGround, type Ground, newEmail, onEachGround, password, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
+import { createPostbox, tokenIn } from '../fixtures/mail.js'
 import { findPostgres, hasRedisServer, startRedis } from '../fixtures/servers.js'
 
 interface Operation { summary?: string, tags?: string[], security?: unknown[], responses: Record<string, { description: string, content?: Record<string, { schema: object }> }> }
@@ -37,7 +38,8 @@ t.test('OpenAPI', async t => {
     })
   }
   subscribe('fastify.initialization', watch)
-  const one = await startApp(t, embedded)
+  const postbox = createPostbox()
+  const one = await startApp(t, embedded, { mailer: postbox.mailer })
   unsubscribe('fastify.initialization', watch)
   const openapi = (await one.call('GET', '/openapi.json')).json<Openapi>()
 
@@ -55,7 +57,7 @@ t.test('OpenAPI', async t => {
   })
 
   t.test('has a summary and its security for each route', async t => {
-    const open = ['/', '/health/live', '/health/ready', '/v1/register', '/v1/login', '/v1/refresh', '/.well-known/oauth-authorization-server']
+    const open = ['/', '/health/live', '/health/ready', '/v1/register', '/v1/login', '/v1/refresh', '/.well-known/oauth-authorization-server', '/v1/password/forgot', '/v1/password/reset', '/v1/email/verify']
     for (const [path, operations] of Object.entries(openapi.paths)) {
       for (const [method, { summary, security = [] }] of Object.entries(operations)) {
         t.type(summary, 'string', `${method} ${path}`)
@@ -178,6 +180,18 @@ t.test('OpenAPI', async t => {
     conforms('POST', '/oauth/introspect', await form(one, '/oauth/introspect', forms['/oauth/revoke'], asService))
     conforms('POST', '/oauth/introspect', await form(one, '/oauth/introspect', 'token=x', { authorization: `Bearer ${maker}` }))
     for (const id of [service.id, 'none']) conforms('DELETE', '/v1/admin/services/{id}', await one.call('DELETE', `/v1/admin/services/${id}`, { token: admin.token }))
+    const mails = { '/v1/password/forgot': { email }, '/v1/password/reset': { token: 'none', password }, '/v1/email/verify': { token: 'none' } }
+    for (const [path, body] of Object.entries(mails)) {
+      conforms('POST', path, await one.call('POST', path, { body }))
+      conforms('POST', path, await one.call('POST', path, { body: { ...body, extra: 1 } }))
+      conforms('POST', path, await one.call('POST', path, { body: { ...body, email: 'x'.repeat(100_000) } }))
+      conforms('POST', path, await one.app.inject({ method: 'POST', url: path, payload: 'x', headers: { 'content-type': 'text/plain' } }))
+    }
+    for (const [path, kind] of [['/v1/email/verify', 'verify_email'], ['/v1/password/reset', 'reset_password']] as const) {
+      const token = tokenIn(await postbox.wait(email, kind))
+      conforms('POST', path, await one.call('POST', path, { body: path === '/v1/email/verify' ? { token } : { token, password } }))
+    }
+    conforms('POST', '/v1/email/verify/send', await one.call('POST', '/v1/email/verify/send', { token: maker }))
 
     for (const [path, operations] of Object.entries(openapi.paths)) {
       for (const method of Object.keys(operations).filter(method => operations[method]?.security !== undefined)) {
@@ -193,7 +207,9 @@ t.test('OpenAPI', async t => {
       ...embedded,
       database: async () => ({ ...shared, embedded: false, close: async () => {}, query: work => away ? gone() : shared.query(work), prepared: (text, parameters) => away ? gone() : shared.prepared(text, parameters), transaction: work => away ? gone() : shared.transaction(work) })
     }
-    const other = await startApp(t, flaky, { env: { LOGIN_LIMIT: '1/1m', ADDRESS_LIMIT: '9/1m', HOST: '0.0.0.0' } })
+    const confirming = await startApp(t, embedded, { env: { REGISTRATION: 'confirm' } })
+    conforms('POST', '/v1/register', await confirming.register())
+    const other = await startApp(t, flaky, { env: { LOGIN_LIMIT: '1/1m', ADDRESS_LIMIT: '12/1m', HOST: '0.0.0.0' } })
     conforms('GET', '/.well-known/oauth-authorization-server', await other.call('GET', '/.well-known/oauth-authorization-server'))
     const wrong = { currentPassword: 'not this', newPassword: 'another long one' }
     conforms('PUT', '/v1/password', await other.call('PUT', '/v1/password', { token: held, body: wrong }))
@@ -202,19 +218,21 @@ t.test('OpenAPI', async t => {
     for (const method of ['PATCH', 'DELETE'] as const) conforms(method, '/v1/me', await other.call(method, '/v1/me', { token: held, body: { password } }))
     conforms('POST', '/v1/admin/users', await other.call('POST', '/v1/admin/users', { token: held, body: { email: newEmail(), role: 'admin', currentPassword: password } }))
     conforms('PUT', '/v1/admin/users/{id}/role', await other.call('PUT', `/v1/admin/users/${holder}/role`, { token: held, body: { role: 'admin', password } }))
+    const well = `lkmv_${'x'.repeat(43)}`
+    for (let i = 0; i < 2; i++) conforms('POST', '/v1/email/verify/send', await other.call('POST', '/v1/email/verify/send', { token: held }))
     away = true
     for (const [path, body] of Object.entries(forms)) conforms('POST', path, await form(other, path, body, path === '/oauth/introspect' ? asService : {}))
     conforms('POST', '/v1/refresh', await other.call('POST', '/v1/refresh', { body: { refreshToken } }))
     for (const [path, operations] of Object.entries(openapi.paths)) {
       for (const method of Object.keys(operations).filter(method => operations[method]?.responses[503] !== undefined)) {
-        const body = path === '/v1/password' ? wrong : bodies[path as keyof typeof bodies]
+        const body = path === '/v1/password' ? wrong : { ...bodies, ...mails, '/v1/email/verify': { token: well }, '/v1/password/reset': { token: well.replace('lkmv', 'lkmr'), password } }[path]
         conforms(method.toUpperCase(), path, await other.call(method.toUpperCase() as 'GET', path.replace('{id}', last.sessionId), path.startsWith('/v1/') && path !== '/v1/refresh' ? { token: held, ...body === undefined ? {} : { body } } : {}))
       }
     }
     away = false
-    for (let i = 0; i < 9; i++) await other.login(newEmail())
+    for (let i = 0; i < 12; i++) await other.login(newEmail())
     for (const path of ['/oauth/revoke', '/oauth/token']) conforms('POST', path, await form(other, path, 'token=x'))
-    for (const [path, body] of Object.entries({ ...bodies, '/v1/refresh': { refreshToken }, '/v1/logout': { refreshToken }, '/v1/logout-all': { refreshToken } })) conforms('POST', path, await other.call('POST', path, { body }))
+    for (const [path, body] of Object.entries({ ...bodies, ...mails, '/v1/refresh': { refreshToken }, '/v1/logout': { refreshToken }, '/v1/logout-all': { refreshToken } })) conforms('POST', path, await other.call('POST', path, { body }))
 
     const declared = Object.entries(openapi.paths).flatMap(([path, operations]) => Object.entries(operations).flatMap(([method, { responses }]) => Object.keys(responses).map(status => `${method.toUpperCase()} ${path} ${status}`)))
     const unseen = declared.filter(name => !answered.has(name))

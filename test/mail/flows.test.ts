@@ -1,0 +1,345 @@
+import { createHash } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { LightMyRequestResponse as Response } from 'fastify'
+import t, { type Test } from 'tap'
+import type { User } from '../../src/tokens/principal.js'
+import { createTestClock, newEmail, onEachGround, password, startApp, type TestApp } from '../fixtures/app.js'
+import { createPostbox, tokenIn } from '../fixtures/mail.js'
+
+const fresh = 'a new and longer battery staple'
+const hourMs = 3_600_000
+
+const forgot = (one: TestApp, email: string) => one.call('POST', '/v1/password/forgot', { body: { email } })
+const reset = (one: TestApp, token: string, newPassword = fresh) => one.call('POST', '/v1/password/reset', { body: { token, password: newPassword } })
+const verify = (one: TestApp, token: string) => one.call('POST', '/v1/email/verify', { body: { token } })
+const me = async (one: TestApp, token: string) => (await one.me(token)).json<{ user: User }>().user
+const void_ = (t: Test, reply: Response, name: string) => t.match([reply.statusCode, reply.json().code], [400, 'AUTH_MAIL_TOKEN_INVALID'], name)
+const count = async (one: TestApp, table: string) => Number((await one.database.prepared<{ n: number }>(`select count(*)::int as n from ${table}`, []))[0]?.n)
+
+onEachGround(t, async (t, ground) => {
+  // Instances on one ground share its outbox: any of them may send what another has promised.
+  const [postbox, clock] = [createPostbox(), createTestClock()]
+  const start = (t: Test, env: Record<string, string> = {}) =>
+    startApp(t, ground, { env: { APP_URL: 'https://app.example.com/account', SESSION_LIMIT: '0', ...env }, clock, mailer: postbox.mailer })
+  /** An account whose address is verified. */
+  async function verified () {
+    const account = await one.account()
+    const token = tokenIn(await postbox.wait(account.email, 'verify_email'))
+    if ((await verify(one, token)).statusCode !== 204) throw new Error('not verified')
+    return account
+  }
+
+  const one = await start(t)
+  const limited = await start(t, { LOGIN_LIMIT: '3/1m' })
+  const closed = await start(t, { REGISTRATION: 'confirm' })
+
+  t.test('a forgotten password is reset by mail: once, every session ends, personal tokens stay', async t => {
+    const { email, token, userId } = await verified()
+    const second = (await one.login(email)).json().accessToken
+    const personal = (await one.call('POST', '/v1/tokens', { token, body: { name: 'backup' } })).json().accessToken
+    const asked = await forgot(one, email.toUpperCase())
+    t.equal(asked.statusCode, 202)
+    t.equal(asked.body, '{}')
+    const letter = await postbox.wait(email, 'reset_password')
+    t.match(letter.text, `https://app.example.com/account#token=${tokenIn(letter)}\n`)
+    t.match(letter.html, `<a href="https://app.example.com/account#token=${tokenIn(letter)}">`)
+
+    t.equal((await reset(one, tokenIn(letter), 'short')).json().code, 'AUTH_PASSWORD_REJECTED')
+    const done = await reset(one, tokenIn(letter))
+    t.equal(done.statusCode, 204)
+    t.equal(done.body, '')
+    for (const dead of [token, second]) t.equal((await one.me(dead)).statusCode, 401)
+    t.equal((await one.me(personal)).statusCode, 200)
+    t.equal((await one.login(email)).statusCode, 401, 'the old password')
+    t.equal((await one.login(email, { password: fresh })).statusCode, 200)
+    void_(t, await reset(one, tokenIn(letter)), 'again')
+    t.match((await postbox.wait(email, 'password_reset')).text, /From: 127\.0\.0\.1\nDevice: lightMyRequest\n/)
+    const events = (await one.audit.list({ userId, cursor: undefined, limit: 100 })).events.map(({ type, cause }) => `${type} ${cause ?? ''}`.trim())
+    t.same(events.filter(event => /reset/.test(event)).sort(), ['password_reset', 'password_reset_requested', 'session_ended password_reset', 'session_ended password_reset'])
+  })
+
+  t.test('a reset proves the mailbox: the address counts as verified, and what strangers may have left in the account ends', async t => {
+    const { email, token } = await one.account()
+    const personal = (await one.call('POST', '/v1/tokens', { token, body: { name: 'left behind' } })).json().accessToken
+    t.equal((await one.me(personal)).statusCode, 200)
+    await forgot(one, email)
+    t.equal((await reset(one, tokenIn(await postbox.wait(email, 'reset_password')))).statusCode, 204)
+    t.equal((await one.me(personal)).statusCode, 401)
+    const { user } = (await one.login(email, { password: fresh })).json()
+    t.type(user.emailVerifiedAt, 'string')
+    void_(t, await verify(one, tokenIn(await postbox.wait(email, 'verify_email'))), 'there is nothing left to verify')
+  })
+
+  t.test('whoever asks learns nothing, and only those with a live account get a mail', async t => {
+    const [known, disabled] = [await verified(), await one.account()]
+    const unverified = await one.account()
+    await one.database.prepared('update users set disabled_at = now() where id = $1', [disabled.userId])
+    const asked = { known: known.email, unknown: newEmail(), disabled: disabled.email, unverified: unverified.email }
+    const replies = await Promise.all(Object.values(asked).map(email => forgot(one, email)))
+    const shown = replies.map(({ statusCode, headers: { date, ...headers }, body }) => ({ statusCode, headers, body }))
+    for (const reply of shown) t.same(reply, shown[0])
+    t.equal(shown[0]?.statusCode, 202)
+    await postbox.wait(known.email, 'reset_password')
+    await postbox.wait(unverified.email, 'reset_password')
+    await delay(200)
+    t.equal(await count(one, 'mails'), 0, 'those that cannot be sent are gone too')
+    t.same([asked.unknown, asked.disabled].flatMap(email => postbox.of(email, 'reset_password')), [])
+
+    const took: Record<string, number[]> = { known: [], unknown: [], disabled: [] }
+    for (let i = 0; i < 25; i++) {
+      for (const name of ['known', 'unknown', 'disabled'] as const) {
+        const startedAt = performance.now()
+        await forgot(one, asked[name])
+        took[name]?.push(performance.now() - startedAt)
+      }
+    }
+    const typical = Object.values(took).map(times => times.sort((a, b) => a - b)[6] as number)
+    t.ok(Math.max(...typical) / Math.min(...typical) < 2, `${typical.map(ms => ms.toFixed(2)).join(', ')} ms`)
+  })
+
+  t.test('the limit counts everybody alike, by address and mailbox, and a mailbox is not buried', async t => {
+    const { email } = await limited.account()
+    for (const address of [email, newEmail()]) {
+      const statuses = []
+      for (let i = 0; i < 5; i++) statuses.push(await forgot(limited, i % 2 === 0 ? address : address.toUpperCase()))
+      t.same(statuses.map(({ statusCode }) => statusCode), [202, 202, 202, 429, 429])
+      t.equal(statuses[4]?.json().code, 'AUTH_RATE_LIMITED')
+      t.match(statuses[4]?.headers['retry-after'], /^\d+$/)
+    }
+    const victim = await one.account()
+    await postbox.wait(victim.email, 'verify_email')
+    for (let i = 0; i < 20; i++) await forgot(one, victim.email)
+    await postbox.wait(victim.email, 'reset_password', 10)
+    await delay(300)
+    t.equal(postbox.of(victim.email, 'reset_password').length, 10, 'ten an hour')
+    t.equal((await one.call('PUT', '/v1/password', { token: victim.token, body: { currentPassword: password, newPassword: fresh } })).statusCode, 200)
+    await postbox.wait(victim.email, 'password_changed')
+    t.pass('what strangers ask for does not crowd out what the owner has to know')
+  })
+
+  t.test('a token is good for its purpose, for its time, and until something makes it void', async t => {
+    const account = await one.account()
+    const verifying = tokenIn(await postbox.wait(account.email, 'verify_email'))
+    await forgot(one, account.email)
+    const resetting = tokenIn(await postbox.wait(account.email, 'reset_password'))
+    const hash = createHash('sha256').update(resetting).digest('hex')
+    for (const made of [verifying, hash, account.token, `${resetting}x`, resetting.slice(0, -1), resetting.replace('lkmr_', 'lkmv_'), `lkmr_${'x'.repeat(43)}`, 'x', '€']) void_(t, await reset(one, made), made)
+    for (const made of [resetting, account.token, `lkmv_${'x'.repeat(43)}`]) void_(t, await verify(one, made), made)
+    for (const presented of [verifying, resetting]) t.equal((await one.me(presented)).statusCode, 401, 'it opens nothing else')
+
+    await forgot(one, account.email)
+    const newer = tokenIn(await postbox.wait(account.email, 'reset_password', 2))
+    t.not(newer, resetting)
+    one.clock.advance(hourMs - 60_000)
+    t.equal((await reset(one, resetting)).statusCode, 204, 'somebody else may ask again and takes nothing from its owner')
+    void_(t, await reset(one, newer), 'but one use makes the others void')
+
+    await forgot(one, account.email)
+    const old = tokenIn(await postbox.wait(account.email, 'reset_password', 3))
+    one.clock.advance(hourMs)
+    void_(t, await reset(one, old), 'after an hour')
+    await forgot(one, account.email)
+    const overtaken = tokenIn(await postbox.wait(account.email, 'reset_password', 4))
+    const { accessToken } = (await one.login(account.email, { password: fresh })).json()
+    await one.call('PUT', '/v1/password', { token: accessToken, body: { currentPassword: fresh, newPassword: password } })
+    void_(t, await reset(one, overtaken), 'after a password change')
+    await forgot(one, account.email)
+    const disabled = tokenIn(await postbox.wait(account.email, 'reset_password', 5))
+    await one.database.prepared('update users set disabled_at = now() where id = $1', [account.userId])
+    void_(t, await reset(one, disabled), 'of a disabled account')
+    for (const body of [{}, { token: resetting }, { token: resetting, password: fresh, userId: account.userId }, { token: [resetting], password: fresh }, { token: 1, password: fresh }]) t.equal((await one.call('POST', '/v1/password/reset', { body })).statusCode, 400)
+  })
+
+  t.test('an address is verified at once on every token, cached ones too', async t => {
+    const { email, token, userId } = await one.account()
+    const personal = (await one.call('POST', '/v1/tokens', { token, body: { name: 'backup' } })).json().accessToken
+    for (const each of [token, personal]) for (let i = 0; i < 2; i++) t.equal((await me(one, each)).emailVerifiedAt, null)
+    const first = tokenIn(await postbox.wait(email, 'verify_email'))
+
+    const again = await one.call('POST', '/v1/email/verify/send', { token })
+    t.equal(again.statusCode, 202)
+    t.equal(again.body, '{}')
+    const second = tokenIn(await postbox.wait(email, 'verify_email', 2))
+    t.equal((await verify(one, second)).statusCode, 204)
+    for (const each of [token, personal]) t.type((await me(one, each)).emailVerifiedAt, 'string')
+    for (const used of [first, second]) void_(t, await verify(one, used), 'neither works again')
+    t.ok((await one.audit.list({ userId, cursor: undefined, limit: 9 })).events.some(({ type }) => type === 'email_verified'))
+
+    t.equal((await one.call('POST', '/v1/email/verify/send', { token })).statusCode, 202, 'nothing to do')
+    await delay(200)
+    t.equal(postbox.of(email, 'verify_email').length, 2)
+    t.equal((await one.call('POST', '/v1/email/verify/send', { token: personal })).json().code, 'AUTH_SESSION_REQUIRED')
+    t.equal((await one.call('POST', '/v1/email/verify/send')).json().code, 'AUTH_MISSING_TOKEN')
+
+    const late = await limited.account()
+    const statuses = []
+    for (let i = 0; i < 4; i++) statuses.push((await limited.call('POST', '/v1/email/verify/send', { token: late.token })).statusCode)
+    t.same(statuses, [202, 202, 202, 429])
+    const expired = tokenIn(await postbox.wait(late.email, 'verify_email'))
+    limited.clock.advance(24 * hourMs)
+    void_(t, await verify(limited, expired), 'after a day')
+  })
+
+  const change = (token: string, email: string) => one.call('PATCH', '/v1/me', { token, body: { email, password } })
+
+  t.test('an email is changed once the new mailbox has answered, and the old one is told', async t => {
+    const account = await verified()
+    const [abandoned, next, stolen] = [newEmail(), newEmail(), newEmail()]
+    await forgot(one, account.email)
+    const resetting = tokenIn(await postbox.wait(account.email, 'reset_password'))
+
+    t.equal((await change(account.token, abandoned)).statusCode, 200)
+    const earlier = tokenIn(await postbox.wait(abandoned, 'confirm_email_change'))
+    t.match((await postbox.wait(account.email, 'email_change_requested')).text, /From: 127\.0\.0\.1/)
+    t.equal((await change(account.token, next.toUpperCase())).statusCode, 200)
+    const letter = await postbox.wait(next, 'confirm_email_change')
+    t.match(letter.html, '>Use this address</a>')
+    void_(t, await verify(one, earlier), 'the request before is void')
+    t.equal((await me(one, account.token)).email, account.email, 'not yet')
+
+    t.equal((await verify(one, tokenIn(letter))).statusCode, 204)
+    t.match(await me(one, account.token), { email: next, emailVerifiedAt: String })
+    t.equal((await one.login(account.email)).statusCode, 401)
+    t.equal((await one.login(next)).statusCode, 200)
+    await postbox.wait(account.email, 'email_changed')
+    void_(t, await reset(one, resetting), 'what was mailed to the old address opens nothing')
+    void_(t, await verify(one, tokenIn(letter)), 'again')
+
+    t.equal((await change(account.token, stolen)).statusCode, 200)
+    const thiefs = tokenIn(await postbox.wait(stolen, 'confirm_email_change'))
+    const { accessToken } = (await one.call('PUT', '/v1/password', { token: account.token, body: { currentPassword: password, newPassword: fresh } })).json()
+    void_(t, await verify(one, thiefs), 'a new password makes void what a thief has begun')
+    t.equal((await me(one, accessToken)).email, next)
+  })
+
+  t.test('an email that somebody has, or takes meanwhile, is not changed to', async t => {
+    const [mover, owner] = [await verified(), await one.account()]
+    const asked = [await change(mover.token, owner.email), await change(mover.token, newEmail())]
+    t.same(asked.map(({ statusCode, body }) => [statusCode, body]), Array(2).fill([200, asked[0]?.body]), 'who asks is not told')
+    t.notMatch((await postbox.wait(owner.email, 'account_exists')).text, /lkm/)
+    const contested = newEmail()
+    await change(mover.token, contested)
+    const token = tokenIn(await postbox.wait(contested, 'confirm_email_change'))
+    await one.register(contested)
+    void_(t, await verify(one, token), 'taken meanwhile')
+    t.equal((await me(one, mover.token)).email, mover.email)
+  })
+
+  t.test('owners are told of new passwords, new devices and stolen refresh tokens', async t => {
+    const { email, token } = await one.account()
+    await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: fresh } })
+    t.match((await postbox.wait(email, 'password_changed')).text, /When: \d{4}-\d\d-\d\d \d\d:\d\d UTC\nFrom: 127\.0\.0\.1\nDevice: lightMyRequest\n/)
+    const login = (userAgent: string, ip = '127.0.0.1') => one.app.inject({ method: 'POST', url: '/v1/login', payload: { email, password: fresh }, headers: { 'user-agent': userAgent }, remoteAddress: ip })
+    await login('lightMyRequest')
+    await login('lightMyRequest/2.0')
+    await login('<b>Phone</b>/17.3 see https://evil.example/x now')
+    const letter = await postbox.wait(email, 'new_device')
+    t.match(letter.text, 'Device: <b>Phone</b>/17.3 see  now\n')
+    t.match(letter.html, 'Device: &#60;b&#62;Phone&#60;/b&#62;/17.3 see  now<br>')
+    await login('<b>Phone</b>/18 see https://evil.example/x now')
+    await login('lightMyRequest', '198.51.100.7')
+    t.match((await postbox.wait(email, 'new_device', 2)).text, 'From: 198.51.100.7\n')
+    await login('lightMyRequest', '198.51.100.7')
+    await login('Laptop', '2001:db8::1')
+    await login('Laptop', '2001:db8::2')
+    await postbox.wait(email, 'new_device', 3)
+    await delay(200)
+    t.equal(postbox.of(email, 'new_device').length, 3, 'each once, and of its first device nobody is told')
+
+    const { refreshToken } = (await one.login(email, { password: fresh, refresh: true })).json()
+    await one.call('POST', '/v1/refresh', { body: { refreshToken } })
+    one.clock.advance(31_000)
+    t.equal((await one.call('POST', '/v1/refresh', { body: { refreshToken } })).statusCode, 401)
+    await postbox.wait(email, 'refresh_token_reused')
+  })
+
+  t.test('with REGISTRATION=confirm an account is made by mail', async t => {
+    const one = closed
+    const email = newEmail()
+    const asked = await one.register(email, { name: 'Ada <b>Lovelace</b>' })
+    t.equal(asked.statusCode, 202)
+    t.equal(asked.body, '{}')
+    t.equal((await one.login(email)).statusCode, 401, 'there is no account yet')
+    const letter = await postbox.wait(email, 'confirm_registration')
+    t.notMatch(letter.html + letter.text, /Ada|Lovelace/, 'nothing of what a stranger may have typed')
+    t.equal((await verify(one, tokenIn(letter))).statusCode, 204)
+    void_(t, await verify(one, tokenIn(letter)), 'again')
+    const { user } = (await one.login(email)).json()
+    t.match(user, { email, name: 'Ada <b>Lovelace</b>', emailVerifiedAt: String, role: 'user' })
+    t.equal(postbox.of(email, 'verify_email').length, 0)
+
+    const taken = await one.register(email.toUpperCase(), { password: fresh })
+    t.same([taken.statusCode, taken.body], [202, '{}'])
+    const { headers: { date: _one, ...first } } = asked
+    const { headers: { date: _other, ...second } } = taken
+    t.same(second, first)
+    t.notMatch((await postbox.wait(email, 'account_exists')).text, /lkm/)
+    t.equal((await one.login(email, { password: fresh })).statusCode, 401)
+
+    t.equal((await one.register(newEmail(), { password: 'short' })).json().code, 'AUTH_PASSWORD_REJECTED')
+    t.equal((await one.register(email, { password: 'short' })).json().code, 'AUTH_PASSWORD_REJECTED')
+    t.equal((await one.call('POST', '/v1/register', { body: { email: 'a\u2003b@example.com', password } })).statusCode, 400)
+
+    const late = newEmail()
+    await one.register(late)
+    const token = tokenIn(await postbox.wait(late, 'confirm_registration'))
+    one.clock.advance(24 * hourMs)
+    void_(t, await verify(one, token), 'after a day')
+    one.clock.advance(24 * hourMs)
+    const before = [await count(one, 'registrations'), await count(one, 'mail_tokens')]
+    t.match(await one.prune({ dryRun: true }), { registrations: before[0], mailTokens: before[1] })
+    t.match(await one.prune({ dryRun: false }), { registrations: before[0] })
+    t.same([await count(one, 'registrations'), await count(one, 'mail_tokens')], [0, 0])
+  })
+
+  t.test('of several registrations for one address, the first that is confirmed wins', async t => {
+    const one = closed
+    const email = newEmail()
+    const passwords = ['the first battery staple', 'the second battery staple', 'the third battery staple']
+    for (const password of passwords) await one.register(email, { password })
+    await postbox.wait(email, 'confirm_registration', 3)
+    const tokens = postbox.of(email, 'confirm_registration').map(tokenIn)
+    const replies = await Promise.all(tokens.map(token => verify(one, token)))
+    t.same(replies.map(({ statusCode }) => statusCode).sort(), [204, 400, 400])
+    const opened = []
+    for (const password of passwords) opened.push((await one.login(email, { password })).statusCode)
+    t.same(opened.sort(), [200, 401, 401])
+    t.equal(await count(one, 'registrations'), 0)
+    t.equal(await count(one, 'mail_tokens'), 0)
+  })
+
+  t.test('two who present one token at once: one of them did it', async t => {
+    const account = await verified()
+    await forgot(one, account.email)
+    const token = tokenIn(await postbox.wait(account.email, 'reset_password'))
+    const attempts = Array.from({ length: 8 }, (_, i) => `battery staple number ${i}`)
+    const [logins, ...replies] = await Promise.all([
+      Promise.all(Array.from({ length: 8 }, () => one.login(account.email))),
+      ...attempts.map(attempt => reset(one, token, attempt))
+    ])
+    t.same(replies.map(({ statusCode }) => statusCode).sort(), [204, ...Array(7).fill(400)])
+    const opened = []
+    for (const attempt of attempts) opened.push((await one.login(account.email, { password: attempt })).statusCode)
+    t.same(opened.map(status => status === 200 ? 204 : 400), replies.map(({ statusCode }) => statusCode), 'and its password is the one')
+    t.equal((await one.login(account.email)).statusCode, 401, 'not the old one')
+    for (const login of logins) if (login.statusCode === 200) t.equal((await one.me(login.json().accessToken)).statusCode, 401, 'a login by the old one was ended with the others')
+  })
+
+  t.test('tokens are in mails alone: neither in the database nor in a log', async t => {
+    const tokens = postbox.letters.flatMap(({ text }) => /lkm[rv]_[0-9A-Za-z]{43}/.exec(text) ?? [])
+    t.ok(tokens.length > 10)
+    const { email } = await one.account()
+    const live = tokenIn(await postbox.wait(email, 'verify_email'))
+    const dump = JSON.stringify(await Promise.all(['mails', 'mail_tokens', 'registrations', 'events'].map(table => one.database.prepared(`select to_jsonb(x)::text as row from ${table} x`, []))))
+    t.match(dump, createHash('sha256').update(live).digest('hex'), 'hashed')
+    const log = one.log.join('')
+    for (const token of [...tokens, live]) {
+      t.notMatch(dump, token)
+      t.notMatch(log, token)
+    }
+    t.notMatch(log, email, 'nor an address')
+    const asked = await one.call('GET', `/v1/me/${live}`)
+    t.equal(asked.statusCode, 404)
+    t.notMatch(one.log.join(''), live, 'not even where it never belonged')
+  })
+})

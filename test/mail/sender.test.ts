@@ -1,0 +1,234 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { loadConfig } from '../../src/config.js'
+import { createSmtpMailer } from '../../src/edges/mailer.js'
+import type { Letter, Mailer } from '../../src/mail/mailer.js'
+import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { createPostbox, startSmtp, tokenIn } from '../fixtures/mail.js'
+import { freePort } from '../fixtures/servers.js'
+
+const letter: Letter = { id: '6a1b9d36-7c0e-4a51-8a0c-0f4b0d6a8d10', kind: 'reset_password', to: 'ada@example.com', subject: 'Reset your password', text: 'Hello\n\n.dots\n', html: '<p>Hello</p>\n' }
+const never = new AbortController().signal
+const post = (url: string, given = letter, ca?: string, from = 'Our Service <auth@example.com>') =>
+  createSmtpMailer(loadConfig({ SMTP_URL: url }).smtp ?? t.fail('no SMTP_URL') as never, from, ca).post(given, never)
+const outbox = (one: TestApp) => one.database.prepared<{ id: string, kind: string, attempts: number, wait: number }>('select id, kind, attempts, extract(epoch from next_attempt_at - now())::float8 as wait from mails order by created_at', [])
+const due = (one: TestApp) => one.database.prepared('update mails set next_attempt_at = now()', [])
+
+t.test('SMTP', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-mail-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1', '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', join(dir, 'key.pem'), '-out', join(dir, 'cert.pem')], { stdio: 'ignore' })
+  const [key, cert] = [readFileSync(join(dir, 'key.pem'), 'utf8'), readFileSync(join(dir, 'cert.pem'), 'utf8')]
+
+  t.test('by STARTTLS, with user and password', async t => {
+    const { received, port } = await startSmtp(t, { key, cert, disabledCommands: [], authOptional: false })
+    const url = `smtp://ada:p%40ss%20word@localhost:${port}?tls=required`
+    t.same(await post(url, letter, cert), { outcome: 'sent' })
+    t.match(received, [{ to: ['ada@example.com'], from: 'auth@example.com', secure: true, user: 'ada' }])
+    t.match(await post(url), { outcome: 'unreachable' }, 'nobody knows this certificate')
+    const wrong = await post(url.replace('word', 'SENTINEL'), letter, cert)
+    t.match(wrong, { outcome: 'unreachable', failure: 'Error EAUTH', status: 535 })
+    t.notMatch(JSON.stringify(wrong), /SENTINEL/, 'not what the server repeats')
+    t.equal(received.length, 1)
+  })
+
+  t.test('by TLS from the first byte', async t => {
+    const { received, port } = await startSmtp(t, { key, cert, secure: true })
+    t.same(await post(`smtps://localhost:${port}`, letter, cert), { outcome: 'sent' })
+    t.match(received, [{ secure: true }])
+    t.match(await post(`smtps://localhost:${port}`), { outcome: 'unreachable' })
+  })
+
+  t.test('a server that offers no TLS gets neither password nor mail, unless it is on loopback', async t => {
+    let asked = 0
+    const { received, port } = await startSmtp(t, { onAuth: (_auth, _session, done) => { asked++; done(null, { user: 'x' }) } })
+    t.match(await post(`smtp://ada:word@localhost:${port}?tls=required`), { outcome: 'unreachable', failure: 'Error ETLS' })
+    t.equal(asked + received.length, 0)
+    t.same(await post(`smtp://127.0.0.1:${port}`), { outcome: 'sent' })
+    t.match(received, [{ secure: false }])
+  })
+
+  t.test('a letter is one letter, to one mailbox, whatever is in it', async t => {
+    const { received, port } = await startSmtp(t)
+    const url = `smtp://127.0.0.1:${port}`
+    const names = ['a,b@example.com', 'a;b@example.com', '"a"@example.com', 'a(b)@example.com', "o'hara+x@example.com", 'group:a@example.com']
+    for (const to of names) t.same(await post(url, { ...letter, to }), { outcome: 'sent' }, to)
+    const unquoted = (to: string) => to.replace(/^"(.*)"@/, '$1@')
+    t.same(received.map(({ to }) => to.map(unquoted)), names.map(to => [unquoted(to)]))
+    for (const { raw } of received) {
+      const [head = '', body = ''] = raw.split(/\r\n\r\n(.*)/s)
+      t.same(head.match(/^[A-Za-z-]+(?=:)/gm)?.map(name => name.toLowerCase()).sort(), ['auto-submitted', 'content-type', 'date', 'from', 'message-id', 'mime-version', 'subject', 'to', 'x-auto-response-suppress'], 'these headers and no other')
+      t.match(head, /^From: Our Service <auth@example\.com>\r$/m)
+      t.match(head, `Message-ID: <${letter.id}@example.com>\r\n`)
+      t.match(body, /Content-Type: text\/plain.*Content-Type: text\/html/s)
+      t.match(body, '\r\n.dots\r\n')
+    }
+    for (const to of ['a>@example.com', 'a\r\nRCPT TO:<b@example.com', 'a\nBcc: b@example.com', '<a@example.com']) t.match(await post(url, { ...letter, to }), { outcome: 'refused', failure: 'not a mailbox' }, JSON.stringify(to))
+    t.same(await post(url, { ...letter, subject: 'Hello\r\nBcc: b@example.com', text: 'ä'.repeat(2_000) }), { outcome: 'sent' })
+    t.notMatch(received.at(-1)?.raw, /^Bcc/m)
+    t.equal(received.length, names.length + 1)
+  })
+
+  t.test('what a server answers decides whether it is tried again', async t => {
+    const answer = (status: number) => Object.assign(new Error('no such thing as ada@example.com'), { responseCode: status })
+    const outcomes: Record<string, unknown> = {}
+    for (const [name, options] of Object.entries({
+      'no such mailbox': { onRcptTo: (_to: unknown, _session: unknown, done: (error: Error) => void) => done(answer(550)) },
+      'mailbox busy': { onRcptTo: (_to: unknown, _session: unknown, done: (error: Error) => void) => done(answer(450)) },
+      'sender refused': { onMailFrom: (_from: unknown, _session: unknown, done: (error: Error) => void) => done(answer(553)) },
+      'content refused': { onData: (stream: NodeJS.ReadableStream, _session: unknown, done: (error: Error) => void) => { stream.resume().on('end', () => done(answer(554))) } },
+      'server busy': { onConnect: (_session: unknown, done: (error: Error) => void) => done(answer(421)) }
+    })) {
+      const { port } = await startSmtp(t, options)
+      const posted = await post(`smtp://127.0.0.1:${port}`)
+      t.notMatch(JSON.stringify(posted), /ada|no such thing/)
+      outcomes[name] = posted.outcome
+    }
+    outcomes.nobody = (await post(`smtp://127.0.0.1:${await freePort()}`)).outcome
+    t.same(outcomes, { 'no such mailbox': 'refused', 'mailbox busy': 'failed', 'sender refused': 'failed', 'content refused': 'failed', 'server busy': 'unreachable', nobody: 'unreachable' })
+    t.match(await createSmtpMailer({ host: '127.0.0.1', port: await freePort(), tls: 'off', user: null, password: null }, 'a@example.com').post(letter, AbortSignal.abort()), { outcome: 'unreachable' })
+  })
+})
+
+onEachGround(t, async (t, ground) => {
+  t.test('a server that is down costs no reply and loses no mail', async t => {
+    const port = await freePort()
+    const one = await startApp(t, ground, { env: { SMTP_URL: `smtp://ada:SENTINEL@127.0.0.1:${port}`, APP_URL: 'https://app.example.com' }, mailer: 'configured' })
+    const { email } = await one.account()
+    const others = [await one.account(), await one.account()]
+    t.ok(await becomesTrue(async () => (await outbox(one)).some(({ attempts }) => attempts > 0), 5_000), 'it was tried')
+    t.equal((await outbox(one)).length, 3)
+    t.equal((await one.call('POST', '/v1/password/forgot', { body: { email } })).statusCode, 202)
+    const smtp = await startSmtp(t, { authOptional: false, onAuth: (_auth, _session, done) => done(null, { user: 'ada' }) }, port)
+    await due(one)
+    t.ok(await becomesTrue(() => smtp.received.length === 4, 20_000), `${smtp.received.length} arrived`)
+    t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, 2_000), 'the outbox is empty')
+    t.same(smtp.received.flatMap(({ to }) => to).sort(), [email, email, ...others.map(other => other.email)].sort())
+    const mail = smtp.received.find(({ raw }) => /lkmr_/.test(raw))
+    t.match(mail?.raw, /^https:\/\/app\.example\.com#token=lkmr_\w{43}\r$/m, 'the link is not broken into lines')
+    t.equal((await one.call('POST', '/v1/password/reset', { body: { token: tokenIn({ text: mail?.raw ?? '' }), password: 'a new battery staple' } })).statusCode, 204)
+    const log = one.log.join('')
+    t.match(log, /"kind":"verify_email","attempt":1,"failure":"Error ESOCKET"/)
+    t.notMatch(log, /SENTINEL|lkm[rv]_|@example\.com/, 'the log has no password, no token and no address')
+  })
+
+  t.test('mails that fail are postponed, and given up in the end', async t => {
+    const answers: Array<Awaited<ReturnType<Mailer['post']>>> = []
+    const mailer: Mailer = { post: async () => answers.shift() ?? { outcome: 'failed', failure: 'Error EMESSAGE', status: 451 } }
+    const one = await startApp(t, await alone(ground), { mailer })
+    await one.account()
+    const poke = async () => one.call('POST', '/v1/password/forgot', { body: { email: newEmail() } })
+    for (const [i, gap] of [10, 30, 90, 270, 810, 2430, 3600, 3600].entries()) {
+      if (i > 0) await due(one)
+      await poke()
+      const postponed = async () => (await outbox(one)).some(({ attempts, wait }) => attempts === i + 1 && wait > gap - 9 && wait <= gap)
+      t.ok(await becomesTrue(postponed, 5_000), `${gap} s after attempt ${i + 1}`)
+    }
+    await one.database.prepared("update mails set created_at = now() - interval '25 hours', next_attempt_at = now()", [])
+    await poke()
+    t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, 5_000))
+    t.match(one.log.join(''), 'a mail is given up')
+    answers.push({ outcome: 'refused', failure: 'Error EENVELOPE', status: 550 })
+    await one.account()
+    t.ok(await becomesTrue(() => one.log.some(line => line.includes('a mail was refused for good')), 5_000))
+    t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, 5_000))
+  })
+
+  t.test('a mail made void before it leaves does not leave', async t => {
+    const own = await alone(ground)
+    const postbox = createPostbox()
+    const one = await startApp(t, own, { mailer: null })
+    const { token, userId } = await one.account()
+    t.equal((await one.call('PATCH', '/v1/me', { token, body: { email: newEmail() } })).statusCode, 200)
+    await one.call('POST', '/v1/password/forgot', { body: { email: newEmail() } })
+    t.same((await outbox(one)).map(({ kind }) => kind).sort(), ['confirm_email_change', 'email_change_requested', 'reset_password', 'verify_email'])
+    await one.call('PUT', '/v1/password', { token, body: { currentPassword: 'correct horse battery staple', newPassword: 'a new battery staple' } })
+    t.same((await outbox(one)).map(({ kind }) => kind).sort(), ['email_change_requested', 'password_changed', 'reset_password', 'verify_email'])
+    await one.database.prepared('update users set disabled_at = now() where id = $1', [userId])
+    const other = await startApp(t, { ...own, database: async () => shareOf(one) }, { mailer: postbox.mailer })
+    t.ok(await becomesTrue(async () => (await outbox(other)).length === 0, 5_000))
+    t.same(postbox.letters, [], 'and of a disabled account none does')
+  })
+})
+
+t.test('a full outbox survives restarts, and two instances send each mail once', async t => {
+  const ground = await serverGround(t)
+  if (ground === null) return
+  const first = await startApp(t, ground, { mailer: null })
+  const emails = Array.from({ length: 60 }, newEmail)
+  for (const email of emails) await first.register(email)
+  await first.close()
+
+  const hung: Letter[] = []
+  const dying = await startApp(t, ground, { mailer: { post: async letter => { hung.push(letter); return await new Promise(() => {}) } } })
+  t.ok(await becomesTrue(() => hung.length === 5, 5_000), 'it takes five at once, and no more')
+  const closedAt = performance.now()
+  await dying.close()
+  t.ok(performance.now() - closedAt < 5_000, 'letters under way do not hold up the end for long')
+
+  const smtp = await startSmtp(t)
+  const env = { SMTP_URL: `smtp://127.0.0.1:${smtp.port}` }
+  const instances = await Promise.all([startApp(t, ground, { env, mailer: 'configured' }), startApp(t, ground, { env, mailer: 'configured' })])
+  const [one, two] = instances
+  t.ok(await becomesTrue(() => smtp.received.length >= 55, 20_000))
+  await delay(500)
+  t.equal(smtp.received.length, 55, 'the five that were under way wait until nobody can be sending them')
+  t.ok((await outbox(one)).every(({ wait }) => wait > 60 && wait <= 120))
+  await due(one)
+  await Promise.all(instances.map(each => each.call('POST', '/v1/password/forgot', { body: { email: newEmail() } })))
+  t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, 10_000))
+  t.same(smtp.received.flatMap(({ to }) => to).sort(), emails.sort(), 'each once')
+  const sent = instances.map(({ log }) => log.filter(line => line.includes('"mail sent"')).length)
+  t.ok(sent.every(count => count > 0), `both took part: ${sent.join(' and ')}`)
+  t.equal((await two.database.prepared('select from mail_tokens', [])).length, 65, 'the five have a token that nobody got, and another')
+})
+
+t.test('without SMTP_URL mails are files that nobody else can read', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-mail-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const one = await startApp(t, await embeddedGround(), { env: { DATA_DIR: join(dir, 'data'), APP_URL: 'https://app.example.com/account?from=mail' }, mailer: 'configured' })
+  const { email } = await one.account()
+  await one.call('POST', '/v1/password/forgot', { body: { email } })
+  const folder = join(dir, 'data/mail')
+  const files = () => { try { return readdirSync(folder).filter(name => name.endsWith('.eml')) } catch { return [] } }
+  t.ok(await becomesTrue(() => files().length === 2, 5_000))
+  t.equal(statSync(folder).mode & 0o777, 0o700)
+  for (const file of files()) t.equal(statSync(join(folder, file)).mode & 0o777, 0o600)
+  t.equal(readdirSync(folder).length, 2, 'nothing unfinished is left')
+  const text = readFileSync(join(folder, files().find(name => name.includes('reset_password')) ?? ''), 'utf8')
+  t.match(text, `To: ${email}\n`)
+  t.match(text, /^From: latchkey@app\.example\.com$/m)
+  t.match(text, /^https:\/\/app\.example\.com\/account\?from=mail#token=lkmr_\w{43}$/m)
+  t.notMatch(text, '\r')
+  t.equal((await one.call('POST', '/v1/password/reset', { body: { token: tokenIn({ text }), password: 'a new battery staple' } })).statusCode, 204)
+  t.notMatch(one.log.join(''), /lkm[rv]_|@example\.com/)
+})
+
+t.test('without APP_URL a mail shows the token and where it goes', async t => {
+  const postbox = createPostbox()
+  const one = await startApp(t, await embeddedGround(), { env: { PUBLIC_URL: 'https://api.example.com/' }, mailer: postbox.mailer })
+  const { email } = await one.account()
+  const { text, html } = await postbox.wait(email, 'verify_email')
+  t.match(text, `\n\n${tokenIn({ text })}\n\n`)
+  t.match(text, 'POST https://api.example.com/v1/email/verify {"token": "..."}')
+  t.match(text + html, /^[\x20-\x7e\n]*$/, 'in ASCII: nothing needs to be encoded, and so a token is never broken into lines')
+  t.match(html, `<code>${tokenIn({ text })}</code>`)
+  t.notMatch(html, /<a /)
+})
+
+/** A database of its own, with the outbox to itself. */
+async function alone (ground: Ground): Promise<Ground> {
+  if (ground.databaseUrl === null) return await embeddedGround()
+  const own = await serverGround(t as Test)
+  if (own === null) throw new Error('the servers are gone')
+  return own
+}
+
+/** The database of `one`, which goes on living when the other instance is closed. */
+function shareOf (one: TestApp) {
+  return { ...one.database, close: async () => {} }
+}

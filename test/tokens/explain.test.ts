@@ -6,7 +6,8 @@ import { createPostgres } from '../../src/edges/postgres.js'
 import type { Tx } from '../../src/transaction.js'
 import { password, serverGround, startApp } from '../fixtures/app.js'
 
-interface Statement { text: string, parameters: unknown[] }
+/** `prepared`: kept by its text, so that PostgreSQL may plan it once for all parameters. */
+interface Statement { text: string, parameters: unknown[], prepared?: true }
 
 interface Node { 'Node Type': string, 'Relation Name'?: string, 'Index Name'?: string, Plans?: Node[] }
 
@@ -27,7 +28,8 @@ t.test('every statement on tokens, sessions and users finds its rows by an index
   const used = new Set<string>()
   for (const mode of ['force_custom_plan', 'force_generic_plan']) {
     await sql.unsafe(`set plan_cache_mode = ${mode}`)
-    for (const [text, { operation, parameters }] of statements) {
+    for (const [text, { operation, parameters, prepared }] of statements) {
+      if (mode === 'force_generic_plan' && prepared !== true) continue
       const plan = await explain(sql, { text, parameters })
       t.same(scansOf(plan), [], `${operation}, ${mode}: ${text.replace(/\s+/g, ' ').slice(0, 160)}`)
       for (const node of plan) if (node['Index Name'] !== undefined) used.add(node['Index Name'])
@@ -38,7 +40,7 @@ t.test('every statement on tokens, sessions and users finds its rows by an index
   t.same(indexes.map(({ name }) => name).filter(name => !used.has(name)).sort(), [], 'indexes that no statement uses')
 
   await sql.unsafe('set plan_cache_mode = force_custom_plan')
-  for (const { name } of indexes) t.ok(await isMissed(sql, name, [...statements].map(([text, { parameters }]) => ({ text, parameters }))), `without ${name} a table is scanned`)
+  for (const { name } of indexes) t.ok(await isMissed(sql, name, [...statements.values()]), `without ${name} a table is scanned`)
 })
 
 /** Old and young, ended and not; a tenth is to be pruned. */
@@ -69,7 +71,7 @@ function recording (t: Test, url: string): { database: Database, recorded: State
       query: work => work(queries),
       transaction: work => queries.transaction(tx => work(tx as unknown as Tx)),
       async prepared<Row> (text: string, parameters: Parameter[]) {
-        recorded.push({ text, parameters })
+        recorded.push({ text, parameters, prepared: true })
         return await real.prepared<Row>(text, parameters)
       },
       close: async () => {}
@@ -80,12 +82,13 @@ function recording (t: Test, url: string): { database: Database, recorded: State
 /** Everything that a running server asks of these tables, each text once with the parameters it came with first. */
 async function record (t: Test, ground: Parameters<typeof startApp>[1], recorded: Statement[]) {
   const { account, call, me, login, lastUse, prune, clock } = await startApp(t, ground, { env: { SESSION_LIMIT: '3', SESSION_IDLE_TTL: '5d' } })
-  const statements = new Map<string, { operation: string, parameters: unknown[] }>()
+  const statements = new Map<string, Statement & { operation: string }>()
   const during = async <T>(operation: string, work: () => Promise<T>): Promise<T> => {
     recorded.splice(0)
     const result = await work()
-    for (const { text, parameters } of recorded) {
-      if (/^\s*(select|insert|update|delete|with)/i.test(text) && large.some(table => text.includes(table)) && !statements.has(text)) statements.set(text, { operation, parameters })
+    for (const statement of recorded) {
+      const { text } = statement
+      if (/^\s*(select|insert|update|delete|with)/i.test(text) && large.some(table => text.includes(table)) && !statements.has(text)) statements.set(text, { ...statement, operation })
     }
     return result
   }

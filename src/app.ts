@@ -44,7 +44,7 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
   await addCommonHttp(app, { corsOrigins: config.corsOrigins, embedded: database.embedded })
   await addOpenapi(app, config.publicUrl)
   await app.register(serviceRoutes, services)
-  const limitByAddress = await createAddressLimit(app, config.addressLimit, { redis, keyPrefix: config.redisKeyPrefix })
+  const limitByAddress = await createAddressLimit(app, config.addressLimit, { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
   await addRoutes(app, services, { ...addAuthentication(app, config, services), limitByAddress })
   return { ...services, app }
 }

@@ -1,9 +1,9 @@
 import { checkCommand, runCommand, withAbsolutePaths } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { type CommandOutcome, callServer } from './edges/command-socket.js'
-import { createRedis } from './edges/redis.js'
 import { createLogger } from './logger.js'
 import { explainDatabase, openMigrated } from './open-database.js'
+import { openRedis } from './open-redis.js'
 import { createServices } from './services.js'
 
 /** One of the operator's commands, from the shell. An embedded database may be a running server's: then the server carries it out. */
@@ -20,7 +20,7 @@ async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
 async function runAlone (config: Config, name: string, args: string[]): Promise<CommandOutcome> {
   const database = await openMigrated(config, 'command')
   const logger = createLogger('silent')
-  const redis = config.redisUrl === undefined ? null : createRedis(config.redisUrl, logger)
+  const redis = config.redis === undefined ? null : openRedis(config.redis, { keyPrefix: config.redisKeyPrefix, log: logger })
   try {
     // Not started: no poll runs here, so no entry is believed or filled. What ends tokens settles all the same, and waits for who does poll.
     const services = await createServices(config, { database, redis, logger })
@@ -28,7 +28,7 @@ async function runAlone (config: Config, name: string, args: string[]): Promise<
     await services.stop()
     return outcome
   } finally {
-    redis?.disconnect()
+    redis?.close()
     await database.close()
   }
 }

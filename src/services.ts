@@ -1,4 +1,3 @@
-import type { Redis } from 'ioredis'
 import type { Registry } from 'prom-client'
 import { type AdminService, createAdminService } from './admin/service.js'
 import { createTokenStats, type TokenStats } from './admin/stats.js'
@@ -17,6 +16,7 @@ import { measureRedis } from './edges/redis.js'
 import { schedulePrune } from './edges/schedule.js'
 import { createHealth, type Health } from './health.js'
 import type { Log } from './logger.js'
+import type { OpenRedis } from './open-redis.js'
 import { createPersonalTokenService, type PersonalTokenService } from './personal-tokens/service.js'
 import { createSessionService, type SessionService } from './sessions/service.js'
 import { createSessionStore } from './sessions/store.js'
@@ -27,7 +27,6 @@ import { createEpochStore } from './tokens/epoch-store.js'
 import { createLastUse, type LastUse } from './tokens/last-use.js'
 import { type CacheLink, noLink } from './tokens/link.js'
 import { createMemoryLink } from './tokens/link-memory.js'
-import { createRedisLink } from './tokens/link-redis.js'
 import { createPrune, type Prune } from './tokens/prune.js'
 import { createRevocation } from './tokens/revocation.js'
 import { createTokenService, type TokenService } from './tokens/service.js'
@@ -46,7 +45,7 @@ import { createUserStore } from './users/store.js'
 /** What the services stand on. All but the first three are for tests, which hold clocks still and break links. */
 export interface Foundation {
   database: Database
-  redis: Redis | null
+  redis: Pick<OpenRedis, 'limiter' | 'link'> | null
   logger: Log
   clock?: Clock
   link?: (real: CacheLink) => CacheLink
@@ -81,7 +80,7 @@ export interface Services {
 export async function createServices (config: Config, { database, redis, logger, clock = systemClock, link: breakLink = real => real, settle: breakSettle = real => real, emailChanges = noEmailChanges }: Foundation): Promise<Services> {
   const counters = createCounters()
   const memory = redis === null && database.embedded ? createMemoryLink() : null
-  const link = breakLink(redis !== null ? createRedisLink(redis) : memory ?? noLink)
+  const link = breakLink(redis !== null ? redis.link : memory ?? noLink)
 
   // The flushes of last use lag behind by seconds: an idle time must not end a session that is being used elsewhere.
   const idle = { idleSeconds: config.sessionIdleTtlSeconds === null ? null : config.sessionIdleTtlSeconds + 20 }
@@ -98,7 +97,7 @@ export async function createServices (config: Config, { database, redis, logger,
   const settle: Settle = breakSettle(createSettle({ store: epochStore, cache, link, epoch, clock, counters }))
   const revocation = createRevocation({ transactions: database, store: epochStore, settle })
 
-  const limiter = createLoginLimiter(config.loginLimit, { redis, keyPrefix: config.redisKeyPrefix })
+  const limiter = createLoginLimiter(config.loginLimit, { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
   const lastUse = createLastUse({ sessions: sessionStore, tokens: tokenStore, clock, graceSeconds: config.refreshGraceSeconds, log: logger })
   const tokens = createTokenService({ lastUse, mint, cache, store: tokenStore, clock, counters, cacheTtlSeconds: config.cacheTtlSeconds })
   const audit = createAudit({ store: createAuditStore(database), clock, retentionSeconds: config.auditRetentionSeconds })
@@ -112,7 +111,7 @@ export async function createServices (config: Config, { database, redis, logger,
 
   const adminStore = createAdminStore(database)
   const admin = createAdminService({ store: adminStore, users, sessions, tokens, revocation, settle, audit, reauthenticate, forgive: users.forgive })
-  const tokenStats = createTokenStats({ store: adminStore, counters, epoch, measure: redis !== null ? () => measureRedis(redis) : memory?.measure ?? null, clock })
+  const tokenStats = createTokenStats({ store: adminStore, counters, epoch, measure: redis !== null ? () => measureRedis(redis.limiter) : memory?.measure ?? null, clock })
 
   const prune = createPrune({ store: tokenStore, audit, accounts: account, idleAttempts: createIdleAttempts({ store: attemptStore, clock }), clock, retentionSeconds: config.pruneRetentionSeconds })
   let schedule: ReturnType<typeof schedulePrune> | null = null

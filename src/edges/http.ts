@@ -52,10 +52,9 @@ export async function addCommonHttp (app: FastifyInstance, { corsOrigins, embedd
 async function commonHeaders (): Promise<Record<string, string>> {
   const app = fastify()
   await app.register(helmet, { contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } })
-  app.get('/', (_request, reply) => { reply.code(204).send() })
   const { headers } = await app.inject('/')
   await app.close()
-  const { date: _date, connection: _connection, ...common } = headers
+  const { date: _date, connection: _connection, 'content-type': _type, 'content-length': _length, ...common } = headers
   return { 'cache-control': 'no-store', ...common as Record<string, string> }
 }
 

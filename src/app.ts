@@ -6,6 +6,7 @@ import type { Config } from './config.js'
 import { addCommonHttp, refuseMalformed, refuseUrl } from './edges/http.js'
 import { addOpenapi } from './edges/openapi.js'
 import { createAddressLimit } from './edges/rate-limit.js'
+import { RequestLogger } from './edges/request-logger.js'
 import { prepareScope } from './edges/scope.js'
 import { mailRoutes } from './mail/routes.js'
 import { metadataRoutes, oauthRoutes } from './oauth/routes.js'
@@ -35,6 +36,9 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',
     genReqId: () => randomUUID(),
+    // Two lines a request cost more than the request. What goes wrong is logged all the same.
+    disableRequestLogging: !/^(debug|trace)$/.test(config.logLevel),
+    childLoggerFactory: (parent, bindings, options) => new RequestLogger(parent, bindings, options),
     clientErrorHandler: refuseMalformed,
     frameworkErrors: refuseUrl,
     // Longer than any URL: past it Fastify 5.12 throws outside of any handler.

@@ -56,7 +56,7 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
   })
 
   t.test('after kill -9 the token still works, and SIGTERM lets a request finish', async t => {
-    const server = await startServer(t, { ...env, BCRYPT_COST: '13' })
+    const server = await startServer(t, { ...env, BCRYPT_COST: '13', LOG_LEVEL: 'debug' })
     t.equal(await me(server, token), 200)
     await drains(t, server)
     const after = await fetch(`${server.base}/v1/me`).catch(() => null)
@@ -224,7 +224,7 @@ t.test('with PostgreSQL', async t => {
 
   t.test('SIGTERM ends it while requests wait for a PostgreSQL that fell silent', async t => {
     const proxy = await startProxy(t, url)
-    const server = await startServer(t, { DATABASE_URL: proxy.url, BCRYPT_COST: '11' })
+    const server = await startServer(t, { DATABASE_URL: proxy.url, BCRYPT_COST: '11', LOG_LEVEL: 'debug' })
     const email = `${Math.random()}@example.com`
     const token = await register(server, email)
     const login = post(server, '/v1/login', { email, password })
@@ -244,13 +244,13 @@ t.test('with PostgreSQL', async t => {
     t.test('SIGTERM lets a request finish while Redis is frozen', async t => {
       const redis = await startRedis()
       t.teardown(() => redis.kill())
-      const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, BCRYPT_COST: '13' })
+      const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, BCRYPT_COST: '13', LOG_LEVEL: 'debug' })
       await drains(t, server, () => { process.kill(redis.pid, 'SIGSTOP') })
     })
 
     t.test('SIGTERM lets a request finish while Redis is gone', async t => {
       const redis = await startRedis()
-      const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, BCRYPT_COST: '13' })
+      const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, BCRYPT_COST: '13', LOG_LEVEL: 'debug' })
       await drains(t, server, () => redis.kill())
     })
   })

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import cors from '@fastify/cors'
 import createError from '@fastify/error'
 import helmet from '@fastify/helmet'
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { describe, NotFoundError, UnavailableError, type Waiting } from '../errors.js'
 
 const MalformedError = createError('FST_ERR_BAD_REQUEST', 'The request is not well-formed HTTP', 400)
@@ -16,17 +16,26 @@ export async function addCommonHttp (app: FastifyInstance, { corsOrigins, embedd
   // A request under way at the close leaves a kept-alive connection, which would hold the close up until it times out.
   let closing = false
   app.addHook('preClose', async () => { closing = true })
-  app.addHook('onSend', async (_request, reply) => { if (closing) reply.header('connection', 'close') })
-  // Before CORS, which answers a preflight itself.
-  app.addHook('onRequest', async (_request, reply) => { reply.header('cache-control', 'no-store') })
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    if (closing) reply.header('connection', 'close')
+    done()
+  })
+  // Before CORS, which answers a preflight itself. RFC 9112 3.2: Node's own refusal would have no body.
+  const headers = await commonHeaders()
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.headers(headers)
+    const { host, origin } = request.headers
+    if (host === undefined && request.raw.httpVersion === '1.1') {
+      reply.header('connection', 'close')
+      done(new MalformedError())
+      return
+    }
+    if (origin !== undefined && corsOrigins.includes(origin)) reply.header('access-control-allow-credentials', 'true')
+    done()
+  })
   app.server.on('checkExpectation', (_request, response) => {
     const { headers, body } = refusal(417)
     response.writeHead(417, headers).end(body)
-  })
-  await app.register(helmet, { contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } })
-  // Before CORS, which answers a preflight itself.
-  app.addHook('onRequest', async ({ headers: { origin } }, reply) => {
-    if (origin !== undefined && corsOrigins.includes(origin)) reply.header('access-control-allow-credentials', 'true')
   })
   await app.register(cors, {
     origin: (origin, answer) => { answer(null, origin !== undefined && (corsOrigins.includes(origin) || (embedded && isLoopback(origin)))) },
@@ -36,13 +45,17 @@ export async function addCommonHttp (app: FastifyInstance, { corsOrigins, embedd
     maxAge: 600,
     strictPreflight: false
   })
-  // RFC 9112 3.2. Node's own refusal would have no body.
-  app.addHook('onRequest', async (request, reply) => {
-    if (request.headers.host !== undefined || request.raw.httpVersion !== '1.1') return
-    reply.header('connection', 'close')
-    throw new MalformedError()
-  })
   app.setNotFoundHandler((_request, reply) => { answer(reply, new NotFoundError()) })
+}
+
+/** What every reply carries. helmet's headers are the same each time, so it is asked once: as a hook it would work them out anew for each request. */
+async function commonHeaders (): Promise<Record<string, string>> {
+  const app = fastify()
+  await app.register(helmet, { contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } })
+  const { headers } = await app.inject('/')
+  await app.close()
+  const { date: _date, connection: _connection, 'content-type': _type, 'content-length': _length, ...common } = headers
+  return { 'cache-control': 'no-store', ...common as Record<string, string> }
 }
 
 /** A request that never became one, as Fastify would have answered it. */

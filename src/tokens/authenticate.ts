@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { ForbiddenError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../errors.js'
+import { nextTurn } from '../turn.js'
 import type { Principal } from './principal.js'
 import type { TokenService } from './service.js'
 
@@ -23,6 +24,8 @@ export interface TokenCookies {
 export function createAuthenticate (tokens: TokenService, cookies: TokenCookies) {
   return async (request: FastifyRequest): Promise<void> => {
     const principal = await tokens.authenticate(candidateOf(request))
+    // A made-up token is refused without I/O: a flood of them has nothing else to wait for together.
+    if (principal === null) await nextTurn()
     // A cookie carries a session's tokens alone: a personal one belongs in a header.
     if (principal === null || (request.byCookie && principal.session === null)) throw new InvalidTokenError()
     // A service is nobody: it has no business outside /oauth.

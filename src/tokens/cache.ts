@@ -1,4 +1,5 @@
-import { randomBytes } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 import type { Bypass, Counters } from './counters.js'
 import type { CacheEpoch, Trust } from './epoch.js'
@@ -37,6 +38,7 @@ export interface CacheParts {
 export type TokenCache = ReturnType<typeof createTokenCache>
 
 export function createTokenCache ({ link, epoch, clock, counters, keyPrefix, cacheTtlSeconds }: CacheParts) {
+  const known = createReader()
   const keyOf = (hash: TokenHash) => `${keyPrefix}token:${hash.hex()}`
 
   async function read (hash: TokenHash): Promise<Reading> {
@@ -59,26 +61,26 @@ export function createTokenCache ({ link, epoch, clock, counters, keyPrefix, cac
       return { verdict: 'refuse' }
     }
     switch (there[0]) {
-      case 'V': return await readEntry(key, there, lease, before)
+      case 'V': return readEntry(key, there, lease, before)
       case 'L': return bypass('leased')
       default: return bypass('unreadable')
     }
   }
 
-  async function readEntry (key: string, there: string, lease: string, before: Trust): Promise<Reading> {
+  function readEntry (key: string, there: string, lease: string, before: Trust): Reading | Promise<Reading> {
     const bar = there.indexOf('|')
     const generation = Number(there.slice(1, bar))
     if (bar < 2 || !Number.isSafeInteger(generation)) return bypass('unreadable')
     // Its writer has polled later than we have: overwriting it would undo what it knows.
     if (generation > before.generation) return bypass('newer')
     // Written before the last bump, so it may be a revoked token's.
-    if (generation < before.generation) return await replace(key, there, lease, before)
-    const principal = parseEntry(there.slice(bar + 1))
+    if (generation < before.generation) return replace(key, there, lease, before)
+    const principal = known.read(key, there.slice(bar + 1))
     if (principal === null || principal.expiresAtMs <= clock.now()) return bypass('unreadable')
     // The reply took its time, and a revocation only waits for readers who believed their poll when they accepted.
     if (!epoch.still(before)) return bypass('moved')
     // Idle, as far as this entry knows: the database knows of uses since.
-    if (principal.idleAtMs !== undefined && principal.idleAtMs <= clock.now()) return await replace(key, there, lease, before)
+    if (principal.idleAtMs !== undefined && principal.idleAtMs <= clock.now()) return replace(key, there, lease, before)
     counters.hits++
     return { verdict: 'accept', principal }
   }
@@ -157,17 +159,53 @@ export function createTokenCache ({ link, epoch, clock, counters, keyPrefix, cac
   }
 }
 
-/** 96 random bits: nobody else's compare-and-set matches it. */
+const nonceBytes = 12
+const random = Buffer.alloc(nonceBytes * 512)
+let used = random.length
+
+/** 96 random bits: nobody else's compare-and-set matches it. They are drawn many at a time, as each call of the system costs. */
 function newLease (): string {
-  return `L${randomBytes(12).toString('base64url')}`
+  if (used === random.length) {
+    randomFillSync(random)
+    used = 0
+  }
+  used += nonceBytes
+  return `L${random.toString('base64url', used - nonceBytes, used)}`
+}
+
+/** So many entries are remembered as they were last read. */
+const remembered = 10_000
+
+/**
+ * Reads entries: an entry that is the same text as at the last look-up is the same principal, which costs a comparison in place of parsing and
+ * checking it. What is remembered is what a text means, never whether it counts: that is the cache's to say, each time.
+ */
+function createReader () {
+  const last = new LRUCache<string, { json: string, principal: AnyPrincipal }>({ max: remembered })
+  return {
+    read (key: string, json: string): AnyPrincipal | null {
+      const same = last.get(key)
+      if (same?.json === json) return same.principal
+      const principal = parseEntry(json)
+      if (principal !== null) last.set(key, { json, principal })
+      return principal
+    }
+  }
 }
 
 /** Null for whatever isn't an entry of ours, in whole: the database will know. */
 function parseEntry (json: string): AnyPrincipal | null {
   try {
     const entry: unknown = JSON.parse(json)
-    return isPrincipal(entry) ? entry : null
+    return isPrincipal(entry) ? frozen(entry) : null
   } catch {
     return null
   }
+}
+
+/** Several requests have it in their hands. */
+function frozen (principal: AnyPrincipal): AnyPrincipal {
+  Object.freeze(principal.token.abilities)
+  for (const part of [principal.token, principal.session, principal.user]) Object.freeze(part)
+  return Object.freeze(principal)
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { nextTurn } from '../turn.js'
 import type { CacheLink, Identity } from './link.js'
 
 /** The embedded mode's cache: the same commands on a map in this process, which is its own server and dies with it. */
@@ -10,6 +11,7 @@ export function createMemoryLink (maxEntries = 100_000): CacheLink & { measure (
   return {
     connection: identity.connection,
     async takeLease (key, lease, ttlMs) {
+      await nextTurn()
       const there = entries.get(key)
       if (there !== undefined) return there
       entries.set(key, lease, { ttl: ttlMs })

@@ -4,8 +4,12 @@ import Type from 'typebox'
 import { deviceOf } from '../device.js'
 import { failures } from '../schemas.js'
 import { guarded, requirePrincipal, requireSession } from '../tokens/authenticate.js'
+import type { Principal } from '../tokens/principal.js'
 import type { AccountService } from './account.js'
 import { ChangeBody, Changed, Me, RemoveBody } from './schemas.js'
+
+/** A principal out of the cache is the same object each time, and never changes: so is its text. */
+const texts = new WeakMap<Principal, string>()
 
 interface Options {
   account: AccountService
@@ -22,7 +26,17 @@ export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { acco
   app.get('/v1/me', {
     ...guarded('token', authenticate),
     schema: { ...common, summary: 'The user, session and token of this request', response: { 200: Me, ...failures(401, 403, 503) } }
-  }, async request => requirePrincipal(request))
+  }, (request, reply) => {
+    reply.type('application/json; charset=utf-8').serializer(toText).send(requirePrincipal(request))
+
+    function toText (principal: Principal): string {
+      const known = texts.get(principal)
+      if (known !== undefined) return known
+      const text = reply.getSerializationFunction('200')?.(principal as unknown as Record<string, unknown>) ?? ''
+      texts.set(principal, text)
+      return text
+    }
+  })
 
   app.patch('/v1/me', {
     ...caller,

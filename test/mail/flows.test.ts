@@ -212,6 +212,17 @@ onEachGround(t, async (t, ground) => {
     t.equal((await me(one, accessToken)).email, next)
   })
 
+  t.test('nothing is mailed for an account that was deleted, and what was mailed opens nothing', async t => {
+    const account = await verified()
+    await forgot(one, account.email)
+    const token = tokenIn(await postbox.wait(account.email, 'reset_password'))
+    await change(account.token, newEmail())
+    t.equal((await one.call('DELETE', '/v1/me', { token: account.token, body: { password } })).statusCode, 204)
+    void_(t, await reset(one, token), 'there is nothing to reset')
+    const left = await one.database.prepared('select 1 from mails where user_id = $1 union all select 1 from mail_tokens where user_id = $1', [account.userId])
+    t.same(left, [])
+  })
+
   t.test('an email that somebody has, or takes meanwhile, is not changed to', async t => {
     const [mover, owner] = [await verified(), await one.account()]
     const asked = [await change(mover.token, owner.email), await change(mover.token, newEmail())]

@@ -109,13 +109,6 @@ onEachGround(t, async (t, ground) => {
     t.match((await one.call('GET', '/v1/events', { token: mine })).json().events.filter(({ type }: { type: string }) => type === 'email_change_requested').length, 2)
   })
 
-  t.test('where nothing can be proven, neither address nor name change', async t => {
-    const plain = await startApp(t, ground)
-    const { token } = await plain.account()
-    refused(t, await patch(plain, token, { email: newEmail(), name: 'Ada' }), 400, 'AUTH_NOT_SUPPORTED')
-    t.equal((await plain.me(token)).json<Me>().user.name, null)
-  })
-
   t.test('deleting the account leaves nothing but that it happened', async t => {
     const { token, email, userId } = await one.account({ name: 'Ada' })
     const personal = (await makeToken(one, token)).json().accessToken

@@ -48,7 +48,7 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
   await addOpenapi(app, config.publicUrl)
   await app.register(serviceRoutes, services)
   await app.register(metadataRoutes, { config })
-  const limitByAddress = await createAddressLimit(app, config.addressLimit, { redis, keyPrefix: config.redisKeyPrefix })
+  const limitByAddress = await createAddressLimit(app, config.addressLimit, { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
   await addRoutes(app, services, { ...addAuthentication(app, config, services), limitByAddress })
   return { ...services, app }
 }

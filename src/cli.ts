@@ -1,15 +1,11 @@
 import { checkCommand, questionOf, readsPassword, runCommand, unanswered, withAbsolutePaths } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { type CommandOutcome, callServer } from './edges/command-socket.js'
-import { createRedis } from './edges/redis.js'
 import { confirm, isTerminal, readPassword } from './edges/terminal.js'
-import { inTime } from './in-time.js'
 import { createLogger } from './logger.js'
 import { explainDatabase, openMigrated } from './open-database.js'
+import { openRedis } from './open-redis.js'
 import { createServices } from './services.js'
-
-/** A command goes on without Redis, where that doesn't answer. */
-const redisPatienceMs = 1_000
 
 /** One of the operator's commands, from the shell. An embedded database may be a running server's: then the server carries it out. */
 async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
@@ -33,15 +29,15 @@ async function carryOut (config: Config, name: string, args: string[], password:
 async function runAlone (config: Config, name: string, args: string[], password: string | undefined): Promise<CommandOutcome> {
   const database = await openMigrated(config, 'command')
   const logger = createLogger('silent')
-  const redis = config.redisUrl === undefined ? null : createRedis(config.redisUrl, logger)
+  const redis = config.redis === undefined ? null : openRedis(config.redis, { keyPrefix: config.redisKeyPrefix, log: logger })
   try {
-    // What it would do faster, other instances do: see settle.ts.
-    if (redis !== null && redis.status !== 'ready') await inTime(new Promise<void>(resolve => { redis.once('ready', resolve) }), redisPatienceMs, () => {}).catch(() => {})
+    // It goes on without Redis: what that would do faster, other instances do, see settle.ts.
+    await redis?.check().catch(() => {})
     // Not started: no poll runs here, so no entry is believed or filled. What ends tokens settles all the same, and waits for who does poll.
     const services = await createServices(config, { database, redis, logger })
     return await runCommand(services, name, args, password).finally(services.stop)
   } finally {
-    redis?.disconnect()
+    redis?.close()
     await database.close()
   }
 }

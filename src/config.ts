@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { envSchema } from 'env-schema'
 import { validate as isCronExpression } from 'node-cron'
 import Type, { type Static } from 'typebox'
+import { findRedisProblems, readRedisConfig, redisUrlsPattern } from './config-redis.js'
 
 /** So many points within so many seconds. */
 export interface Limit { points: number, seconds: number }
@@ -20,7 +21,9 @@ export const environmentSchema = Type.Object({
   DATABASE_URL: Type.Optional(Type.String({ pattern: '^postgres(ql)?://' })),
   DATABASE_POOL: Type.Integer({ minimum: 1, maximum: 1000, default: 10 }),
   DATA_DIR: Type.String({ minLength: 1, default: '.latchkey' }),
-  REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://[^,]+$' })),
+  REDIS_URL: Type.Optional(Type.String({ pattern: redisUrlsPattern })),
+  REDIS_SENTINELS: Type.Optional(Type.String({ pattern: redisUrlsPattern })),
+  REDIS_CA_FILE: Type.Optional(Type.String()),
   REDIS_KEY_PREFIX: Type.String({ maxLength: 64, pattern: '^[!-~]*$', default: 'lk:' }),
   SESSION_LIMIT: Type.Integer({ minimum: 0, maximum: 10000, default: 1 }),
   TOKEN_TTL: duration('30d'),
@@ -101,7 +104,7 @@ function explain (name: string, findings: Finding[]): string {
 
 function findProblems (env: Environment): string[] {
   return [
-    ...checkUrl('DATABASE_URL', env.DATABASE_URL), ...checkUrl('REDIS_URL', env.REDIS_URL), ...checkUrl('PUBLIC_URL', env.PUBLIC_URL), ...checkUrl('BREACHED_PASSWORDS_URL', env.BREACHED_PASSWORDS_URL), ...checkUrl('APP_URL', env.APP_URL),
+    ...checkUrl('DATABASE_URL', env.DATABASE_URL), ...findRedisProblems(env), ...checkUrl('PUBLIC_URL', env.PUBLIC_URL), ...checkUrl('BREACHED_PASSWORDS_URL', env.BREACHED_PASSWORDS_URL), ...checkUrl('APP_URL', env.APP_URL),
     ...env.SMTP_URL === undefined || readSmtp(env.SMTP_URL) !== null ? [] : ['SMTP_URL must be like smtps://user:password@host:465 or smtp://host:587, with nothing more than ?tls=required or ?tls=off'],
     ...list(env.CORS_ORIGINS).filter(origin => !isOrigin(origin)).map(() => 'CORS_ORIGINS must list origins like https://app.example.com, without path or wildcard'),
     ...list(env.TRUST_PROXY).filter(network => !isNetwork(network)).map(() => 'TRUST_PROXY must list addresses or CIDRs'),
@@ -124,7 +127,7 @@ function readConfig (env: Environment) {
     databaseUrl: env.DATABASE_URL,
     databasePool: env.DATABASE_POOL,
     dataDir: env.DATA_DIR,
-    redisUrl: env.REDIS_URL,
+    redis: readRedisConfig(env),
     redisKeyPrefix: env.REDIS_KEY_PREFIX,
     sessionLimit: env.SESSION_LIMIT,
     tokenTtlSeconds: toSeconds(env.TOKEN_TTL),

@@ -32,7 +32,7 @@ export const latchkey: FastifyPluginAsync<LatchkeyOptions> = fastifyPlugin(async
     prepareScope(scope)
     addScopeHeaders(scope)
     // In an instance of its own: in the application's, `rateLimit` may be the application's limiter.
-    const limitByAddress = await createAddressLimit(fastify(), config.addressLimit, { redis: foundation.redis, keyPrefix: config.redisKeyPrefix })
+    const limitByAddress = await createAddressLimit(fastify(), config.addressLimit, { redis: foundation.redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
     await addRoutes(scope, services, { ...authentication, limitByAddress })
   }, { prefix })
 }, { fastify: '5.x', name: 'latchkey' })

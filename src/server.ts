@@ -9,6 +9,7 @@ import { serveMetrics } from './edges/metrics.js'
 import { createLogger } from './logger.js'
 import { explainDatabase } from './open-database.js'
 import { openFoundation } from './open-foundation.js'
+import { RedisRefusedError } from './open-redis.js'
 
 /** How long requests under way may wait for the database once the process is to end. */
 const databasePatienceMs = 5_000
@@ -57,7 +58,7 @@ function greet (config: Config, port: number): void {
 
 /** One line for the operator: what is wrong, where, and what to do. */
 function explain (error: unknown): string {
-  if (error instanceof ConfigError) return error.message
+  if (error instanceof ConfigError || error instanceof RedisRefusedError) return error.message
   const explained = explainDatabase(loadConfig(), error)
   if (!(explained instanceof Error)) return 'The server could not start.'
   return 'code' in explained && explained.code === 'EADDRINUSE' ? 'The address is in use: another server listens on HOST and PORT.' : explained.message

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import type { Redis } from 'ioredis'
 import type { Registry } from 'prom-client'
 import { type AdminService, createAdminService } from './admin/service.js'
 import { createTokenStats, type TokenStats } from './admin/stats.js'
@@ -26,6 +25,7 @@ import { createMailSender } from './mail/sender.js'
 import { createMailService, type MailService } from './mail/service.js'
 import { createMailStore } from './mail/store.js'
 import { createOauthService, type OauthService } from './oauth/service.js'
+import type { OpenRedis } from './open-redis.js'
 import { createPersonalTokenService, type PersonalTokenService } from './personal-tokens/service.js'
 import { createServiceTokenService, type ServiceTokenService } from './service-tokens/service.js'
 import { createSessionService, type SessionService } from './sessions/service.js'
@@ -37,7 +37,6 @@ import { createEpochStore } from './tokens/epoch-store.js'
 import { createLastUse, type LastUse } from './tokens/last-use.js'
 import { type CacheLink, noLink } from './tokens/link.js'
 import { createMemoryLink } from './tokens/link-memory.js'
-import { createRedisLink } from './tokens/link-redis.js'
 import { createPrune, type Prune } from './tokens/prune.js'
 import { createRevocation } from './tokens/revocation.js'
 import { createTokenService, type TokenService } from './tokens/service.js'
@@ -56,7 +55,7 @@ import { createUserStore } from './users/store.js'
 /** What the services stand on. All but the first three are for tests, which hold clocks still, break links and read mails; without a mailer (null) mails wait for another instance. */
 export interface Foundation {
   database: Database
-  redis: Redis | null
+  redis: Pick<OpenRedis, 'limiter' | 'link'> | null
   logger: Log
   clock?: Clock
   link?: (real: CacheLink) => CacheLink
@@ -95,7 +94,7 @@ export interface Services {
 export async function createServices (config: Config, { database, redis, logger, clock = systemClock, link: breakLink = real => real, settle: breakSettle = real => real, mailer = createMailer(config), emailChanges }: Foundation): Promise<Services> {
   const counters = createCounters()
   const memory = redis === null && database.embedded ? createMemoryLink() : null
-  const link = breakLink(redis !== null ? createRedisLink(redis) : memory ?? noLink)
+  const link = breakLink(redis !== null ? redis.link : memory ?? noLink)
 
   // The flushes of last use lag behind by seconds: an idle time must not end a session that is being used elsewhere.
   const idle = { idleSeconds: config.sessionIdleTtlSeconds === null ? null : config.sessionIdleTtlSeconds + 20 }
@@ -116,7 +115,7 @@ export async function createServices (config: Config, { database, redis, logger,
   const transactions = outbox.watch(database)
   const revocation = createRevocation({ transactions, store: epochStore, settle })
 
-  const limiter = createLoginLimiter(config.loginLimit, { redis, keyPrefix: config.redisKeyPrefix })
+  const limiter = createLoginLimiter(config.loginLimit, { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
   const lastUse = createLastUse({ sessions: sessionStore, tokens: tokenStore, clock, graceSeconds: config.refreshGraceSeconds, log: logger })
   const tokens = createTokenService({ lastUse, mint, cache, store: tokenStore, clock, counters, cacheTtlSeconds: config.cacheTtlSeconds })
   const attempts = createAttempts({ store: attemptStore, audit, transactions: database, clock, networkOf, key: await tokenStore.requireKey('attempts') })
@@ -127,7 +126,7 @@ export async function createServices (config: Config, { database, redis, logger,
   const personalTokens = createPersonalTokenService({ tokens, reauthenticate, sessions, audit, clock })
   const serviceTokens = createServiceTokenService({ tokens, users, sessions, audit, transactions, clock })
   const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock })
-  const mailLimiter = createMailLimiter(config.loginLimit, { redis, keyPrefix: config.redisKeyPrefix })
+  const mailLimiter = createMailLimiter(config.loginLimit, { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
   const mail = createMailService({ store: mailStore, outbox, users, sessions, tokens, audit, revocation, transactions, limiter: mailLimiter, confirms: config.registration === 'confirm', clock })
   const places = { appUrl: config.appUrl ?? null, publicUrl: config.publicUrl ?? null }
   const sender = createMailSender({ store: mailStore, users, audit, transactions: database, mailer, limiter: mailLimiter, places, clock, log: logger })
@@ -135,7 +134,7 @@ export async function createServices (config: Config, { database, redis, logger,
 
   const adminStore = createAdminStore(database)
   const admin = createAdminService({ store: adminStore, users, sessions, tokens, revocation, settle, audit, reauthenticate, forgive: users.forgive })
-  const tokenStats = createTokenStats({ store: adminStore, counters, epoch, measure: redis !== null ? () => measureRedis(redis) : memory?.measure ?? null, clock })
+  const tokenStats = createTokenStats({ store: adminStore, counters, epoch, measure: redis !== null ? () => measureRedis(redis.limiter) : memory?.measure ?? null, clock })
 
   const prune = createPrune({ store: tokenStore, audit, accounts: account, mail: createExpired({ store: mailStore, clock }), idleAttempts: createIdleAttempts({ store: attemptStore, clock }), clock, retentionSeconds: config.pruneRetentionSeconds })
   let schedule: ReturnType<typeof schedulePrune> | null = null

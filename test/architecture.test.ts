@@ -19,7 +19,8 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
   [/^@fastify\/error$/, /^src\/(errors|edges\/.*)\.ts$/],
   [/^drizzle-orm/, /^(db\/.*|src\/edges\/(database|pglite|postgres)|src\/.*\/(epoch-)?store)\.ts$/],
   [/^(postgres|@electric-sql\/pglite)$/, /^src\/edges\/.*$/],
-  [/^ioredis$/, /^src\/(services|open-foundation|edges\/.*|tokens\/link-redis)\.ts$/],
+  [/^ioredis$/, /^src\/(open-redis|edges\/.*|tokens\/link-redis)\.ts$/],
+  [/^cluster-key-slot$/, /^src\/tokens\/link-cluster\.ts$/],
   [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config|guards|edges\/.*)\.ts$/],
   [/^nodemailer/, /^src\/edges\/mailer\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],
@@ -32,6 +33,7 @@ const modules: Array<[name: RegExp, allowed: RegExp]> = [
   [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/(epoch-)?store)\.ts$/],
   [/^db\/migrate\.ts$/, /^src\/edges\/(pglite|pglite-image|postgres)\.ts$/],
   [/^src\/(app|server|cli|commands|open-database|open-foundation)\.ts$/, /^src\/(server|cli|plugin|mounted|open-foundation)\.ts$/],
+  [/^src\/open-redis\.ts$/, /^src\/(server|cli|services|open-foundation)\.ts$/],
   [/^src\/services\.ts$/, /^src\/(app|cli|plugin|mounted)\.ts$/],
   [/^src\/(plugin|mounted|guards|index|testing)\.ts$/, /^src\/(app|plugin|index|testing)\.ts$/],
   [/^src\/(.*\/)?routes\.ts$/, /^src\/app\.ts$/]

@@ -26,7 +26,8 @@ const bad: Record<string, string[]> = {
   PORT: ['SENTINEL', '-1', '65536', '3000.5', '3000,3001', '127.0.0.1:3000', 'true'],
   DATABASE_URL: ['SENTINEL', 'mysql://user:SENTINEL@db/x', 'http://SENTINEL', 'localhost:5432', 'postgres:SENTINEL', 'postgres://user:SENTINEL@:99999/x', 'postgres://[SENTINEL/x'],
   DATABASE_POOL: ['SENTINEL', '0', '-1', '1.5', '1001'],
-  REDIS_URL: ['SENTINEL', 'http://:SENTINEL@redis', 'redis:SENTINEL', 'redis://user:SENTINEL@redis:99999', 'localhost:6379'],
+  REDIS_URL: ['SENTINEL', 'http://:SENTINEL@redis', 'redis:SENTINEL', 'redis://user:SENTINEL@redis:99999', 'localhost:6379', 'redis://:SENTINEL@', 'redis://:SENTINEL@redis/db', 'redis://:SENTINEL@redis?db=1', 'redis://:SENT#INEL@redis', 'redis://:SENTINEL%@redis', 'redis://a,http://SENTINEL', 'redis://:SENTINEL@a,redis://b', 'redis://a,rediss://b', 'redis://a/1,redis://b/1'],
+  REDIS_SENTINELS: ['SENTINEL', 'sentinel:26379', 'http://:SENTINEL@a', 'redis://:SENTINEL@a,redis://b', 'redis://:SENTINEL@a?x', 'redis://a,'],
   REDIS_KEY_PREFIX: ['SENTINEL with space', 'SENTINEL\n', 'é', 'x'.repeat(65)],
   SESSION_LIMIT: ['SENTINEL', '-1', '1.5', '10001', 'unlimited'],
   TOKEN_TTL: durations,
@@ -64,15 +65,15 @@ t.test('each variable refuses what it cannot be, by its name and without its val
   for (const [name, values] of Object.entries(bad)) {
     for (const value of values) {
       const message = refusal(t, { [name]: value })
-      t.same(named(message).filter(other => other === name || !message.includes('must be at least')), [name], `${name}=${JSON.stringify(value)}: ${message}`)
-      t.notMatch(message, /SENTINEL/, 'not the value')
+      t.same(named(message).filter(other => other === name || !/must be at least|needs REDIS_URL/.test(message)), [name], `${name}=${JSON.stringify(value)}: ${message}`)
+      t.notMatch(message, /(?<!REDIS_)SENTINEL/, 'not the value')
       t.notMatch(message, '\n', 'one line')
     }
   }
 })
 
 t.test('every variable of a constrained kind is tried above', async t => {
-  const free = ['NODE_ENV', 'HOST', 'DATA_DIR']
+  const free = ['NODE_ENV', 'HOST', 'DATA_DIR', 'REDIS_CA_FILE']
   t.same(Object.keys(bad).sort(), Object.keys(environmentSchema.properties).filter(name => !free.includes(name)).sort())
 })
 
@@ -85,7 +86,7 @@ t.test('all bad variables are named at once, whichever check finds them', async 
 
 t.test('the defaults are the contract’s', async t => {
   t.match(loadConfig({}), {
-    production: false, host: '127.0.0.1', port: 3000, databaseUrl: undefined, databasePool: 10, dataDir: '.latchkey', redisUrl: undefined, redisKeyPrefix: 'lk:',
+    production: false, host: '127.0.0.1', port: 3000, databaseUrl: undefined, databasePool: 10, dataDir: '.latchkey', redis: undefined, redisKeyPrefix: 'lk:',
     sessionLimit: 1, tokenTtlSeconds: 30 * 86_400, sessionTtlSeconds: 30 * 86_400, cacheTtlSeconds: 300, bcryptCost: 12, passwordMinLength: 8, breachedPasswordsUrl: undefined,
     loginLimit: { points: 5, seconds: 60 }, addressLimit: { points: 300, seconds: 60 }, trustProxy: [], corsOrigins: [],
     pruneSchedule: '0 2 * * *', pruneTimezone: 'UTC', pruneRetentionSeconds: 7 * 86_400, registration: 'open', publicUrl: undefined, appUrl: undefined, smtp: null, mailFrom: 'latchkey@localhost', metricsPort: undefined, logLevel: 'info'
@@ -106,7 +107,7 @@ t.test('what is read is what was written', async t => {
     SESSION_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
     PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', AUDIT_RETENTION: '30d', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', APP_URL: 'https://app.example/account?x=1', SMTP_URL: 'smtps://ada%40example.com:p%40ss@mail.example', MAIL_FROM: 'Our Service <auth@mail.example>', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
   }), {
-    production: true, host: '::', port: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redisUrl: 'rediss://u:p@redis.example:6380/2', redisKeyPrefix: 'my:',
+    production: true, host: '::', port: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redis: { mode: 'server', tls: true, username: 'u', password: 'p', address: { host: 'redis.example', port: 6380 }, db: 2, caFile: undefined }, redisKeyPrefix: 'my:',
     sessionLimit: 0, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, breachedPasswordsUrl: 'https://pwned.example/range/', loginLimit: { points: 10, seconds: 24 * 86_400 }, addressLimit: null, trustProxy: ['10.0.0.0/8', '::1', '192.0.2.1/32', 'fd00::/8'], corsOrigins: ['https://a.example', 'http://b.example:8080'],
     pruneSchedule: '*/5 * * * *', pruneTimezone: 'Europe/Berlin', pruneRetentionSeconds: 3_600, auditRetentionSeconds: 30 * 86_400, registration: 'closed', publicUrl: 'https://auth.example', appUrl: 'https://app.example/account?x=1',
     smtp: { host: 'mail.example', port: 465, tls: 'implicit', user: 'ada@example.com', password: 'p@ss' }, mailFrom: 'Our Service <auth@mail.example>', metricsPort: 9464, logLevel: 'silent'
@@ -128,6 +129,25 @@ t.test('mails come from an address of ours', async t => {
   t.equal(loadConfig({ APP_URL: 'https://app.example.com' }).mailFrom, 'latchkey@app.example.com')
   t.equal(loadConfig({ PUBLIC_URL: 'http://192.0.2.1' }).mailFrom, 'latchkey@localhost')
   t.equal(loadConfig({ MAIL_FROM: 'no-reply@example.com' }).mailFrom, 'no-reply@example.com')
+})
+
+t.test('Redis is one server, what Sentinels watch, or a cluster, and each says what it cannot be', async t => {
+  const read = (env: Record<string, string>) => loadConfig(env).redis
+  t.match(read({ REDIS_URL: 'redis://[::1]' }), { mode: 'server', tls: false, username: undefined, password: undefined, address: { host: '::1', port: 6379 }, db: 0 })
+  t.match(read({ REDIS_URL: 'rediss://u:%2C%23%40@a:1, rediss://u:%2C%23%40@b', REDIS_CA_FILE: '/ca.pem' }), { mode: 'cluster', tls: true, username: 'u', password: ',#@', caFile: '/ca.pem', seeds: [{ host: 'a', port: 1 }, { host: 'b', port: 6379 }] })
+  t.match(read({ REDIS_URL: 'redis://:p@my_Master/3', REDIS_SENTINELS: 'rediss://:q@s1,rediss://:q@s2:5' }), {
+    mode: 'sentinel', name: 'my_Master', tls: false, password: 'p', db: 3, sentinels: [{ host: 's1', port: 26379 }, { host: 's2', port: 5 }], sentinelAccess: { tls: true, password: 'q', username: undefined }
+  })
+  for (const [env, message] of [
+    [{ REDIS_SENTINELS: 'redis://s1' }, /REDIS_SENTINELS needs REDIS_URL, whose host is the name/],
+    [{ REDIS_SENTINELS: 'redis://s1', REDIS_URL: 'redis://a,redis://b' }, /REDIS_URL must be one URL where there are REDIS_SENTINELS/],
+    [{ REDIS_SENTINELS: 'redis://s1', REDIS_URL: 'redis://mymaster:6379' }, /REDIS_URL must have no port where there are REDIS_SENTINELS/],
+    [{ REDIS_SENTINELS: 'redis://s1/1', REDIS_URL: 'redis://mymaster' }, /REDIS_SENTINELS must name no database/],
+    [{ REDIS_SENTINELS: 'redis://s1,rediss://s2', REDIS_URL: 'redis://mymaster' }, /REDIS_SENTINELS must have the same scheme, user and password/],
+    [{ REDIS_URL: 'redis://a/1,redis://b/1' }, /REDIS_URL must name no database/],
+    [{ REDIS_URL: 'redis://a', REDIS_CA_FILE: '/ca.pem' }, /REDIS_CA_FILE needs rediss:/],
+    [{ REDIS_CA_FILE: '/ca.pem' }, /REDIS_CA_FILE needs rediss:/]
+  ] as const) t.match(refusal(t, env), message)
 })
 
 t.test('the configuration is frozen', async t => {

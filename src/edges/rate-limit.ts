@@ -2,14 +2,14 @@ import { createHash } from 'node:crypto'
 import { isIPv6 } from 'node:net'
 import fastifyRateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Redis } from 'ioredis'
+import type { Cluster, Redis } from 'ioredis'
 import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis, type RateLimiterRes } from 'rate-limiter-flexible'
 import type { Limit } from '../config.js'
 import { rateLimited } from '../errors.js'
 import type { MailLimiter } from '../mail/mailer.js'
 import type { LoginLimiter } from '../users/service.js'
 
-interface Parts { redis: Redis | null, keyPrefix: string }
+interface Parts { redis: Redis | Cluster | null, keyPrefix: string }
 
 /** Keys that a process counts itself: about 30 MB. */
 const keysInProcess = 50_000

@@ -1,23 +1,61 @@
 import type { Redis } from 'ioredis'
-import { type CacheLink, type Identity, RefusedCommandError } from './link.js'
+import { type CacheLink, type Identity, MisroutedError, RefusedCommandError } from './link.js'
+import type { SlotRow } from './slot-map.js'
 
 const compareAndSetScript = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1 end return 0"
 
-/** The commands on a Redis server (7 or later, for SET … NX GET). `client` neither queues, nor resends, nor waits: see edges/redis.ts. */
-export function createRedisLink (client: Redis): CacheLink {
-  let opened = client.status === 'ready' ? 1 : 0
-  let connection: number | null = client.status === 'ready' ? opened : null
-  client.on('ready', () => { connection = ++opened })
-  client.on('close', () => { connection = null })
+/** The link to one server; of a cluster it also tells who has which slots. */
+export interface RedisLink extends CacheLink { slots (): Promise<SlotRow[]> }
 
-  /** A server that loads, or was demoted under our feet, is left: the next connection finds out who answers there. */
+interface Options {
+  /** Looks at the server behind each new connection before anything is asked of it: a `replica` is left, and so is one that is `unfit`. */
+  examine? (): Promise<'fit' | 'replica' | 'unfit'>
+  /** Whether a replica is worth a connection: in a cluster it is, to ask where the masters are. */
+  keepReplicas?: boolean
+  /** Told of every connection that is there, and of every one that is gone. */
+  onChange? (): void
+}
+
+/** The commands on a Redis server (7 or later, for SET … NX GET). `client` neither queues, nor resends, nor waits: see edges/redis.ts. */
+export function createRedisLink (client: Redis, { examine = async () => 'fit', keepReplicas = false, onChange = () => {} }: Options = {}): RedisLink {
+  let opened = 0
+  let connection: number | null = null
+  let foundReplica = false
+  client.on('ready', () => { void greet() })
+  client.on('close', () => {
+    opened++
+    connection = null
+    onChange()
+  })
+  if (client.status === 'ready') void greet()
+
+  /** The connection counts once its server has been looked at. */
+  async function greet (): Promise<void> {
+    const mine = ++opened
+    const found = await examine().catch(() => 'unfit' as const)
+    if (mine !== opened) return
+    foundReplica = found === 'replica'
+    if (found !== 'fit') return leave()
+    connection = mine
+    onChange()
+  }
+
+  /** The next connection finds out who answers there, or who the Sentinels say is master now. */
+  function leave (): void {
+    connection = null
+    if (client.status === 'ready' || client.status === 'connect') client.disconnect(true)
+  }
+
+  /** A server that loads, was demoted under our feet, or forbids what it allowed, is left. */
   function refusal (error: unknown): unknown {
     if (!(error instanceof Error) || error.name !== 'ReplyError') return error
-    if (/^(READONLY|LOADING|MASTERDOWN)/.test(error.message)) {
-      connection = null
-      client.disconnect(true)
+    if (/^(READONLY|LOADING|MASTERDOWN|NOPERM|NOAUTH)/.test(error.message)) {
+      leave()
       return error
     }
+    if (/^MOVED/.test(error.message)) return new MisroutedError('another server has this key')
+    // The whole cluster is down, not this command refused.
+    if (/^CLUSTERDOWN/.test(error.message)) return error
     return new RefusedCommandError(error.message.split(' ', 1)[0])
   }
 
@@ -26,25 +64,29 @@ export function createRedisLink (client: Redis): CacheLink {
     const field = (name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(String(info))?.[1]
     const [run, replication, role] = [field('run_id'), field('master_replid'), field('role')]
     const known = run !== undefined && replication !== undefined && role === 'master'
-    return { connection, incarnation: known ? `${run}:${replication}:${client.options.db ?? 0}` : null }
+    const who = { connection, incarnation: known ? `${run}:${replication}:${client.options.db ?? 0}` : null }
+    // It would answer INFO for ever, and nobody would look for its successor.
+    if (role !== undefined && role !== 'master' && !keepReplicas) {
+      foundReplica = true
+      leave()
+    }
+    return who
+  }
+
+  /** One command, on a connection whose server has been looked at. */
+  async function send<T> (work: () => Promise<T>): Promise<T> {
+    if (connection === null) throw new Error('not connected')
+    try {
+      return await work()
+    } catch (error) {
+      throw refusal(error)
+    }
   }
 
   return {
     get connection () { return connection },
-    async takeLease (key, lease, ttlMs) {
-      try {
-        return await client.set(key, lease, 'PX', ttlMs, 'NX', 'GET')
-      } catch (error) {
-        throw refusal(error)
-      }
-    },
-    async compareAndSet (key, expected, value, ttlMs) {
-      try {
-        return await client.eval(compareAndSetScript, 1, key, expected, value, ttlMs) === 1
-      } catch (error) {
-        throw refusal(error)
-      }
-    },
+    takeLease: (key, lease, ttlMs) => send(() => client.set(key, lease, 'PX', ttlMs, 'NX', 'GET')),
+    compareAndSet: (key, expected, value, ttlMs) => send(async () => await client.eval(compareAndSetScript, 1, key, expected, value, ttlMs) === 1),
     async overwrite (keys, ttlMs) {
       if (connection === null) throw new Error('not connected')
       const used = connection
@@ -59,7 +101,7 @@ export function createRedisLink (client: Redis): CacheLink {
       const failed = replies.flatMap(([error], i) => error === null ? [] : [{ error, key: keys[i] }])
       if (failed.length > 0) {
         const full = failed.flatMap(({ error, key }) => /^OOM/.test(error.message) && key !== undefined ? [key] : [])
-        if (full.length < failed.length) throw refusal(failed[0]?.error)
+        if (full.length < failed.length) throw refusal(failed.find(({ error }) => !/^OOM/.test(error.message))?.error)
         // Without memory nothing can be written, but an entry can always be deleted, and a lease with it.
         if (connection !== used) throw new Error('the connection was replaced')
         return await this.overwrite(full, null)
@@ -69,17 +111,15 @@ export function createRedisLink (client: Redis): CacheLink {
       return who
     },
     async identify () {
+      // Connection 0 is none that ever counts.
+      if (connection === null && foundReplica) return { connection: 0, incarnation: null }
       const used = connection
-      let info: unknown
-      try {
-        info = await client.call('INFO', 'server', 'replication')
-      } catch (error) {
-        throw refusal(error)
-      }
+      const info = await send(() => client.call('INFO', 'server', 'replication'))
       const who = identity(info)
       if (who.connection !== used) throw new Error('the connection was replaced')
       return who
     },
+    slots: () => send(async () => await client.call('CLUSTER', 'SLOTS') as SlotRow[]),
     close: async () => client.disconnect()
   }
 }

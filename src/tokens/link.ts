@@ -24,6 +24,11 @@ export class RefusedCommandError extends Error {
   override name = 'RefusedCommandError'
 }
 
+/** Another server of the cluster has this key, so what was known of who has which is out of date. */
+export class MisroutedError extends Error {
+  override name = 'MisroutedError'
+}
+
 /** No cache at all: a process with a database alone. */
 export const noLink: CacheLink = {
   connection: null,

@@ -66,7 +66,7 @@ async function main (): Promise<void> {
   const { database, redis, close } = await openFoundation(config, logger)
   if (redis === null) throw new Error('the fault run needs Redis')
   const name = process.env.FAULTS_MUTANT
-  const mutant = name !== undefined && isMutant(name) ? mutate(name, redis, () => latchkey?.epoch.trust()?.generation ?? 0, () => requests.getStore()?.path ?? '') : {}
+  const mutant = name !== undefined && isMutant(name) ? mutate(name, redis.limiter, () => latchkey?.epoch.trust()?.generation ?? 0, () => requests.getStore()?.path ?? '') : {}
   latchkey = await buildApp(config, {
     mailer: null,
     database: watchDatabase(database),

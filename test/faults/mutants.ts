@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis'
+import type { Cluster, Redis } from 'ioredis'
 import type { Foundation } from '../../src/app.js'
 
 /** Rules taken out of the protocol, and the faults that show soonest what breaks without them. */
@@ -16,7 +16,7 @@ export function isMutant (name: string): name is Mutant {
 }
 
 /** The hooks of `buildApp` that take the rule out; `path` is that of the request under way. */
-export function mutate (name: Mutant, redis: Redis, generation: () => number, path: () => string): Pick<Foundation, 'link' | 'settle'> {
+export function mutate (name: Mutant, redis: Redis | Cluster, generation: () => number, path: () => string): Pick<Foundation, 'link' | 'settle'> {
   switch (name) {
     case 'fill-without-lease': return {
       link: real => ({

@@ -3,12 +3,12 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { FastifyInstance, LightMyRequestResponse as Response } from 'fastify'
+import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { operator } from '../../src/admin/service.js'
 import { createPostgres } from '../../src/edges/postgres.js'
-import { createRedis } from '../../src/edges/redis.js'
 import { UnavailableError } from '../../src/errors.js'
-import { becomesTrue, createTestClock, embeddedGround, type Ground, newEmail, onEachGround, password, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
+import { createTestClock, embeddedGround, type Ground, newEmail, onEachGround, password, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
 import { createPostbox, tokenIn } from '../fixtures/mail.js'
 import { findPostgres, hasRedisServer, startRedis } from '../fixtures/servers.js'
 
@@ -315,9 +315,8 @@ t.test('health', async t => {
     const ground = await serverGround(t, { redisUrl: server.url })
     if (ground === null) return
     const one = await startApp(t, ground)
-    const admin = createRedis(server.url, { warn () {} })
+    const admin = new Redis(server.url)
     t.teardown(() => admin.disconnect())
-    await becomesTrue(() => admin.status === 'ready', 3_000)
     await admin.config('SET', 'maxmemory', '1')
     await delay(300)
     const ready = await one.call('GET', '/health/ready')

@@ -1,0 +1,207 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { ConfigError, loadConfig } from '../../src/config.js'
+import { openRedis, RedisRefusedError } from '../../src/open-redis.js'
+import { becomesTrue, serverGround, startApp } from '../fixtures/app.js'
+import { createAuthority } from '../fixtures/certificates.js'
+import { freePort, hasRedisServer, type RedisServer, startRedis } from '../fixtures/servers.js'
+
+/** One redis-server as operators run it, started by the test. */
+
+const secret = 'hidden-word'
+
+async function server (t: Test, ...args: string[]): Promise<RedisServer> {
+  const started = await startRedis({ args })
+  t.teardown(() => started.kill())
+  return started
+}
+
+async function tlsServer (t: Test, { cert, key }: { cert: string, key: string }, ...args: string[]): Promise<RedisServer> {
+  const port = await freePort()
+  const started = await startRedis({ port, args: ['--port', '0', '--tls-port', String(port), '--tls-cert-file', cert, '--tls-key-file', key, '--tls-ca-cert-file', cert, '--tls-auth-clients', 'no', ...args] })
+  t.teardown(async () => {
+    await started.kill()
+    rmSync(started.dir, { recursive: true, force: true })
+  })
+  return started
+}
+
+function admin (t: Test, { port }: RedisServer, password = secret): Redis {
+  const client = new Redis({ port, host: '127.0.0.1', password })
+  t.teardown(() => client.disconnect())
+  return client
+}
+
+/** Redis as it is opened for `env`, with the lines it has logged. */
+function open (t: Test, env: Record<string, string>) {
+  const lines: string[] = []
+  const { redis: config } = loadConfig(env)
+  if (config === undefined) throw new Error('REDIS_URL is missing')
+  const redis = openRedis(config, { keyPrefix: 'lk:', log: { warn: (_fields, text) => { lines.push(text) } } })
+  t.teardown(() => redis.close())
+  return { ...redis, lines }
+}
+
+/** The one line with which a start with `env` is refused. */
+async function refusal (t: Test, env: Record<string, string>): Promise<string> {
+  const { check, link, close } = open(t, env)
+  try {
+    await check()
+    t.fail('it is not refused')
+    return ''
+  } catch (error) {
+    const { message } = error as Error
+    t.type(error, RedisRefusedError, message)
+    t.notMatch(message, secret, 'no secret in it')
+    t.notMatch(message, '\n')
+    t.equal(link.connection, null, 'and nothing is asked of it')
+    return message
+  } finally {
+    close()
+  }
+}
+
+t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server in PATH' }, async t => {
+  t.test('with a password', async t => {
+    const { port } = await server(t, '--requirepass', secret)
+    const { check, link, lines } = open(t, { REDIS_URL: `redis://:${secret}@127.0.0.1:${port}/3` })
+    await check()
+    t.match((await link.identify()).incarnation, /:3$/)
+    t.strictSame(lines, [])
+    t.match(await refusal(t, { REDIS_URL: `redis://127.0.0.1:${port}` }), `Redis at 127.0.0.1:${port} asks for a password: put it into REDIS_URL (NOAUTH)`)
+    t.match(await refusal(t, { REDIS_URL: `redis://:${secret}2@127.0.0.1:${port}` }), `Redis at 127.0.0.1:${port} refuses user or password of REDIS_URL (WRONGPASS)`)
+    t.match(await refusal(t, { REDIS_URL: `redis://:${secret}@127.0.0.1:${port}/9999` }), 'has no database 9999')
+  })
+
+  t.test('with a certificate', async t => {
+    const dir = mkdtempSync(join(tmpdir(), 'latchkey-tls-'))
+    t.teardown(() => rmSync(dir, { recursive: true }))
+    const [ours, foreign] = [createAuthority(dir, 'ours'), createAuthority(dir, 'foreign')]
+    const { port } = await tlsServer(t, ours.certify('DNS:localhost'), '--requirepass', secret)
+    const url = `rediss://:${secret}@localhost:${port}`
+    const { check, link, limiter, lines } = open(t, { REDIS_URL: url, REDIS_CA_FILE: ours.caFile })
+    await check()
+    t.ok((await link.identify()).incarnation)
+    t.equal(await link.takeLease('lk:a', 'La', 1_000), null)
+    t.equal(await limiter.get('lk:a'), 'La')
+    t.strictSame(lines, [])
+
+    t.match(await refusal(t, { REDIS_URL: url }), /^Redis at localhost:\d+ shows a certificate that does not verify \([A-Z_]+\): set REDIS_CA_FILE/)
+    t.match(await refusal(t, { REDIS_URL: url, REDIS_CA_FILE: foreign.caFile }), /does not verify/)
+    const before = process.env.NODE_TLS_REJECT_UNAUTHORIZED
+    process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
+    t.match(await refusal(t, { REDIS_URL: url }), /does not verify/, 'whatever the environment says')
+    if (before === undefined) delete process.env.NODE_TLS_REJECT_UNAUTHORIZED
+    else process.env.NODE_TLS_REJECT_UNAUTHORIZED = before
+    t.match(await refusal(t, { REDIS_URL: url.replace('localhost', '127.0.0.1'), REDIS_CA_FILE: ours.caFile }), /a certificate for another name .* the name it is for in REDIS_URL/)
+
+    const picky = await tlsServer(t, ours.certify('DNS:localhost'), '--tls-auth-clients', 'yes')
+    t.match(await refusal(t, { REDIS_URL: `rediss://localhost:${picky.port}`, REDIS_CA_FILE: ours.caFile }), /agree on no TLS .*client certificates/)
+
+    writeFileSync(join(dir, 'empty.pem'), 'nothing')
+    for (const file of ['missing.pem', 'empty.pem']) t.throws(() => open(t, { REDIS_URL: url, REDIS_CA_FILE: join(dir, file) }), { name: 'ConfigError', message: /^REDIS_CA_FILE must be a file/ })
+    t.throws(() => loadConfig({ REDIS_URL: url.replace('rediss:', 'redis:'), REDIS_CA_FILE: ours.caFile }), ConfigError)
+  })
+
+  t.test('with a user who may do what README says, and nothing else', async t => {
+    const [, line] = /^user latchkey on >PASSWORD (~lk:\* .*)$/m.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8')) ?? []
+    if (line === undefined) return t.fail('README has no line for the user')
+    const rules = line.split(' ')
+    const redis = await server(t, '--requirepass', secret, '--user', 'latchkey', 'on', `>${secret}`, ...rules)
+    const root = admin(t, redis)
+    const url = `redis://latchkey:${secret}@127.0.0.1:${redis.port}`
+    const env = { REDIS_URL: url, REDIS_KEY_PREFIX: 'lk:' }
+
+    const ground = await serverGround(t, { redisUrl: url })
+    if (ground !== null) {
+      const app = await startApp(t, { ...ground, prefix: 'lk:' }, { env: { ADDRESS_LIMIT: '100/1m' } })
+      const { email, token } = await app.account()
+      t.equal((await app.me(token)).statusCode, 200)
+      t.ok(app.counters.hits > 0, 'the cache answers')
+      t.equal((await app.login(email)).statusCode, 200)
+      t.equal((await app.me(token)).statusCode, 401)
+      t.same(app.counters.bumps, 0, 'what ended was overwritten')
+      t.match((await app.call('GET', '/health/ready')).json(), { status: 'ok' })
+      t.equal((await app.call('POST', '/v1/login', { body: { email, password: 'a wrong one' } })).statusCode, 401)
+      t.equal((await root.keys('lk:limit:*')).length, 2, 'both limits count in Redis')
+      await app.close()
+    }
+
+    for (const rule of rules.filter(rule => rule.startsWith('+'))) {
+      await root.call('ACL', 'SETUSER', 'latchkey', `-${rule.slice(1)}`)
+      t.match(await refusal(t, env), `grant it ${rule}`, `without ${rule}`)
+      await root.call('ACL', 'SETUSER', 'latchkey', rule)
+    }
+    await root.call('ACL', 'SETUSER', 'latchkey', 'resetkeys', '~other:*')
+    t.match(await refusal(t, env), 'grant it ~lk:*')
+    await root.call('ACL', 'SETUSER', 'latchkey', 'resetkeys', '~lk:*')
+
+    await t.test('and when a right is taken away later, it is told once and trusted no more', async t => {
+      const { check, link, lines } = open(t, env)
+      await check()
+      await root.call('ACL', 'SETUSER', 'latchkey', '-set', '-incrby')
+      await t.rejects(link.takeLease('lk:a', 'La', 1_000))
+      t.equal(link.connection, null)
+      await new Promise(resolve => setTimeout(resolve, 1_500))
+      t.equal(link.connection, null)
+      t.strictSame(lines, [`Redis at 127.0.0.1:${redis.port} lets the user of REDIS_URL not do all that is needed: grant it +set +incrby; answering from the database`])
+      await root.call('ACL', 'SETUSER', 'latchkey', '+set', '+incrby')
+      t.ok(await becomesTrue(() => link.connection !== null, 3_000), 'given back, it is used again')
+      await root.call('ACL', 'SETUSER', 'latchkey', 'resetpass', '>another')
+      await root.call('CLIENT', 'KILL', 'USER', 'latchkey')
+      t.ok(await becomesTrue(() => lines.some(text => text.includes('WRONGPASS')), 3_000))
+      t.equal(lines.length, 2)
+    })
+  })
+
+  t.test('that is absent, silent or a replica keeps nobody from starting', async t => {
+    const absent = open(t, { REDIS_URL: `redis://127.0.0.1:${await freePort()}` })
+    const silent = await server(t)
+    process.kill(silent.pid, 'SIGSTOP')
+    const frozen = open(t, { REDIS_URL: silent.url })
+    const replica = await server(t, '--replicaof', '127.0.0.1', String(await freePort()))
+    const following = open(t, { REDIS_URL: replica.url })
+    const startedAt = performance.now()
+    await Promise.all([absent.check(), frozen.check(), following.check()])
+    const tookMs = performance.now() - startedAt
+    t.ok(tookMs < 2_500, `after ${Math.round(tookMs)} ms`)
+    for (const { lines } of [absent, frozen]) t.strictSame(lines, ['Redis cannot be reached: answering from the database'])
+    t.strictSame(following.lines, [`Redis at 127.0.0.1:${replica.port} is a replica: answering from the database`])
+    t.strictSame(await following.link.identify(), { connection: 0, incarnation: null })
+
+    process.kill(silent.pid, 'SIGCONT')
+    t.ok(await becomesTrue(() => frozen.link.connection !== null, 5_000))
+    const root = new Redis(replica.url)
+    t.teardown(() => root.disconnect())
+    await root.call('REPLICAOF', 'NO', 'ONE')
+    t.ok(await becomesTrue(() => following.link.connection !== null, 5_000), 'a promotion is noticed')
+    await root.call('REPLICAOF', '127.0.0.1', String(await freePort()))
+    await following.link.identify()
+    t.equal(following.link.connection, null, 'and a demotion')
+  })
+
+  t.test('of another kind or version than it has to be', async t => {
+    const old = createServer(socket => answerAs(socket, '6.2.14'))
+    await new Promise<void>(resolve => old.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => old.close())
+    const { port } = old.address() as AddressInfo
+    t.equal(await refusal(t, { REDIS_URL: `redis://127.0.0.1:${port}` }), `Redis at 127.0.0.1:${port} is version 6.2.14: Redis 7 or later, or Valkey, is needed`)
+    const one = await server(t)
+    t.match(await refusal(t, { REDIS_URL: `${one.url},${one.url}` }), 'belongs to no cluster')
+    const clustered = await server(t, '--cluster-enabled', 'yes')
+    t.match(await refusal(t, { REDIS_URL: clustered.url }), 'belongs to a cluster: name several of its servers')
+  })
+})
+
+/** A server that knows INFO alone, and says its version there. */
+function answerAs (socket: Socket, version: string): void {
+  const info = `# Server\r\nredis_version:${version}\r\nredis_mode:standalone\r\nrun_id:a\r\n# Replication\r\nrole:master\r\nmaster_replid:b\r\n`
+  socket.on('error', () => {}).on('data', chunk => {
+    const names = [...chunk.toString().matchAll(/\*\d+\r\n\$\d+\r\n(\w+)\r\n/g)].map(([, name]) => (name as string).toLowerCase())
+    for (const name of names) socket.write(name === 'info' ? `$${Buffer.byteLength(info)}\r\n${info}\r\n` : name === 'hello' ? '-NOPROTO unsupported protocol version\r\n' : `-ERR unknown command '${name}'\r\n`)
+  })
+}

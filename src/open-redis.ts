@@ -54,7 +54,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
     }
   }
 
-  function linkTo ({ client, well }: RedisClient, where: string, onChange?: () => void): RedisLink {
+  function linkTo ({ client, well, close }: RedisClient, where: string, onChange?: () => void): RedisLink {
     const teller = createTeller()
     const cluster = config.mode === 'cluster'
     client.on('error', error => {
@@ -63,6 +63,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
       else teller.refuses(problem)
     })
     return createRedisLink(client, {
+      close,
       keepReplicas: cluster,
       ...onChange === undefined ? {} : { onChange },
       async examine () {
@@ -91,10 +92,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
     const link = createClusterLink({
       seeds: config.seeds,
       onReady: arrive,
-      open (address, onChange) {
-        const node = createRedis(config, address, { ca })
-        return { ...linkTo(node, nameOf(address), onChange), close: async () => node.close() }
-      }
+      open: (address, onChange) => linkTo(createRedis(config, address, { ca }), nameOf(address), onChange)
     })
     return {
       limiter, link, check,

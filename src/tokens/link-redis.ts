@@ -12,12 +12,14 @@ interface Options {
   examine? (): Promise<'fit' | 'replica' | 'unfit'>
   /** Whether a replica is worth a connection: in a cluster it is, to ask where the masters are. */
   keepReplicas?: boolean
+  /** Ends the client for good. */
+  close? (): void
   /** Told of every connection that is there, and of every one that is gone. */
   onChange? (): void
 }
 
 /** The commands on a Redis server (7 or later, for SET … NX GET). `client` neither queues, nor resends, nor waits: see edges/redis.ts. */
-export function createRedisLink (client: Redis, { examine = async () => 'fit', keepReplicas = false, onChange = () => {} }: Options = {}): RedisLink {
+export function createRedisLink (client: Redis, { examine = async () => 'fit', keepReplicas = false, close = () => client.disconnect(), onChange = () => {} }: Options = {}): RedisLink {
   let opened = 0
   let connection: number | null = null
   let foundReplica = false
@@ -120,6 +122,6 @@ export function createRedisLink (client: Redis, { examine = async () => 'fit', k
       return who
     },
     slots: () => send(async () => await client.call('CLUSTER', 'SLOTS') as SlotRow[]),
-    close: async () => client.disconnect()
+    close: async () => close()
   }
 }

@@ -1,8 +1,14 @@
+import { createHash } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import slotOf from 'cluster-key-slot'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config.js'
 import { openRedis, RedisRefusedError } from '../../src/open-redis.js'
 import { becomesTrue, serverGround, startApp } from '../fixtures/app.js'
-import { type SentinelSet, startSentinelSet } from '../fixtures/redis-sets.js'
+import { createAuthority } from '../fixtures/certificates.js'
+import { onServer, type SentinelSet, startClusterSet, startSentinelSet } from '../fixtures/redis-sets.js'
 import { hasRedisServer } from '../fixtures/servers.js'
 
 /** Sentinels and a cluster, of real servers that the test has started. */
@@ -82,3 +88,142 @@ function successions (set: SentinelSet): Record<string, () => Promise<number>> {
     }
   }
 }
+
+const keyOf = (token: string) => `lk:token:${createHash('sha256').update(token).digest('hex')}`
+
+t.test('a cluster of six', { skip }, async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-cluster-tls-'))
+  const authority = createAuthority(dir, 'cluster')
+  const set = await startClusterSet({ tls: { ...authority.certify('IP:127.0.0.1'), caFile: authority.caFile } })
+  t.teardown(async () => {
+    await set.close()
+    rmSync(dir, { recursive: true })
+  })
+  const env = { REDIS_URL: set.url, REDIS_KEY_PREFIX: 'lk:' }
+  const ground = await serverGround(t, { redisUrl: set.url })
+  if (ground === null) return
+  const start = (t: Test) => startApp(t, { ...ground, prefix: 'lk:' }, { env: { ...env, ADDRESS_LIMIT: '1000/1m', SESSION_LIMIT: '0' } })
+  type App = Awaited<ReturnType<typeof start>>
+
+  async function isTrusted (t: Test, ...apps: App[]): Promise<void> {
+    const from = performance.now()
+    t.ok(await becomesTrue(() => apps.every(({ epoch }) => epoch.state() === 'trusted'), 15_000), 'trusted')
+    t.comment(`trusted after ${Math.round(performance.now() - from)} ms`)
+  }
+
+  /** An account whose token is answered from the cache of each of `apps`. */
+  async function cached (t: Test, ...apps: [App, ...App[]]) {
+    const account = await apps[0].account()
+    for (const app of apps) {
+      const { hits } = app.counters
+      t.ok(await becomesTrue(async () => (await app.me(account.token)).statusCode === 200 && app.counters.hits > hits, 5_000), 'answered from the cache')
+    }
+    return account
+  }
+
+  /** Tokens until each master has one of them. */
+  async function cachedOnEach (t: Test, ...apps: [App, ...App[]]) {
+    const byOwner = new Map<string, Awaited<ReturnType<App['account']>>>()
+    while (byOwner.size < 3) {
+      const account = await cached(t, ...apps)
+      byOwner.set((await set.ownerOf(keyOf(account.token))).id, account)
+    }
+    return byOwner
+  }
+
+  t.test('is one cache, over TLS too, and each user may do no more than is needed', async t => {
+    for (const { port } of set.nodes) await onServer(port, client => client.call('ACL', 'SETUSER', 'latchkey', 'on', '>pw', '~lk:*', ...'+info +set +get +del +eval +evalsha +incrby +pttl +expire +cluster|slots'.split(' ')))
+    const tls = set.nodes.slice(3).map(({ tlsPort }) => `rediss://latchkey:pw@127.0.0.1:${tlsPort}`).join()
+    const { check, link, limiter, lines } = open(t, { REDIS_URL: tls, REDIS_CA_FILE: authority.caFile })
+    await check()
+    t.ok((await link.identify()).incarnation, 'found by replicas alone')
+    const keys = Array.from({ length: 30 }, (_, i) => `lk:${i}`)
+    for (const name of keys) t.equal(await link.takeLease(name, 'La', 5_000), null)
+    t.equal((await link.overwrite(keys, 5_000)).incarnation, (await link.identify()).incarnation, 'one overwriting over all shards')
+    for (const name of keys) t.equal(await link.takeLease(name, 'Lb', 5_000), 'R')
+    t.ok(await becomesTrue(() => limiter.status === 'ready', 3_000))
+    t.equal(await limiter.get('lk:7'), 'R')
+    t.strictSame(lines, [])
+
+    const plain = open(t, env)
+    await plain.check()
+    t.equal((await plain.link.identify()).incarnation, (await link.identify()).incarnation, 'the same to whoever asks')
+    for (const { port } of set.nodes) await onServer(port, client => client.call('ACL', 'SETUSER', 'latchkey', '-cluster|slots'))
+    const forbidden = open(t, { REDIS_URL: tls, REDIS_CA_FILE: authority.caFile })
+    await t.rejects(forbidden.check(), { name: RedisRefusedError.name, message: /grant it \+cluster\|slots/ })
+  })
+
+  t.test('settles in each shard, and counts limits', async t => {
+    const [one, other] = [await start(t), await start(t)]
+    await isTrusted(t, one, other)
+    for (const { token } of (await cachedOnEach(t, one, other)).values()) {
+      const { bumps } = one.counters
+      t.equal((await one.logout(token)).statusCode, 204)
+      t.equal((await other.me(token)).statusCode, 401)
+      t.equal(one.counters.bumps, bumps, 'without voiding what others have')
+      const owner = await set.ownerOf(keyOf(token))
+      t.equal(await onServer(owner.port, client => client.get(keyOf(token))), 'R', 'where the key belongs')
+    }
+    const counted = await Promise.all((await set.masters()).map(({ port }) => onServer(port, client => client.keys('lk:limit:*'))))
+    t.ok(counted.flat().length > 0, 'limits count in the cluster')
+    t.match((await one.call('GET', '/health/ready')).json(), { status: 'ok', cache: { trusted: true } })
+  })
+
+  t.test('goes on when a master dies, and nothing revoked comes back', async t => {
+    const [one, other] = [await start(t), await start(t)]
+    await isTrusted(t, one, other)
+    for (const how of ['killed', 'ordered'] as const) {
+      const each = await cachedOnEach(t, one, other)
+      const [victim] = await set.masters()
+      if (victim === undefined) return t.fail('no master')
+      const doomed = each.get(victim.id)?.token as string
+      const registrations = () => one.counters.registrations + other.counters.registrations
+      const before = registrations()
+      const succession = how === 'killed' ? set.kill(victim) : set.failOver(victim)
+      t.equal((await one.logout(doomed)).statusCode, 204, `${how}: ended while nobody is master`)
+      t.equal((await other.me(doomed)).statusCode, 401)
+      await succession
+      await isTrusted(t, one, other)
+      t.ok(registrations() > before, 'as another cluster')
+      t.equal((await other.me(doomed)).statusCode, 401)
+      for (const { token } of each.values()) if (token !== doomed) t.equal((await other.me(token)).statusCode, 200)
+      await cachedOnEach(t, one, other)
+      if (how === 'killed') await set.revive(victim)
+    }
+  })
+
+  t.test('a slot that moves takes nothing with it', async t => {
+    const [one, other] = [await start(t), await start(t)]
+    await isTrusted(t, one, other)
+    const { token } = await cached(t, one, other)
+    const { token: kept } = await cached(t, one, other)
+    const slot = slotOf(keyOf(token))
+    const from = await set.ownerOf(keyOf(token))
+    const to = (await set.masters()).find(({ id }) => id !== from.id)
+    if (to === undefined) return t.fail('no other master')
+    await set.moveSlot(slot, to, async () => {
+      t.equal((await other.me(token)).statusCode, 200)
+      t.equal((await one.logout(token)).statusCode, 204, 'ended while its slot is on the way')
+      t.equal((await other.me(token)).statusCode, 401)
+    })
+    t.equal((await other.me(token)).statusCode, 401)
+    await isTrusted(t, one, other)
+    t.equal((await other.me(token)).statusCode, 401)
+    t.equal((await other.me(kept)).statusCode, 200)
+    await cachedOnEach(t, one, other)
+  })
+
+  t.test('a slot given away without its keys leaves no entry that is believed', async t => {
+    const [one, other] = [await start(t), await start(t)]
+    await isTrusted(t, one, other)
+    const { token } = await cached(t, one, other)
+    const from = await set.ownerOf(keyOf(token))
+    const to = (await set.masters()).find(({ id }) => id !== from.id)
+    if (to === undefined) return t.fail('no other master')
+    await set.forceSlot(slotOf(keyOf(token)), to)
+    t.equal((await one.logout(token)).statusCode, 204)
+    for (let i = 0; i < 20; i++) t.equal((await other.me(token)).statusCode, 401)
+    await isTrusted(t, one, other)
+    t.equal((await other.me(token)).statusCode, 401)
+  })
+})

@@ -2,26 +2,30 @@ import { spawn } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { faults, type Scene } from './faults.js'
+import { type Fault, faults, type Scene } from './faults.js'
 import { createLoad } from './load.js'
 import { isMutant, type Mutant, mutants } from './mutants.js'
 import { createOracle } from './oracle.js'
 import { type Check, checksOf, checksOfAll, header, row, totals, totalsByKind, trace, trustWithinMs, violationsOf } from './report.js'
-import { createWorld, MissingServerError } from './world.js'
+import { setFaults } from './set-faults.js'
+import { createWorld, MissingServerError, type WorldKind, worldKinds } from './world.js'
 
-const usage = `npm run test:faults -- [--minutes N] [--only fault,…] [--mutant name]
-  --minutes  repeats all faults for so long; without it, a selection once: about a minute
-  --only     ${Object.keys(faults).join(', ')}
+const faultsOf: Record<WorldKind, Record<string, Fault>> = { server: faults, ...setFaults }
+
+const usage = `npm run test:faults -- [--minutes N] [--world kind] [--only fault,…] [--mutant name]
+  --minutes  repeats all faults for so long; without it, a selection once: about two minutes
+  --world    ${worldKinds.join(', ')}; without it, all of them, the first for three fifths of the time
+  --only     ${worldKinds.map(kind => `${kind}: ${Object.keys(faultsOf[kind]).join(', ')}`).join('\n             ')}
   --mutant   ${Object.keys(mutants).join(', ')}: runs without that rule until a violation shows`
 
 /** A mutant that shows nothing within this long counts as not caught. */
 const mutantMs = 30_000
 const say = (line: string) => { process.stdout.write(`${line}\n`) }
 
-interface Options { minutes: number | null, only: string[] | null, mutant: Mutant | null }
+interface Options { minutes: number | null, world: WorldKind, only: string[] | null, mutant: Mutant | null }
 
-function readOptions (): Options {
-  const { values } = parseArgs({ options: { minutes: { type: 'string' }, only: { type: 'string' }, mutant: { type: 'string' }, help: { type: 'boolean' } } })
+function readOptions (): Options & { worlds: WorldKind[] } {
+  const { values } = parseArgs({ options: { minutes: { type: 'string' }, world: { type: 'string' }, only: { type: 'string' }, mutant: { type: 'string' }, help: { type: 'boolean' } } })
   if (values.help === true) {
     say(usage)
     process.exit(0)
@@ -29,17 +33,20 @@ function readOptions (): Options {
   const minutes = values.minutes === undefined ? null : Number(values.minutes)
   const only = values.only?.split(',') ?? null
   const mutant = values.mutant ?? null
-  const wrong = (minutes !== null && !(minutes > 0)) || only?.some(name => !Object.hasOwn(faults, name)) === true || (mutant !== null && !isMutant(mutant))
+  const worlds = worldKinds.filter(kind => kind === (values.world ?? (only === null && mutant === null ? kind : 'server')))
+  const [world = 'server'] = worlds
+  const wrong = (minutes !== null && !(minutes > 0)) || worlds.length === 0 || only?.some(name => !Object.hasOwn(faultsOf[world], name)) === true || (mutant !== null && !isMutant(mutant))
   if (wrong) {
     process.stderr.write(`${usage}\n`)
     process.exit(2)
   }
-  return { minutes, only, mutant: mutant as Mutant | null }
+  return { minutes, world, worlds, only, mutant: mutant as Mutant | null }
 }
 
 /** The faults in their order: the selection once, or all of them round after round, shuffled, until the time is over. */
-function * schedule ({ minutes, only, mutant }: Options): Generator<string> {
-  const names = mutant !== null ? [...mutants[mutant]] : only ?? Object.keys(faults).filter(name => minutes !== null || faults[name]?.short === true)
+function * schedule ({ minutes, world, only, mutant }: Options): Generator<string> {
+  const all = faultsOf[world]
+  const names = only ?? (mutant !== null ? mutantFaults(mutant, world) : Object.keys(all).filter(name => minutes !== null || all[name]?.short === true))
   const until = performance.now() + (mutant !== null ? mutantMs : (minutes ?? 0) * 60_000)
   yield * names
   while (performance.now() < until) {
@@ -49,8 +56,13 @@ function * schedule ({ minutes, only, mutant }: Options): Generator<string> {
   }
 }
 
+/** Where the absence of a rule shows soonest. */
+function mutantFaults (mutant: Mutant, world: WorldKind): string[] {
+  return world === 'server' ? [...mutants[mutant]] : Object.keys(faultsOf[world])
+}
+
 async function runFaults (options: Options): Promise<Check[]> {
-  const world = await createWorld(options.mutant)
+  const world = await createWorld(options.mutant, options.world)
   const oracle = createOracle()
   const load = createLoad(world, oracle)
   for (const api of world.apis) api.onCrash = oracle.crashed
@@ -83,6 +95,7 @@ async function runFaults (options: Options): Promise<Check[]> {
   try {
     load.start()
     await delay(500)
+    say(`Redis: ${options.world}`)
     say(header)
     for (const name of schedule(options)) {
       oracle.enter(name)
@@ -90,7 +103,7 @@ async function runFaults (options: Options): Promise<Check[]> {
       if (!await load.warm(15_000)) stats.cold = true
       load.revoking(true)
       await delay(200)
-      await orEnough(faults[name]?.strike(scene), options.mutant !== null)
+      await orEnough(faultsOf[options.world][name]?.strike(scene), options.mutant !== null)
       const backMs = await world.trustReturns(trustWithinMs)
       stats.trustBackMs = backMs === null || stats.trustBackMs === null ? null : Math.max(stats.trustBackMs, backMs)
       await orEnough(delay(options.mutant === null ? 300 : 3_000), true)
@@ -131,9 +144,13 @@ async function catchMutant (name: Mutant): Promise<Check> {
 }
 
 async function main (): Promise<void> {
-  const options = readOptions()
-  const checks = await runFaults(options)
-  if (options.mutant === null && options.only === null) for (const name of Object.keys(mutants)) checks.push(await catchMutant(name as Mutant))
+  const { worlds, ...options } = readOptions()
+  const checks: Check[] = []
+  for (const world of worlds) {
+    const share = worlds.length === 1 ? 1 : world === 'server' ? 0.6 : 0.2
+    checks.push(...await runFaults({ ...options, world, minutes: options.minutes === null ? null : options.minutes * share }))
+  }
+  if (worlds.includes('server') && options.mutant === null && options.only === null) for (const name of Object.keys(mutants)) checks.push(await catchMutant(name as Mutant))
   const failed = checks.filter(({ held }) => !held)
   for (const { fault, claim } of failed) say(`failed: ${fault}: ${claim}`)
   say(`${checks.length - failed.length} passed, ${failed.length} failed`)

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import postgres from 'postgres'
+import { type RedisClusterSet, type SentinelSet, startClusterSet, startSentinelSet } from '../fixtures/redis-sets.js'
 import { hasRedisServer, type RedisServer, startRedis } from '../fixtures/servers.js'
 import { type Api, createApi } from './api.js'
 import { closeConnections } from './client.js'
@@ -17,10 +18,15 @@ export class MissingServerError extends Error {
   override name = 'MissingServerError'
 }
 
-/** Three APIs, their PostgreSQL and Redis, and a proxy on each link. */
+/** What the APIs have for Redis: a server behind proxies, a master that Sentinels watch, or a cluster of six. */
+export type WorldKind = 'server' | 'sentinel' | 'cluster'
+
+export const worldKinds: WorldKind[] = ['server', 'sentinel', 'cluster']
+
+/** Three APIs, their PostgreSQL and Redis, and a proxy on each link to a single server. */
 export type World = Awaited<ReturnType<typeof createWorld>>
 
-export async function createWorld (mutant: string | null) {
+export async function createWorld (mutant: string | null, kind: WorldKind) {
   if (!hasRedisServer) throw new MissingServerError('redis-server is missing: install Redis 7 or later')
   const found = await startPostgres()
   if (found === null) throw new MissingServerError('PostgreSQL is missing: install its server (initdb), or set TEST_DATABASE_URL')
@@ -32,11 +38,15 @@ export async function createWorld (mutant: string | null) {
   const code = compileInstance()
   const apis: Api[] = []
   const spares: RedisServer[] = []
+  let sentinels: SentinelSet | null = null
+  let cluster: RedisClusterSet | null = null
   let redis = await startRedis({ dir: folderOf('first') })
 
   async function close (): Promise<void> {
     await Promise.all(apis.map(api => api.close()))
     await Promise.all([redis, ...spares].map(server => server.kill().catch(() => {})))
+    await sentinels?.close()
+    await cluster?.close()
     await sql.end({ timeout: 0 }).catch(() => {})
     await database.stop()
     rmSync(folder, { recursive: true, force: true })
@@ -45,9 +55,15 @@ export async function createWorld (mutant: string | null) {
   }
 
   try {
+    if (kind === 'sentinel') sentinels = await startSentinelSet()
+    if (kind === 'cluster') cluster = await startClusterSet()
+    const where = {
+      ...sentinels === null ? {} : { REDIS_URL: `redis://${sentinels.masterName}`, REDIS_SENTINELS: sentinels.sentinels.map(({ url }) => url).join() },
+      ...cluster === null ? {} : { REDIS_URL: cluster.url }
+    }
     for (let index = 0; index < 3; index++) {
       apis.push(await createApi(index, code.entry, { redisPort: redis.port, databasePort: database.port, databaseUrl: database.urlThrough }, {
-        BCRYPT_COST: '4', LOGIN_LIMIT: '1000000/1m', ADDRESS_LIMIT: '0', SESSION_LIMIT: '3', REFRESH_GRACE: `${graceMs}ms`, DATABASE_POOL: '10', REDIS_KEY_PREFIX: prefix,
+        BCRYPT_COST: '4', LOGIN_LIMIT: '1000000/1m', ADDRESS_LIMIT: '0', SESSION_LIMIT: '3', REFRESH_GRACE: `${graceMs}ms`, DATABASE_POOL: '10', REDIS_KEY_PREFIX: prefix, ...where,
         ...mutant === null ? {} : { FAULTS_MUTANT: mutant }
       }))
     }
@@ -73,6 +89,9 @@ export async function createWorld (mutant: string | null) {
     apis,
     sql,
     database,
+    sentinels,
+    cluster,
+    prefix,
     close,
     keyOf: (hash: string) => `${prefix}token:${hash}`,
     get redis () { return redis },
@@ -126,7 +145,8 @@ export async function createWorld (mutant: string | null) {
     /** What an operator would look at: the epoch, and what Redis says of a key. */
     async describe (hash: string): Promise<string> {
       const [epoch] = await sql`select generation, incarnation from cache_epoch`.catch(() => [undefined])
-      const there = await onRedis(redis.port, client => client.get(`${prefix}token:${hash}`)).catch(() => 'unreachable')
+      const { port } = await cluster?.ownerOf(`${prefix}token:${hash}`) ?? await sentinels?.master() ?? redis
+      const there = await onRedis(port, client => client.get(`${prefix}token:${hash}`)).catch(() => 'unreachable')
       return `epoch ${epoch?.generation} in ${String(epoch?.incarnation).slice(0, 8)}; Redis has ${there?.slice(0, 24) ?? 'nothing'}`
     }
   }

@@ -34,6 +34,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
   const refused = new Promise<string>(resolve => { refuse = resolve })
   let arrive = () => {}
   const arrived = new Promise<void>(resolve => { arrive = resolve })
+  let checking = false
 
   /** One line when trouble begins, and another only when it is another trouble. */
   function createTeller () {
@@ -46,7 +47,8 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
     return {
       refuses (problem: string): void {
         refuse(problem)
-        say(`${problem}; answering from the database`)
+        // Nothing is answered: the start fails, and says why.
+        if (!checking) say(`${problem}; answering from the database`)
       },
       replica: (where: string) => say(`Redis at ${where} is a replica: answering from the database`),
       absent: (error: unknown, where: string) => say('Redis cannot be reached: answering from the database', { where, cause: describe(error) }),
@@ -82,7 +84,9 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
   async function check (): Promise<void> {
     const { promise: late, stop } = after(checkMs)
     if (config.mode === 'sentinel') void askSentinels(config, ca, checkMs).then(problem => { if (problem !== null) refuse(problem) })
+    checking = true
     const problem = await Promise.race([refused, arrived, late])
+    checking = false
     stop()
     if (typeof problem === 'string') throw new RedisRefusedError(problem)
   }

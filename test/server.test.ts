@@ -185,6 +185,18 @@ t.test('with PostgreSQL', async t => {
     t.match(ended.stderr, /latchkey_is_not_here|3D000/)
   })
 
+  t.test('a Redis that will never let it in is named in one line, and nothing is served', async t => {
+    if (!hasRedisServer) return skipMissing(t, 'needs a redis-server binary: install Redis 7 or later')
+    const redis = await startRedis({ args: ['--requirepass', 'another'] })
+    t.teardown(() => redis.kill())
+    const ended = await run(serverFile, [], { DATABASE_URL: url, REDIS_URL: redis.url.replace('//', `//:${hidden}@`) })
+    t.equal(ended.code, 1)
+    t.equal(oneLine(ended.stderr), true)
+    t.equal(ended.stderr.trim(), `Latchkey cannot start: Redis at 127.0.0.1:${redis.port} refuses user or password of REDIS_URL (WRONGPASS)`)
+    t.notMatch(ended.stdout + ended.stderr, hidden)
+    t.notMatch(ended.stdout, 'answering from the database')
+  })
+
   t.test('an unreachable REDIS_URL is served without', async t => {
     const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: `redis://:${hidden}@127.0.0.1:${await freePort()}` })
     const ready = await fetch(`${server.base}/health/ready`)

@@ -7,6 +7,7 @@ export function redisSteps (moment: Moment) {
   const { second } = moment.scenario
   if (second !== 'none') copyToSecond(moment)
   if (second === 'replica') promote(moment)
+  if (second === 'slot') moveSlot(moment)
   if (second === 'snapshot') restart(moment)
   if (second === 'swap') demoteAndPromote(moment)
   for (const index of moment.scenario.reconnects) reconnect(moment, index)
@@ -37,6 +38,17 @@ function promote ({ world, scenario, next }: Moment) {
   if (replica.incarnation !== 0 || world.redis.lastIncarnation === scenario.maxIncarnation) return
   replica.incarnation = ++world.redis.lastIncarnation
   next('redis2', 'promoted', `with ${describe(replica.value)}, incarnation ${replica.incarnation}; redis1 lives on`)
+}
+
+/**
+ * The other master of a cluster claims the slot, with whatever of it has travelled there; the old one goes on believing that it is its own.
+ * Both servers are who they were: only the map says that something has changed.
+ */
+function moveSlot ({ world, rules, next }: Moment) {
+  const [old, other] = world.nodes
+  if (!old || !other || other.incarnation !== 0) return
+  other.incarnation = rules.slotsBelongToIncarnation ? ++world.redis.lastIncarnation : old.incarnation
+  next('redis2', 'claims', `the slot, with ${describe(other.value)}; redis1 lives on`)
 }
 
 function restart ({ world, rules, scenario, next }: Moment) {

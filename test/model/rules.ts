@@ -17,6 +17,7 @@ export const rules = {
   trustFromPollSent: { goesWrong: 'an old generation is trusted for longer than H', shownIn: 'bump' },
   sentTimeReplacedWithGeneration: { goesWrong: 'an old generation is given a new time', shownIn: 'bump' },
   trustNeedsRegisteredIncarnation: { goesWrong: 'the old master is read and filled after a failover', shownIn: 'revokerMoves' },
+  slotsBelongToIncarnation: { goesWrong: 'a slot given away without its keys is read where it was', shownIn: 'slotGivenAway' },
   infoOnEachConnection: { goesWrong: 'a new connection inherits the trust of the one before', shownIn: 'readerMoves' },
   infoWithEachPoll: { goesWrong: 'a server that changed under its connection stays trusted', shownIn: 'swap' },
   oldSettlementTakesTrust: { goesWrong: 'a revocation whose revoker died never comes true', shownIn: 'death' },

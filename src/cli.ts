@@ -31,7 +31,7 @@ async function runAlone (config: Config, name: string, args: string[], password:
   const logger = createLogger('silent')
   const redis = config.redis === undefined ? null : openRedis(config.redis, { keyPrefix: config.redisKeyPrefix, log: logger })
   try {
-    // A command goes on without Redis, where that doesn't answer: what it would do faster, other instances do (see settle.ts).
+    // It goes on without Redis: what that would do faster, other instances do, see settle.ts.
     await redis?.check().catch(() => {})
     // Not started: no poll runs here, so no entry is believed or filled. What ends tokens settles all the same, and waits for who does poll.
     const services = await createServices(config, { database, redis, logger })

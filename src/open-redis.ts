@@ -86,9 +86,9 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
     if (config.mode === 'sentinel') void askSentinels(config, ca, checkMs).then(problem => { if (problem !== null) refuse(problem) })
     checking = true
     const problem = await Promise.race([refused, arrived, late])
-    checking = false
     stop()
     if (typeof problem === 'string') throw new RedisRefusedError(problem)
+    checking = false
   }
 
   if (config.mode === 'cluster') {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import slotOf from 'cluster-key-slot'
@@ -132,7 +132,8 @@ t.test('a cluster of six', { skip }, async t => {
   }
 
   t.test('is one cache, over TLS too, and each user may do no more than is needed', async t => {
-    for (const { port } of set.nodes) await onServer(port, client => client.call('ACL', 'SETUSER', 'latchkey', 'on', '>pw', '~lk:*', ...'+info +set +get +del +eval +evalsha +incrby +pttl +expire +cluster|slots'.split(' ')))
+    const rights = /^user latchkey on >PASSWORD (.*)$/m.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8'))?.[1]?.split(' ') ?? []
+    for (const { port } of set.nodes) await onServer(port, client => client.call('ACL', 'SETUSER', 'latchkey', 'on', '>pw', ...rights, '+cluster|slots'))
     const tls = set.nodes.slice(3).map(({ tlsPort }) => `rediss://latchkey:pw@127.0.0.1:${tlsPort}`).join()
     const { check, link, limiter, lines } = open(t, { REDIS_URL: tls, REDIS_CA_FILE: authority.caFile })
     await check()

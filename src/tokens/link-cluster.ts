@@ -169,7 +169,8 @@ export function createClusterLink ({ seeds, open, onReady = () => {} }: Parts): 
     }),
 
     async identify () {
-      await refresh()
+      // A map that can't be had just now is no reason to doubt the one in use: see above, it need not be the newest.
+      await refresh().catch(error => { if (self.connection === null) throw error })
       return await whole(async used => conclude(used, await identities(shards)))
     },
 

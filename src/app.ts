@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
 import { adminRoutes } from './admin/routes.js'
 import { auditRoutes } from './audit/routes.js'
 import type { Config } from './config.js'
@@ -37,7 +37,7 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
     forceCloseConnections: 'idle',
     genReqId: () => randomUUID(),
     // Two lines a request cost more than the request. What goes wrong is logged all the same.
-    disableRequestLogging: !/^(debug|trace)$/.test(config.logLevel),
+    logController: new LogController({ disableRequestLogging: !/^(debug|trace)$/.test(config.logLevel) }),
     childLoggerFactory: (parent, bindings, options) => new RequestLogger(parent, bindings, options),
     clientErrorHandler: refuseMalformed,
     frameworkErrors: refuseUrl,

@@ -43,7 +43,7 @@ export async function startLatchkey (world: World, { databaseUrl, redisUrl, core
     ADDRESS_LIMIT: '0',
     LOGIN_LIMIT: '1000000/1m',
     DATA_DIR: `${world.folder}/data-${port}`,
-    ...databaseUrl === undefined ? {} : { NODE_ENV: 'production', DATABASE_URL: databaseUrl },
+    ...databaseUrl === undefined ? {} : { NODE_ENV: 'production', DATABASE_URL: databaseUrl, SMTP_URL: 'smtp://127.0.0.1:9' },
     ...redisUrl === undefined ? {} : { REDIS_URL: redisUrl },
     ...env
   })

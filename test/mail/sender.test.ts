@@ -97,7 +97,7 @@ t.test('SMTP', async t => {
 onEachGround(t, async (t, ground) => {
   t.test('a server that is down costs no reply and loses no mail', async t => {
     const port = await freePort()
-    const one = await startApp(t, ground, { env: { SMTP_URL: `smtp://ada:SENTINEL@127.0.0.1:${port}`, APP_URL: 'https://app.example.com' }, mailer: 'configured' })
+    const one = await startApp(t, ground, { env: { SMTP_URL: `smtp://ada:SENTINEL@127.0.0.1:${port}`, APP_URL: 'https://app.example.com' } })
     const { email } = await one.account()
     const others = [await one.account(), await one.account()]
     t.ok(await becomesTrue(async () => (await outbox(one)).some(({ attempts }) => attempts > 0), 5_000), 'it was tried')
@@ -172,7 +172,7 @@ t.test('a full outbox survives restarts, and two instances send each mail once',
 
   const smtp = await startSmtp(t)
   const env = { SMTP_URL: `smtp://127.0.0.1:${smtp.port}` }
-  const instances = await Promise.all([startApp(t, ground, { env, mailer: 'configured' }), startApp(t, ground, { env, mailer: 'configured' })])
+  const instances = await Promise.all([startApp(t, ground, { env }), startApp(t, ground, { env })])
   const [one, two] = instances
   t.ok(await becomesTrue(() => smtp.received.length >= 55, 20_000))
   await delay(500)
@@ -190,7 +190,7 @@ t.test('a full outbox survives restarts, and two instances send each mail once',
 t.test('without SMTP_URL mails are files that nobody else can read', async t => {
   const dir = mkdtempSync(join(tmpdir(), 'latchkey-mail-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
-  const one = await startApp(t, await embeddedGround(), { env: { DATA_DIR: join(dir, 'data'), APP_URL: 'https://app.example.com/account?from=mail' }, mailer: 'configured' })
+  const one = await startApp(t, await embeddedGround(), { env: { DATA_DIR: join(dir, 'data'), APP_URL: 'https://app.example.com/account?from=mail' } })
   const { email } = await one.account()
   await one.call('POST', '/v1/password/forgot', { body: { email } })
   const folder = join(dir, 'data/mail')

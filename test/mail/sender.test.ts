@@ -8,6 +8,7 @@ import { loadConfig } from '../../src/config.js'
 import { createSmtpMailer } from '../../src/edges/mailer.js'
 import type { Letter, Mailer } from '../../src/mail/mailer.js'
 import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { holdUser } from '../fixtures/locks.js'
 import { createPostbox, startSmtp, tokenIn } from '../fixtures/mail.js'
 import { freePort } from '../fixtures/servers.js'
 
@@ -185,6 +186,26 @@ t.test('a full outbox survives restarts, and two instances send each mail once',
   const sent = instances.map(({ log }) => log.filter(line => line.includes('"mail sent"')).length)
   t.ok(sent.every(count => count > 0), `both took part: ${sent.join(' and ')}`)
   t.equal((await two.database.prepared('select from mail_tokens', [])).length, 65, 'the five have a token that nobody got, and another')
+})
+
+t.test('what is made void while a sender has it in hand brings no token', async t => {
+  const ground = await serverGround(t)
+  if (ground === null) return
+  const postbox = createPostbox()
+  const one = await startApp(t, ground, { mailer: null })
+  const { email, token, userId } = await one.account()
+  const next = newEmail()
+  await one.call('PATCH', '/v1/me', { token, body: { email: next } })
+  const owner = await holdUser(t, ground, userId)
+  await startApp(t, ground, { mailer: postbox.mailer })
+  await owner.waiters(3)
+  await one.database.prepared("delete from mails where kind = 'confirm_email_change'", [])
+  await owner.release()
+  await postbox.wait(email, 'verify_email')
+  await postbox.wait(email, 'email_change_requested')
+  t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, 5_000))
+  t.equal(postbox.of(next, 'confirm_email_change').length, 0)
+  t.same(await one.database.prepared("select 1 from mail_tokens where kind = 'email_change'", []), [])
 })
 
 t.test('without SMTP_URL mails are files that nobody else can read', async t => {

@@ -77,7 +77,7 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
     t.match(onlyJson(t, dry.stdout), { tokens: 2, sessions: 2, dryRun: true })
     const real = await run(cliFile, ['tokens:prune'], env)
     t.equal(real.code, 0, real.stderr)
-    t.match(real.stdout, /^Deleted 2 tokens and 2 sessions that ended before \d{4}-\d\d-\d\dT[\d:.]+Z, 0 old events and 0 old counts of failed logins\.\n$/)
+    t.match(real.stdout, /^Deleted 2 tokens and 2 sessions that ended before \d{4}-\d\d-\d\dT[\d:.]+Z, 0 old events, 0 old counts of failed logins, 0 expired tokens of mails and 0 unconfirmed registrations\.\n$/)
     t.match(onlyJson(t, (await run(cliFile, ['tokens:prune', '--json'], env)).stdout), { tokens: 0, sessions: 0 })
     t.equal(await me(server, token), 200, 'live tokens are left')
     t.equal((await server.end('SIGTERM')).code, 0)

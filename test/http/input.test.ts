@@ -426,7 +426,7 @@ t.test('paths and methods', async t => {
 
   t.test('a method that a route does not have is not found', async t => {
     const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE'] as const
-    const routes: Record<string, readonly string[]> = { '/v1/me': ['GET'], '/v1/login': ['POST'], '/v1/register': ['POST'], '/v1/logout': ['POST'], '/v1/logout-all': ['POST'], '/v1/password': ['PUT'], '/v1/sessions': ['GET', 'DELETE'], '/health/live': ['GET'], '/openapi.json': ['GET'] }
+    const routes: Record<string, readonly string[]> = { '/v1/me': ['GET', 'PATCH', 'DELETE'], '/v1/login': ['POST'], '/v1/register': ['POST'], '/v1/logout': ['POST'], '/v1/logout-all': ['POST'], '/v1/password': ['PUT'], '/v1/sessions': ['GET', 'DELETE'], '/health/live': ['GET'], '/openapi.json': ['GET'] }
     for (const [url, own] of Object.entries(routes)) {
       for (const method of methods.filter(name => !own.includes(name))) {
         refused(t, await one.app.inject({ method: method as 'GET', url, headers: { authorization: `Bearer ${token}`, 'x-method-override': own[0] ?? '', 'x-http-method-override': own[0] ?? '' } }), 404, 'AUTH_NOT_FOUND', `${method} ${url}`)

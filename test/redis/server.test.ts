@@ -77,7 +77,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     t.match(await refusal(t, { REDIS_URL: `redis://:${secret}@127.0.0.1:${port}/9999` }), 'has no database 9999')
   })
 
-  t.test('with a certificate', async t => {
+  t.test('V12.3.1, V12.3.2 with a certificate, which is verified or refused', async t => {
     const dir = mkdtempSync(join(tmpdir(), 'latchkey-tls-'))
     t.teardown(() => rmSync(dir, { recursive: true }))
     const [ours, foreign] = [createAuthority(dir, 'ours'), createAuthority(dir, 'foreign')]

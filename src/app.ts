@@ -1,13 +1,15 @@
-import { randomUUID } from 'node:crypto'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
 import { adminRoutes } from './admin/routes.js'
 import { auditRoutes } from './audit/routes.js'
 import type { Config } from './config.js'
 import { addCommonHttp, refuseMalformed, refuseUrl } from './edges/http.js'
+import { addTraffic } from './edges/metrics.js'
 import { addOpenapi } from './edges/openapi.js'
 import { createAddressLimit } from './edges/rate-limit.js'
-import { RequestLogger } from './edges/request-logger.js'
+import { createRequestIds, RequestLogger } from './edges/request-logger.js'
 import { prepareScope } from './edges/scope.js'
+import { findTracing } from './edges/tracing.js'
+import { countTraffic } from './edges/traffic.js'
 import { mailRoutes } from './mail/routes.js'
 import { metadataRoutes, oauthRoutes } from './oauth/routes.js'
 import { personalTokenRoutes } from './personal-tokens/routes.js'
@@ -27,7 +29,8 @@ export interface Latchkey extends Services { app: FastifyInstance }
 /** The services behind their routes, as a server of their own. The database is migrated; closing the app closes neither it nor Redis. */
 export async function buildApp (config: Config, foundation: Foundation): Promise<Latchkey> {
   const { database, redis, logger } = foundation
-  const services = await createServices(config, foundation)
+  const tracing = findTracing()
+  const services = await createServices(config, { ...foundation, tracing })
   const app = fastify({
     loggerInstance: logger,
     trustProxy: config.trustProxy.length > 0 ? config.trustProxy : false,
@@ -35,7 +38,7 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
     requestTimeout: 30_000,
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',
-    genReqId: () => randomUUID(),
+    genReqId: createRequestIds(),
     // Two lines a request cost more than the request. What goes wrong is logged all the same.
     logController: new LogController({ disableRequestLogging: !/^(debug|trace)$/.test(config.logLevel) }),
     childLoggerFactory: (parent, bindings, options) => new RequestLogger(parent, bindings, options),
@@ -47,8 +50,10 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
     // What still arrives on an open connection is served, and the connection then closed.
     return503OnClosing: false
   })
+  tracing?.follow(app)
+  if (config.metricsPort !== undefined) addTraffic(services.metrics, countTraffic(app))
   prepareScope(app)
-  await addCommonHttp(app, { corsOrigins: config.corsOrigins, embedded: database.embedded })
+  await addCommonHttp(app, { corsOrigins: config.corsOrigins, embedded: database.embedded, health: services.health })
   await addOpenapi(app, config.publicUrl)
   await app.register(serviceRoutes, services)
   await app.register(metadataRoutes, { config })

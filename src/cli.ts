@@ -1,18 +1,27 @@
 import { checkCommand, questionOf, readsPassword, runCommand, unanswered, withAbsolutePaths } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
-import { type CommandOutcome, callServer } from './edges/command-socket.js'
+import { callServer } from './edges/command-call.js'
+import type { CommandOutcome } from './edges/command-messages.js'
 import { confirm, isTerminal, readPassword } from './edges/terminal.js'
 import { createLogger } from './logger.js'
 import { explainDatabase, openMigrated } from './open-database.js'
 import { openRedis } from './open-redis.js'
 import { createServices } from './services.js'
 
+let config: Config | null = null
+
+/** Read once: the file of a secret may be a pipe. */
+function configured (): Config {
+  config ??= loadConfig()
+  return config
+}
+
 /** One of the operator's commands, from the shell. An embedded database may be a running server's: then the server carries it out. */
 async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
-  if (name === 'db:migrate') return await migrateOnly(loadConfig())
+  if (name === 'db:migrate') return await migrateOnly(configured())
   const checked = checkCommand(name, args)
   if (checked !== null) return checked
-  const config = loadConfig()
+  const config = configured()
   const question = questionOf(name, args)
   if (question !== null && !isTerminal()) return unanswered(question)
   if (question !== null && !await confirm(question)) return { exitCode: 1, stdout: '', stderr: 'Nothing was done.' }
@@ -51,7 +60,7 @@ async function migrateOnly (config: Config): Promise<CommandOutcome> {
 /** What an operator reads instead of a stack trace. */
 function explain (error: unknown): CommandOutcome {
   if (error instanceof ConfigError) return { exitCode: 2, stdout: '', stderr: error.message }
-  const explained = explainDatabase(loadConfig(), error)
+  const explained = config === null ? error : explainDatabase(config, error)
   return { exitCode: 1, stdout: '', stderr: explained instanceof Error ? explained.message : 'The command failed.' }
 }
 

@@ -4,12 +4,13 @@ import { clearCache } from './commands/clear-cache.js'
 import type { Command, CommandParts, Values } from './commands/command.js'
 import { createService } from './commands/create-service.js'
 import { createUser } from './commands/create-user.js'
+import { deleteUser } from './commands/delete-user.js'
 import { importUsers } from './commands/import-users.js'
 import { promoteUser } from './commands/promote-user.js'
 import { pruneTokens } from './commands/prune-tokens.js'
 import { revokeTokens } from './commands/revoke-tokens.js'
 import { tokenStats } from './commands/token-stats.js'
-import type { CommandOutcome } from './edges/command-socket.js'
+import type { CommandOutcome } from './edges/command-messages.js'
 
 const commands: Record<string, Command> = {
   'tokens:prune': pruneTokens,
@@ -19,6 +20,7 @@ const commands: Record<string, Command> = {
   'services:create': createService,
   'users:create': createUser,
   'users:promote': promoteUser,
+  'users:delete': deleteUser,
   'users:import': importUsers
 }
 
@@ -30,6 +32,7 @@ export const commandNames = Object.keys(commands)
 /** An outcome when nothing needs to be opened: help, an unknown command, bad arguments (exit 2); else null. */
 export function checkCommand (name: string, args: string[]): CommandOutcome | null {
   const command = find(name)
+  if (name === '--help' || name === '-h') return { exitCode: 0, stdout: `Commands, each with --help:\n${[...commandNames, 'db:migrate'].map(known => `  npm run ${known}`).join('\n')}`, stderr: '' }
   if (command === undefined) return { exitCode: 2, stdout: '', stderr: `Unknown command ${JSON.stringify(name)}. There are: ${commandNames.join(', ')}` }
   const wrong = (why: string) => ({ exitCode: 2, stdout: '', stderr: `${why}\n\n${command.help}` })
   try {

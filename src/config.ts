@@ -1,28 +1,28 @@
-import { isIP } from 'node:net'
 import { envSchema } from 'env-schema'
 import { validate as isCronExpression } from 'node-cron'
 import Type, { type Static } from 'typebox'
+import { readSecretFiles } from './config-files.js'
 import { findRedisProblems, readRedisConfig, redisUrlsPattern } from './config-redis.js'
-
-/** So many points within so many seconds. */
-export interface Limit { points: number, seconds: number }
+import { mailHost, readSmtp } from './config-smtp.js'
+import { isNetwork, isOrigin, isTimeZone, type Limit, list, secondsOrNone, toLimit, toSeconds } from './config-values.js'
 
 const duration = (fallback: string) => Type.String({ pattern: '^[1-9][0-9]{0,8}(ms|s|m|h|d)$', default: fallback })
 const limit = (fallback: string) => Type.String({ pattern: '^(0|[1-9][0-9]{0,6}/[1-9][0-9]{0,6}(s|m|h|d))$', default: fallback })
-
-/** How mails leave. `tls`: from the first byte, by STARTTLS, or not at all. */
-export interface Smtp { host: string, port: number, tls: 'implicit' | 'required' | 'off', user: string | null, password: string | null }
 
 /** The environment as CONTRACT names it; .env.example keeps the same keys. */
 export const environmentSchema = Type.Object({
   NODE_ENV: Type.String({ default: '' }),
   HOST: Type.String({ minLength: 1, default: '127.0.0.1' }),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 3000 }),
+  DRAIN_DELAY: Type.String({ pattern: '^(0|[1-9][0-9]{0,8}(ms|s|m|h|d))$', default: '2s' }),
   DATABASE_URL: Type.Optional(Type.String({ pattern: '^postgres(ql)?://' })),
+  DATABASE_URL_FILE: Type.Optional(Type.String()),
   DATABASE_POOL: Type.Integer({ minimum: 1, maximum: 1000, default: 10 }),
   DATA_DIR: Type.String({ minLength: 1, default: '.latchkey' }),
   REDIS_URL: Type.Optional(Type.String({ pattern: redisUrlsPattern })),
+  REDIS_URL_FILE: Type.Optional(Type.String()),
   REDIS_SENTINELS: Type.Optional(Type.String({ pattern: redisUrlsPattern })),
+  REDIS_SENTINELS_FILE: Type.Optional(Type.String()),
   REDIS_CA_FILE: Type.Optional(Type.String()),
   REDIS_KEY_PREFIX: Type.String({ maxLength: 64, pattern: '^[!-~]*$', default: 'lk:' }),
   SESSION_LIMIT: Type.Integer({ minimum: 0, maximum: 10000, default: 1 }),
@@ -32,6 +32,7 @@ export const environmentSchema = Type.Object({
   REFRESH_GRACE: duration('30s'),
   SESSION_TTL: duration('30d'),
   SESSION_IDLE_TTL: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,8}(ms|s|m|h|d)$' })),
+  LAST_USE_INTERVAL: duration('5s'),
   CACHE_TTL: duration('5m'),
   BCRYPT_COST: Type.Integer({ minimum: 4, maximum: 15, default: 12 }),
   PASSWORD_MIN_LENGTH: Type.Integer({ minimum: 1, maximum: 256, default: 8 }),
@@ -49,15 +50,18 @@ export const environmentSchema = Type.Object({
   PUBLIC_URL: Type.Optional(Type.String({ pattern: '^https?://' })),
   APP_URL: Type.Optional(Type.String({ pattern: '^https?://[^#\\s]+$', maxLength: 512 })),
   SMTP_URL: Type.Optional(Type.String({ pattern: '^smtps?://[^#\\s]+$' })),
+  SMTP_URL_FILE: Type.Optional(Type.String()),
   MAIL_FROM: Type.Optional(Type.String({ pattern: '^([^<>@"\\p{C}]+ <[^\\s<>@,;:"\\p{C}]+@[^\\s<>@,;:"\\p{C}]+>|[^\\s<>@,;:"\\p{C}]+@[^\\s<>@,;:"\\p{C}]+)$', maxLength: 320 })),
   METRICS_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 })),
   LOG_LEVEL: Type.Union(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map(level => Type.Literal(level)), { default: 'info' })
 })
 
-const durations = ['TOKEN_TTL', 'ACCESS_TOKEN_TTL', 'REFRESH_TOKEN_TTL', 'REFRESH_GRACE', 'SESSION_TTL', 'SESSION_IDLE_TTL', 'CACHE_TTL', 'PRUNE_RETENTION', 'AUDIT_RETENTION'] as const
+const durations = ['TOKEN_TTL', 'ACCESS_TOKEN_TTL', 'REFRESH_TOKEN_TTL', 'REFRESH_GRACE', 'SESSION_TTL', 'SESSION_IDLE_TTL', 'LAST_USE_INTERVAL', 'CACHE_TTL', 'PRUNE_RETENTION', 'AUDIT_RETENTION'] as const
 const limits = ['LOGIN_LIMIT', 'ADDRESS_LIMIT'] as const
 /** A century: ten thousand times as long, and the end of a token would be past the last Date there is. */
 const longestSeconds = 36_500 * 86_400
+/** Who restarts a server gives up on it before long. */
+const longestDrainSeconds = 300
 /** Timers of Node end after 2^31 ms: a limit in memory would open at once. */
 const longestWindowSeconds = 24 * 86_400
 
@@ -71,11 +75,13 @@ export class ConfigError extends Error {
 /** The validated environment; frozen. Empty variables count as absent. */
 export type Config = Readonly<ReturnType<typeof readConfig>>
 
-/** Reads `env` (the process's own by default) or throws a ConfigError. */
+/** Reads `env` (the process's own by default), and the files of secrets that it names, or throws a ConfigError. */
 export function loadConfig (env: Record<string, string | undefined> = process.env): Config {
-  const given = Object.fromEntries(Object.entries(env).filter(([key, value]) => key in environmentSchema.properties && value !== undefined && value !== ''))
+  const own = Object.fromEntries(Object.entries(env).filter(([key, value]) => key in environmentSchema.properties && value !== undefined && value !== ''))
+  const { given, fromFile, problems: unread } = readSecretFiles(own)
   const { environment, misfits } = parse(given)
-  const problems = [...misfits, ...findProblems(environment)]
+  const named = [...misfits, ...findProblems(environment)].map(problem => fromFile.reduce((text, name) => text.replace(new RegExp(`\\b${name}\\b`), `$& (of ${name}_FILE)`), problem))
+  const problems = [...unread, ...named]
   if (problems.length > 0) throw new ConfigError(`Invalid environment: ${[...new Set(problems)].join('; ')}`)
   return Object.freeze(readConfig(environment))
 }
@@ -112,8 +118,10 @@ function findProblems (env: Environment): string[] {
     ...isTimeZone(env.PRUNE_TIMEZONE) ? [] : ['PRUNE_TIMEZONE must be an IANA time zone'],
     ...durations.filter(name => toSeconds(env[name] ?? '1s') > longestSeconds).map(name => `${name} must be at most 36500d`),
     ...limits.filter(name => (toLimit(env[name])?.seconds ?? 0) > longestWindowSeconds).map(name => `${name} must be within 24d`),
+    ...secondsOrNone(env.DRAIN_DELAY) > longestDrainSeconds ? ['DRAIN_DELAY must be at most 5m'] : [],
     ...env.LOGIN_LIMIT === '0' ? ['LOGIN_LIMIT cannot be switched off'] : [],
-    ...env.SESSION_IDLE_TTL !== undefined && toSeconds(env.SESSION_IDLE_TTL) < 60 ? ['SESSION_IDLE_TTL must be at least 1m: last use is known to within seconds'] : [],
+    ...toSeconds(env.LAST_USE_INTERVAL) < 5 || toSeconds(env.LAST_USE_INTERVAL) > 3_600 ? ['LAST_USE_INTERVAL must be from 5s to 1h'] : [],
+    ...env.SESSION_IDLE_TTL !== undefined && toSeconds(env.SESSION_IDLE_TTL) < 12 * toSeconds(env.LAST_USE_INTERVAL) ? ['SESSION_IDLE_TTL must be at least twelve times LAST_USE_INTERVAL: the last use is not known more closely'] : [],
     // Below this a repeated revocation would no longer find the rows it has to name.
     ...toSeconds(env.PRUNE_RETENTION) < toSeconds(env.CACHE_TTL) + 120 ? ['PRUNE_RETENTION must be at least CACHE_TTL and two minutes'] : []
   ]
@@ -124,6 +132,7 @@ function readConfig (env: Environment) {
     production: env.NODE_ENV === 'production',
     host: env.HOST,
     port: env.PORT,
+    drainDelaySeconds: secondsOrNone(env.DRAIN_DELAY),
     databaseUrl: env.DATABASE_URL,
     databasePool: env.DATABASE_POOL,
     dataDir: env.DATA_DIR,
@@ -136,6 +145,7 @@ function readConfig (env: Environment) {
     refreshGraceSeconds: toSeconds(env.REFRESH_GRACE),
     sessionTtlSeconds: toSeconds(env.SESSION_TTL),
     sessionIdleTtlSeconds: env.SESSION_IDLE_TTL === undefined ? null : toSeconds(env.SESSION_IDLE_TTL),
+    lastUseIntervalSeconds: toSeconds(env.LAST_USE_INTERVAL),
     cacheTtlSeconds: toSeconds(env.CACHE_TTL),
     bcryptCost: env.BCRYPT_COST,
     passwordMinLength: env.PASSWORD_MIN_LENGTH,
@@ -159,71 +169,6 @@ function readConfig (env: Environment) {
   }
 }
 
-/** Seconds of a duration like 30s, 15m, 7d. */
-function toSeconds (text: string): number {
-  const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(text) as RegExpExecArray
-  return Number(amount) * { ms: 0.001, s: 1, m: 60, h: 3600, d: 86400 }[unit as 'ms']
-}
-
-function toLimit (text: string): Limit | null {
-  if (text === '0') return null
-  const [points, time] = text.split('/') as [string, string]
-  return { points: Number(points), seconds: toSeconds(time) }
-}
-
-/** Where and how mails leave; null for a URL that says it badly. Within this machine nothing needs to be encrypted, elsewhere it does unless told otherwise. */
-function readSmtp (text: string): Smtp | null {
-  if (!URL.canParse(text)) return null
-  const { protocol, hostname, port, username, password, pathname, searchParams } = new URL(text)
-  const [[name, tls], ...more] = [...searchParams, []]
-  if (hostname === '' || !/^\/?$/.test(pathname) || more.length > 1 || (name !== undefined && (name !== 'tls' || !/^(required|off)$/.test(tls ?? '')))) return null
-  const implicit = protocol === 'smtps:'
-  if (implicit && tls === 'off') return null
-  try {
-    return {
-      host: hostname.replace(/^\[|\]$/g, ''),
-      port: port === '' ? implicit ? 465 : 587 : Number(port),
-      tls: implicit ? 'implicit' : tls === 'off' || (tls === undefined && isLoopback(hostname)) ? 'off' : 'required',
-      user: username === '' ? null : decodeURIComponent(username),
-      password: password === '' ? null : decodeURIComponent(password)
-    }
-  } catch {
-    return null
-  }
-}
-
-/** The part behind the @ of an address of our own: the host of `url`, if it has a name. */
-function mailHost (url: string | undefined): string {
-  const hostname = url === undefined || !URL.canParse(url) ? 'localhost' : new URL(url).hostname
-  return isIP(hostname.replace(/^\[|\]$/g, '')) === 0 ? hostname : 'localhost'
-}
-
-function isLoopback (hostname: string): boolean {
-  return /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname)
-}
-
-function list (text: string): string[] {
-  return text.split(',').map(part => part.trim()).filter(part => part !== '')
-}
-
 function checkUrl (name: string, text: string | undefined): string[] {
   return text === undefined || URL.canParse(text) ? [] : [`${name} must be a URL`]
-}
-
-function isNetwork (text: string): boolean {
-  const [address = '', bits, ...more] = text.split('/')
-  const family = isIP(address)
-  return family !== 0 && !address.includes('%') && more.length === 0 && (bits === undefined || (/^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)))
-}
-
-function isOrigin (text: string): boolean {
-  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text && !text.includes('*')
-}
-
-function isTimeZone (name: string): boolean {
-  try {
-    return new Intl.DateTimeFormat('en', { timeZone: name }).format(0) !== ''
-  } catch {
-    return false
-  }
 }

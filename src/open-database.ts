@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import type { Config } from './config.js'
 import { claimDataDir } from './edges/data-dir.js'
 import { type Database, DatabaseError, isCertificateTrouble } from './edges/database.js'
-import { createPglite } from './edges/pglite.js'
 import { createPostgres } from './edges/postgres.js'
 import { UnavailableError } from './errors.js'
 
@@ -48,6 +47,8 @@ async function openDatabase (config: Config, purpose: 'server' | 'command'): Pro
   try {
     const folder = join(config.dataDir, 'postgres')
     await mkdir(folder, { recursive: true, mode: 0o700 })
+    // Who has a server need not load another one.
+    const { createPglite } = await import('./edges/pglite.js')
     const database = await createPglite(folder)
     return {
       ...database,

@@ -66,7 +66,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
     })
     return createRedisLink(client, {
       close,
-      keepReplicas: cluster,
+      inCluster: cluster,
       ...onChange === undefined ? {} : { onChange },
       async examine () {
         const found = await examine(client, { where, keyPrefix, cluster, db: cluster ? 0 : config.db })

@@ -4,6 +4,7 @@ import { addAuthentication, addRoutes } from './app.js'
 import { loadConfig } from './config.js'
 import { createAddressLimit } from './edges/rate-limit.js'
 import { addScopeHeaders, prepareScope } from './edges/scope.js'
+import { findTracing } from './edges/tracing.js'
 import { type Opener, remember } from './mounted.js'
 import { openFoundation } from './open-foundation.js'
 import { createServices } from './services.js'
@@ -24,7 +25,7 @@ export const latchkey: FastifyPluginAsync<LatchkeyOptions> = fastifyPlugin(async
   const config = loadConfig(env)
   const foundation = await open(config, host.log)
   host.addHook('onClose', foundation.close)
-  const services = await createServices(config, { ...foundation, logger: host.log })
+  const services = await createServices(config, { ...foundation, logger: host.log, tracing: findTracing() })
   const authentication = addAuthentication(host, config, services)
   remember(host, { ...foundation, config, services })
 

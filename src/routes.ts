@@ -1,12 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import type { Health } from './health.js'
-import { nullable } from './schemas.js'
+import { choice, nullable } from './schemas.js'
 
 const Ready = Type.Object({
-  status: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('unavailable')]),
+  status: choice(['ok', 'degraded', 'unavailable', 'stopping']),
   database: Type.Object({ status: Type.String(), roundTripMs: nullable(Type.Number()) }),
-  cache: Type.Object({ status: Type.String({ description: 'ok, unavailable or none' }), trusted: Type.Boolean(), reason: nullable(Type.String({ description: 'why not trusted' })), roundTripMs: nullable(Type.Number()) })
+  cache: Type.Object({ status: Type.String({ description: 'ok, unavailable or none' }), trusted: Type.Boolean(), reason: nullable(Type.String({ description: 'why not trusted, or why degraded all the same' })), roundTripMs: nullable(Type.Number()) })
 })
 
 /** The name of the house, and whether it stands. */
@@ -34,18 +34,19 @@ export const serviceRoutes: FastifyPluginAsyncTypebox<{ health: Health }> = asyn
 
   app.get('/health/ready', {
     config,
-    schema: { tags: ['service'], summary: 'Whether requests should be sent here: 503 when the database is gone', response: { 200: Ready, 503: Ready } }
+    schema: { tags: ['service'], summary: 'Whether requests should be sent here: 503 when the database is gone or a standby, or this server about to end', response: { 200: Ready, 503: Ready } }
   }, async (_request, reply) => {
     const [databaseMs, cacheMs] = await look()
     const state = health.cacheState()
     const trusted = state === 'trusted'
-    const healthy = !health.hasCache || (trusted && cacheMs !== null)
-    if (databaseMs === null) reply.code(503).header('retry-after', '2')
-    const status = databaseMs === null ? 'unavailable' as const : healthy ? 'ok' as const : 'degraded' as const
+    const reason = !trusted ? state : cacheMs === null ? 'probe-failed' : null
+    const healthy = !health.hasCache || reason === null
+    if (databaseMs === null || health.leaving) reply.code(503).header('retry-after', '2')
+    const status = health.leaving ? 'stopping' as const : databaseMs === null ? 'unavailable' as const : healthy ? 'ok' as const : 'degraded' as const
     return {
       status,
       database: { status: databaseMs === null ? 'unavailable' : 'ok', roundTripMs: databaseMs },
-      cache: { status: !health.hasCache ? 'none' : cacheMs === null ? 'unavailable' : 'ok', trusted, reason: trusted ? null : state, roundTripMs: cacheMs }
+      cache: { status: !health.hasCache ? 'none' : cacheMs === null ? 'unavailable' : 'ok', trusted, reason, roundTripMs: cacheMs }
     }
   })
 }

@@ -1,22 +1,27 @@
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.js'
 import { runCommand } from './commands.js'
 import { type Config, ConfigError, loadConfig } from './config.js'
 import { serveCommands } from './edges/command-socket.js'
+import { watchConnections } from './edges/connections.js'
 import { serveMetrics } from './edges/metrics.js'
 import { createLogger } from './logger.js'
 import { explainDatabase } from './open-database.js'
 import { openFoundation } from './open-foundation.js'
 import { RedisRefusedError } from './open-redis.js'
 
-/** How long requests under way may wait for the database once the process is to end. */
-const databasePatienceMs = 5_000
+/** What follows DRAIN_DELAY: requests under way may wait so long for the database, be read and answered so long, and the process is gone after that. */
+const databasePatienceMs = 4_000
+const requestPatienceMs = 6_500
+const closingMs = 7_500
+/** Clients that come all at once, as after a restart, wait to be accepted, up to what the system allows (net.core.somaxconn); past it connections are lost. Node's own figure is 511. */
+const backlog = 4_096
 
-/** Configuration, database, app, listen; and on SIGTERM all of it backwards, within 10 s. */
-async function main (): Promise<void> {
-  const config = loadConfig()
+/** Configuration, database, app, listen; and on SIGTERM all of it backwards, within DRAIN_DELAY and 8 s. */
+async function main (config: Config): Promise<void> {
   const logger = createLogger(config.logLevel)
   const foundation = await openFoundation(config, logger)
   const latchkey = await buildApp(config, { ...foundation, logger })
@@ -25,18 +30,29 @@ async function main (): Promise<void> {
 
   const metricsServer = config.metricsPort === undefined ? null : await serveMetrics(metrics, config.host, config.metricsPort)
 
-  closeWithGrace({ delay: 9_500, logger }, async ({ err: error }) => {
+  const connections = watchConnections(app.server)
+  // Whoever presses Ctrl+C has no load balancer, and neither has the embedded database.
+  const drainMs = foundation.database.embedded ? 0 : config.drainDelaySeconds * 1000
+
+  closeWithGrace({ delay: drainMs + closingMs, logger }, async ({ err: error, signal }) => {
     if (error !== undefined) logger.fatal({ err: error }, 'closing after an error')
+    latchkey.health.leave()
+    if (signal === 'SIGTERM') await delay(drainMs)
     await commands?.close()
     metricsServer?.close()
     // Who still waits for the database by then waits for one that is gone: he is told so, and the process ends in time.
-    const patience = setTimeout(() => { void foundation.database.close() }, databasePatienceMs)
+    const timers = [
+      setTimeout(() => { void foundation.database.close() }, databasePatienceMs),
+      setTimeout(() => app.server.closeAllConnections(), requestPatienceMs),
+      // By then whatever has arrived on them is read.
+      setTimeout(connections.endSilent, 100)
+    ]
     await app.close()
-    clearTimeout(patience)
+    for (const timer of timers) clearTimeout(timer)
     await foundation.close()
   })
 
-  await app.listen({ host: config.host, port: config.port })
+  await app.listen({ host: config.host, port: config.port, backlog })
   greet(config, (app.server.address() as AddressInfo).port)
 
   function listenForCommands (config: Config, run: Parameters<typeof serveCommands>[1]) {
@@ -57,14 +73,19 @@ function greet (config: Config, port: number): void {
 }
 
 /** One line for the operator: what is wrong, where, and what to do. */
-function explain (error: unknown): string {
+function explain (error: unknown, config: Config | null): string {
   if (error instanceof ConfigError || error instanceof RedisRefusedError) return error.message
-  const explained = explainDatabase(loadConfig(), error)
+  const explained = config === null ? error : explainDatabase(config, error)
   if (!(explained instanceof Error)) return 'The server could not start.'
   return 'code' in explained && explained.code === 'EADDRINUSE' ? 'The address is in use: another server listens on HOST and PORT.' : explained.message
 }
 
-main().catch((error: unknown) => {
-  process.stderr.write(`Latchkey cannot start: ${explain(error)}\n`)
+// Read once: the file of a secret may be a pipe.
+let config: Config | null = null
+try {
+  config = loadConfig()
+  await main(config)
+} catch (error) {
+  process.stderr.write(`Latchkey cannot start: ${explain(error, config)}\n`)
   process.exit(1)
-})
+}

@@ -5,10 +5,12 @@ import { createTokenStats, type TokenStats } from './admin/stats.js'
 import { createAdminStore } from './admin/store.js'
 import { createAttempts, createIdleAttempts } from './attempts/service.js'
 import { createAttemptStore } from './attempts/store.js'
-import { type Audit, createAudit } from './audit/service.js'
+import { createAnnouncer } from './audit/announcer.js'
+import { type Audit, type AuditEvent, createAudit } from './audit/service.js'
 import { createAuditStore } from './audit/store.js'
 import { type Clock, systemClock } from './clock.js'
 import type { Config } from './config.js'
+import type { Device } from './device.js'
 import { createBreachCheck } from './edges/breached-passwords.js'
 import type { Database } from './edges/database.js'
 import { createFileMailer, createSmtpMailer } from './edges/mailer.js'
@@ -16,6 +18,7 @@ import { createMetrics } from './edges/metrics.js'
 import { createLoginLimiter, createMailLimiter, networkOf } from './edges/rate-limit.js'
 import { measureRedis } from './edges/redis.js'
 import { schedulePrune } from './edges/schedule.js'
+import type { Tracing } from './edges/tracing.js'
 import { createHealth, type Health } from './health.js'
 import type { Log } from './logger.js'
 import { createExpired } from './mail/expired.js'
@@ -32,6 +35,7 @@ import { createSessionService, type SessionService } from './sessions/service.js
 import { createSessionStore } from './sessions/store.js'
 import { createTokenCache } from './tokens/cache.js'
 import { type Counters, createCounters } from './tokens/counters.js'
+import { createDeadStore } from './tokens/dead-store.js'
 import { type CacheEpoch, createEpoch } from './tokens/epoch.js'
 import { createEpochStore } from './tokens/epoch-store.js'
 import { createLastUse, type LastUse } from './tokens/last-use.js'
@@ -43,6 +47,7 @@ import { createTokenService, type TokenService } from './tokens/service.js'
 import { createSettle, type Settle } from './tokens/settle.js'
 import { createTokenStore } from './tokens/store.js'
 import { TokenMint } from './tokens/token.js'
+import type { Tx } from './transaction.js'
 import { type AccountService, createAccountService } from './users/account.js'
 import type { EmailChanges } from './users/email-changes.js'
 import { createUserImport, type UserImport } from './users/import.js'
@@ -62,6 +67,8 @@ export interface Foundation {
   settle?: (real: Settle) => Settle
   emailChanges?: EmailChanges
   mailer?: Mailer | null
+  /** Null or absent: no spans. */
+  tracing?: Tracing | null
 }
 
 /** All that Latchkey does, without HTTP. */
@@ -91,37 +98,43 @@ export interface Services {
 }
 
 /** Wires stores and services over a migrated database. */
-export async function createServices (config: Config, { database, redis, logger, clock = systemClock, link: breakLink = real => real, settle: breakSettle = real => real, mailer = createMailer(config), emailChanges }: Foundation): Promise<Services> {
+export async function createServices (config: Config, { database: untraced, redis, logger, tracing = null, clock = systemClock, link: breakLink = real => real, settle: breakSettle = real => real, mailer = createMailer(config), emailChanges }: Foundation): Promise<Services> {
   const counters = createCounters()
+  const database = traced(untraced, tracing?.database)
   const memory = redis === null && database.embedded ? createMemoryLink() : null
   const link = breakLink(redis !== null ? redis.link : memory ?? noLink)
 
-  // The flushes of last use lag behind by seconds: an idle time must not end a session that is being used elsewhere.
-  const idle = { idleSeconds: config.sessionIdleTtlSeconds === null ? null : config.sessionIdleTtlSeconds + 20 }
-  const tokenStore = createTokenStore(database, idle)
+  // What is written of last uses lags behind: an idle time must not end a session that is being used elsewhere.
+  const idle = { idleSeconds: config.sessionIdleTtlSeconds === null ? null : config.sessionIdleTtlSeconds + 4 * config.lastUseIntervalSeconds }
+  const tokenStore = traced(createTokenStore(database, idle), tracing?.tokenStore)
   const sessionStore = createSessionStore(database, idle)
   const userStore = createUserStore(database)
   const attemptStore = createAttemptStore(database)
   const epochStore = createEpochStore(database)
   const mint = new TokenMint(await tokenStore.requireKey('token-check'))
-  const passwords = await createPasswords({ key: await tokenStore.requireKey('password'), cost: config.bcryptCost })
+  const passwords = traced(await createPasswords({ key: await tokenStore.requireKey('password'), cost: config.bcryptCost }), tracing?.passwords)
 
   const epoch = createEpoch({ store: epochStore, link, clock, counters, log: logger, onNeed: () => { void settle.assist() } })
-  const cache = createTokenCache({ link, epoch, clock, counters, keyPrefix: config.redisKeyPrefix, cacheTtlSeconds: config.cacheTtlSeconds })
-  const settle: Settle = breakSettle(createSettle({ store: epochStore, cache, link, epoch, clock, counters }))
-  const audit = createAudit({ store: createAuditStore(database), clock, retentionSeconds: config.auditRetentionSeconds, onRecorded: (tx, events) => outbox.onRecorded(tx, events) })
+  const cache = traced(createTokenCache({ link, epoch, clock, counters, log: logger, keyPrefix: config.redisKeyPrefix, cacheTtlSeconds: config.cacheTtlSeconds }), tracing?.cache)
+  const settle: Settle = traced(breakSettle(createSettle({ store: epochStore, cache, link, epoch, clock, counters })), tracing?.settle)
+  const audit = createAudit({ store: createAuditStore(database), clock, retentionSeconds: config.auditRetentionSeconds, onRecorded })
+  const announcer = createAnnouncer(logger)
+  async function onRecorded (tx: Tx, events: AuditEvent[], device: Device | null): Promise<void> {
+    announcer.onRecorded(tx, events, device)
+    await outbox.onRecorded(tx, events)
+  }
   const mailStore = createMailStore(database)
   const outbox = createOutbox({ store: mailStore, audit, networkOf, onCommitted: () => sender.wake() })
-  const transactions = outbox.watch(database)
-  const revocation = createRevocation({ transactions, store: epochStore, settle })
+  const transactions = announcer.watch(outbox.watch(database))
+  const revocation = traced(createRevocation({ transactions, store: epochStore, settle, log: logger }), tracing?.revocation)
 
   const limiter = createLoginLimiter(config.loginLimit, { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
-  const lastUse = createLastUse({ sessions: sessionStore, tokens: tokenStore, clock, graceSeconds: config.refreshGraceSeconds, log: logger })
+  const lastUse = createLastUse({ sessions: sessionStore, tokens: tokenStore, clock, intervalSeconds: config.lastUseIntervalSeconds, graceSeconds: config.refreshGraceSeconds, log: logger })
   const tokens = createTokenService({ lastUse, mint, cache, store: tokenStore, clock, counters, cacheTtlSeconds: config.cacheTtlSeconds })
   const attempts = createAttempts({ store: attemptStore, audit, transactions: database, clock, networkOf, key: await tokenStore.requireKey('attempts') })
   const policy = createPasswordPolicy({ minLength: config.passwordMinLength, isBreached: createBreachCheck(config.breachedPasswordsUrl ?? null, logger) })
   const users = createUserService({ store: userStore, passwords, policy, limiter, attempts, clock, registration: config.registration })
-  const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions, clock, sessionLimit: config.sessionLimit, lifetimes: config })
+  const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions, clock, counters, log: logger, sessionLimit: config.sessionLimit, lifetimes: config })
   const reauthenticate = createReauthenticate({ users, clock })
   const personalTokens = createPersonalTokenService({ tokens, reauthenticate, sessions, audit, clock })
   const serviceTokens = createServiceTokenService({ tokens, users, sessions, audit, transactions, clock })
@@ -129,19 +142,18 @@ export async function createServices (config: Config, { database, redis, logger,
   const mailLimiter = createMailLimiter(config.loginLimit, { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
   const mail = createMailService({ store: mailStore, outbox, users, sessions, tokens, audit, revocation, transactions, limiter: mailLimiter, confirms: config.registration === 'confirm', clock })
   const places = { appUrl: config.appUrl ?? null, publicUrl: config.publicUrl ?? null }
-  const sender = createMailSender({ store: mailStore, users, audit, transactions: database, mailer, limiter: mailLimiter, places, clock, log: logger })
+  const sender = createMailSender({ store: mailStore, users, audit, transactions: database, mailer, limiter: mailLimiter, places, counters, clock, log: logger })
   const account = createAccountService({ store: userStore, sessions, tokens, revocation, audit, transactions, reauthenticate, emailChanges: emailChanges ?? { request: mail.requestEmailChange }, clock })
 
   const adminStore = createAdminStore(database)
-  const admin = createAdminService({ store: adminStore, users, sessions, tokens, revocation, settle, audit, reauthenticate, forgive: users.forgive })
+  const admin = createAdminService({ store: adminStore, users, sessions, tokens, revocation, settle, audit, accounts: account, reauthenticate, forgive: users.forgive })
   const tokenStats = createTokenStats({ store: adminStore, counters, epoch, measure: redis !== null ? () => measureRedis(redis.limiter) : memory?.measure ?? null, clock })
 
-  const prune = createPrune({ store: tokenStore, audit, accounts: account, mail: createExpired({ store: mailStore, clock }), idleAttempts: createIdleAttempts({ store: attemptStore, clock }), clock, retentionSeconds: config.pruneRetentionSeconds })
+  const prune = createPrune({ store: createDeadStore(database), audit, accounts: account, mail: createExpired({ store: mailStore, clock }), idleAttempts: createIdleAttempts({ store: attemptStore, clock }), clock, counters, retentionSeconds: config.pruneRetentionSeconds })
   let schedule: ReturnType<typeof schedulePrune> | null = null
   const importUsers = createUserImport({ store: userStore, transactions: database, clock })
-  const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwordsWaiting: passwords.waiting })
-
   const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
+  const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwords, roundTrip: health.database, load: database.load, outbox: mailStore })
 
   return {
     tokens, sessions, personalTokens, serviceTokens, oauth, users, account, admin, tokenStats, audit, mail, prune, importUsers, epoch, lastUse, counters, metrics, health,
@@ -159,6 +171,11 @@ export async function createServices (config: Config, { database, redis, logger,
       await epochStore.close()
     }
   }
+}
+
+/** `real` within the spans that `wrap` puts around it, where somebody wants them. */
+function traced<T> (real: T, wrap: ((real: T) => T) | undefined): T {
+  return wrap === undefined ? real : wrap(real)
 }
 
 function createMailer ({ smtp, mailFrom, dataDir }: Config): Mailer {

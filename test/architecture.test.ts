@@ -17,11 +17,12 @@ const imports = sources.flatMap(importsOf)
 const packages: Array<[name: RegExp, allowed: RegExp]> = [
   [/^(fastify|fastify-plugin|@fastify\/(?!error$).*)$/, /^src\/(app|plugin|mounted|guards|testing|routes|device|edges\/.*|tokens\/authenticate|sessions\/cookies|.*\/routes)\.ts$/],
   [/^@fastify\/error$/, /^src\/(errors|edges\/.*)\.ts$/],
-  [/^drizzle-orm/, /^(db\/.*|src\/edges\/(database|pglite|postgres)|src\/.*\/(epoch-)?store)\.ts$/],
+  [/^drizzle-orm/, /^(db\/.*|src\/edges\/(database|pglite|postgres)|src\/.*\/((epoch|lookup|dead)-)?store)\.ts$/],
   [/^(postgres|@electric-sql\/pglite)$/, /^src\/edges\/.*$/],
   [/^ioredis$/, /^src\/(open-redis|edges\/.*|tokens\/link-redis)\.ts$/],
   [/^cluster-key-slot$/, /^src\/tokens\/link-cluster\.ts$/],
   [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config|guards|edges\/.*)\.ts$/],
+  [/^@opentelemetry\//, /^src\/edges\/tracing\.ts$/],
   [/^nodemailer/, /^src\/edges\/mailer\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],
   [/^@zxcvbn-ts\//, /^src\/users\/common-passwords\.ts$/],
@@ -30,7 +31,7 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
 
 /** The same for modules of ours. */
 const modules: Array<[name: RegExp, allowed: RegExp]> = [
-  [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/(epoch-)?store)\.ts$/],
+  [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/((epoch|lookup|dead)-)?store)\.ts$/],
   [/^db\/migrate\.ts$/, /^src\/edges\/(pglite|pglite-image|postgres)\.ts$/],
   [/^src\/(app|server|cli|commands|open-database|open-foundation)\.ts$/, /^src\/(server|cli|plugin|mounted|open-foundation)\.ts$/],
   [/^src\/open-redis\.ts$/, /^src\/(server|cli|services|open-foundation)\.ts$/],
@@ -54,18 +55,18 @@ t.test('modules are imported only where they belong', async t => {
 
 t.test('services know neither Fastify, nor drizzle, nor Redis, nor how the database is reached', async t => {
   const forbidden = /^(fastify|@fastify\/|drizzle-orm|ioredis|postgres$|db\/|src\/edges\/)/
-  t.same(imports.filter(({ from, to }) => /\/(service|settle|epoch|revocation|cache|batch|prune|outbox|sender)\.ts$/.test(from) && forbidden.test(to)).map(describe), [])
+  t.same(imports.filter(({ from, to }) => /\/(service|opening|refreshing|ending|settle|epoch|revocation|cache|batch|prune|outbox|sender)\.ts$/.test(from) && forbidden.test(to)).map(describe), [])
 })
 
 t.test('the database is reached by stores alone', async t => {
   const queries = imports.filter(({ from, to, typeOnly }) => to === 'src/edges/database.ts' && !typeOnly && !from.startsWith('src/edges/'))
-  t.same(queries.filter(({ from }) => !/\/(epoch-)?store\.ts$/.test(from)).map(describe), ['src/open-database.ts imports Database, DatabaseError, isCertificateTrouble of src/edges/database.ts'])
+  t.same(queries.filter(({ from }) => !/\/((epoch|lookup|dead)-)?store\.ts$/.test(from)).map(describe), ['src/open-database.ts imports Database, DatabaseError, isCertificateTrouble of src/edges/database.ts'])
   t.ok(queries.length > 0)
 })
 
 t.test("a feature uses another feature's service, never its store", async t => {
   const feature = (path: string) => /^src\/(tokens|sessions|users|personal-tokens|service-tokens|oauth|audit|attempts|admin|mail)\//.exec(path)?.[1]
-  const across = imports.filter(({ from, to }) => feature(from) !== undefined && /\/(epoch-)?store\.ts$/.test(to) && feature(from) !== feature(to))
+  const across = imports.filter(({ from, to }) => feature(from) !== undefined && /\/((epoch|lookup|dead)-)?store\.ts$/.test(to) && feature(from) !== feature(to))
   t.same(across.map(describe), [])
 })
 
@@ -115,6 +116,7 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
     'src/tokens/store.ts revokeOfUsers (RevokingTx)',
     'src/tokens/store.ts revokeOne (RevokingTx)',
     'src/tokens/store.ts revokePersonal (RevokingTx)',
+    'src/tokens/store.ts revokeServices (RevokingTx)',
     'src/users/store.ts bury (RevokingTx)',
     'src/users/store.ts setDisabled (RevokingTx)',
     'src/users/store.ts setName (RevokingTx)',
@@ -126,7 +128,7 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
 
 t.test('rows of tokens, sessions and users are deleted by pruning, and with an account that is dead already', async t => {
   const deletions = sources.flatMap(source => all(source, node => ts.isCallExpression(node) && /\.delete$/.test(node.expression.getText()) && /^(tokens|sessions|users)$/.test(node.arguments[0]?.getText() ?? '')))
-  t.same([...new Set(deletions.map(node => `${node.getSourceFile().fileName} ${enclosing(node)?.name?.getText()}`))], ['src/sessions/store.ts deleteOfUser', 'src/tokens/store.ts deleteOfUser', 'src/tokens/store.ts deleteDead', 'src/users/store.ts deleteBuried'])
+  t.same([...new Set(deletions.map(node => `${node.getSourceFile().fileName} ${enclosing(node)?.name?.getText()}`))], ['src/sessions/store.ts deleteOfUser', 'src/tokens/dead-store.ts delete', 'src/tokens/store.ts deleteOfUser', 'src/users/store.ts deleteBuried'])
 })
 
 t.test('no statement as text goes past the stores', async t => {
@@ -143,8 +145,8 @@ t.test('the one door is in revocation.ts', async t => {
 })
 
 t.test("each of the session service's functions that ends something goes through the door", async t => {
-  const service = sources.find(source => source.fileName === 'src/sessions/service.ts') as ts.SourceFile
-  const through = all(service, node => ts.isCallExpression(node) && /^(revocation(\.(revoke|change)|\[through\])|asCaller)$/.test(node.expression.getText()))
+  const service = sources.filter(({ fileName }) => /^src\/sessions\/(service|refreshing)\.ts$/.test(fileName))
+  const through = service.flatMap(source => all(source, node => ts.isCallExpression(node) && /^(revocation(\.(revoke|change)|\[through\])|asCaller)$/.test(node.expression.getText())))
   const names = new Set(through.map(node => {
     const writer = enclosing(node)
     return writer?.name?.getText() ?? (writer?.parent as ts.VariableDeclaration | undefined)?.name.getText()
@@ -162,10 +164,11 @@ t.test('the environment has the same variables in the schema, in .env.example an
 
   const api = /^ {2}api:\n.*?\n {4}environment:\n(.*?)\n {4}\w/ms.exec(read('compose.yaml'))?.[1] ?? ''
   const passed = api.split('\n').map(line => /^ {6}([A-Z_]+):/.exec(line)?.[1]).filter(name => name !== undefined)
-  // The container has a database of its own, so none is embedded.
-  t.same(passed.sort(), real.map(([name]) => name).filter(name => name !== 'DATA_DIR').sort())
+  // The container has a database of its own, so none is embedded; and these come from files.
+  const elsewhere = ['DATA_DIR', 'DATABASE_URL', 'REDIS_URL', 'SMTP_URL']
+  t.same(passed.sort(), real.map(([name]) => name).filter(name => !elsewhere.includes(name as string)).sort())
   const asked = new Set([...read('compose.yaml').matchAll(/\$\{([A-Z_]+)/g)].map(match => match[1]))
-  t.same([...asked].filter(name => !(name as string in environmentSchema.properties)).sort(), ['POSTGRES_PASSWORD', 'REDIS_PASSWORD'], "compose's own")
+  t.same([...asked].filter(name => !(name as string in environmentSchema.properties)), [], 'and asks for no other')
 })
 
 function read (path: string): string {

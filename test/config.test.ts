@@ -1,4 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import t, { type Test } from 'tap'
 import { ConfigError, environmentSchema, loadConfig } from '../src/config.js'
@@ -19,15 +21,21 @@ function refusal (t: Test, env: Record<string, string>): string {
 const named = (message: string): string[] => Object.keys(environmentSchema.properties).filter(name => new RegExp(`(^|[^A-Z_])${name}\\b`).test(message)).sort()
 
 const durations = ['', '-1s', '0s', '1', 's', '1.5h', '1 h', '1w', '1y', 'P1D', '1h30m', '9999999999d', '999999999d', 'forever', 'Infinity', '1D', ' 1d', '1d\n'].filter(value => value !== '')
+/** A file that is not there, a folder, an empty file, one without end. */
+const files = ['SENTINEL', '/SENTINEL/secret', '/', '/dev/null', '/dev/zero']
 const limits = ['5', '5/', '/1m', '5/0m', '-5/1m', '5/1', '5/1w', '5 / 1m', '1.5/1m', '5/1m/1m', '5/25d', '5/9999999d', 'none', '00', '05/1m']
 
 /** Each of them must be refused. SENTINEL stands for what belongs in no message. */
 const bad: Record<string, string[]> = {
   PORT: ['SENTINEL', '-1', '65536', '3000.5', '3000,3001', '127.0.0.1:3000', 'true'],
+  DRAIN_DELAY: [...durations, '301s', '6m'],
   DATABASE_URL: ['SENTINEL', 'mysql://user:SENTINEL@db/x', 'http://SENTINEL', 'localhost:5432', 'postgres:SENTINEL', 'postgres://user:SENTINEL@:99999/x', 'postgres://[SENTINEL/x'],
+  DATABASE_URL_FILE: files,
   DATABASE_POOL: ['SENTINEL', '0', '-1', '1.5', '1001'],
   REDIS_URL: ['SENTINEL', 'http://:SENTINEL@redis', 'redis:SENTINEL', 'redis://user:SENTINEL@redis:99999', 'localhost:6379', 'redis://:SENTINEL@', 'redis://:SENTINEL@redis/db', 'redis://:SENTINEL@redis?db=1', 'redis://:SENT#INEL@redis', 'redis://:SENTINEL%@redis', 'redis://a,http://SENTINEL', 'redis://:SENTINEL@a,redis://b', 'redis://a,rediss://b', 'redis://a/1,redis://b/1'],
+  REDIS_URL_FILE: files,
   REDIS_SENTINELS: ['SENTINEL', 'sentinel:26379', 'http://:SENTINEL@a', 'redis://:SENTINEL@a,redis://b', 'redis://:SENTINEL@a?x', 'redis://a,'],
+  REDIS_SENTINELS_FILE: files,
   REDIS_KEY_PREFIX: ['SENTINEL with space', 'SENTINEL\n', 'é', 'x'.repeat(65)],
   SESSION_LIMIT: ['SENTINEL', '-1', '1.5', '10001', 'unlimited'],
   TOKEN_TTL: durations,
@@ -35,6 +43,7 @@ const bad: Record<string, string[]> = {
   REFRESH_TOKEN_TTL: durations,
   REFRESH_GRACE: durations,
   SESSION_IDLE_TTL: [...durations, '59s'],
+  LAST_USE_INTERVAL: [...durations, '4999ms', '61m'],
   COOKIE_SECURE: ['SENTINEL', '1', 'yes', 'TRUE'],
   SESSION_TTL: durations,
   CACHE_TTL: durations,
@@ -56,6 +65,7 @@ const bad: Record<string, string[]> = {
     'SENTINEL', 'http://SENTINEL', 'smtp://', 'smtp:SENTINEL', 'mail.example.com:25', 'smtp://user:SENTINEL@mail.example.com/path', 'smtp://user:SENTINEL@mail.example.com:99999', 'smtp://user:%SENTINEL@mail.example.com',
     'smtp://user:SENTINEL@mail.example.com?tls=no', 'smtp://mail.example.com?pool=true', 'smtp://mail.example.com?tls=off&tls=required', 'smtps://mail.example.com?tls=off', 'smtp://mail.example.com#SENTINEL'
   ],
+  SMTP_URL_FILE: files,
   MAIL_FROM: ['SENTINEL', 'Latchkey', 'Latchkey auth@example.com', 'a@b@c', 'a@example.com, SENTINEL@example.com', 'Latchkey <a@example.com', 'Latchkey <a@example.com>, b@example.com', 'Latchkey <a@example.com>\nBcc: SENTINEL@example.com', '"SENTINEL" <a@example.com>'],
   METRICS_PORT: ['SENTINEL', '-1', '65536', 'on'],
   LOG_LEVEL: ['SENTINEL', 'INFO', '30', 'verbose']
@@ -86,7 +96,7 @@ t.test('all bad variables are named at once, whichever check finds them', async 
 
 t.test('the defaults are the contract’s', async t => {
   t.match(loadConfig({}), {
-    production: false, host: '127.0.0.1', port: 3000, databaseUrl: undefined, databasePool: 10, dataDir: '.latchkey', redis: undefined, redisKeyPrefix: 'lk:',
+    production: false, host: '127.0.0.1', port: 3000, drainDelaySeconds: 2, databaseUrl: undefined, databasePool: 10, dataDir: '.latchkey', redis: undefined, redisKeyPrefix: 'lk:',
     sessionLimit: 1, tokenTtlSeconds: 30 * 86_400, sessionTtlSeconds: 30 * 86_400, cacheTtlSeconds: 300, bcryptCost: 12, passwordMinLength: 8, breachedPasswordsUrl: undefined,
     loginLimit: { points: 5, seconds: 60 }, addressLimit: { points: 300, seconds: 60 }, trustProxy: [], corsOrigins: [],
     pruneSchedule: '0 2 * * *', pruneTimezone: 'UTC', pruneRetentionSeconds: 7 * 86_400, registration: 'open', publicUrl: undefined, appUrl: undefined, smtp: null, mailFrom: 'latchkey@localhost', metricsPort: undefined, logLevel: 'info'
@@ -103,14 +113,60 @@ t.test('variables that are not ours are not looked at', async t => {
 
 t.test('what is read is what was written', async t => {
   t.match(loadConfig({
-    NODE_ENV: 'production', HOST: '::', PORT: '0', DATABASE_URL: 'postgresql://a:b@db.example:5433/x?sslmode=require', DATABASE_POOL: '1000', REDIS_URL: 'rediss://u:p@redis.example:6380/2', REDIS_KEY_PREFIX: 'my:',
+    NODE_ENV: 'production', HOST: '::', PORT: '0', DRAIN_DELAY: '0', DATABASE_URL: 'postgresql://a:b@db.example:5433/x?sslmode=require', DATABASE_POOL: '1000', REDIS_URL: 'rediss://u:p@redis.example:6380/2', REDIS_KEY_PREFIX: 'my:',
     SESSION_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
     PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', AUDIT_RETENTION: '30d', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', APP_URL: 'https://app.example/account?x=1', SMTP_URL: 'smtps://ada%40example.com:p%40ss@mail.example', MAIL_FROM: 'Our Service <auth@mail.example>', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
   }), {
-    production: true, host: '::', port: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redis: { mode: 'server', tls: true, username: 'u', password: 'p', address: { host: 'redis.example', port: 6380 }, db: 2, caFile: undefined }, redisKeyPrefix: 'my:',
+    production: true, host: '::', port: 0, drainDelaySeconds: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redis: { mode: 'server', tls: true, username: 'u', password: 'p', address: { host: 'redis.example', port: 6380 }, db: 2, caFile: undefined }, redisKeyPrefix: 'my:',
     sessionLimit: 0, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, breachedPasswordsUrl: 'https://pwned.example/range/', loginLimit: { points: 10, seconds: 24 * 86_400 }, addressLimit: null, trustProxy: ['10.0.0.0/8', '::1', '192.0.2.1/32', 'fd00::/8'], corsOrigins: ['https://a.example', 'http://b.example:8080'],
     pruneSchedule: '*/5 * * * *', pruneTimezone: 'Europe/Berlin', pruneRetentionSeconds: 3_600, auditRetentionSeconds: 30 * 86_400, registration: 'closed', publicUrl: 'https://auth.example', appUrl: 'https://app.example/account?x=1',
     smtp: { host: 'mail.example', port: 465, tls: 'implicit', user: 'ada@example.com', password: 'p@ss' }, mailFrom: 'Our Service <auth@mail.example>', metricsPort: 9464, logLevel: 'silent'
+  })
+})
+
+t.test('a secret may be kept in a file', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-secrets-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const file = (content: string | Buffer): string => {
+    const path = join(folder, `${Math.random()}`)
+    writeFileSync(path, content, { mode: 0o400 })
+    return path
+  }
+  const database = 'postgres://a:b@db.example/x'
+
+  t.test('which counts as its variable, with or without a newline at its end', async t => {
+    for (const content of [database, `${database}\n`, `${database}\r\n`]) t.same(loadConfig({ DATABASE_URL_FILE: file(content) }), loadConfig({ DATABASE_URL: database }))
+    t.same(
+      loadConfig({ REDIS_URL_FILE: file('redis://:p@mymaster\n'), REDIS_SENTINELS_FILE: file('redis://:q@s1,redis://:q@s2\n'), SMTP_URL_FILE: file('smtps://u:p@mail.example\n') }),
+      loadConfig({ REDIS_URL: 'redis://:p@mymaster', REDIS_SENTINELS: 'redis://:q@s1,redis://:q@s2', SMTP_URL: 'smtps://u:p@mail.example' })
+    )
+    t.match(loadConfig({ DATABASE_URL_FILE: '', DATABASE_URL: database }), { databaseUrl: database }, 'an empty name is none')
+  })
+
+  t.test('and is refused by the name of its variable, without path and contents, where it cannot be that', async t => {
+    for (const [content, reason] of [
+      ['', /DATABASE_URL_FILE must be a file that is not empty/],
+      ['\n', /DATABASE_URL_FILE must be a file that is not empty/],
+      [`${database}\n\n`, /DATABASE_URL_FILE must be a file of one line/],
+      [`# SENTINEL\n${database}\n`, /DATABASE_URL_FILE must be a file of one line/],
+      [`${database}\0`, /DATABASE_URL_FILE must be a file of one line/],
+      [Buffer.from([0x70, 0xff]), /DATABASE_URL_FILE must be a file of UTF-8/],
+      [`${database}?x=${'x'.repeat(70_000)}`, /DATABASE_URL_FILE must be a file of at most 65536 bytes/],
+      ['mysql://u:SENTINEL@db/x', /DATABASE_URL \(of DATABASE_URL_FILE\) must match/],
+      ['postgres://[SENTINEL/x', /DATABASE_URL \(of DATABASE_URL_FILE\) must be a URL/]
+    ] as const) {
+      const message = refusal(t, { DATABASE_URL_FILE: file(content) })
+      t.match(message, reason)
+      t.notMatch(message, 'SENTINEL')
+      t.notMatch(message, folder)
+    }
+    t.match(refusal(t, { REDIS_SENTINELS_FILE: file('redis://s1') }), /REDIS_SENTINELS \(of REDIS_SENTINELS_FILE\) needs REDIS_URL/)
+  })
+
+  t.test('but not beside its variable', async t => {
+    for (const name of ['DATABASE_URL', 'REDIS_URL', 'REDIS_SENTINELS', 'SMTP_URL']) {
+      t.match(refusal(t, { REDIS_URL: 'redis://a', [name]: bad[name]?.at(-1) ?? '', [`${name}_FILE`]: file('SENTINEL') }), `${name} and ${name}_FILE must not both be set`)
+    }
   })
 })
 

@@ -2,10 +2,10 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { alone, compile, root } from './fixtures/programs.js'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
+const home = { HOME: process.env.HOME ?? '' }
 
 t.test('what docs/EMBEDDING.md says runs in a project of its own', { timeout: 100_000 }, async t => {
   const project = mkdtempSync(join(tmpdir(), 'latchkey-project-'))
@@ -13,8 +13,8 @@ t.test('what docs/EMBEDDING.md says runs in a project of its own', { timeout: 10
   const installed = join(project, 'node_modules')
   mkdirSync(installed)
   for (const name of readdirSync(join(root, 'node_modules'))) if (name !== 'latchkey') symlinkSync(join(root, 'node_modules', name), join(installed, name))
-  execFileSync('npx', ['tsc', '-b', 'tsconfig.build.json'], { cwd: root })
-  const [{ filename }] = JSON.parse(execFileSync('npm', ['pack', '--json', '--silent', '--ignore-scripts', '--pack-destination', project], { cwd: root, encoding: 'utf8' }))
+  await compile()
+  const [{ filename }] = JSON.parse(execFileSync(...alone(home, 'npm', 'pack', '--json', '--silent', '--ignore-scripts', '--pack-destination', project), { cwd: root, encoding: 'utf8' }))
   mkdirSync(join(installed, 'latchkey'))
   execFileSync('tar', ['-xzf', join(project, filename), '-C', join(installed, 'latchkey'), '--strip-components=1'])
 
@@ -25,7 +25,7 @@ t.test('what docs/EMBEDDING.md says runs in a project of its own', { timeout: 10
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: { target: 'es2023', module: 'nodenext', strict: true, types: ['node'] }, files: ['orders.ts'] }))
 
   const run = (program: string, ...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync(program, args, { cwd: project, encoding: 'utf8', env: { PATH: process.env.PATH, HOME: process.env.HOME } })
+    const { status, stdout, stderr } = spawnSync(...alone(home, program, ...args), { cwd: project, encoding: 'utf8' })
     return { status, output: stdout + stderr }
   }
   const tests = run(process.execPath, '--test')

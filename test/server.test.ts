@@ -1,32 +1,30 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { Agent, get } from 'node:http'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { createPglite } from '../src/edges/pglite.js'
 import { becomesTrue, password, skipMissing } from './fixtures/app.js'
+import { alone, cliFile, compile, root, serverFile } from './fixtures/programs.js'
 import { createTestDatabase, findPostgres, freePort, hasRedisServer, startRedis } from './fixtures/servers.js'
 
 /** The real process, compiled, as an operator runs it. */
 
-const root = fileURLToPath(new URL('..', import.meta.url))
-const serverFile = join(root, 'dist/src/server.js')
-const cliFile = join(root, 'dist/src/cli.js')
 const hidden = 'hidden-word'
-/** Nothing of the environment of the tests: neither their loaders nor a developer's DATABASE_URL. */
 const scratch = mkdtempSync(join(tmpdir(), 'latchkey-server-mails-'))
 t.teardown(() => rmSync(scratch, { recursive: true, force: true }))
-const clean = { PATH: process.env.PATH ?? '', PORT: '0', BCRYPT_COST: '4', DATA_DIR: scratch }
+/** Nothing of the environment of the tests: neither their loaders nor a developer's DATABASE_URL. */
+const clean = { PORT: '0', DRAIN_DELAY: '0', BCRYPT_COST: '4', DATA_DIR: scratch }
 
 // Many processes: half a minute on an idle machine.
 t.setTimeout(400_000)
 
-await promisify(execFile)('npx', ['tsc', '-b', 'tsconfig.build.json'], { cwd: root })
+await compile()
 
 t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
   const dir = temporaryFolder(t)
@@ -50,6 +48,18 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
       t.match(second.stderr, new RegExp(`in use by a running server \\(process ${server.pid}\\)`))
       t.notMatch(second.stderr, /\n\s+at /)
       t.equal(await me(server, token), 200, 'the first one goes on')
+    })
+
+    await t.test('a thousand clients that come at once, while it is busy, all get in', { skip: mostWaiting() < 2_000 && 'net.core.somaxconn is too low' }, async t => {
+      process.kill(server.pid, 'SIGSTOP')
+      const clients = Array.from({ length: 1_000 }, () => connect(Number(new URL(server.base).port), '127.0.0.1').on('error', () => {}))
+      t.teardown(() => { for (const client of clients) client.destroy() })
+      let connected = 0
+      for (const client of clients) client.on('connect', () => connected++)
+      await becomesTrue(() => connected === clients.length, 3_000)
+      process.kill(server.pid, 'SIGCONT')
+      t.equal(connected, clients.length)
+      t.equal(await me(server, token), 200)
     })
 
     await server.end('SIGKILL')
@@ -210,6 +220,49 @@ t.test('with PostgreSQL', async t => {
     t.notMatch(server.stdout() + server.stderr(), hidden)
   })
 
+  t.test('SIGTERM leaves the load balancer first: not ready for DRAIN_DELAY, and everything is answered meanwhile', async t => {
+    const server = await startServer(t, { DATABASE_URL: url, DRAIN_DELAY: '1500ms' })
+    const token = await register(server)
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    t.teardown(() => agent.destroy())
+    t.match(await ask(server, agent, '/v1/me', token), { status: 200, connection: 'keep-alive' })
+    // Browsers and balancers open connections in advance.
+    const silent = connect(Number(new URL(server.base).port), '127.0.0.1').on('error', () => {})
+    t.teardown(() => silent.destroy())
+    await once(silent, 'connect')
+
+    const ended = server.end('SIGTERM')
+    t.equal(await becomesTrue(async () => (await fetch(`${server.base}/health/ready`)).status === 503, 1_000), true)
+    const ready = await fetch(`${server.base}/health/ready`)
+    t.match([ready.status, await ready.json(), ready.headers.get('retry-after')], [503, { status: 'stopping', database: { status: 'ok' } }, '2'])
+    t.equal((await fetch(`${server.base}/health/live`)).status, 200, 'but alive')
+    t.match(await ask(server, agent, '/v1/me', token), { status: 200, connection: 'close' }, 'on a connection of before, which then ends')
+    t.equal((await post(server, '/v1/logout', {}, token)).status, 204, 'on a new one too')
+    t.equal(await me(server, token), 401)
+    const { code, ms } = await ended
+    t.equal(code, 0, server.stderr())
+    t.ok(ms >= 1_500 && ms < 4_000, `${Math.round(ms)} ms: not held up by a connection on which nothing was said`)
+    t.equal(await fetch(`${server.base}/health/live`).catch(() => null), null)
+  })
+
+  t.test('Ctrl+C does not wait for a load balancer', async t => {
+    const server = await startServer(t, { DATABASE_URL: url, DRAIN_DELAY: '1m' })
+    const { code, ms } = await server.end('SIGINT')
+    t.equal(code, 0, server.stderr())
+    t.ok(ms < 5_000, `${Math.round(ms)} ms`)
+  })
+
+  t.test('a request that never comes to its end does not hold it up', async t => {
+    const server = await startServer(t, { DATABASE_URL: url })
+    const half = connect(Number(new URL(server.base).port), '127.0.0.1').on('error', () => {})
+    t.teardown(() => half.destroy())
+    half.write('POST /v1/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{')
+    t.equal(await me(server, await register(server)), 200)
+    const { code, ms } = await server.end('SIGTERM')
+    t.equal(code, 0, server.stderr())
+    t.ok(ms < 10_000, `${Math.round(ms)} ms`)
+  })
+
   t.test('SIGTERM ends it while PostgreSQL is gone', async t => {
     const proxy = await startProxy(t, url)
     const server = await startServer(t, { DATABASE_URL: proxy.url })
@@ -276,7 +329,7 @@ type Running = Awaited<ReturnType<typeof startServer>>
 
 /** A server that has printed where it listens. */
 async function startServer (t: Test, env: Record<string, string>) {
-  const child = spawn(process.execPath, [serverFile], { cwd: root, env: { ...clean, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(...alone({ ...clean, ...env }, process.execPath, serverFile), { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
   const { exited, stdout, stderr } = follow(child)
   t.teardown(() => { child.kill('SIGKILL') })
   const base = () => /^Latchkey listens on (http:\S+)$/m.exec(stdout())?.[1]
@@ -301,7 +354,7 @@ async function startServer (t: Test, env: Record<string, string>) {
 /** A program to its end. */
 async function run (file: string, args: string[], env: Record<string, string>) {
   const startedAt = performance.now()
-  const child = spawn(process.execPath, [file, ...args], { cwd: root, env: { ...clean, ...env }, stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 })
+  const child = spawn(...alone({ ...clean, ...env }, process.execPath, file, ...args), { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 })
   const { exited, stdout, stderr } = follow(child)
   const code = await exited
   return { code, stdout: stdout(), stderr: stderr(), ms: performance.now() - startedAt }
@@ -333,6 +386,21 @@ async function tokenOf (reply: Response): Promise<string> {
 
 async function me (server: Running, token: string): Promise<number> {
   return (await fetch(`${server.base}/v1/me`, { headers: { authorization: `Bearer ${token}` } })).status
+}
+
+/** One request by way of `agent`: its status, and what is said of the connection. */
+async function ask (server: Running, agent: Agent, path: string, token: string): Promise<{ status: number | undefined, connection: string | undefined }> {
+  return await new Promise((resolve, reject) => {
+    get(`${server.base}${path}`, { agent, headers: { authorization: `Bearer ${token}` } }, reply => {
+      reply.resume().on('end', () => resolve({ status: reply.statusCode, connection: reply.headers.connection }))
+    }).on('error', reject)
+  })
+}
+
+/** How many connections the system lets wait for a program to accept them; 0 where it does not tell. */
+function mostWaiting (): number {
+  const file = '/proc/sys/net/core/somaxconn'
+  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0
 }
 
 function oneLine (text: string): boolean {

@@ -3,12 +3,14 @@ import type { Audit } from '../audit/service.js'
 import { cursorOf, positionOf } from '../cursor.js'
 import type { Device } from '../device.js'
 import { CursorRejectedError, ForbiddenError, InvalidTokenError, NotFoundError } from '../errors.js'
+import { nobody } from '../nobody.js'
 import type { SessionService } from '../sessions/service.js'
 import type { Principal, User } from '../tokens/principal.js'
 import type { Revocation, Revoked, RevokingTx } from '../tokens/revocation.js'
 import type { TokenService } from '../tokens/service.js'
 import type { Settle } from '../tokens/settle.js'
 import type { Tx } from '../transaction.js'
+import type { AccountService } from '../users/account.js'
 import type { Reauthenticate } from '../users/reauthenticate.js'
 import { type Credentials, normaliseEmail, type UserService } from '../users/service.js'
 import type { AdminStore, ListedUser } from './store.js'
@@ -24,28 +26,28 @@ export const operator: Actor = { caller: null, device: null }
 export interface NewAccount { email: string, password?: string | undefined, name?: string | undefined, role?: User['role'] | undefined }
 
 /** What `revokeEveryone` has ended. */
-export interface Ended { users: number, sessions: number, personalTokens: number }
+export interface Ended { users: number, sessions: number, personalTokens: number, services: number }
 
 interface Parts {
   store: AdminStore
   users: Pick<UserService, 'lockAdmins' | 'lockAll' | 'lockNext' | 'prepareUser' | 'findByEmail' | 'requireOtherAdmin' | 'setRole' | 'setDisabled'>
   sessions: Pick<SessionService, 'findLive' | 'endAllOf' | 'endAllOfMany' | 'endPersonal'>
-  tokens: Pick<TokenService, 'namedOfUser'>
+  tokens: Pick<TokenService, 'namedOfUser' | 'revokeServices'>
   revocation: Pick<Revocation, 'change' | 'revokeMany'>
   settle: Pick<Settle, 'voidAll'>
   audit: Pick<Audit, 'record'>
+  accounts: Pick<AccountService, 'bury' | 'erase'>
   reauthenticate: Reauthenticate
   /** Forgets failed logins to the account of `email`. */
   forgive (tx: Tx, email: string): Promise<void>
 }
 
 const usersPerBatch = 200
-const nobody = '00000000-0000-0000-0000-000000000000'
 
 /** What administrators and operators do to accounts. Each effect holds on every instance when its promise resolves. */
 export type AdminService = ReturnType<typeof createAdminService>
 
-export function createAdminService ({ store, users, sessions, tokens, revocation, settle, audit, reauthenticate, forgive }: Parts) {
+export function createAdminService ({ store, users, sessions, tokens, revocation, settle, audit, accounts, reauthenticate, forgive }: Parts) {
   /** Throws EmailTakenError and PasswordRejectedError; for an administrator, ReauthenticateError. Without a password the account is opened by resetting it. */
   async function create (actor: Actor, account: NewAccount, currentPassword?: string): Promise<User> {
     if (account.role === 'admin') await requireRecent(actor, currentPassword)
@@ -91,12 +93,26 @@ export function createAdminService ({ store, users, sessions, tokens, revocation
     await sessions.endAllOf(tx, userId, ending(actor, 'ended_by_admin'))
   })
 
-  /** Ends every session and every token of everybody who had one before the call; whoever logs in meanwhile may stay. */
-  async function revokeEveryone (actor: Actor): Promise<Ended> {
-    const ended: Ended = { users: 0, sessions: 0, personalTokens: 0 }
+  /** Deletes the account and everything of it, as its owner would. Who dies in between leaves it to the next prune. Throws NotFoundError, LastAdminError. */
+  async function remove (actor: Actor, userId: string): Promise<void> {
+    await upon(actor, userId, async (tx, target) => {
+      await users.requireOtherAdmin(tx, target)
+      await accounts.bury(tx, userId, ending(actor, 'deleted'))
+    })
+    await accounts.erase(userId)
+  }
+
+  /** Ends every session and every token of everybody who had one before the call, and on demand those of all services; whoever logs in meanwhile may stay. */
+  async function revokeEveryone (actor: Actor, { services = false }: { services?: boolean } = {}): Promise<Ended> {
+    const ended: Ended = { users: 0, sessions: 0, personalTokens: 0, services: 0 }
     let after = nobody
     await revocation.revokeMany(async tx => {
       const ids = await users.lockNext(tx, after, usersPerBatch)
+      if (services && after === nobody) {
+        const tokenIds = await tokens.revokeServices(tx)
+        await audit.record(tx, actor.device, ...tokenIds.map(tokenId => ({ type: 'service_ended' as const, userId: null, actorId: actor.caller?.user.id ?? null, tokenId, cause: ending(actor, 'ended_by_admin').cause })))
+        ended.services = tokenIds.length
+      }
       const { sessions: some, personalTokens } = await sessions.endAllOfMany(tx, ids, ending(actor, 'ended_by_admin'))
       ended.users += ids.length
       ended.sessions += some
@@ -163,7 +179,7 @@ export function createAdminService ({ store, users, sessions, tokens, revocation
     await audit.record(tx, device, { type, userId, actorId: caller?.user.id ?? null, cause: caller === null ? 'command' : null })
   }
 
-  return { create, setRole, disable, enable, revoke, revokeEveryone, clearCache, list, requireUser, findByEmail: users.findByEmail }
+  return { create, setRole, disable, enable, remove, revoke, revokeEveryone, clearCache, list, requireUser, findByEmail: users.findByEmail }
 }
 
 const ending = ({ caller, device }: Actor, cause: EventCause) => ({ device, actorId: caller?.user.id ?? null, cause: caller === null ? 'command' as const : cause })

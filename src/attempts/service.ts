@@ -28,7 +28,7 @@ export interface Attempt {
 }
 
 /** `networkOf`: what of an address one subscriber has for himself. `key` is the database's own. */
-interface Parts { store: AttemptStore, audit: Pick<Audit, 'record'>, transactions: Transactions, clock: Clock, networkOf (address: string): string, key: Buffer }
+interface Parts { store: AttemptStore, audit: Pick<Audit, 'recordAttempt'>, transactions: Transactions, clock: Clock, networkOf (address: string): string, key: Buffer }
 
 /** Failures to log in, counted where nothing is forgotten. */
 export type Attempts = ReturnType<typeof createAttempts>
@@ -52,7 +52,7 @@ export function createAttempts ({ store, audit, transactions, clock, networkOf, 
         async failed (cause) {
           // Those that are refused from now on are told of once, here: else whoever goes on could fill the trail.
           const causes: EventCause[] = failures < failureLimit ? [cause] : [cause, 'too_many_failures']
-          await transactions.transaction(tx => audit.record(tx, device, ...causes.map(cause => ({ type: 'login_failed' as const, userId: account.id, cause }))))
+          await transactions.transaction(tx => audit.recordAttempt(tx, device, account.id, ...causes.map(cause => ({ type: 'login_failed' as const, cause }))))
         },
         succeeded: () => store.clear(keys)
       }

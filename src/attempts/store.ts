@@ -1,15 +1,13 @@
 import { and, desc, eq, inArray, lt, notInArray, or } from 'drizzle-orm'
 import { knownNetworks, loginFailures, users } from '../../db/schema.js'
 import { type Database, within } from '../edges/database.js'
+import { nobody } from '../nobody.js'
 import type { Tx } from '../transaction.js'
 
 export type AttemptStore = ReturnType<typeof createAttemptStore>
 
 /** Which counters an attempt may count on: the account's, or, of a network it knows, one of their own. Hashes, both. */
 export interface Keys { account: Buffer, network: Buffer }
-
-/** No user's id: for accounts that don't exist, so that they cost the same statement. */
-const nobody = '00000000-0000-0000-0000-000000000000'
 
 /** Looks the network up and counts, in one statement: of many at once no more than the limit get a row back. */
 const reserveText = `

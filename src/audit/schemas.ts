@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { closed, Id, Moment, nullable } from '../schemas.js'
+import { choice, closed, Id, Moment, nullable } from '../schemas.js'
 import { eventCauses, eventTypes } from './event.js'
 import type { AuditEvent } from './service.js'
 
@@ -15,14 +15,14 @@ export const EventList = Type.Object({
   events: Type.Array(Type.Object({
     id: Id,
     createdAt: Moment,
-    type: Type.Enum([...eventTypes]),
+    type: choice(eventTypes),
     userId: nullable(Id),
     actorId: nullable(Id),
     sessionId: nullable(Id),
     tokenId: nullable(Id),
     ip: nullable(Type.String()),
     userAgent: nullable(Type.String()),
-    cause: nullable(Type.Enum([...eventCauses]))
+    cause: nullable(choice(eventCauses))
   })),
   nextCursor: nullable(Type.String())
 })

@@ -14,7 +14,7 @@ interface Parts {
   /** What happened longer ago is deleted by pruning. */
   retentionSeconds: number
   /** Called within the transaction, once the events are there. */
-  onRecorded? (tx: Tx, events: AuditEvent[]): Promise<void>
+  onRecorded? (tx: Tx, events: AuditEvent[], device: Device | null): Promise<void>
 }
 
 /** The audit trail: who did what to which account, when and from where. */
@@ -23,15 +23,23 @@ export type Audit = ReturnType<typeof createAudit>
 export function createAudit ({ store, clock, retentionSeconds, onRecorded }: Parts) {
   const oldest = () => new Date(clock.now() - retentionSeconds * 1000)
 
+  /** Notes what `tx` does, within it: the trail has it exactly if it happened. `device` null: no client was there. For who holds the row of an account that it tells of. */
+  async function record (tx: Tx, device: Device | null, ...happenings: Happening[]): Promise<AuditEvent[]> {
+    const createdAt = new Date(clock.now())
+    const events = happenings.map(({ type, userId, actorId = null, sessionId = null, tokenId = null, cause = null }) =>
+      ({ id: randomUUID(), createdAt, type, userId, actorId, sessionId, tokenId, ip: device?.address ?? null, userAgent: device?.userAgent ?? null, cause }))
+    await store.insert(tx, events)
+    await onRecorded?.(tx, events, device)
+    return events
+  }
+
   return {
-    /** Notes what `tx` does, within it: the trail has it exactly if it happened. `device` null: no client was there. */
-    async record (tx: Tx, device: Device | null, ...happenings: Happening[]): Promise<AuditEvent[]> {
-      const createdAt = new Date(clock.now())
-      const events = happenings.map(({ type, userId, actorId = null, sessionId = null, tokenId = null, cause = null }) =>
-        ({ id: randomUUID(), createdAt, type, userId, actorId, sessionId, tokenId, ip: device?.address ?? null, userAgent: device?.userAgent ?? null, cause }))
-      await store.insert(tx, events)
-      await onRecorded?.(tx, events)
-      return events
+    record,
+
+    /** The same for who doesn't hold the account's row: of one that was deleted meanwhile the trail has no more than of one that never was. */
+    async recordAttempt (tx: Tx, device: Device, userId: string | null, ...happenings: Array<Omit<Happening, 'userId'>>): Promise<void> {
+      const stays = await store.accountStays(tx, userId)
+      await record(tx, device, ...happenings.map(happening => ({ ...happening, userId: stays ? userId : null })))
     },
 
     /** Null when it was never there, or has been pruned. */

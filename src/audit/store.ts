@@ -1,7 +1,8 @@
 import { and, desc, eq, inArray, lt, lte, ne, sql } from 'drizzle-orm'
-import { events } from '../../db/schema.js'
+import { events, users } from '../../db/schema.js'
 import type { Position } from '../cursor.js'
 import { type Database, within } from '../edges/database.js'
+import { nobody } from '../nobody.js'
 import type { Tx } from '../transaction.js'
 import type { EventCause, EventType } from './event.js'
 
@@ -14,6 +15,12 @@ export function createAuditStore (database: Database) {
   return {
     async insert (tx: Tx, rows: AuditEvent[]): Promise<void> {
       if (rows.length > 0) await within(tx).insert(events).values(rows)
+    },
+
+    /** Whether the account is there, which it then is until the end of `tx`. Asked for none, it costs the same statement. */
+    async accountStays (tx: Tx, userId: string | null): Promise<boolean> {
+      const rows = await within(tx).select({ id: users.id }).from(users).where(eq(users.id, userId ?? nobody)).for('key share')
+      return rows.length > 0
     },
 
     async find (id: string): Promise<AuditEvent | null> {

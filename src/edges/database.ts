@@ -20,8 +20,16 @@ export interface Database extends Transactions {
   dedicated (): DedicatedConnection
   /** Creates and upgrades the tables; several instances at once do it once. */
   migrate (): Promise<void>
+  /** How busy the pool is; absent where there is none. */
+  load? (): DatabaseLoad
   close (): Promise<void>
 }
+
+/**
+ * What is known of a pool from outside. `underWay` counts statements and transactions from their call to their end: the driver doesn't tell
+ * which of them has a connection, but all past `connections` wait for another to end. `refused`: answered 503, as too many waited.
+ */
+export interface DatabaseLoad { connections: number, underWay: number, refused: number }
 
 export interface DedicatedConnection {
   /** Rows, or an error after `timeoutMs`; a connection that didn't answer in time is replaced. */
@@ -50,12 +58,12 @@ export function textArray (values: readonly string[]): string {
  */
 export function touchText (table: 'tokens' | 'sessions'): string {
   return `
-    with used as (select * from unnest($1::uuid[], $2::float8[]) as u (id, at)),
-    later as (select t.id from ${table} t join used u on u.id = t.id where t.last_used_at is null or t.last_used_at < to_timestamp(u.at / 1000)),
-    free as (select t.id, to_timestamp(u.at / 1000) as at from ${table} t join used u on u.id = t.id
+    with used as materialized (select * from unnest($1::uuid[], $2::float8[]) as u (id, at)),
+    free as materialized (select t.ctid as place, t.id, to_timestamp(u.at / 1000) as at from used u join ${table} t on t.id = u.id
       where t.last_used_at is null or t.last_used_at < to_timestamp(u.at / 1000) for no key update of t skip locked),
-    done as (update ${table} t set last_used_at = free.at from free where t.id = free.id)
-    select id from later where id not in (select id from free)`
+    done as (update ${table} t set last_used_at = free.at from free where t.ctid = free.place)
+    select t.id from used u join ${table} t on t.id = u.id where (select count(*) from free) < (select count(*) from used)
+      and (t.last_used_at is null or t.last_used_at < to_timestamp(u.at / 1000)) and t.id not in (select id from free)`
 }
 
 export function touchParameters (used: Map<string, number>): Parameter[] {

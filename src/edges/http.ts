@@ -3,8 +3,10 @@ import type { Socket } from 'node:net'
 import cors from '@fastify/cors'
 import createError from '@fastify/error'
 import helmet from '@fastify/helmet'
-import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, type onRequestHookHandler } from 'fastify'
+import fastifyPlugin from 'fastify-plugin'
 import { describe, NotFoundError, UnavailableError, type Waiting } from '../errors.js'
+import type { Health } from '../health.js'
 
 const MalformedError = createError('FST_ERR_BAD_REQUEST', 'The request is not well-formed HTTP', 400)
 
@@ -12,12 +14,11 @@ const MalformedError = createError('FST_ERR_BAD_REQUEST', 'The request is not we
 const bareHeaders = { 'cache-control': 'no-store', 'strict-transport-security': 'max-age=31536000; includeSubDomains', 'x-content-type-options': 'nosniff' }
 
 /** Headers, CORS and errors: what every reply has in common. */
-export async function addCommonHttp (app: FastifyInstance, { corsOrigins, embedded }: { corsOrigins: string[], embedded: boolean }): Promise<void> {
-  // A request under way at the close leaves a kept-alive connection, which would hold the close up until it times out.
-  let closing = false
-  app.addHook('preClose', async () => { closing = true })
+export async function addCommonHttp (app: FastifyInstance, { corsOrigins, embedded, health }: { corsOrigins: string[], embedded: boolean, health: Pick<Health, 'leaving' | 'leave'> }): Promise<void> {
+  // A kept-alive connection would hold up the close; and a request that its client sends in the moment of the close would be lost.
+  app.addHook('preClose', async () => health.leave())
   app.addHook('onSend', (_request, reply, _payload, done) => {
-    if (closing) reply.header('connection', 'close')
+    if (health.leaving) reply.header('connection', 'close')
     done()
   })
   // Before CORS, which answers a preflight itself. RFC 9112 3.2: Node's own refusal would have no body.
@@ -30,28 +31,35 @@ export async function addCommonHttp (app: FastifyInstance, { corsOrigins, embedd
       done(new MalformedError())
       return
     }
+    if (origin === undefined && request.method !== 'OPTIONS') {
+      done()
+      return
+    }
     if (origin !== undefined && corsOrigins.includes(origin)) reply.header('access-control-allow-credentials', 'true')
-    done()
+    answerOrigin.call(app, request, reply, done)
   })
   app.server.on('checkExpectation', (_request, response) => {
     const { headers, body } = refusal(417)
     response.writeHead(417, headers).end(body)
   })
-  await app.register(cors, {
+  // Told apart from where it hooks in: it would work out for each request what it has to say of an Origin that isn't there.
+  let answerOrigin: onRequestHookHandler = () => {}
+  const catching = Object.assign(Object.create(app) as FastifyInstance, { addHook (_name: 'onRequest', hook: onRequestHookHandler) { answerOrigin = hook } })
+  await app.register(fastifyPlugin(async () => cors(catching, {
     origin: (origin, answer) => { answer(null, origin !== undefined && (corsOrigins.includes(origin) || (embedded && isLoopback(origin)))) },
     methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
     allowedHeaders: ['Authorization', 'Content-Type'],
     exposedHeaders: ['Retry-After', 'WWW-Authenticate'],
     maxAge: 600,
     strictPreflight: false
-  })
+  }, () => {})))
   app.setNotFoundHandler((_request, reply) => { answer(reply, new NotFoundError()) })
 }
 
 /** What every reply carries. helmet's headers are the same each time, so it is asked once: as a hook it would work them out anew for each request. */
 async function commonHeaders (): Promise<Record<string, string>> {
   const app = fastify()
-  await app.register(helmet, { contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } })
+  await app.register(helmet, { contentSecurityPolicy: { useDefaults: false, directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] } }, frameguard: { action: 'deny' }, referrerPolicy: false, crossOriginOpenerPolicy: false, crossOriginResourcePolicy: false, originAgentCluster: false, dnsPrefetchControl: false, ieNoOpen: false, permittedCrossDomainPolicies: false, xssFilter: false })
   const { headers } = await app.inject('/')
   await app.close()
   const { date: _date, connection: _connection, 'content-type': _type, 'content-length': _length, ...common } = headers

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import nodemailer, { type SendMailOptions } from 'nodemailer'
-import type { Smtp } from '../config.js'
+import type { Smtp } from '../config-smtp.js'
 import { describe } from '../errors.js'
 import type { Letter, Mailer, Posted } from '../mail/mailer.js'
 

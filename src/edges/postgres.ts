@@ -13,6 +13,12 @@ const statementTimeoutMs = 5_000
 const deadLinkMs = 7_000
 /** A process frozen inside a transaction must not hold a user's row for long. */
 const idleTransactionMs = 5_000
+/** An index on many rows takes its time, and so do the instances that wait for who makes it. */
+const migrationMs = 600_000
+/** While a migration waits for a lock on a table, everybody else waits behind it: so it gives up soon, and tries again so often. */
+const migrationLockMs = 1_000
+const migrationAttempts = 30
+const migrationPauseMs = 1_000
 /** Waiting work a connection: past it the answer is 503 at once, rather than a queue that never empties. */
 const waitingPerConnection = 50
 
@@ -21,6 +27,7 @@ export function createPostgres (url: string, poolSize: number): Database {
   let client = connect(url, poolSize)
   let queries = drizzle(client) as unknown as Queries
   let underWay = 0
+  let refused = 0
 
   /** A dead link would block the pool until TCP gives up, a quarter of an hour: leave it and dial again. */
   function redial (dead: Sql) {
@@ -31,7 +38,10 @@ export function createPostgres (url: string, poolSize: number): Database {
   }
 
   async function run<T> (work: () => Promise<T>, limitMs: number): Promise<T> {
-    if (underWay >= poolSize * waitingPerConnection) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 1, detail: 'POOL' })
+    if (underWay >= poolSize * waitingPerConnection) {
+      refused++
+      throw Object.assign(new UnavailableError(), { retryAfterSeconds: 1, detail: 'POOL' })
+    }
     underWay++
     const used = client
     try {
@@ -51,12 +61,12 @@ export function createPostgres (url: string, poolSize: number): Database {
     transaction: <T>(work: (tx: Tx) => Promise<T>, limitMs = deadLinkMs * 2) => run(() => transact(queries, work), limitMs),
     dedicated: () => createDedicated(url),
     async migrate () {
-      const [holder, worker] = [connect(url, 1, 60_000), connect(url, 1, 60_000)]
+      const [holder, worker] = [connect(url, 1, migrationMs), connect(url, 1, migrationMs, migrationLockMs)]
       try {
         await holder.begin(async tx => {
           // Of a transaction, not of a connection: a pooler may give the next transaction another one.
           await tx`select pg_advisory_xact_lock(7402318), set_config('idle_in_transaction_session_timeout', '0', true)`
-          await migrate({ kind: 'postgres', db: drizzle(worker) })
+          await untilUnlocked(() => migrate({ kind: 'postgres', db: drizzle(worker) }))
         })
       } catch (error) {
         throw translate(error)
@@ -64,6 +74,7 @@ export function createPostgres (url: string, poolSize: number): Database {
         await Promise.allSettled([holder.end({ timeout: 1 }), worker.end({ timeout: 1 })])
       }
     },
+    load: () => ({ connections: poolSize, underWay, refused }),
     close: () => client.end({ timeout: 2 })
   }
 }
@@ -116,7 +127,19 @@ function createDedicated (url: string): DedicatedConnection {
   }
 }
 
-function connect (url: string, max: number, statementMs = statementTimeoutMs): Sql {
+/** `work` again while all it lacks is a lock that somebody holds. */
+async function untilUnlocked (work: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work()
+    } catch (error) {
+      if ((translate(error) as { detail?: string }).detail !== '55P03' || attempt === migrationAttempts) throw error
+      await pause(migrationPauseMs)
+    }
+  }
+}
+
+function connect (url: string, max: number, statementMs = statementTimeoutMs, lockMs = statementMs): Sql {
   const { url: plain, ssl, prepare } = parsePostgresUrl(url)
   return postgres(plain, {
     ...ssl === false ? {} : { ssl },
@@ -131,7 +154,7 @@ function connect (url: string, max: number, statementMs = statementTimeoutMs): S
     connection: {
       application_name: 'latchkey',
       statement_timeout: statementMs,
-      lock_timeout: statementMs,
+      lock_timeout: lockMs,
       default_transaction_isolation: 'read committed',
       idle_in_transaction_session_timeout: idleTransactionMs
     }

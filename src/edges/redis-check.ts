@@ -13,7 +13,7 @@ export async function examine (client: Redis, { where, keyPrefix, cluster, db }:
   const key = `${keyPrefix}probe:${randomUUID()}`
   const pipeline = client.pipeline().call('INFO', 'server', 'replication')
   const commands: Array<[name: string, ...args: Array<string | number>]> = [
-    ['SET', key, 'Lprobe', 'PX', 1_000, 'NX', 'GET'], ['GET', key], ['EVAL', 'return 1', 0], ['EVALSHA', '0'.repeat(40), 0],
+    ['SET', key, 'Lprobe', 'PX', 1_000, 'NX', 'GET'], ['GET', key], ['MGET', key], ['EVAL', 'return 1', 0], ['EVALSHA', '0'.repeat(40), 0],
     ['INCRBY', key, 1], ['PTTL', key], ['EXPIRE', key, 1], ['DEL', key], ['DBSIZE'],
     ...db === 0 ? [] : [['SELECT', db] as [string, number]], ...cluster ? [['CLUSTER', 'SLOTS'] as [string, string]] : []
   ]
@@ -32,7 +32,8 @@ export async function examine (client: Redis, { where, keyPrefix, cluster, db }:
   const version = field('redis_version')
   // Valkey gives the version of Redis that it is compatible with.
   if (version !== undefined && Number.parseInt(version, 10) < oldestMajor) return unfit(`is version ${version}: Redis ${oldestMajor} or later, or Valkey, is needed`)
-  const isCluster = field('redis_mode') === 'cluster'
+  // Valkey's own name for it.
+  const isCluster = (field('redis_mode') ?? field('server_mode')) === 'cluster'
   if (isCluster && !cluster) return unfit('belongs to a cluster: name several of its servers in REDIS_URL, with commas between them')
   if (!isCluster && cluster) return unfit('belongs to no cluster, and REDIS_URL names several servers: name one, or set REDIS_SENTINELS')
   if (db !== 0 && refusals.at(-1) !== '') return unfit(`has no database ${db}: correct REDIS_URL`)

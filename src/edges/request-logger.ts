@@ -1,4 +1,12 @@
+import { randomUUID } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
+
+/** Ids that no other process gives: of this one at random, then by number. They mean nothing to anybody, so they need not be secret. */
+export function createRequestIds (): () => string {
+  const own = randomUUID()
+  let number = 0
+  return () => `${own}-${++number}`
+}
 
 type Write = FastifyBaseLogger['info']
 

@@ -15,9 +15,10 @@ interface Parts {
   log: Log
 }
 
-/** Prunes at PRUNE_SCHEDULE in PRUNE_TIMEZONE until `stop`. Every instance wakes up; the database lets one of them work. */
+/** Prunes at PRUNE_SCHEDULE in PRUNE_TIMEZONE until `stop`, which ends one under way after its batch. Every instance wakes up; the database lets one of them work. */
 export function schedulePrune ({ prune, expression, timezone, log }: Parts): { stop (): Promise<void> } {
   let running: Promise<void> = Promise.resolve()
+  const ending = new AbortController()
   const scheduler = {
     info: (text: string) => log.info({}, text),
     warn: (text: string) => log.warn({}, text),
@@ -25,7 +26,7 @@ export function schedulePrune ({ prune, expression, timezone, log }: Parts): { s
     debug () {}
   }
   const task = schedule(expression, () => {
-    running = prune({ dryRun: false }).then(
+    running = prune({ dryRun: false, signal: ending.signal }).then(
       report => log.info(report, report.skipped ? 'another instance is pruning' : 'pruned'),
       error => log.error({ failure: describe(error) }, 'pruning failed; the next run tries again')
     )
@@ -34,6 +35,7 @@ export function schedulePrune ({ prune, expression, timezone, log }: Parts): { s
   }, { timezone, noOverlap: true, missedExecutionTolerance: 60_000, logger: scheduler })
   return {
     async stop () {
+      ending.abort()
       await task.destroy()
       await running
     }

@@ -4,6 +4,7 @@ import type { Clock } from '../clock.js'
 import { describe } from '../errors.js'
 import { inTime } from '../in-time.js'
 import type { Log } from '../logger.js'
+import type { Counters } from '../tokens/counters.js'
 import type { Transactions, Tx } from '../transaction.js'
 import type { UserService } from '../users/service.js'
 import { type Kind, kinds, type MailKind } from './kinds.js'
@@ -38,6 +39,7 @@ interface Parts {
   mailer: Mailer | null
   limiter: Pick<MailLimiter, 'admit'>
   places: Places
+  counters: Pick<Counters, 'mails'>
   clock: Clock
   log: Log
 }
@@ -45,7 +47,7 @@ interface Parts {
 /** Takes mails out of the outbox and sends them, beside the requests: at least once, and in the ordinary course exactly once. */
 export type MailSender = ReturnType<typeof createMailSender>
 
-export function createMailSender ({ store, users, audit, transactions, mailer, limiter, places, clock, log }: Parts) {
+export function createMailSender ({ store, users, audit, transactions, mailer, limiter, places, counters, clock, log }: Parts) {
   const ending = new AbortController()
   let timer: NodeJS.Timeout | undefined
   let running: Promise<void> | null = null
@@ -92,6 +94,7 @@ export function createMailSender ({ store, users, audit, transactions, mailer, l
     const fields = { mail: mail.id, kind: mail.kind, attempt: mail.attempts }
     try {
       if (mail.attempts === 1 && !await limiter.admit(mail.email, mail.kind)) {
+        counters.mails.dropped++
         log.warn(fields, 'a mailbox has had its share of mails: this one is dropped')
         await store.remove(mail.id)
         return true
@@ -114,17 +117,20 @@ export function createMailSender ({ store, users, audit, transactions, mailer, l
 
   async function settle (mail: Mail, posted: Posted, fields: object): Promise<void> {
     if (posted.outcome === 'sent') {
+      counters.mails.sent++
       log.info(fields, 'mail sent')
       return await store.remove(mail.id)
     }
     const { outcome, failure, status } = posted
     const reason = { ...fields, failure, status }
     if (outcome === 'refused' || mail.ageSeconds > giveUpSeconds) {
+      counters.mails[outcome === 'refused' ? 'refused' : 'abandoned']++
       log.error(reason, outcome === 'refused' ? 'a mail was refused for good' : 'a mail is given up')
       return await store.remove(mail.id)
     }
     // Not at the end of the process: the server may have taken it, and the lease says when to try again.
     if (ending.signal.aborted) return
+    counters.mails.postponed++
     log.warn(reason, 'a mail could not be sent: it is tried again')
     await store.postpone(mail.id, Math.min(firstGapSeconds * 3 ** (mail.attempts - 1), longestGapSeconds))
   }

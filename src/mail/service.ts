@@ -23,7 +23,7 @@ interface Parts {
   users: UserService
   sessions: Pick<SessionService, 'endAllOf' | 'endPersonal'>
   tokens: Pick<TokenService, 'namedOfUser'>
-  audit: Pick<Audit, 'record'>
+  audit: Pick<Audit, 'record' | 'recordAttempt'>
   revocation: Revocation
   transactions: Transactions
   limiter: Pick<MailLimiter, 'ask'>
@@ -44,7 +44,7 @@ export function createMailService ({ store, outbox, users, sessions, tokens, aud
     await limiter.ask(address, device.address)
     const found = await users.findAccount(address)
     await transactions.transaction(async tx => {
-      await audit.record(tx, device, { type: 'password_reset_requested', userId: found?.user.id ?? null })
+      await audit.recordAttempt(tx, device, found?.user.id ?? null, { type: 'password_reset_requested' })
       await outbox.enqueue(tx, { kind: 'reset_password', email: address })
     })
   }

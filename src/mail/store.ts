@@ -51,6 +51,15 @@ export function createMailStore (database: Database) {
       await database.query(db => db.delete(mails).where(eq(mails.id, id)))
     },
 
+    /** Mails in the outbox (counted up to 10 000) and the age of the oldest of these; 0 when it is empty. */
+    async waiting (): Promise<{ mails: number, oldestSeconds: number }> {
+      const [row] = await database.query(db => {
+        const some = db.select({ createdAt: mails.createdAt }).from(mails).orderBy(mails.nextAttemptAt).limit(10_000).as('some')
+        return db.select({ mails: sql<number>`count(*)::int`, oldestSeconds: sql<number>`coalesce(extract(epoch from now() - min(${some.createdAt})), 0)::float8` }).from(some)
+      })
+      return row ?? { mails: 0, oldestSeconds: 0 }
+    },
+
     async postpone (id: string, seconds: number): Promise<void> {
       await database.query(db => db.update(mails).set({ nextAttemptAt: sql`now() + make_interval(secs => ${seconds})` }).where(eq(mails.id, id)))
     },

@@ -30,6 +30,8 @@ export interface Opening { user: User, sessionId: string, announced (): Opened }
 
 interface Parts { store: SessionStore, tokens: TokenService, clock: Clock, lifetimes: Lifetimes }
 
+export type OpeningOfSessions = ReturnType<typeof createOpening>
+
 /** Gives a session its tokens: at log-in, after a password change, at each refresh. */
 export function createOpening ({ store, tokens, clock, lifetimes }: Parts) {
   async function open (tx: Tx, user: User, { deviceName, abilities, refresh = false }: LoginOptions, device: Device): Promise<Opening> {

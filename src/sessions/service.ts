@@ -1,23 +1,22 @@
-import type { EventCause } from '../audit/event.js'
 import type { Audit } from '../audit/service.js'
 import type { Clock } from '../clock.js'
 import type { Device } from '../device.js'
-import { InsufficientAbilityError, InvalidCredentialsError, InvalidTokenError, NotFoundError, superseded, TokenReusedError } from '../errors.js'
+import { InsufficientAbilityError, InvalidCredentialsError, InvalidTokenError, NotFoundError } from '../errors.js'
+import type { Log } from '../logger.js'
+import type { Counters } from '../tokens/counters.js'
 import type { Principal } from '../tokens/principal.js'
 import type { Revocation, Revoked, RevokingTx } from '../tokens/revocation.js'
 import type { TokenService } from '../tokens/service.js'
-import type { TokenHash } from '../tokens/token.js'
 import type { Transactions, Tx } from '../transaction.js'
 import type { Credentials, Proven, UserService } from '../users/service.js'
+import { createEnding, type Ending } from './ending.js'
 import { createOpening, type Lifetimes, type Opened, type Opening } from './opening.js'
+import { createRefreshing } from './refreshing.js'
 import type { Session, SessionStore } from './store.js'
 
-export type { Session }
+export type { Ending, Session }
 
 export interface LoginOptions { deviceName?: string | undefined, abilities?: string[] | undefined, refresh?: boolean | undefined }
-
-/** Why sessions end, and at whose bidding: `actorId` null is the user's own. */
-export interface Ending { device: Device | null, actorId?: string | null, cause: EventCause }
 
 /** How a caller's work is done: whether it ends tokens (by default) or changes what their entries say, and what has to be locked before the user's row. */
 interface Manner { through?: 'revoke' | 'change', first?: ((tx: Tx) => Promise<void>) | undefined }
@@ -30,6 +29,8 @@ interface Parts {
   audit: Pick<Audit, 'record'>
   transactions: Transactions
   clock: Clock
+  counters: Pick<Counters, 'refreshes'>
+  log: Pick<Log, 'info' | 'warn'>
   sessionLimit: number
   lifetimes: Lifetimes
 }
@@ -37,9 +38,11 @@ interface Parts {
 /** Log in, refresh, list, end: a session's life. Whatever ends one goes through `revocation`. */
 export type SessionService = ReturnType<typeof createSessionService>
 
-export function createSessionService ({ store, tokens, users, revocation, audit, transactions, clock, sessionLimit, lifetimes }: Parts) {
+export function createSessionService ({ store, tokens, users, revocation, audit, transactions, clock, counters, log, sessionLimit, lifetimes }: Parts) {
   const now = () => new Date(clock.now())
   const { open, renew, succeed, repeat } = createOpening({ store, tokens, clock, lifetimes })
+  const { end, endAllOf, endAllOfMany, endPersonal } = createEnding({ store, tokens, audit, clock })
+  const { refresh, logOutByRefresh } = createRefreshing({ store, tokens, users, revocation, audit, clock, counters, log, lifetimes, opening: { succeed, repeat }, ending: { end, endAllOf } })
 
   async function register (request: { email: string, password: string, name?: string | undefined } & LoginOptions, device: Device): Promise<Opened> {
     requireGrantable(request.abilities)
@@ -74,35 +77,6 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
     const opened = await enter(seen) ?? await enter(await users.requireSamePassword(seen, request.password))
     if (opened === null) throw new InvalidCredentialsError()
     await users.succeeded(opened.user, device.address)
-    return opened.announced()
-  }
-
-  /**
-   * Exchanges a refresh token for its successors. Within the grace the same token gives the same successors again, so that a client whose
-   * reply was lost, or whose tabs refresh at once, goes on; past it a second use is a thief's or his victim's, and ends the session
-   * (RFC 9700 4.14.2).
-   */
-  async function refresh (candidate: string, device: Device): Promise<Opened> {
-    const presented = await tokens.findRefresh(candidate)
-    if (presented === null) throw new InvalidTokenError()
-    const { plain, row: { userId, sessionId } } = presented
-    const opened = await revocation.revoke(async tx => {
-      const owner = await users.lock(tx, userId)
-      const row = await tokens.requireRefresh(tx, plain)
-      const session = await store.find(tx, userId, sessionId, now())
-      if (owner === null || owner.disabled || row === null || session === null) return { named: null, refusal: new InvalidTokenError() }
-      if (row.revoked) return { named: null, refusal: superseded() }
-      if (row.consumedAt === null) {
-        if (row.expiresAt <= now()) return { named: null, refusal: new InvalidTokenError() }
-        return { named: null, outcome: await succeed(tx, session, owner.user, plain, row) }
-      }
-      if (row.successorSecret !== null && now().getTime() < row.consumedAt.getTime() + lifetimes.refreshGraceSeconds * 1000) {
-        const same = await repeat(tx, session, owner.user, plain, row.successorSecret)
-        return same === null ? { named: null, refusal: superseded() } : { named: null, outcome: same }
-      }
-      await audit.record(tx, device, { type: 'refresh_token_reused', userId, sessionId, tokenId: row.id })
-      return { named: await end(tx, userId, [sessionId], { device, cause: 'refresh_token_reused' }), refusal: new TokenReusedError() }
-    })
     return opened.announced()
   }
 
@@ -144,26 +118,6 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
       return { named: await end(tx, caller.user.id, [sessionId], { device, cause: 'ended_by_user' }), outcome: undefined }
     })
 
-  /**
-   * Ends the session of a refresh token, or all of its user's: for a client whose access token has run out. A consumed token will do, as
-   * whoever has it can end the session anyway; so will one whose session is over, which names its tokens again. Throws InvalidTokenError for
-   * a token that a password change has replaced, and, where it is to end every session, for one that is expired or of a session that is over.
-   */
-  async function logOutByRefresh (candidate: string, everywhere: boolean, device: Device): Promise<void> {
-    const presented = await tokens.findRefresh(candidate)
-    if (presented === null) throw new InvalidTokenError()
-    const { plain, row: { userId, sessionId } } = presented
-    await revocation.revoke(async tx => {
-      await users.lock(tx, userId)
-      const row = await tokens.requireRefresh(tx, plain)
-      const over = await store.find(tx, userId, sessionId, now()) === null
-      const replaced = !over && (row === null || row.revoked)
-      const tooOld = everywhere && (over || row === null || row.expiresAt <= now())
-      if (replaced || tooOld) return { named: await tokens.endSessions(tx, userId, []), refusal: new InvalidTokenError() }
-      return { named: everywhere ? await endAllOf(tx, userId, { device, cause: 'logout_all' }) : await end(tx, userId, [sessionId], { device, cause: 'logout' }), outcome: undefined }
-    })
-  }
-
   /** The live sessions of `userId`, newest first. */
   const list = (userId: string): Promise<Session[]> => store.list(userId, now())
 
@@ -188,34 +142,6 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
   async function findLive (tx: RevokingTx, caller: Principal, owner: Credentials | null): Promise<Session | null> {
     if (owner === null || owner.disabled || caller.session === null || !await tokens.isLive(tx, caller.token.id)) return null
     return await store.find(tx, caller.user.id, caller.session.id, now())
-  }
-
-  /** Every session of `userId`, whoever asks for it. */
-  async function endAllOf (tx: RevokingTx, userId: string, ending: Ending): Promise<TokenHash[]> {
-    return await end(tx, userId, await store.others(tx, userId, null), ending)
-  }
-
-  /** Sessions of `userId`, whoever asks for it; over ones are ended again. Returns what is to be named. */
-  async function end (tx: RevokingTx, userId: string, sessionIds: string[], { device, actorId = null, cause }: Ending): Promise<TokenHash[]> {
-    const ended = await store.end(tx, sessionIds, now())
-    await audit.record(tx, device, ...ended.map(sessionId => ({ type: 'session_ended' as const, userId, actorId, sessionId, cause })))
-    return await tokens.endSessions(tx, userId, sessionIds)
-  }
-
-  /** Every session and token of users whose rows are taken, for who makes every cache entry void: names none. */
-  async function endAllOfMany (tx: RevokingTx, userIds: string[], { device, actorId = null, cause }: Ending): Promise<{ sessions: number, personalTokens: number }> {
-    const ended = await store.endOfUsers(tx, userIds, now())
-    const personal = await tokens.revokeOfUsers(tx, userIds)
-    await audit.record(tx, device,
-      ...ended.map(({ id, userId }) => ({ type: 'session_ended' as const, userId, actorId, sessionId: id, cause })),
-      ...personal.map(({ id, userId }) => ({ type: 'personal_token_ended' as const, userId, actorId, tokenId: id, cause })))
-    return { sessions: ended.length, personalTokens: personal.length }
-  }
-
-  /** All personal tokens of `userId`; which hashes that names, endSessions tells. */
-  async function endPersonal (tx: RevokingTx, userId: string, { device, actorId = null, cause }: Ending): Promise<void> {
-    const ended = await tokens.revokePersonal(tx, userId, null) ?? []
-    await audit.record(tx, device, ...ended.map(tokenId => ({ type: 'personal_token_ended' as const, userId, actorId, tokenId, cause })))
   }
 
   return { register, logIn, refresh, changePassword, logOut, logOutByRefresh, endAll, endOthers, endOne, endAllOf, endAllOfMany, endThese: end, endPersonal, asCaller, findLive, list, forget }

@@ -48,10 +48,10 @@ export function createAuthenticate (tokens: TokenService, cookies: TokenCookies)
 
 /** The options of a route for `guard`: what it declares and the hooks that make it true, before a body is read. */
 export function guarded (guard: Exclude<Guard, 'anyone' | 'client'>, authenticate: (request: FastifyRequest) => Promise<void>) {
-  const onRequest = async (request: FastifyRequest): Promise<void> => {
+  const onRequest = guard === 'token' ? authenticate : async (request: FastifyRequest): Promise<void> => {
     await authenticate(request)
     if (guard === 'admin') requireRole(request, 'admin')
-    else if (guard === 'session') requireSession(request)
+    else requireSession(request)
   }
   return { config: { guard }, onRequest }
 }

@@ -1,11 +1,12 @@
-import { randomFillSync } from 'node:crypto'
-import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
+import { describe } from '../errors.js'
+import type { Log } from '../logger.js'
 import type { Bypass, Counters } from './counters.js'
+import { createReader, newLease } from './entry.js'
 import type { CacheEpoch, Trust } from './epoch.js'
 import { type CacheLink, type Identity, RefusedCommandError } from './link.js'
-import { type AnyPrincipal, isPrincipal, type Principal } from './principal.js'
-import type { Found } from './store.js'
+import type { Found } from './lookup-store.js'
+import type { AnyPrincipal, Principal } from './principal.js'
 import type { TokenHash } from './token.js'
 
 /** Long enough to read the database; a reader that is slower than this fills nothing. */
@@ -22,11 +23,15 @@ export type Reading =
   | { verdict: 'refuse' }
   | { verdict: 'database', fill: ((found: Found) => void) | null }
 
+/** So long the next refusals of single commands go without a line in the log. */
+const refusalGapMs = 10_000
+
 export interface CacheParts {
   link: CacheLink
   epoch: Pick<CacheEpoch, 'trust' | 'still' | 'suspect'>
   clock: Clock
   counters: Counters
+  log: Pick<Log, 'warn'>
   keyPrefix: string
   cacheTtlSeconds: number
 }
@@ -37,8 +42,9 @@ export interface CacheParts {
  */
 export type TokenCache = ReturnType<typeof createTokenCache>
 
-export function createTokenCache ({ link, epoch, clock, counters, keyPrefix, cacheTtlSeconds }: CacheParts) {
+export function createTokenCache ({ link, epoch, clock, counters, log, keyPrefix, cacheTtlSeconds }: CacheParts) {
   const known = createReader()
+  let refusedAt = Number.NEGATIVE_INFINITY
   const keyOf = (hash: TokenHash) => `${keyPrefix}token:${hash.hex()}`
 
   async function read (hash: TokenHash): Promise<Reading> {
@@ -46,47 +52,53 @@ export function createTokenCache ({ link, epoch, clock, counters, keyPrefix, cac
     const before = epoch.trust()
     if (before === null) return bypass('untrusted')
     const key = keyOf(hash)
-    const lease = newLease()
-    let there: string | null
     try {
-      there = await link.takeLease(key, lease, leaseMs)
+      const there = await link.look(key)
+      if (there !== null) return judge(key, there, before)
+      const lease = newLease()
+      const since = await link.takeLease(key, lease, leaseMs)
+      return since === null ? miss(key, lease, before) : judge(key, since, before)
     } catch (error) {
       return failed(error)
     }
+  }
+
+  /** What is at `key`, once it is something. */
+  function judge (key: string, there: string, before: Trust): Reading | Promise<Reading> {
     // Another connection may lead to another server: what was read here proves nothing there.
     if (link.connection !== before.connection) return bypass('moved')
-    if (there === null) return miss(key, lease, before)
     if (there === 'R') {
       counters.refusals++
       return { verdict: 'refuse' }
     }
     switch (there[0]) {
-      case 'V': return readEntry(key, there, lease, before)
+      case 'V': return readEntry(key, there, before)
       case 'L': return bypass('leased')
       default: return bypass('unreadable')
     }
   }
 
-  function readEntry (key: string, there: string, lease: string, before: Trust): Reading | Promise<Reading> {
+  function readEntry (key: string, there: string, before: Trust): Reading | Promise<Reading> {
     const bar = there.indexOf('|')
     const generation = Number(there.slice(1, bar))
     if (bar < 2 || !Number.isSafeInteger(generation)) return bypass('unreadable')
     // Its writer has polled later than we have: overwriting it would undo what it knows.
     if (generation > before.generation) return bypass('newer')
     // Written before the last bump, so it may be a revoked token's.
-    if (generation < before.generation) return replace(key, there, lease, before)
+    if (generation < before.generation) return replace(key, there, before)
     const principal = known.read(key, there.slice(bar + 1))
     if (principal === null || principal.expiresAtMs <= clock.now()) return bypass('unreadable')
     // The reply took its time, and a revocation only waits for readers who believed their poll when they accepted.
     if (!epoch.still(before)) return bypass('moved')
     // Idle, as far as this entry knows: the database knows of uses since.
-    if (principal.idleAtMs !== undefined && principal.idleAtMs <= clock.now()) return replace(key, there, lease, before)
+    if (principal.idleAtMs !== undefined && principal.idleAtMs <= clock.now()) return replace(key, there, before)
     counters.hits++
     return { verdict: 'accept', principal }
   }
 
   /** Turns an entry into our lease, where it still stands. */
-  async function replace (key: string, there: string, lease: string, before: Trust): Promise<Reading> {
+  async function replace (key: string, there: string, before: Trust): Promise<Reading> {
+    const lease = newLease()
     try {
       return await link.compareAndSet(key, there, lease, leaseMs) ? miss(key, lease, before) : bypass('leased')
     } catch (error) {
@@ -95,6 +107,7 @@ export function createTokenCache ({ link, epoch, clock, counters, keyPrefix, cac
   }
 
   function miss (key: string, lease: string, before: Trust): Reading {
+    if (link.connection !== before.connection) return bypass('moved')
     counters.misses++
     return { verdict: 'database', fill: found => { void fill(key, lease, before, found) } }
   }
@@ -128,7 +141,14 @@ export function createTokenCache ({ link, epoch, clock, counters, keyPrefix, cac
   }
 
   function note (error: unknown): void {
-    if (!(error instanceof RefusedCommandError)) epoch.suspect()
+    if (!(error instanceof RefusedCommandError)) {
+      epoch.suspect(error)
+      return
+    }
+    // A server that is full refuses each write: one line stands for all.
+    if (clock.monotonic() - refusedAt < refusalGapMs) return
+    refusedAt = clock.monotonic()
+    log.warn({ cause: describe(error) }, 'the cache refused a command')
   }
 
   return {
@@ -157,55 +177,4 @@ export function createTokenCache ({ link, epoch, clock, counters, keyPrefix, cac
       return await link.overwrite(hashes.map(keyOf), mark === 'revoked' ? revokedMs : null)
     }
   }
-}
-
-const nonceBytes = 12
-const random = Buffer.alloc(nonceBytes * 512)
-let used = random.length
-
-/** 96 random bits: nobody else's compare-and-set matches it. They are drawn many at a time, as each call of the system costs. */
-function newLease (): string {
-  if (used === random.length) {
-    randomFillSync(random)
-    used = 0
-  }
-  used += nonceBytes
-  return `L${random.toString('base64url', used - nonceBytes, used)}`
-}
-
-/** So many entries are remembered as they were last read. */
-const remembered = 10_000
-
-/**
- * Reads entries: an entry that is the same text as at the last look-up is the same principal, which costs a comparison in place of parsing and
- * checking it. What is remembered is what a text means, never whether it counts: that is the cache's to say, each time.
- */
-function createReader () {
-  const last = new LRUCache<string, { json: string, principal: AnyPrincipal }>({ max: remembered })
-  return {
-    read (key: string, json: string): AnyPrincipal | null {
-      const same = last.get(key)
-      if (same?.json === json) return same.principal
-      const principal = parseEntry(json)
-      if (principal !== null) last.set(key, { json, principal })
-      return principal
-    }
-  }
-}
-
-/** Null for whatever isn't an entry of ours, in whole: the database will know. */
-function parseEntry (json: string): AnyPrincipal | null {
-  try {
-    const entry: unknown = JSON.parse(json)
-    return isPrincipal(entry) ? frozen(entry) : null
-  } catch {
-    return null
-  }
-}
-
-/** Several requests have it in their hands. */
-function frozen (principal: AnyPrincipal): AnyPrincipal {
-  Object.freeze(principal.token.abilities)
-  for (const part of [principal.token, principal.session, principal.user]) Object.freeze(part)
-  return Object.freeze(principal)
 }

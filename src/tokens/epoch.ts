@@ -58,7 +58,9 @@ export function createEpoch ({ store, link, clock, counters, log, onNeed }: Part
   }
 
   /** Opens the breaker: a cache that failed once is left alone until a later poll has found it well. */
-  function suspect (): void {
+  function suspect (cause?: unknown): void {
+    counters.failures++
+    if (trust() !== null) log.warn({ cause: describe(cause) }, 'a command to the cache failed: answering from the database until the next poll')
     suspectedAt = clock.monotonic()
   }
 

@@ -3,7 +3,7 @@ import { describe } from '../errors.js'
 import { inTime } from '../in-time.js'
 import type { AnyPrincipal } from './principal.js'
 
-/** A kill -9 loses at most the uses of so long. */
+/** So often something is written. A session, a personal token and a service's have their turn once in LAST_USE_INTERVAL. */
 export const flushEveryMs = 5_000
 /** A use within so long of the last noted one tells nothing new. */
 const resolutionMs = 1_000
@@ -15,6 +15,7 @@ interface Parts {
   sessions: Touched
   tokens: Touched & { eraseSecrets (before: Date): Promise<void> }
   clock: Clock
+  intervalSeconds: number
   graceSeconds: number
   log: { warn (fields: object, text: string): void }
 }
@@ -22,45 +23,39 @@ interface Parts {
 /** When sessions, personal tokens and services were last used: remembered here, written in one statement every few seconds, never to the cache. */
 export type LastUse = ReturnType<typeof createLastUse>
 
-export function createLastUse ({ sessions, tokens, clock, graceSeconds, log }: Parts) {
-  let usedSessions = new Map<string, number>()
-  let usedTokens = new Map<string, number>()
+export function createLastUse ({ sessions, tokens, clock, intervalSeconds, graceSeconds, log }: Parts) {
+  const turns = Math.max(1, Math.round(intervalSeconds * 1000 / flushEveryMs))
+  const uses = { sessions: createUses(sessions, turns), tokens: createUses(tokens, turns) }
   let timer: NodeJS.Timeout | null = null
-  let turn: Promise<void> = Promise.resolve()
+  let turn = 0
+  let working: Promise<void> = Promise.resolve()
 
   function note ({ session, token }: AnyPrincipal): void {
-    const [used, id] = session === null ? [usedTokens, token.id] : [usedSessions, session.id]
-    const now = clock.now()
-    if (now - (used.get(id) ?? 0) >= resolutionMs) used.set(id, now)
+    if (session === null) uses.tokens.note(token.id, clock.now())
+    else uses.sessions.note(session.id, clock.now())
   }
 
-  /** One at a time, so that a shutdown waits for the one under way too. */
-  function flush (): Promise<void> {
-    turn = turn.then(flushOnce)
-    return turn
+  /** Writes those whose turn it is, or all; one at a time, so that a shutdown waits for the one under way too. */
+  function flush (which: number | 'all' = 'all'): Promise<void> {
+    working = working.then(() => flushOnce(which))
+    return working
   }
 
-  async function flushOnce (): Promise<void> {
-    const [atSessions, atTokens] = [usedSessions, usedTokens]
-    usedSessions = new Map()
-    usedTokens = new Map()
+  async function flushOnce (which: number | 'all'): Promise<void> {
     try {
-      keep(usedSessions, await write(sessions, atSessions))
-      keep(usedTokens, await write(tokens, atTokens))
+      await uses.sessions.write(which)
+      await uses.tokens.write(which)
       await tokens.eraseSecrets(new Date(clock.now() - graceSeconds * 1000))
     } catch (error) {
-      // For the next time: a use forgotten could end a session as idle.
-      keep(usedSessions, atSessions)
-      keep(usedTokens, atTokens)
-      log.warn({ failure: describe(error), uses: atSessions.size + atTokens.size }, 'last uses were not written')
+      log.warn({ failure: describe(error), uses: uses.sessions.count() + uses.tokens.count() }, 'last uses were not written')
     }
   }
 
   return {
     note,
-    flush,
+    flush: () => flush(),
     start (): void {
-      const again = () => { timer = setTimeout(() => { void flush().finally(() => { if (timer !== null) again() }) }, flushEveryMs).unref() }
+      const again = () => { timer = setTimeout(() => { void flush(turn++ % turns).finally(() => { if (timer !== null) again() }) }, flushEveryMs).unref() }
       again()
     },
     async stop (): Promise<void> {
@@ -72,13 +67,37 @@ export function createLastUse ({ sessions, tokens, clock, graceSeconds, log }: P
   }
 }
 
-/** What had to be left out. */
-async function write ({ touch }: Touched, used: Map<string, number>): Promise<Map<string, number>> {
-  if (used.size === 0) return used
-  const held = new Set(await touch(used))
-  return new Map([...used].filter(([id]) => held.has(id)))
-}
+/** Uses not written yet, each id in the part of those that have their turn together: so that no statement grows with the interval. */
+function createUses ({ touch }: Touched, turns: number) {
+  const parts = Array.from({ length: turns }, () => new Map<string, number>())
+  const partOf = (id: string) => parts[turns === 1 ? 0 : Number.parseInt(id.slice(0, 8), 16) % turns] as Map<string, number>
 
-function keep (later: Map<string, number>, unwritten: Map<string, number>): void {
-  for (const [id, at] of unwritten) later.set(id, Math.max(at, later.get(id) ?? 0))
+  function note (id: string, at: number): void {
+    const part = partOf(id)
+    if (at - (part.get(id) ?? 0) >= resolutionMs) part.set(id, at)
+  }
+
+  async function write (which: number | 'all'): Promise<void> {
+    for (const turn of which === 'all' ? parts.keys() : [which]) await writePart(turn)
+  }
+
+  async function writePart (turn: number): Promise<void> {
+    const used = parts[turn] as Map<string, number>
+    if (used.size === 0) return
+    parts[turn] = new Map()
+    try {
+      const held = new Set(await touch(used))
+      keep([...used].filter(([id]) => held.has(id)))
+    } catch (error) {
+      // For the next time: a use forgotten could end a session as idle.
+      keep(used)
+      throw error
+    }
+  }
+
+  function keep (unwritten: Iterable<[string, number]>): void {
+    for (const [id, at] of unwritten) partOf(id).set(id, Math.max(at, partOf(id).get(id) ?? 0))
+  }
+
+  return { note, write, count: () => parts.reduce((sum, part) => sum + part.size, 0) }
 }

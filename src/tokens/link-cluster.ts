@@ -156,6 +156,7 @@ export function createClusterLink ({ seeds, open, onReady = () => {} }: Parts): 
 
   const self: CacheLink = {
     get connection () { return currentConnection() },
+    look: key => whole(() => shardOf(key).node.link.look(key)),
     takeLease: (key, lease, ttlMs) => whole(() => shardOf(key).node.link.takeLease(key, lease, ttlMs)),
     compareAndSet: (key, expected, value, ttlMs) => whole(() => shardOf(key).node.link.compareAndSet(key, expected, value, ttlMs)),
 

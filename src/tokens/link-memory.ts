@@ -10,8 +10,11 @@ export function createMemoryLink (maxEntries = 100_000): CacheLink & { measure (
 
   return {
     connection: identity.connection,
-    async takeLease (key, lease, ttlMs) {
+    async look (key) {
       await nextTurn()
+      return entries.get(key) ?? null
+    },
+    async takeLease (key, lease, ttlMs) {
       const there = entries.get(key)
       if (there !== undefined) return there
       entries.set(key, lease, { ttl: ttlMs })

@@ -1,4 +1,5 @@
-import type { Redis } from 'ioredis'
+import { Command, type Redis } from 'ioredis'
+import { nextTurn } from '../turn.js'
 import { type CacheLink, type Identity, MisroutedError, RefusedCommandError } from './link.js'
 import type { SlotRow } from './slot-map.js'
 
@@ -10,8 +11,8 @@ export interface RedisLink extends CacheLink { slots (): Promise<SlotRow[]> }
 interface Options {
   /** Looks at the server behind each new connection before anything is asked of it: a `replica` is left, and so is one that is `unfit`. */
   examine? (): Promise<'fit' | 'replica' | 'unfit'>
-  /** Whether a replica is worth a connection: in a cluster it is, to ask where the masters are. */
-  keepReplicas?: boolean
+  /** A server of a cluster: a replica is worth a connection there, to ask where the masters are, and one command has one slot's keys. */
+  inCluster?: boolean
   /** Ends the client for good. */
   close? (): void
   /** Told of every connection that is there, and of every one that is gone. */
@@ -19,7 +20,7 @@ interface Options {
 }
 
 /** The commands on a Redis server (7 or later, for SET … NX GET). `client` neither queues, nor resends, nor waits: see edges/redis.ts. */
-export function createRedisLink (client: Redis, { examine = async () => 'fit', keepReplicas = false, close = () => client.disconnect(), onChange = () => {} }: Options = {}): RedisLink {
+export function createRedisLink (client: Redis, { examine = async () => 'fit', inCluster = false, close = () => client.disconnect(), onChange = () => {} }: Options = {}): RedisLink {
   let opened = 0
   let connection: number | null = null
   let foundReplica = false
@@ -68,7 +69,7 @@ export function createRedisLink (client: Redis, { examine = async () => 'fit', k
     const known = run !== undefined && replication !== undefined && role === 'master'
     const who = { connection, incarnation: known ? `${run}:${replication}:${client.options.db ?? 0}` : null }
     // It would answer INFO for ever, and nobody would look for its successor.
-    if (role !== undefined && role !== 'master' && !keepReplicas) {
+    if (role !== undefined && role !== 'master' && !inCluster) {
       foundReplica = true
       leave()
     }
@@ -85,8 +86,30 @@ export function createRedisLink (client: Redis, { examine = async () => 'fit', k
     }
   }
 
+  let gathering: { keys: string[], values: Promise<Array<string | null>> } | null = null
+
+  /** The look-ups of this turn, sent together in the next one; what was sent is never joined. */
+  function gather () {
+    const keys: string[] = []
+    const values = nextTurn().then(() => {
+      gathering = null
+      return send(() => inCluster ? Promise.all(keys.map(key => client.get(key))) : readAll(keys))
+    })
+    return { keys, values }
+  }
+
+  /** By itself, not through ioredis' own pipelining, which would wait for another turn. */
+  function readAll (keys: string[]): Promise<Array<string | null>> {
+    return client.sendCommand(new Command('mget', keys, { replyEncoding: 'utf8' })) as Promise<Array<string | null>>
+  }
+
   return {
     get connection () { return connection },
+    async look (key) {
+      gathering ??= gather()
+      const at = gathering.keys.push(key) - 1
+      return (await gathering.values)[at] ?? null
+    },
     takeLease: (key, lease, ttlMs) => send(() => client.set(key, lease, 'PX', ttlMs, 'NX', 'GET')),
     compareAndSet: (key, expected, value, ttlMs) => send(async () => await client.eval(compareAndSetScript, 1, key, expected, value, ttlMs) === 1),
     async overwrite (keys, ttlMs) {

@@ -8,6 +8,8 @@ export interface Identity { connection: number, incarnation: string | null }
 export interface CacheLink {
   /** The number of the connection in use; null while there is none. */
   readonly connection: number | null
+  /** What stands at the key, which stays as it is. Look-ups of an event-loop turn travel together. */
+  look (key: string): Promise<string | null>
   /** Sets `lease` if the key is free; returns what was there, null when the lease is now ours. */
   takeLease (key: string, lease: string, ttlMs: number): Promise<string | null>
   /** Sets `value` where `expected` stands, in one step. */
@@ -32,6 +34,7 @@ export class MisroutedError extends Error {
 /** No cache at all: a process with a database alone. */
 export const noLink: CacheLink = {
   connection: null,
+  look: () => Promise.reject(new Error('no cache')),
   takeLease: () => Promise.reject(new Error('no cache')),
   compareAndSet: () => Promise.reject(new Error('no cache')),
   overwrite: () => Promise.reject(new Error('no cache')),

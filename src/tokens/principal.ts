@@ -1,6 +1,5 @@
 import Type from 'typebox'
 import { Compile } from 'typebox/compile'
-import { Id, Moment, nullable, User as UserSchema } from '../schemas.js'
 
 /** A user as the wire shows it; times are RFC 3339 in UTC. */
 export interface User {
@@ -33,20 +32,31 @@ export interface ServicePrincipal extends Standing { session: null, user: null }
 
 export type AnyPrincipal = Principal | ServicePrincipal
 
+const text = Type.String()
+const textOrNone = Type.Union([text, Type.Null()])
 const standing = {
   issuedAtMs: Type.Number(),
   expiresAtMs: Type.Number(),
   idleAtMs: Type.Optional(Type.Number()),
-  token: Type.Object({ id: Id, kind: Type.String(), abilities: Type.Array(Type.String()), expiresAt: nullable(Moment) })
+  token: Type.Object({ id: text, kind: text, abilities: Type.Array(text), expiresAt: textOrNone })
 }
+const session = Type.Object({ id: text, deviceName: textOrNone, createdAt: text, expiresAt: text })
+const user = Type.Object({ id: text, email: text, emailVerifiedAt: textOrNone, name: textOrNone, role: text, createdAt: text })
 const principal = Compile(Type.Union([
-  Type.Object({ ...standing, session: nullable(Type.Object({ id: Id, deviceName: nullable(Type.String()), createdAt: Moment, expiresAt: Moment })), user: UserSchema }),
+  Type.Object({ ...standing, session: Type.Union([session, Type.Null()]), user }),
   Type.Object({ ...standing, session: Type.Null(), user: Type.Null() })
 ]))
 
-/** Whether `value` is a principal in every field: a cache may return anybody's JSON, and a reply made of another shape would be a 500. */
+/** Whether `value` has a principal's shape: a cache may return anybody's JSON, and a reply made of another would be a 500. What the texts say is its writer's to know: who can write there can make up a principal, too. */
 export function isPrincipal (value: unknown): value is AnyPrincipal {
   return principal.Check(value)
+}
+
+/** Several requests have it in their hands. */
+export function frozen (principal: AnyPrincipal): AnyPrincipal {
+  Object.freeze(principal.token.abilities)
+  for (const part of [principal.token, principal.session, principal.user]) Object.freeze(part)
+  return Object.freeze(principal)
 }
 
 /** Whether this principal's token has `ability`: `*` is every one but the reserved `introspect`. */

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
+import { describe } from '../errors.js'
+import type { Log } from '../logger.js'
 import type { Transactions, Tx } from '../transaction.js'
 import type { EpochStore } from './epoch-store.js'
 import type { Committed, Settle } from './settle.js'
@@ -21,12 +23,13 @@ interface Parts {
   transactions: Transactions
   store: Pick<EpochStore, 'insertSettlement' | 'bumpWithin'>
   settle: Pick<Settle, 'settle' | 'voidAll'>
+  log: Pick<Log, 'info' | 'warn'>
 }
 
 /** The one door through which tokens end. */
 export type Revocation = ReturnType<typeof createRevocation>
 
-export function createRevocation ({ transactions, store, settle }: Parts) {
+export function createRevocation ({ transactions, store, settle, log }: Parts) {
   const underWay = new Set<Promise<unknown>>()
 
   async function revoke<T> (mark: Committed['mark'], work: (tx: RevokingTx) => Promise<Revoked<T>>): Promise<T> {
@@ -37,7 +40,7 @@ export function createRevocation ({ transactions, store, settle }: Parts) {
       if (done.named !== null) await store.insertSettlement(tx as RevokingTx, id, done.named)
       return done
     })
-    if (revoked.named !== null) await settle.settle({ id, hashes: revoked.named, mark })
+    if (revoked.named !== null) await told({ settlement: id, tokens: revoked.named.length, mark }, settle.settle({ id, hashes: revoked.named, mark }))
     if ('refusal' in revoked) throw revoked.refusal
     return revoked.outcome
   }
@@ -50,7 +53,18 @@ export function createRevocation ({ transactions, store, settle }: Parts) {
       return more
     })
     while (await batch()) await turn()
-    await settle.voidAll()
+    await told({ tokens: 'all' }, settle.voidAll())
+  }
+
+  /** One line, when it is known whether every cache has it. */
+  async function told (fields: object, settling: Promise<void>): Promise<void> {
+    try {
+      await settling
+      log.info(fields, 'settled in every cache')
+    } catch (error) {
+      log.warn({ ...fields, failure: describe(error) }, 'committed, and not settled in every cache')
+      throw error
+    }
   }
 
   /** Whoever hangs up doesn't stop it, and a shutdown waits for it. */

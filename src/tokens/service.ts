@@ -5,9 +5,10 @@ import { batchPerTurn } from './batch.js'
 import type { TokenCache } from './cache.js'
 import type { Counters } from './counters.js'
 import type { LastUse } from './last-use.js'
+import type { Found } from './lookup-store.js'
 import type { AnyPrincipal, Principal } from './principal.js'
 import type { RevokingTx } from './revocation.js'
-import type { Found, NewToken, PersonalToken, RefreshToken, ServiceToken, TokenRow, TokenStore } from './store.js'
+import type { NewToken, PersonalToken, RefreshToken, ServiceToken, TokenRow, TokenStore } from './store.js'
 import type { PlainToken, TokenHash, TokenKind, TokenMint } from './token.js'
 
 export type { PersonalToken, RefreshToken, ServiceToken, TokenRow } from './store.js'
@@ -34,12 +35,9 @@ export function createTokenService ({ lastUse, mint, cache, store, clock, counte
     return store.find(hexes, clock.now())
   }, { state: 'unknown' })
 
-  async function resolve (hash: TokenHash): Promise<AnyPrincipal | null> {
-    const reading = await cache.read(hash)
-    if (reading.verdict === 'accept') return reading.principal
-    if (reading.verdict === 'refuse') return null
+  async function askDatabase (hash: TokenHash, fill: ((found: Found) => void) | null): Promise<AnyPrincipal | null> {
     const found = await lookUp(hash.hex())
-    reading.fill?.(found)
+    fill?.(found)
     return found.state === 'live' ? found.principal : null
   }
 
@@ -48,7 +46,10 @@ export function createTokenService ({ lastUse, mint, cache, store, clock, counte
     async authenticate (candidate: string): Promise<AnyPrincipal | null> {
       const plain = mint.parse(candidate)
       if (plain === null || plain.kind === 'refresh') return null
-      const principal = await resolve(plain.hash())
+      const hash = plain.hash()
+      const reading = await cache.read(hash)
+      if (reading.verdict === 'refuse') return null
+      const principal = reading.verdict === 'accept' ? reading.principal : await askDatabase(hash, reading.fill)
       if (principal !== null) lastUse.note(principal)
       return principal
     },
@@ -104,6 +105,8 @@ export function createTokenService ({ lastUse, mint, cache, store, clock, counte
     namedOfUser: (tx: RevokingTx, userId: string): Promise<TokenHash[]> => store.cacheableOfUser(tx, userId, cacheTtlSeconds + 60),
 
     revokeOfUsers: (tx: RevokingTx, userIds: string[]): Promise<Array<{ id: string, userId: string }>> => store.revokeOfUsers(tx, userIds),
+
+    revokeServices: (tx: RevokingTx): Promise<string[]> => store.revokeServices(tx),
 
     /** Deletes up to `limit` rows of an account whose tokens are dead everywhere. */
     forget: (tx: Tx, userId: string, limit: number): Promise<number> => store.deleteOfUser(tx, userId, limit),

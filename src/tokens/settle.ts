@@ -50,6 +50,7 @@ export function createSettle ({ store, cache, link, epoch, clock, counters }: Pa
     const tookMs = clock.monotonic() - startedAt
     counters.settlements++
     counters.settleMsTotal += tookMs
+    counters.settling.record(tookMs)
     counters.settleMsMax = Math.max(counters.settleMsMax, tookMs)
   }
 
@@ -86,8 +87,8 @@ export function createSettle ({ store, cache, link, epoch, clock, counters }: Pa
       try {
         const { connection, incarnation } = await cache.overwrite(hashes, mark)
         return connection === link.connection ? incarnation : null
-      } catch {
-        epoch.suspect()
+      } catch (error) {
+        epoch.suspect(error)
       }
       if (clock.monotonic() + 50 >= until) break
       await clock.sleep(50)

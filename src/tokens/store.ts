@@ -1,11 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { and, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, or, sql } from 'drizzle-orm'
-import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
-import { secrets, sessions, tokens } from '../../db/schema.js'
-import { byteaArray, type Database, type Queries, touchParameters, touchText, within } from '../edges/database.js'
-import { UnavailableError } from '../errors.js'
+import { and, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, or, type SQL, sql } from 'drizzle-orm'
+import { secrets, tokens } from '../../db/schema.js'
+import { type Database, type Queries, touchParameters, touchText, within } from '../edges/database.js'
 import type { Tx } from '../transaction.js'
-import type { AnyPrincipal } from './principal.js'
+import { createFind } from './lookup-store.js'
 import type { RevokingTx } from './revocation.js'
 import { TokenHash, type TokenKind } from './token.js'
 
@@ -42,44 +40,6 @@ export interface ServiceToken { id: string, name: string, createdAt: Date, lastU
 /** A token of any kind as its row stands. */
 export interface TokenRow { id: string, kind: TokenKind, userId: string | null, sessionId: string | null, expiresAt: Date | null, revoked: boolean }
 
-/** What the database says of a hash. Only `revoked` is final for every instance: clocks differ on what is `over`, and a user may be enabled again. */
-export type Found = { state: 'live', principal: AnyPrincipal } | { state: 'revoked' } | { state: 'over' } | { state: 'disabled' } | { state: 'unknown' }
-
-interface Row {
-  standby: boolean
-  hash: string | null
-  token_id: string
-  kind: string
-  abilities: string[]
-  token_created: number
-  token_expires: number | null
-  revoked: boolean
-  session_id: string | null
-  device_name: string | null
-  session_created: number
-  session_expires: number
-  session_used: number
-  user_id: string | null
-  email: string
-  verified: number | null
-  name: string | null
-  role: 'user' | 'admin'
-  user_created: number
-  disabled: boolean
-}
-
-const ms = (column: string) => `(extract(epoch from ${column}) * 1000)::float8`
-
-/** One row at least: the left join tells a standby even where no token is found. */
-const findText = `
-  select r.standby, encode(t.hash, 'hex') as hash, t.id as token_id, t.kind, to_json(t.abilities) as abilities,
-    ${ms('t.created_at')} as token_created, ${ms('t.expires_at')} as token_expires, t.revoked_at is not null as revoked,
-    s.id as session_id, s.device_name, ${ms('s.created_at')} as session_created, ${ms('s.expires_at')} as session_expires, ${ms('s.last_used_at')} as session_used,
-    u.id as user_id, u.email, ${ms('u.email_verified_at')} as verified, u.name, u.role, ${ms('u.created_at')} as user_created,
-    u.disabled_at is not null as disabled
-  from (select pg_is_in_recovery() as standby) r
-  left join (tokens t left join users u on u.id = t.user_id left join sessions s on s.id = t.session_id) on t.hash = any($1::bytea[]) and t.kind <> 'refresh'`
-
 /** Tokens in PostgreSQL: the truth. */
 export type TokenStore = ReturnType<typeof createTokenStore>
 
@@ -92,15 +52,8 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
       return row.value
     },
 
-    /** What the database says of each of `hexes`, at one instant after the call. */
-    async find (hexes: string[], nowMs: number): Promise<Map<string, Found>> {
-      const rows = await database.prepared<Row>(findText, [byteaArray(hexes)])
-      // A standby lags: it would accept what the primary has revoked, and refuse what it has just issued.
-      if (rows.length === 0 || rows[0]?.standby !== false) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'STANDBY' })
-      const found = new Map<string, Found>()
-      for (const row of rows) if (row.hash !== null) found.set(row.hash, judge(row, nowMs, idleSeconds))
-      return found
-    },
+    /** What the database says of each of these hashes, in hexadecimal, at one instant after the call. */
+    find: createFind(database, idleSeconds),
 
     async insert (tx: Tx, token: NewToken): Promise<string> {
       const id = randomUUID()
@@ -167,10 +120,15 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
     /** The services whose tokens nobody has revoked, newest first. */
     async listServices (): Promise<ServiceToken[]> {
       const rows = await database.query(db => db.select().from(tokens)
-        // They alone have no user: the index on users finds them.
-        .where(and(isNull(tokens.userId), eq(tokens.kind, 'service'), isNull(tokens.revokedAt)))
+        .where(liveService)
         .orderBy(desc(tokens.createdAt), desc(tokens.id)))
       return rows.map(({ id, name, createdAt, lastUsedAt }) => ({ id, name: name ?? '', createdAt, lastUsedAt }))
+    },
+
+    /** Revokes the tokens of all services; returns their ids. For who makes every cache entry void: names none. */
+    async revokeServices (tx: RevokingTx): Promise<string[]> {
+      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(liveService).returning({ id: tokens.id })
+      return ended.map(({ id }) => id)
     },
 
     /** Revokes one token. Returns its hash, and whether it was not revoked before; null when there never was such a one. */
@@ -195,32 +153,12 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
 
     /**
      * Hashes of the user's tokens revoked within the last `withinSeconds`, in this transaction or before: a first revoker may have died
-     * before it reached the cache, so whoever repeats it has to name the same tokens again. Without those that no cache can hold: refresh
-     * tokens, and what has long expired; a session refreshed for weeks leaves thousands of rows.
+     * before it reached the cache, so whoever repeats it has to name the same tokens again.
      */
-    async revokedOfUser (tx: RevokingTx, userId: string, withinSeconds: number): Promise<TokenHash[]> {
-      const rows = await within(tx).select({ hash: tokens.hash }).from(tokens)
-        .where(and(
-          eq(tokens.userId, userId),
-          ne(tokens.kind, 'refresh'),
-          isNotNull(tokens.revokedAt),
-          sql`${tokens.revokedAt} > now() - make_interval(secs => ${withinSeconds})`,
-          or(isNull(tokens.expiresAt), sql`${tokens.expiresAt} > now() - interval '1 hour'`)
-        ))
-      return rows.map(row => new TokenHash(row.hash.toString('hex')))
-    },
+    revokedOfUser: (tx: RevokingTx, userId: string, withinSeconds: number): Promise<TokenHash[]> => cacheable(tx, userId, revokedWithin(withinSeconds)),
 
     /** The same, and the hashes of those that live: for whatever changes what an entry says of its user. */
-    async cacheableOfUser (tx: RevokingTx, userId: string, withinSeconds: number): Promise<TokenHash[]> {
-      const rows = await within(tx).select({ hash: tokens.hash }).from(tokens)
-        .where(and(
-          eq(tokens.userId, userId),
-          ne(tokens.kind, 'refresh'),
-          or(isNull(tokens.revokedAt), sql`${tokens.revokedAt} > now() - make_interval(secs => ${withinSeconds})`),
-          or(isNull(tokens.expiresAt), sql`${tokens.expiresAt} > now() - interval '1 hour'`)
-        ))
-      return rows.map(row => new TokenHash(row.hash.toString('hex')))
-    },
+    cacheableOfUser: (tx: RevokingTx, userId: string, withinSeconds: number): Promise<TokenHash[]> => cacheable(tx, userId, or(isNull(tokens.revokedAt), revokedWithin(withinSeconds))),
 
     /** Revokes every token of these users; returns the personal ones among them. For who makes every cache entry void: names none. */
     async revokeOfUsers (tx: RevokingTx, userIds: string[]): Promise<Array<{ id: string, userId: string }>> {
@@ -233,70 +171,18 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
     async deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number> {
       const some = within(tx).select({ id: tokens.id }).from(tokens).where(eq(tokens.userId, userId)).limit(limit)
       return (await within(tx).delete(tokens).where(inArray(tokens.id, some)).returning({ id: tokens.id })).length
-    },
-
-    /** Counts what `deleteDead` would delete, were it called until nothing is left. */
-    async countDead (before: Date): Promise<{ tokens: number, sessions: number }> {
-      return await database.query(async db => ({
-        tokens: await db.$count(tokens, deadToken(before)),
-        sessions: await db.$count(sessions, deadSession(before))
-      }))
-    },
-
-    /**
-     * Deletes up to `limit` rows that expired or were revoked before `before`, oldest first; null when another instance is at it.
-     * Rows that somebody holds are left for the next run: pruning waits for nobody and blocks nobody.
-     */
-    async deleteDead (before: Date, limit: number): Promise<{ tokens: number, sessions: number } | null> {
-      return await database.transaction(async tx => {
-        const db = within(tx)
-        const [lock] = await db.select({ held: sql<boolean>`pg_try_advisory_xact_lock(7402319)` }).from(sql`(values (1)) as one`)
-        if (lock?.held !== true) return null
-        // By place: a join on ids would read the whole table for a large batch.
-        const oldest = (of: PgTable, end: PgColumn, unless = sql``) => sql`ctid = any(array(select ctid from ${of}
-          where ${end} < ${before.toISOString()}::timestamptz ${unless} order by ${end} limit ${limit} for update skip locked))`
-        const gone = [
-          ...await db.delete(tokens).where(oldest(tokens, tokens.expiresAt)).returning({ id: tokens.id }),
-          ...await db.delete(tokens).where(oldest(tokens, tokens.revokedAt)).returning({ id: tokens.id })
-        ]
-        // One by one, whatever the planner thinks of the number: it would rather read every token there is.
-        const unreferenced = sql`and (select true from ${tokens} where ${tokens.sessionId} = ${sessions.id} limit 1) is null`
-        const over = [
-          ...await db.delete(sessions).where(oldest(sessions, sessions.expiresAt, unreferenced)).returning({ id: sessions.id }),
-          ...await db.delete(sessions).where(oldest(sessions, sessions.endedAt, unreferenced)).returning({ id: sessions.id })
-        ]
-        return { tokens: gone.length, sessions: over.length }
-      })
     }
   }
 }
 
-function judge (row: Row, nowMs: number, idleSeconds: number | null): Found {
-  const inSession = row.session_id !== null
-  const expiresAtMs = Math.min(row.token_expires ?? Number.MAX_SAFE_INTEGER, inSession ? row.session_expires : Number.MAX_SAFE_INTEGER)
-  const idleAtMs = inSession && idleSeconds !== null ? row.session_used + idleSeconds * 1000 : null
-  if (row.revoked) return { state: 'revoked' }
-  if (expiresAtMs <= nowMs || (idleAtMs !== null && idleAtMs <= nowMs)) return { state: 'over' }
-  if (row.disabled) return { state: 'disabled' }
-  const token = { id: row.token_id, kind: row.kind, abilities: row.abilities, expiresAt: row.token_expires === null ? null : iso(row.token_expires) }
-  if (row.user_id === null) return { state: 'live', principal: { issuedAtMs: row.token_created, expiresAtMs, token, session: null, user: null } }
-  return {
-    state: 'live',
-    principal: {
-      issuedAtMs: row.token_created,
-      expiresAtMs,
-      ...idleAtMs === null ? {} : { idleAtMs },
-      token,
-      session: row.session_id === null ? null : { id: row.session_id, deviceName: row.device_name, createdAt: iso(row.session_created), expiresAt: iso(row.session_expires) },
-      user: { id: row.user_id, email: row.email, emailVerifiedAt: row.verified === null ? null : iso(row.verified), name: row.name, role: row.role, createdAt: iso(row.user_created) }
-    }
-  }
+/** Services alone have no user: the index on users finds them. */
+const liveService = and(isNull(tokens.userId), eq(tokens.kind, 'service'), isNull(tokens.revokedAt))
+
+const revokedWithin = (seconds: number) => and(isNotNull(tokens.revokedAt), sql`${tokens.revokedAt} > now() - make_interval(secs => ${seconds})`)
+
+/** Those `which` of the user's tokens that a cache can hold: no refresh tokens, nor what has long expired; a session refreshed for weeks leaves thousands of rows. */
+async function cacheable (tx: RevokingTx, userId: string, which: SQL | undefined): Promise<TokenHash[]> {
+  const rows = await within(tx).select({ hash: tokens.hash }).from(tokens)
+    .where(and(eq(tokens.userId, userId), ne(tokens.kind, 'refresh'), which, or(isNull(tokens.expiresAt), sql`${tokens.expiresAt} > now() - interval '1 hour'`)))
+  return rows.map(row => new TokenHash(row.hash.toString('hex')))
 }
-
-const iso = (atMs: number) => new Date(atMs).toISOString()
-
-const deadToken = (before: Date) => sql`(${tokens.expiresAt} < ${before.toISOString()}::timestamptz or ${tokens.revokedAt} < ${before.toISOString()}::timestamptz)`
-
-/** A session goes once nothing points at it any more: what would be deleted with it doesn't count. */
-const deadSession = (before: Date) => sql`(${sessions.expiresAt} < ${before.toISOString()}::timestamptz or ${sessions.endedAt} < ${before.toISOString()}::timestamptz)
-  and not exists (select from ${tokens} where ${tokens.sessionId} = ${sessions.id} and ${deadToken(before)} is not true)`

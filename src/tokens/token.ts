@@ -1,5 +1,6 @@
 import { createHmac, hash, randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
+import { Recent } from '../recent.js'
 
 export type TokenKind = 'access' | 'refresh' | 'personal' | 'service'
 
@@ -8,16 +9,17 @@ const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 /** Characters of base62: 43 are 256.03 bits, 7 are 41.7. */
 export const secretLength = 43
 const checkLength = 7
-const shape = /^lk([rp]?)_[0-9A-Za-z]{50}$/
-/** Of what a token looks like: a service's looks like a personal one, and its row alone tells. */
-const kinds: Record<string, TokenKind> = { '': 'access', r: 'refresh', p: 'personal' }
+const shape = /^lk[rp]?_[0-9A-Za-z]{50}$/
+/** By what a token looks like: a service's looks like a personal one, and its row alone tells. */
+const kindOf = (text: string): TokenKind => text[2] === '_' ? 'access' : text[2] === 'r' ? 'refresh' : 'personal'
 
 /** A token that may be given away once: only `reveal` shows it, printing doesn't. */
 export class PlainToken<Kind extends string = TokenKind> {
   readonly #text: string
+  #hash: TokenHash | undefined
   constructor (text: string, readonly kind: Kind) { this.#text = text }
   reveal (): string { return this.#text }
-  hash (): TokenHash { return new TokenHash(hash('sha256', this.#text, 'hex')) }
+  hash (): TokenHash { return this.#hash ??= new TokenHash(hash('sha256', this.#text, 'hex')) }
   toString (): string { return 'PlainToken' }
   toJSON (): string { return 'PlainToken' }
   [inspect.custom] (): string { return 'PlainToken' }
@@ -36,6 +38,8 @@ export class TokenHash {
 /** Makes tokens and tells ours from made-up ones, with the key of this database's check. */
 export class TokenMint {
   readonly #key: string
+  /** By the check of tokens seen lately, the hash of the whole token: nothing that the cache doesn't have. */
+  readonly #seen = new Recent<string>()
   constructor (key: Buffer) { this.#key = key.toString('hex') }
 
   /** A fresh token: prefix, 256 random bits in base62, keyed check of 41 bits. */
@@ -59,10 +63,14 @@ export class TokenMint {
 
   /** The token, or null when no database needs to be asked: of another shape, or without our check. */
   parse (candidate: string): PlainToken | null {
-    const kind = kinds[shape.exec(candidate)?.[1] ?? 'none']
-    if (kind === undefined) return null
-    const body = candidate.slice(0, -checkLength)
-    return candidate.endsWith(this.#check(body)) ? new PlainToken(candidate, kind) : null
+    const plain = new PlainToken(candidate, kindOf(candidate))
+    const check = candidate.slice(-checkLength)
+    const seen = this.#seen.get(check)
+    // The hash is wanted anyway: a token seen before costs this one alone.
+    if (seen !== undefined && plain.hash().hex() === seen) return plain
+    if (!shape.test(candidate) || check !== this.#check(candidate.slice(0, -checkLength))) return null
+    this.#seen.set(check, plain.hash().hex())
+    return plain
   }
 
   /**

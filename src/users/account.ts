@@ -3,10 +3,11 @@ import type { Audit } from '../audit/service.js'
 import type { Clock } from '../clock.js'
 import type { Device } from '../device.js'
 import { LastAdminError, UnavailableError } from '../errors.js'
-import type { SessionService } from '../sessions/service.js'
+import type { Ending, SessionService } from '../sessions/service.js'
 import type { Principal, User } from '../tokens/principal.js'
-import type { Revocation } from '../tokens/revocation.js'
+import type { Revocation, RevokingTx } from '../tokens/revocation.js'
 import type { TokenService } from '../tokens/service.js'
+import type { TokenHash } from '../tokens/token.js'
 import type { Transactions } from '../transaction.js'
 import { isBuried } from './burial.js'
 import type { EmailChanges } from './email-changes.js'
@@ -67,12 +68,16 @@ export function createAccountService ({ store, sessions, tokens, revocation, aud
       // Made one this very moment, without having taken his turn: the next attempt will.
       if (user.role === 'admin' && !isAdmin) throw new UnavailableError()
       if (user.role === 'admin' && !await store.hasOtherAdmin(tx, id)) return { named: null, refusal: new LastAdminError() }
-      const ending = { device, cause: 'deleted' } as const
-      await sessions.endPersonal(tx, id, ending)
-      await store.bury(tx, id, new Date(clock.now()))
-      return { named: await sessions.endAllOf(tx, id, ending), outcome: undefined }
+      return { named: await bury(tx, id, { device, cause: 'deleted' }), outcome: undefined }
     }, { first: isAdmin ? store.lockAdmins : undefined })
     await erase(id)
+  }
+
+  /** Ends every token of the account and empties its row; returns what is to be named. `erase` belongs behind the COMMIT. */
+  async function bury (tx: RevokingTx, id: string, ending: Ending): Promise<TokenHash[]> {
+    await sessions.endPersonal(tx, id, ending)
+    await store.bury(tx, id, new Date(clock.now()))
+    return await sessions.endAllOf(tx, id, ending)
   }
 
   /** Deletes what is left of a buried account whose tokens are dead everywhere, in pieces; whoever comes second finds nothing. */
@@ -105,5 +110,5 @@ export function createAccountService ({ store, sessions, tokens, revocation, aud
     return finished
   }
 
-  return { change, remove, finishRemovals }
+  return { change, remove, bury, erase, finishRemovals }
 }

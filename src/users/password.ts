@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import bcrypt from 'bcrypt'
 import PQueue from 'p-queue'
+import { Durations } from '../durations.js'
 import { UnavailableError } from '../errors.js'
 
 /** Waiting hashes a worker: at cost 12 about 16 s. Past it a client is better told to come back. */
@@ -20,8 +21,9 @@ export type Passwords = Awaited<ReturnType<typeof createPasswords>>
 
 /** `key` is the database's own, kept apart from the hashes. `cost` as in BCRYPT_COST. */
 export async function createPasswords ({ key, cost }: { key: Buffer, cost: number }) {
-  // bcrypt runs in libuv's threads. One core is left to the requests, however many people log in.
-  const queue = new PQueue({ concurrency: Math.max(1, availableParallelism() - 1) })
+  // bcrypt runs in libuv's threads, UV_THREADPOOL_SIZE of them: the requests share each core with one at most.
+  const queue = new PQueue({ concurrency: availableParallelism() })
+  const work = { durations: new Durations(), refused: 0 }
   const nobody = marker + await bcrypt.hash(digest('nobody has this password'), cost)
 
   /** 64 characters of base64; NFC, so that one password typed on two systems is one password (NIST SP 800-63B). */
@@ -38,9 +40,19 @@ export async function createPasswords ({ key, cost }: { key: Buffer, cost: numbe
     return false
   }
 
-  async function inTurn<T> (work: () => Promise<T>): Promise<T> {
-    if (queue.size >= queue.concurrency * waitingPerWorker) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 5 })
-    return await queue.add(work)
+  async function inTurn<T> (task: () => Promise<T>): Promise<T> {
+    if (queue.size >= queue.concurrency * waitingPerWorker) {
+      work.refused++
+      throw Object.assign(new UnavailableError(), { retryAfterSeconds: 5 })
+    }
+    return await queue.add(async () => {
+      const startedAt = performance.now()
+      try {
+        return await task()
+      } finally {
+        work.durations.record(performance.now() - startedAt)
+      }
+    })
   }
 
   return {
@@ -54,6 +66,9 @@ export async function createPasswords ({ key, cost }: { key: Buffer, cost: numbe
     isStale: (stored: string): boolean => !stored.startsWith(marker) || bcrypt.getRounds(stored.slice(marker.length)) !== cost,
 
     /** Hashes waiting for a worker. */
-    waiting: (): number => queue.size
+    waiting: (): number => queue.size,
+
+    /** How long each took once it had its worker, and how many were refused as too many waited. */
+    work
   }
 }

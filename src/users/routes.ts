@@ -27,15 +27,14 @@ export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { acco
     ...guarded('token', authenticate),
     schema: { ...common, summary: 'The user, session and token of this request', response: { 200: Me, ...failures(401, 403, 503) } }
   }, (request, reply) => {
-    reply.type('application/json; charset=utf-8').serializer(toText).send(requirePrincipal(request))
-
-    function toText (principal: Principal): string {
-      const known = texts.get(principal)
-      if (known !== undefined) return known
-      const text = reply.getSerializationFunction('200')?.(principal as unknown as Record<string, unknown>) ?? ''
+    const principal = requirePrincipal(request)
+    let text = texts.get(principal)
+    if (text === undefined) {
+      text = reply.getSerializationFunction('200')?.(principal as unknown as Record<string, unknown>) ?? ''
       texts.set(principal, text)
-      return text
     }
+    const whole = reply as unknown as FastifyReply
+    whole.type('application/json; charset=utf-8').send(text)
   })
 
   app.patch('/v1/me', {

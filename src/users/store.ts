@@ -100,9 +100,9 @@ export function createUserStore (database: Database) {
       await within(tx).execute(sql`select pg_advisory_xact_lock(7402321)`)
     },
 
-    /** Whether anybody but `id` could administer. */
+    /** Whether anybody but `id` could administer. The role is a literal, so that the index of admins counts in every plan. */
     async hasOtherAdmin (tx: Tx, id: string): Promise<boolean> {
-      const rows = await within(tx).select({ id: users.id }).from(users).where(and(eq(users.role, 'admin'), isNull(users.disabledAt), ne(users.id, id))).limit(1)
+      const rows = await within(tx).select({ id: users.id }).from(users).where(and(sql`${users.role} = 'admin'`, isNull(users.disabledAt), ne(users.id, id))).limit(1)
       return rows.length > 0
     },
 

@@ -4,12 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { commandNames, runCommand } from '../../src/commands.js'
 import { embeddedGround, newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { alone, cliFile, compile, serverFile } from '../fixtures/programs.js'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
 const makeToken = async (app: TestApp, token: string) => (await app.call('POST', '/v1/tokens', { token, body: { name: 'script' } })).json<{ accessToken: string }>().accessToken
 
 t.test('each command', async t => {
@@ -26,11 +25,12 @@ t.test('each command', async t => {
       t.match(await run(name, '--help'), { exitCode: 0, stdout: new RegExp(`^Usage: npm run ${name} -- .*--json`), stderr: '' })
       t.match(await run(name, '--unknown'), { exitCode: 2, stdout: '', stderr: new RegExp(`Usage: npm run ${name}`) })
     }
+    t.match(await run('--help'), { exitCode: 0, stdout: /users:delete\n.*db:migrate/s })
     for (const name of ['users:destroy', '', 'constructor', '__proto__']) t.match(await run(name), { exitCode: 2, stderr: /Unknown command/ }, name)
     const bad: Array<[string, ...string[]]> = [
       ['users:create'], ['users:create', '--email', 'none'], ['users:create', '--email', newEmail(), '--name', ''], ['users:create', '--email', newEmail(), '--password', password],
       ['users:promote'], ['users:promote', '--email', newEmail(), '--role', 'root'], ['users:promote', '--email', newEmail(), '--yes'],
-      ['tokens:revoke', '--yes'], ['tokens:revoke', '--all', '--email', newEmail(), '--yes'], ['cache:clear', 'now'], ['tokens:stats', '--all']
+      ['tokens:revoke', '--yes'], ['tokens:revoke', '--all', '--email', newEmail(), '--yes'], ['cache:clear', 'now'], ['users:delete'], ['users:delete', '--yes'], ['tokens:stats', '--all']
     ]
     for (const [name, ...args] of bad) t.match(await run(name, ...args), { exitCode: 2, stdout: '', stderr: /Usage/ }, `${name} ${args.join(' ')}`)
   })
@@ -61,6 +61,25 @@ t.test('each command', async t => {
     await t.rejects(run('users:promote', '--email', email, '--role', 'user'), { code: 'AUTH_LAST_ADMIN' })
   })
 
+  t.test('users:delete asks, ends every token, leaves one event of the account, and keeps the last administrator', async t => {
+    const [mine, theirs] = [await one.account(), await one.account()]
+    const personal = await makeToken(one, mine.token)
+    t.match(await run('users:delete', '--email', mine.email), { exitCode: 2, stdout: '', stderr: /^Delete the account .*\? .*say --yes/ })
+    t.equal((await one.me(mine.token)).statusCode, 200)
+    t.same(await json('users:delete', '--email', mine.email, '--yes'), { userId: mine.userId })
+    for (const token of [mine.token, personal]) t.equal((await one.me(token)).statusCode, 401)
+    t.equal((await one.me(theirs.token)).statusCode, 200)
+    for (const table of ['users where id', 'tokens where user_id', 'sessions where user_id']) t.strictSame(await one.database.prepared(`select 1 from ${table} = $1`, [mine.userId]), [], table)
+    t.strictSame(await one.database.prepared('select type from events where user_id = $1', [mine.userId]), [{ type: 'account_deleted' }])
+    await t.rejects(run('users:delete', '--email', mine.email, '--yes'), /no account/)
+    t.equal((await one.register(mine.email)).statusCode, 201, 'the address is free again')
+
+    await one.database.prepared("update users set role = 'user'", [])
+    await run('users:promote', '--email', theirs.email)
+    await t.rejects(run('users:delete', '--email', theirs.email, '--yes'), { code: 'AUTH_LAST_ADMIN' })
+    t.equal((await one.me(theirs.token)).statusCode, 200)
+  })
+
   t.test('tokens:revoke asks before it ends what cannot come back', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
     const personal = await makeToken(one, mine.token)
@@ -71,8 +90,21 @@ t.test('each command', async t => {
     t.equal((await one.me(theirs.token)).statusCode, 200)
     t.match(await run('tokens:revoke', '--all', '--yes'), { exitCode: 0, stdout: /^Ended \d+ sessions and \d+ personal tokens of \d+ users\.$/ })
     t.equal((await one.me(theirs.token)).statusCode, 401)
-    t.same(await json('tokens:revoke', '--all', '--yes'), { users: 0, sessions: 0, personalTokens: 0 }, 'nothing is left')
+    t.same(await json('tokens:revoke', '--all', '--yes'), { users: 0, sessions: 0, personalTokens: 0, services: 0 }, 'nothing is left')
     await t.rejects(run('tokens:revoke', '--email', newEmail(), '--yes'), /no account/)
+  })
+
+  t.test('tokens:revoke --all ends services too, if that is said', async t => {
+    const { accessToken: service } = await json('services:create', '--name', 'orders') as { accessToken: string }
+    const introspect = () => one.call('POST', '/oauth/introspect', { token: service, body: 'token=x', headers: { 'content-type': 'application/x-www-form-urlencoded' } })
+    t.equal((await introspect()).statusCode, 200)
+    await run('tokens:revoke', '--all', '--yes')
+    t.equal((await introspect()).statusCode, 200, 'not said')
+    t.match(await run('tokens:revoke', '--email', newEmail(), '--services', '--yes'), { exitCode: 2, stderr: /--services goes with --all/ })
+    t.match(await run('tokens:revoke', '--all', '--services'), { exitCode: 2, stderr: /and of every service\? .*say --yes/ })
+    t.match(await run('tokens:revoke', '--all', '--services', '--yes'), { exitCode: 0, stdout: /, and the tokens of 1 services\.$/ })
+    t.equal((await introspect()).statusCode, 401)
+    t.match(await one.database.prepared("select actor_id, cause from events where type = 'service_ended' order by created_at desc limit 1", []), [{ actor_id: null, cause: 'command' }])
   })
 
   t.test('tokens:stats and cache:clear say what they found and did', async t => {
@@ -85,8 +117,8 @@ t.test('each command', async t => {
 })
 
 t.test('from the shell', async t => {
-  await shell(t, 'npx', ['tsc', '-b', 'tsconfig.build.json'], { PATH: process.env.PATH ?? '' })
-  const cli = (env: Record<string, string>, args: string[], input = '') => shell(t, process.execPath, [join(root, 'dist/src/cli.js'), ...args], { PATH: process.env.PATH ?? '', BCRYPT_COST: '4', ...env }, input)
+  await compile()
+  const cli = (env: Record<string, string>, args: string[], input = '') => shell(t, args, { BCRYPT_COST: '4', ...env }, input)
 
   t.test('beside instances with Redis, by a process without it: done means done on all of them', async t => {
     const ground = await serverGround(t)
@@ -145,8 +177,8 @@ t.test('from the shell', async t => {
 })
 
 /** A command's end, and what it printed. */
-async function shell (t: Test, command: string, args: string[], env: Record<string, string>, input = ''): Promise<{ code: number | null, stdout: string, stderr: string }> {
-  const child = spawn(command, args, { cwd: root, env, stdio: 'pipe' })
+async function shell (t: Test, args: string[], env: Record<string, string>, input = ''): Promise<{ code: number | null, stdout: string, stderr: string }> {
+  const child = spawn(...alone(env, process.execPath, cliFile, ...args), { stdio: 'pipe' })
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (text: Buffer) => { stdout += text })
   child.stderr.on('data', (text: Buffer) => { stderr += text })
@@ -158,7 +190,7 @@ async function shell (t: Test, command: string, args: string[], env: Record<stri
 
 /** The compiled server in a folder of its own, on a free port; returns where it listens. */
 async function startServer (t: Test, env: Record<string, string>): Promise<string> {
-  const server = spawn(process.execPath, [join(root, 'dist/src/server.js')], { env: { PATH: process.env.PATH ?? '', PORT: '0', BCRYPT_COST: '4', LOG_LEVEL: 'error', ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const server = spawn(...alone({ PORT: '0', BCRYPT_COST: '4', LOG_LEVEL: 'error', ...env }, process.execPath, serverFile), { stdio: ['ignore', 'pipe', 'inherit'] })
   const gone = once(server, 'exit')
   t.teardown(async () => {
     server.kill()

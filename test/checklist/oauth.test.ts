@@ -1,19 +1,17 @@
 import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { newEmail, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { alone, cliFile, compile } from '../fixtures/programs.js'
 
 interface Opened { accessToken: string, refreshToken: string, user: { id: string }, session: { id: string } }
-
-const root = fileURLToPath(new URL('../..', import.meta.url))
 
 t.test('OAuth', async t => {
   const ground = await serverGround(t)
   if (ground === null) return
   const one = await startApp(t, ground, { env: { SESSION_LIMIT: '0' } })
-  await promisify(execFile)('npx', ['tsc', '-b', 'tsconfig.build.json'], { cwd: root })
-  const { stdout } = await promisify(execFile)(process.execPath, ['dist/src/cli.js', 'services:create', '--name', 'orders', '--json'], { cwd: root, env: { PATH: process.env.PATH ?? '', DATABASE_URL: ground.databaseUrl as string, REDIS_URL: ground.redisUrl as string, REDIS_KEY_PREFIX: ground.prefix } })
+  await compile()
+  const { stdout } = await promisify(execFile)(...alone({ DATABASE_URL: ground.databaseUrl as string, REDIS_URL: ground.redisUrl as string, REDIS_KEY_PREFIX: ground.prefix }, process.execPath, cliFile, 'services:create', '--name', 'orders', '--json'))
   const service = /lk[a-z]_[0-9A-Za-z]{50}/.exec(stdout)?.[0] ?? 'none'
 
   const form = (app: TestApp, url: string, fields: Record<string, string>, authorization?: string) => app.app.inject({

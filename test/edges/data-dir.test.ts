@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { callServer, serveCommands } from '../../src/edges/command-socket.js'
+import { callServer } from '../../src/edges/command-call.js'
+import { serveCommands } from '../../src/edges/command-socket.js'
 import { claimDataDir, DataDirInUseError } from '../../src/edges/data-dir.js'
 
 type Answer = { won?: true, pid?: number | null, message?: string, files?: string[] }
@@ -54,7 +55,7 @@ class Starter {
   }
 
   static async start (t: Test): Promise<Starter> {
-    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', STARTER], {
+    const child = spawn(process.execPath, ['--import', './test/fixtures/load-typescript.js', '--input-type=module', '-e', STARTER], {
       cwd: ROOT,
       stdio: ['ignore', 'ignore', 'inherit', 'ipc']
     })

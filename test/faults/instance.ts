@@ -47,8 +47,9 @@ function watchDatabase (real: Database): Database {
 function watchLink (real: CacheLink): CacheLink {
   return {
     get connection () { return real.connection },
-    async takeLease (key, lease, ttlMs) {
-      const there = await passing('lease', () => real.takeLease(key, lease, ttlMs))
+    takeLease: (key, lease, ttlMs) => passing('lease', () => real.takeLease(key, lease, ttlMs)),
+    async look (key) {
+      const there = await passing('look-up', () => real.look(key))
       const request = requests.getStore()
       if (request !== undefined && there !== null) request.hit = there.startsWith(`V${latchkey?.epoch.trust()?.generation}|`)
       return there

@@ -21,6 +21,7 @@ export function mutate (name: Mutant, redis: Redis | Cluster, generation: () => 
     case 'fill-without-lease': return {
       link: real => ({
         get connection () { return real.connection },
+        look: real.look,
         takeLease: real.takeLease,
         compareAndSet: async (key, _expected, value, ttlMs) => await redis.set(key, value, 'PX', ttlMs) === 'OK',
         overwrite: real.overwrite.bind(real),
@@ -31,8 +32,9 @@ export function mutate (name: Mutant, redis: Redis | Cluster, generation: () => 
     case 'no-generation-check': return {
       link: real => ({
         get connection () { return real.connection },
-        async takeLease (key, lease, ttlMs) {
-          const there = await real.takeLease(key, lease, ttlMs)
+        takeLease: real.takeLease,
+        async look (key) {
+          const there = await real.look(key)
           const written = Number(/^V(\d+)\|/.exec(there ?? '')?.[1])
           return there !== null && written < generation() ? `V${generation()}${there.slice(there.indexOf('|'))}` : there
         },

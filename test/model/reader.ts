@@ -11,6 +11,7 @@ const older = 4
 const reading = 5
 const read = 6
 const filling = 7
+const looking = 8
 
 /** What a read of the database has found, kept in the reader until it is filled. */
 const foundRevoked = 1
@@ -24,8 +25,9 @@ export function readerSteps (moment: Moment) {
     const act = { moment, reader, instance, slot, name: `read ${slot + 1}`, actor: api(moment.scenario.readers[slot]!) }
     switch (reader.phase) {
       case idle: return start(act)
-      case queued: join(act); return sendLease(act)
-      case leasing: join(act); return executeLease(act)
+      case queued: join(act); return sendLook(act)
+      case looking: join(act); return executeLook(act)
+      case leasing: return executeLease(act)
       case hit: join(act); return accept(act)
       case older: return replaceOlder(act)
       case reading: return readDatabase(act)
@@ -53,8 +55,9 @@ function start ({ moment, reader, instance, slot, name, actor }: Act) {
     reader.phase = reading
     return next(actor, name, 'database read sent, before any lease')
   }
-  reader.phase = scenario.batches ? queued : leasing
-  next(actor, name, `${scenario.batches ? 'queued' : 'SET NX GET sent'}, generation ${reader.generation}${late(reader)}`)
+  // An issue knows that there is nothing to look at.
+  reader.phase = scenario.batches ? queued : issues ? leasing : looking
+  next(actor, name, `${scenario.batches ? 'queued' : issues ? 'SET NX GET sent' : 'MGET sent'}, generation ${reader.generation}${late(reader)}`)
 }
 
 function begin ({ world }: Moment, reader: Reader, instance: Instance) {
@@ -74,13 +77,27 @@ function join ({ moment, reader, instance, name, actor }: Act) {
   next(actor, name, 'an identical look-up joins (it starts after the revocation is due)')
 }
 
-function sendLease ({ moment: { next }, reader, name, actor }: Act) {
-  reader.phase = leasing
-  next(actor, name, 'SET NX GET sent')
+function sendLook ({ moment: { next }, reader, name, actor }: Act) {
+  reader.phase = looking
+  next(actor, name, 'MGET sent')
 }
 
-function executeLease ({ moment, reader, slot, name, actor }: Act) {
-  const { world, rules, scenario, next } = moment
+function executeLook (act: Act) {
+  const { moment: { world, scenario, next }, reader, name, actor } = act
+  const node = world.node(reader.node)
+  if (scenario.losses) {
+    abandon(reader)
+    next(actor, name, 'MGET is lost: database, no fill')
+  }
+  if (node && node.incarnation !== 0 && node.value === nil) {
+    reader.phase = leasing
+    return next(actor, name, 'MGET -> nil, SET NX GET sent')
+  }
+  judge(act)
+}
+
+function executeLease (act: Act) {
+  const { moment: { world, scenario, next }, reader, slot, name, actor } = act
   const node = world.node(reader.node)
   if (scenario.losses) {
     abandon(reader)
@@ -91,17 +108,24 @@ function executeLease ({ moment, reader, slot, name, actor }: Act) {
       next(actor, name, `SET NX GET leaves ${describe(node.value)}, its reply is lost: database, no fill`)
     }
   }
+  if (node && node.incarnation !== 0 && node.value === nil) {
+    node.value = lease(slot)
+    reader.phase = reader.value === 0 ? reading : read
+    return next(actor, name, `SET NX GET -> nil, now ${describe(node.value)}`)
+  }
+  judge(act)
+}
+
+/** What is made of a reply that isn't nil. */
+function judge ({ moment, reader, name, actor }: Act) {
+  const { world, rules, scenario, next } = moment
+  const node = world.node(reader.node)
   if (!node || node.incarnation === 0) {
     abandon(reader)
     return next(actor, name, 'READONLY: database, no fill')
   }
   const { value } = node
   const seen = `GET -> ${describe(value)}`
-  if (value === nil) {
-    node.value = lease(slot)
-    reader.phase = reader.value === 0 ? reading : read
-    return next(actor, name, `${seen}, now ${describe(node.value)}`)
-  }
   if (value === revoked) {
     const wrongly = scenario.altering || world.database.committed === 0
     abandon(reader)

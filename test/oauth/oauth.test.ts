@@ -598,15 +598,16 @@ function createFlight () {
     reset () { [sent, now, most] = [0, 0, 0] },
     link: (real: CacheLink): CacheLink => ({
       get connection () { return real.connection },
-      async takeLease (...args) {
+      async look (key) {
         sent++
         most = Math.max(most, ++now)
         try {
-          return await real.takeLease(...args)
+          return await real.look(key)
         } finally {
           now--
         }
       },
+      takeLease: (...args) => real.takeLease(...args),
       compareAndSet: (...args) => real.compareAndSet(...args),
       overwrite: (...args) => real.overwrite(...args),
       identify: () => real.identify(),

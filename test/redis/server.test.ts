@@ -188,21 +188,32 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
   })
 
   t.test('of another kind or version than it has to be', async t => {
-    const old = createServer(socket => answerAs(socket, '6.2.14'))
-    await new Promise<void>(resolve => old.listen(0, '127.0.0.1', resolve))
-    t.teardown(() => old.close())
-    const { port } = old.address() as AddressInfo
+    const port = await pretend(t, 'redis_version:6.2.14', 'redis_mode:standalone')
     t.equal(await refusal(t, { REDIS_URL: `redis://127.0.0.1:${port}` }), `Redis at 127.0.0.1:${port} is version 6.2.14: Redis 7 or later, or Valkey, is needed`)
     const one = await server(t)
     t.match(await refusal(t, { REDIS_URL: `${one.url},${one.url}` }), 'belongs to no cluster')
     const clustered = await server(t, '--cluster-enabled', 'yes')
     t.match(await refusal(t, { REDIS_URL: clustered.url }), 'belongs to a cluster: name several of its servers')
   })
+
+  t.test('or Valkey, which says some of that in words of its own', async t => {
+    const valkey = ['redis_version:7.2.4', 'server_name:valkey', 'valkey_version:8.0.1']
+    const { check } = open(t, { REDIS_URL: `redis://127.0.0.1:${await pretend(t, ...valkey, 'server_mode:standalone')}` })
+    await t.resolves(check())
+    t.match(await refusal(t, { REDIS_URL: `redis://127.0.0.1:${await pretend(t, ...valkey, 'server_mode:cluster')}` }), 'belongs to a cluster: name several of its servers')
+  })
 })
 
-/** A server that knows INFO alone, and says its version there. */
-function answerAs (socket: Socket, version: string): void {
-  const info = `# Server\r\nredis_version:${version}\r\nredis_mode:standalone\r\nrun_id:a\r\n# Replication\r\nrole:master\r\nmaster_replid:b\r\n`
+/** The port of a server that knows INFO alone, and says `lines` of itself there. */
+async function pretend (t: Test, ...lines: string[]): Promise<number> {
+  const server = createServer(socket => answerAs(socket, lines))
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  return (server.address() as AddressInfo).port
+}
+
+function answerAs (socket: Socket, lines: string[]): void {
+  const info = `# Server\r\n${lines.join('\r\n')}\r\nrun_id:a\r\n# Replication\r\nrole:master\r\nmaster_replid:b\r\n`
   socket.on('error', () => {}).on('data', chunk => {
     const names = [...chunk.toString().matchAll(/\*\d+\r\n\$\d+\r\n(\w+)\r\n/g)].map(([, name]) => (name as string).toLowerCase())
     for (const name of names) socket.write(name === 'info' ? `$${Buffer.byteLength(info)}\r\n${info}\r\n` : name === 'hello' ? '-NOPROTO unsupported protocol version\r\n' : `-ERR unknown command '${name}'\r\n`)

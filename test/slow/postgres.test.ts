@@ -187,7 +187,7 @@ t.test('a primary that has become a standby is noticed: 503, and back when it is
   await caughtUp.close()
 
   const one = await startApp(t, groundAt(url.replace(String(primary.port), String(standby.port))), { link: real => real })
-  const calls: Array<[string, () => ReturnType<TestApp['me']>]> = [['me', () => one.me(token)], ['login', () => one.login(email)], ['register', () => one.register()], ['logout', () => one.logout(token)], ['sessions', () => one.call('GET', '/v1/sessions', { token })]]
+  const calls: Array<[string, () => ReturnType<TestApp['me']>]> = [['ready', () => one.call('GET', '/health/ready')], ['me', () => one.me(token)], ['login', () => one.login(email)], ['register', () => one.register()], ['logout', () => one.logout(token)], ['sessions', () => one.call('GET', '/v1/sessions', { token })]]
   for (const [name, call] of calls) {
     const reply = await call()
     t.equal(reply.statusCode, 503, `${name}: ${reply.body}`)

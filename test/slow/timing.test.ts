@@ -1,6 +1,9 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import bcrypt from 'bcrypt'
 import t, { type Test } from 'tap'
-import { newEmail, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { createChoices } from '../fixtures/fuzz-values.js'
 import { median, spread, superiority } from '../fixtures/ranks.js'
 
@@ -55,6 +58,33 @@ t.test('a build without the dummy hash is found out', async t => {
   t.same(toldApart(t, await measure(one)), ['unknown and wrong', 'unknown and disabled'])
 })
 
+t.test('with mails', async t => {
+  const ground = await serverGround(t)
+  if (ground === null) return
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-mails-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const env = { DATA_DIR: folder, APP_URL: 'https://app.example.com/account', SESSION_LIMIT: '0' }
+  const one = await startApp(t, ground, { env })
+  const accounts = async () => {
+    const emails: string[] = []
+    for (let i = 0; i < 300; i++) emails.push((await one.account()).email)
+    return emails
+  }
+
+  t.test('V6.3.8 a forgotten password takes one and the same time for known and unknown addresses', async t => {
+    const known = await accounts()
+    const ask = (email: string) => one.call('POST', '/v1/password/forgot', { body: { email } })
+    await takesTheSame(t, [{ kind: 'known', emails: known, ask }, { kind: 'unknown', emails: known.map(() => newEmail()), ask }])
+  })
+
+  t.test('V6.3.8 with REGISTRATION=confirm a taken address is answered in the time of a new one', async t => {
+    const confirming = await startApp(t, ground, { env: { ...env, REGISTRATION: 'confirm', BCRYPT_COST: '6' } })
+    const taken = await accounts()
+    const ask = (email: string) => confirming.call('POST', '/v1/register', { body: { email, password } })
+    await takesTheSame(t, [{ kind: 'taken', emails: taken, ask }, { kind: 'new', emails: taken.map(() => newEmail()), ask }])
+  })
+})
+
 type Took = Record<typeof kinds[number], number[]>
 
 /** The pairs of kinds whose times differ. */
@@ -96,3 +126,22 @@ async function attempt (one: TestApp, email: string): Promise<number> {
   if (reply.statusCode !== 401) throw new Error(`${reply.statusCode} ${reply.body}`)
   return took
 }
+
+/** Asks for all addresses of two kinds, mixed at random, and ranks the times. */
+async function takesTheSame (t: Test, kinds: [Asked, Asked]): Promise<void> {
+  const choices = createChoices(3)
+  const order = kinds.flatMap(({ emails, ask }, kind) => emails.map(email => ({ kind, email, ask, at: choices.below(2 ** 31) }))).sort((a, b) => a.at - b.at)
+  const took: [number[], number[]] = [[], []]
+  for (const { kind, email, ask } of order) {
+    const startedAt = performance.now()
+    const reply = await ask(email)
+    took[kind as 0 | 1].push(performance.now() - startedAt)
+    if (reply.statusCode !== 202) throw new Error(`${reply.statusCode} ${reply.body}`)
+  }
+  const probability = superiority(took[0], took[1])
+  // Five standard deviations: a false alarm in a million runs.
+  const limit = 5 * spread(took[0].length, took[1].length)
+  t.ok(Math.abs(probability - 0.5) < limit, `${kinds[0].kind} takes longer than ${kinds[1].kind} with a probability of ${probability.toFixed(3)}; medians ${median(took[0]).toFixed(2)} and ${median(took[1]).toFixed(2)} ms`)
+}
+
+interface Asked { kind: string, emails: string[], ask (email: string): Promise<{ statusCode: number, body: string }> }

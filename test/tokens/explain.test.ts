@@ -1,6 +1,7 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
 import t, { type Test } from 'tap'
+import { operator } from '../../src/admin/service.js'
 import type { Database, Parameter, Queries } from '../../src/edges/database.js'
 import { createPostgres } from '../../src/edges/postgres.js'
 import type { Tx } from '../../src/transaction.js'
@@ -38,9 +39,10 @@ t.test('every statement on tokens, sessions and users finds its rows by an index
 
   const indexes = await sql<Array<{ name: string }>>`select indexname as name from pg_indexes where schemaname = 'public' and tablename in ('tokens', 'sessions')`
   t.same(indexes.map(({ name }) => name).filter(name => !used.has(name)).sort(), [], 'indexes that no statement uses')
+  t.ok(used.has('users_admins'), 'the last administrator is found by an index of them alone')
 
   await sql.unsafe('set plan_cache_mode = force_custom_plan')
-  for (const { name } of indexes) t.ok(await isMissed(sql, name, [...statements.values()]), `without ${name} a table is scanned`)
+  for (const { name } of [...indexes, { name: 'users_admins' }]) t.ok(await isMissed(sql, name, [...statements.values()]), `without ${name} a table is scanned`)
 })
 
 /** Old and young, ended and not; a tenth is to be pruned. */
@@ -81,7 +83,7 @@ function recording (t: Test, url: string): { database: Database, recorded: State
 
 /** Everything that a running server asks of these tables, each text once with the parameters it came with first. */
 async function record (t: Test, ground: Parameters<typeof startApp>[1], recorded: Statement[]) {
-  const { account, call, me, login, lastUse, prune, clock } = await startApp(t, ground, { env: { SESSION_LIMIT: '3', SESSION_IDLE_TTL: '5d' } })
+  const { account, admin, call, me, login, lastUse, prune, clock } = await startApp(t, ground, { env: { SESSION_LIMIT: '3', SESSION_IDLE_TTL: '5d' } })
   const statements = new Map<string, Statement & { operation: string }>()
   const during = async <T>(operation: string, work: () => Promise<T>): Promise<T> => {
     recorded.splice(0)
@@ -117,6 +119,10 @@ async function record (t: Test, ground: Parameters<typeof startApp>[1], recorded
   ok((await during('logging out everywhere', () => call('POST', '/v1/logout-all', { token: everywhere.token }))).statusCode, 204, 'logout-all')
   clock.advance(1_000)
   await during('pruning', () => prune({ dryRun: false }))
+  for (const { userId } of [await account(), await account()]) await during('making an administrator', () => admin.setRole(operator, userId, 'admin'))
+  const { userId } = await account()
+  await admin.setRole(operator, userId, 'admin')
+  await during('asking for another administrator', () => admin.setRole(operator, userId, 'user'))
   return statements
 }
 

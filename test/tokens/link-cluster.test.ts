@@ -13,7 +13,7 @@ const halves = [row(0, half - 1, 1), row(half, 16_383, 2)]
 function createServers () {
   const servers = [1, 2, 3].map(port => ({
     port, connection: 1 as number | null, opened: 0, closed: 0, incarnation: `run${port}` as string | null, view: halves, asked: 0, identified: 0,
-    written: [] as string[], failure: null as Error | null, meanwhile: () => {}, changed: () => {}
+    read: [] as string[], written: [] as string[], failure: null as Error | null, meanwhile: () => {}, changed: () => {}
   }))
   const at = (port: number) => servers[port - 1] as (typeof servers)[number]
   const link = createClusterLink({
@@ -29,6 +29,7 @@ function createServers () {
       const who = () => ({ connection: server.connection ?? 0, incarnation: server.incarnation })
       return {
         get connection () { return server.connection },
+        look: key => answer(() => { server.read.push(key); return null }),
         takeLease: key => answer(() => { server.written.push(key); return null }),
         compareAndSet: key => answer(() => { server.written.push(key); return true }),
         overwrite: keys => answer(() => { server.meanwhile(); server.written.push(...keys); return who() }),

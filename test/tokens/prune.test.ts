@@ -105,6 +105,14 @@ onEachGround(t, async (t, ground) => {
     t.equal(await count('tokens'), before)
   })
 
+  t.test('one that is told to end does so after a batch, and the next one does the rest', async t => {
+    const before = await count('tokens')
+    await insertMany(7_000, { expired: 8 })
+    t.match(await one.prune({ dryRun: false, signal: AbortSignal.abort() }), { tokens: 5_000 })
+    t.match(await one.prune({ dryRun: false }), { tokens: 2_000 })
+    t.equal(await count('tokens'), before)
+  })
+
   t.test('two that prune at once delete everything once between them', async t => {
     await insertMany(6_000, { expired: 8 })
     const reports = await Promise.all([one.prune({ dryRun: false }), two.prune({ dryRun: false })])

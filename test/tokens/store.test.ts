@@ -5,6 +5,7 @@ import { cacheEpoch, cacheSettlements, sessions, tokens, users } from '../../db/
 import { loadConfig } from '../../src/config.js'
 import { type Database, within } from '../../src/edges/database.js'
 import { createRedis } from '../../src/edges/redis.js'
+import { createDeadStore } from '../../src/tokens/dead-store.js'
 import { createEpochStore, type EpochStore } from '../../src/tokens/epoch-store.js'
 import { type CacheLink, RefusedCommandError } from '../../src/tokens/link.js'
 import { createMemoryLink } from '../../src/tokens/link-memory.js'
@@ -42,6 +43,7 @@ onEachGround(t, async (t, ground) => {
   const database = await ground.database()
   const store = createEpochStore(database)
   const tokenStore = createTokenStore(database)
+  const deadStore = createDeadStore(database)
   t.teardown(async () => {
     await store.close()
     await database.close()
@@ -238,6 +240,38 @@ onEachGround(t, async (t, ground) => {
       t.match(found, { state: 'live', principal: { expiresAtMs: expiresAt.getTime(), token: { kind: 'access', abilities: ['*'] }, session: { id: session }, user: { id: user, name: 'Ada', role: 'user', emailVerifiedAt: null } } })
     })
 
+    t.test('one that was told before is the same principal until a word of it, or the time, has changed', async t => {
+      const withIdle = createTokenStore(database, { idleSeconds: 20 })
+      const user = await addUser()
+      const session = await addSession(user)
+      const hash = await addToken(user, session)
+      const told = async (store: typeof tokenStore, inMs = 0) => (await store.find([hash.hex()], Date.now() + inMs)).get(hash.hex())
+      const live = async (store = tokenStore) => {
+        const found = await told(store)
+        return found?.state === 'live' ? found.principal : null
+      }
+      t.ok(await live() && await live(withIdle), 'of one that comes once nothing is remembered')
+      const [first, idle] = [await live(), await live(withIdle)]
+      t.equal(await live(), first)
+      t.ok(Object.isFrozen(first) && Object.isFrozen(first?.user), 'so nobody can change it')
+      t.equal((await told(tokenStore, 61_000))?.state, 'over', 'by then')
+      t.equal(await live(), first, 'which says nothing of now')
+
+      await database.query(db => db.update(sessions).set({ lastUsedAt: past(5_000) }).where(sql`id = ${session}`))
+      t.equal(await live(), first, 'the last use counts where sessions can be idle')
+      t.not(await live(withIdle), idle)
+      t.equal((await told(withIdle, 14_000))?.state, 'live')
+      t.equal((await told(withIdle, 16_000))?.state, 'over')
+
+      await database.query(db => db.update(users).set({ name: 'Grace' }).where(sql`id = ${user}`))
+      t.match([(await live())?.user?.name, (await live(withIdle))?.user?.name], ['Grace', 'Grace'])
+      await database.query(db => db.update(users).set({ disabledAt: new Date() }).where(sql`id = ${user}`))
+      t.strictSame(await find(hash), ['disabled'])
+      await database.query(db => db.update(users).set({ disabledAt: null }).where(sql`id = ${user}`))
+      await database.query(db => db.update(tokens).set({ revokedAt: new Date() }).where(sql`user_id = ${user}`))
+      t.strictSame(await find(hash), ['revoked'])
+    })
+
     t.test('a hundred are found in one read', async t => {
       const user = await addUser()
       const session = await addSession(user)
@@ -278,12 +312,12 @@ onEachGround(t, async (t, ground) => {
       for (let i = 0; i < 5; i++) await addToken(user, over, i < 3 ? { expiresAt: past(200_000) } : { revokedAt: past(200_000) })
       const [live, fresh] = [await addToken(user, alive), await addToken(user, alive, { revokedAt: past(10_000) })]
       const before = past(100_000)
-      t.strictSame(await tokenStore.countDead(before), { tokens: 6, sessions: 1 }, 'one token is of the test before')
-      t.strictSame(await tokenStore.deleteDead(before, 2).then(deleted => deleted?.tokens), 4, 'two that expired and two that were revoked')
+      t.strictSame(await deadStore.count(before), { tokens: 6, sessions: 1 }, 'one token is of the test before')
+      t.strictSame(await deadStore.delete(before, 2).then(deleted => deleted?.tokens), 4, 'two that expired and two that were revoked')
       let batches = 0
-      for (let deleted = await tokenStore.deleteDead(before, 2); deleted !== null && deleted.tokens + deleted.sessions > 0; deleted = await tokenStore.deleteDead(before, 2)) batches++
+      for (let deleted = await deadStore.delete(before, 2); deleted !== null && deleted.tokens + deleted.sessions > 0; deleted = await deadStore.delete(before, 2)) batches++
       t.ok(batches >= 1)
-      t.strictSame(await tokenStore.countDead(before), { tokens: 0, sessions: 0 })
+      t.strictSame(await deadStore.count(before), { tokens: 0, sessions: 0 })
       t.strictSame(await find(live, fresh), ['live', 'revoked'])
       const left = await database.query(db => db.select({ id: sessions.id }).from(sessions).where(sql`user_id = ${user}`))
       t.strictSame(left, [{ id: alive }])
@@ -326,16 +360,16 @@ t.test('what one instance holds another leaves alone', async t => {
   })
 
   t.test('a prune that another instance is at deletes nothing', async t => {
-    const tokenStore = createTokenStore(other)
+    const deadStore = createDeadStore(other)
     const pruning = held((entered, released) => one.transaction(async tx => {
       await within(tx).execute(sql`select pg_advisory_xact_lock(7402319)`)
       entered()
       await released
     }))
     await pruning.entered
-    t.equal(await tokenStore.deleteDead(new Date(), 10), null)
+    t.equal(await deadStore.delete(new Date(), 10), null)
     await pruning.release()
-    t.strictSame(await tokenStore.deleteDead(new Date(0), 10), { tokens: 0, sessions: 0 })
+    t.strictSame(await deadStore.delete(new Date(0), 10), { tokens: 0, sessions: 0 })
   })
 })
 
@@ -375,6 +409,23 @@ for (const [name, open] of Object.entries(links)) {
       t.equal(await link.takeLease(key, 'La', 2_000), null)
       t.equal(await link.takeLease(key, 'Lb', 2_000), 'La')
       t.equal(await link.takeLease(key, 'Lc', 2_000), 'La', 'and leaves it there')
+    })
+
+    t.test('a look tells what stands, and leaves it so', async t => {
+      const [taken, free] = [newKey(), newKey()]
+      await link.takeLease(taken, 'La', 2_000)
+      t.strictSame(await Promise.all([taken, free, taken].map(key => link.look(key))), ['La', null, 'La'], 'each its own, several at once')
+      t.equal(await link.takeLease(free, 'Lb', 2_000), null, 'nothing was left where nothing stood')
+    })
+
+    t.test('a look begun after a change sees it, though others are under way', async t => {
+      const key = newKey()
+      await link.takeLease(key, 'La', 2_000)
+      const early = link.look(key)
+      await new Promise(resolve => setImmediate(resolve))
+      await link.overwrite([key], 2_000)
+      t.equal(await link.look(key), 'R')
+      t.match(await early, /^(La|R)$/)
     })
 
     t.test('of leases taken at once, one is', async t => {

@@ -255,6 +255,21 @@ t.test('on two instances', async t => {
     t.same(await rowsOf(one, userId), { tokens: 0, sessions: 0, events: 1, users: 0 })
   })
 
+  t.test('who tries a password while the account is deleted leaves no trace of it', async t => {
+    // Long enough for a deletion.
+    const slow = await startApp(t, ground, { env: { BCRYPT_COST: '12' } })
+    const { email, token, userId } = await slow.account()
+    const failures = async () => Number((await one.database.prepared<{ count: string }>('select count(*) from login_failures', []))[0]?.count)
+    const before = await failures()
+    const tried = slow.call('POST', '/v1/login', { body: { email, password: 'not this one, surely' } })
+    t.ok(await becomesTrue(async () => await failures() > before, 5_000), 'its attempt is counted, and the password looked at')
+    t.equal((await remove(one, token)).statusCode, 204)
+    t.equal((await tried).statusCode, 401)
+    t.same(await rowsOf(one, userId), { tokens: 0, sessions: 0, events: 1, users: 0 })
+    const [event] = await one.database.prepared<{ user_id: string | null, ip: string }>("select user_id, ip from events where type = 'login_failed' order by created_at desc limit 1", [])
+    t.same(event, { user_id: null, ip: '127.0.0.1' }, 'but of the attempt')
+  })
+
   t.test('pruning that holds rows of the account delays its deletion, and no more', async t => {
     const { token, userId } = await one.account()
     const rows = await hold(t, ground, `delete from sessions where false; select from tokens where user_id = '${userId}' for update`)

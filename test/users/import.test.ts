@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import bcrypt from 'bcrypt'
 import t, { type Test } from 'tap'
 import { systemClock } from '../../src/clock.js'
@@ -11,6 +10,7 @@ import { createUserImport } from '../../src/users/import.js'
 import { createUserStore } from '../../src/users/store.js'
 import { embeddedGround, newEmail, onEachGround, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { hold, holdUser } from '../fixtures/locks.js'
+import { alone, cliFile, compile, serverFile } from '../fixtures/programs.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-import-'))
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))
@@ -295,7 +295,8 @@ t.test('the command', async t => {
 
   t.test('opens the database itself where no server runs, and has the server do it where one does', async t => {
     const env = { DATA_DIR: join(folder, 'data'), BCRYPT_COST: '4' }
-    const shell = (...args: string[]) => runScript('cli.ts', ['users:import', ...args], env)
+    await compile()
+    const shell = (...args: string[]) => runCli(['users:import', ...args], env)
     const [first, second] = [newEmail(), newEmail()]
     for (const [name, email] of [['first', first], ['second', second]] as const) writeFileSync(join(folder, `${name}.jsonl`), JSON.stringify({ email, passwordHash: goodHash }))
     t.strictSame(await shell('first.jsonl'), { code: 0, stdout: 'Imported 1 users.\n', stderr: '' })
@@ -317,23 +318,21 @@ async function imported (app: TestApp): Promise<{ email: string, userId: string 
   return { email, userId: row?.id ?? '' }
 }
 
-function runScript (script: string, args: string[], env: Record<string, string>): Promise<{ code: number | null, stdout: string, stderr: string }> {
-  const child = start(script, args, env, folder)
+function runCli (args: string[], env: Record<string, string>): Promise<{ code: number | null, stdout: string, stderr: string }> {
+  const child = start(cliFile, args, env, folder)
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (text: Buffer) => { stdout += text })
   child.stderr.on('data', (text: Buffer) => { stderr += text })
   return new Promise(resolve => child.on('close', code => resolve({ code, stdout, stderr })))
 }
 
-function start (script: string, args: string[], env: Record<string, string>, cwd: string) {
-  const { DATABASE_URL: _, REDIS_URL: __, ...inherited } = process.env
-  const path = fileURLToPath(new URL(`../../src/${script}`, import.meta.url))
-  return spawn(process.execPath, ['--import', import.meta.resolve('tsx'), path, ...args], { cwd, env: { ...inherited, NODE_OPTIONS: '', ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+function start (file: string, args: string[], env: Record<string, string>, cwd: string) {
+  return spawn(...alone(env, process.execPath, file, ...args), { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
 /** A server of its own in another folder, ended with the test; resolves to its address. */
 async function startServer (t: Test, env: Record<string, string>): Promise<string> {
-  const child = start('server.ts', [], { PORT: '0', ...env }, tmpdir())
+  const child = start(serverFile, [], { PORT: '0', ...env }, tmpdir())
   const gone = new Promise<void>(resolve => child.on('close', () => resolve()))
   t.teardown(async () => {
     child.kill('SIGTERM')

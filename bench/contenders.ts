@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { freePort } from '../test/fixtures/servers.js'
-import { createClient } from './client.js'
+import { createClient, eachOf } from './client.js'
 import type { ContenderName } from './goals.js'
-import { createSeeder, register, startLatchkey } from './latchkey.js'
+import { createSeeder, register, type Seeded, startLatchkey } from './latchkey.js'
 import { type Load, type Outcome, probe, writeHeaders } from './load.js'
 import { measureLogins, measureLogouts, measurePaced, whileLoggingIn } from './measures.js'
 import { median } from './statistics.js'
@@ -11,6 +11,8 @@ import type { World } from './world.js'
 
 /** As many clients take turns at each server. */
 const clients = 256
+/** More than a server remembers anything of from one turn to the next. */
+const manyClients = 100_000
 
 export type Unit = 'requests/s' | 'logins/s' | 'ms'
 
@@ -31,19 +33,24 @@ const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 /** All contenders of a run; what several of them stand on is started with the first. */
 export function createContenders (world: World, load: Load, connections: number): Contender[] {
   const own = once(async () => {
+    const instance = await seeded(clients)
+    const { base, callers } = instance
+    const reply = await probe({ url: `${base}/v1/me`, expected: 200 }, bearer(callers[0]?.token), callers[0]?.email ?? '')
+    return { ...instance, reply, me: await meOf(base, tokensOf(callers), 'latchkey') }
+  })
+  /** A server with a database and a Redis of its own, and so many users with a token each. */
+  async function seeded (count: number, env: Record<string, string> = {}) {
     const databaseUrl = await world.database()
     const redis = await world.redis()
     const seeder = await createSeeder(world, databaseUrl)
-    const instance = await startLatchkey(world, { databaseUrl, redisUrl: redis.url, core: world.cores.server })
-    const callers = await seeder.seed(clients)
-    const reply = await probe({ url: `${instance.base}/v1/me`, expected: 200 }, bearer(callers[0]?.token), callers[0]?.email ?? '')
-    return { ...instance, databaseUrl, seeder, callers, reply, me: await meOf(instance.base, callers.map(({ token }) => token), 'latchkey') }
-  })
+    const instance = await startLatchkey(world, { databaseUrl, redisUrl: redis.url, core: world.cores.server, env })
+    return { ...instance, databaseUrl, redis, seeder, callers: await seeder.seed(count) }
+  }
   const peerRedis = once(() => world.redis())
   const paced = (busy: boolean) => async () => {
     const { base, callers, seeder } = await own()
     const client = createClient(base, connections)
-    const measure = (seconds: number) => measurePaced(client, callers.map(({ token }) => token), 1_000, seconds)
+    const measure = (seconds: number) => measurePaced(client, tokensOf(callers), 1_000, seconds)
     const people = busy ? await seeder.seed(64) : []
     return { once: busy ? (seconds: number) => whileLoggingIn(base, people, () => measure(seconds)) : measure }
   }
@@ -52,7 +59,7 @@ export function createContenders (world: World, load: Load, connections: number)
     const target = { url: `${base}/v1/me`, headersFile: writeHeaders(world, name, tokens.map(bearer)), expected: 200 as const }
     // Each once, so that what is measured finds them in the cache.
     const client = createClient(base, 16)
-    for (const token of tokens) await client.expect(200, 'GET', '/v1/me', { token })
+    await eachOf(tokens, 16, async token => { await client.expect(200, 'GET', '/v1/me', { token }) })
     client.close()
     return (seconds: number): Promise<Outcome> => load(target, connections, seconds)
   }
@@ -133,17 +140,26 @@ export function createContenders (world: World, load: Load, connections: number)
       }
     },
     {
+      name: 'many',
+      label: 'Latchkey, cache hit, 100,000 tokens in turn',
+      unit: 'requests/s',
+      kind: 'own',
+      async start () {
+        // Longer than the run: what is measured are hits.
+        const { base, pid, callers } = await seeded(manyClients, { CACHE_TTL: '12h' })
+        const me = await meOf(base, tokensOf(callers), 'many')
+        return { once: async seconds => (await me(seconds)).perSecond, pid }
+      }
+    },
+    {
       name: 'redis-dead',
       label: 'Latchkey, Redis dead',
       unit: 'requests/s',
       kind: 'own',
       async start () {
-        const databaseUrl = await world.database()
-        const redis = await world.redis()
-        const { base, pid } = await startLatchkey(world, { databaseUrl, redisUrl: redis.url, core: world.cores.server })
-        const tokens = (await (await createSeeder(world, databaseUrl)).seed(clients)).map(({ token }) => token)
+        const { base, pid, redis, callers } = await seeded(clients)
         await redis.kill()
-        const me = await meOf(base, tokens, 'redis-dead')
+        const me = await meOf(base, tokensOf(callers), 'redis-dead')
         return { once: async seconds => (await me(seconds)).perSecond, pid }
       }
     },
@@ -236,6 +252,7 @@ export function createContenders (world: World, load: Load, connections: number)
   ]
 }
 
+const tokensOf = (callers: readonly Seeded[]) => callers.map(({ token }) => token)
 const bearer = (token: string | undefined) => `Authorization: Bearer ${token}`
 
 /** Of the right shape, and with a check that 1 in 3 × 10^12 would pass. */

@@ -1,6 +1,6 @@
 /** Everything that is measured, by the name it has in the report and for --only. */
 export type ContenderName =
-  | 'bare' | 'deferred' | 'latchkey' | 'redis-dead' | 'embedded' | 'made-up'
+  | 'bare' | 'deferred' | 'latchkey' | 'many' | 'redis-dead' | 'embedded' | 'made-up'
   | 'jwt' | 'jwt-redis' | 'jwt-redis-pipelined' | 'jwt-cached' | 'fastify-session' | 'express-session' | 'better-auth-redis' | 'better-auth-database' | 'oidc-provider'
   | 'idle-p99' | 'busy-p99' | 'paced-idle-p99' | 'paced-busy-p99' | 'logins' | 'bcrypt' | 'logins-all-cores' | 'bcrypt-all-cores' | 'logout' | 'transaction'
 

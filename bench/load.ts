@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { has, pinned } from './machine.js'
+import { figure } from './report.js'
 import type { World } from './world.js'
 
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
@@ -15,6 +16,8 @@ export interface Target {
   headersFile: string
   /** What every reply has to be: 200, or 401 where refusing is the work. */
   expected: 200 | 401
+  /** Milliseconds, on average, before each request of a connection; none by default: then the server is loaded as far as it goes. */
+  pauseMs?: number
 }
 
 /** Times in milliseconds. */
@@ -29,14 +32,16 @@ export const bestGenerator = (): Generator => has('wrk') ? 'wrk' : 'autocannon'
 
 /** A load generator on a core of its own. A run with an error, or with a reply other than the expected, counts for nothing: it throws. */
 export function createLoad (world: World, generator: Generator): Load {
-  return async ({ url, headersFile, expected }, connections, seconds) => {
+  return async ({ url, headersFile, expected, pauseMs }, connections, seconds) => {
+    const pause = pauseMs === undefined ? [] : [String(pauseMs)]
     const [command, args] = generator === 'wrk'
-      ? pinned(world.cores.load, 'wrk', ['-t', '1', '-c', String(connections), '-d', `${Math.ceil(seconds)}s`, '--timeout', '10s', '-s', here('load.lua'), url, '--', headersFile])
-      : pinned(world.cores.load, process.execPath, [here('load-autocannon.mjs'), headersFile, url, String(connections), String(Math.ceil(seconds))])
+      ? pinned(world.cores.load, 'wrk', ['-t', '1', '-c', String(connections), '-d', `${Math.ceil(seconds)}s`, '--timeout', '10s', '-s', here('load.lua'), url, '--', headersFile, ...pause])
+      : pinned(world.cores.load, process.execPath, [here('load-autocannon.mjs'), headersFile, url, String(connections), String(Math.ceil(seconds)), ...pause])
     const { stdout } = await promisify(execFile)(command, args)
-    const found = JSON.parse(stdout.slice(stdout.lastIndexOf('{'))) as { requests: number, seconds: number, broken: number, refused: number, p50: number, p99: number, max: number }
-    const unexpected = found.broken + (expected === 200 ? found.refused : Math.abs(found.requests - found.refused))
-    if (found.requests === 0 || unexpected > 0) throw new Error(`void: of ${found.requests} replies of ${url} ${found.refused} were refusals, where ${expected} was expected, and ${found.broken} requests got none`)
+    const found = JSON.parse(stdout.trimEnd().split('\n').at(-1) as string) as { requests: number, seconds: number, broken: Record<string, number>, refused: number, p50: number, p99: number, max: number }
+    const broken = Object.entries(found.broken).filter(([, count]) => count > 0)
+    const unexpected = broken.length + (expected === 200 ? found.refused : Math.abs(found.requests - found.refused))
+    if (found.requests === 0 || unexpected > 0) throw new Error(`void: of ${found.requests} replies of ${url} ${found.refused} were refusals, where ${expected} was expected; without a reply: ${broken.map(([how, count]) => `${count} (${how})`).join(', ') || 'none'}; slowest ${figure(found.max)} ms`)
     return { perSecond: found.requests / found.seconds, p50: found.p50, p99: found.p99, max: found.max }
   }
 }

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createClient } from './client.js'
+import { createClient, eachOf } from './client.js'
 import { createSeeder, startLatchkey } from './latchkey.js'
 import { bestGenerator, createLoad, writeHeaders } from './load.js'
 import { table } from './report.js'
@@ -14,7 +14,7 @@ interface Profile {
   timeDeltas: number[]
 }
 
-/** `npx tsx bench/profile.ts [seconds] [cached | made-up]`: where the time of GET /v1/me goes, by function and by package, without the pauses. */
+/** `npx tsx bench/profile.ts [seconds] [cached | many | made-up | redis-dead]`; `many` takes 100,000 tokens in turn: where the time of GET /v1/me goes, by function and by package, without the pauses. */
 await withWorld(async world => {
   const [seconds = '5', which = 'cached'] = process.argv.slice(2)
   const databaseUrl = await world.database()
@@ -22,10 +22,11 @@ await withWorld(async world => {
   const seeder = await createSeeder(world, databaseUrl)
   const profiles = join(world.folder, 'profiles')
   const instance = await startLatchkey(world, { databaseUrl, redisUrl: redis.url, core: world.cores.server, nodeArgs: ['--cpu-prof', '--cpu-prof-interval', '200', '--cpu-prof-dir', profiles] })
-  const callers = await seeder.seed(256)
+  const callers = await seeder.seed(which === 'many' ? 100_000 : 256)
   const client = createClient(instance.base, 16)
-  for (const { token } of callers) await client.expect(200, 'GET', '/v1/me', { token })
+  await eachOf(callers, 16, async ({ token }) => { await client.expect(200, 'GET', '/v1/me', { token }) })
   client.close()
+  if (which === 'redis-dead') await redis.kill()
   const expected = which === 'made-up' ? 401 : 200
   const headersFile = writeHeaders(world, 'profile', callers.map(({ token }) => `Authorization: Bearer ${which === 'made-up' ? `lk_${'x'.repeat(50)}` : token}`))
   const loadedFrom = Number(process.hrtime.bigint() / 1_000n)
@@ -54,7 +55,7 @@ await withWorld(async world => {
   console.log(`${Math.round(perSecond)} requests/s while profiled`)
   console.log(table(['self', 'package or file'], rows(byPackage, 30)))
   console.log()
-  console.log(table(['self', 'function'], rows(byFunction, 60)))
+  console.log(table(['self', 'function'], rows(byFunction, 130)))
 })
 
 function add (map: Map<string, number>, name: string, microseconds: number): void {

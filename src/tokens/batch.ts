@@ -1,22 +1,24 @@
+import { nextTurn } from '../turn.js'
+
 /**
- * One read for all look-ups of an event-loop turn: identical ones share it, different ones travel together. A read that was sent
+ * One read for all look-ups of an event-loop turn, sent in the next one; `load` answers in the order of its keys. A read that was sent
  * is never joined: it may have looked before a revocation that the joining request started after.
  */
-export function batchPerTurn<T> (load: (keys: string[]) => Promise<Map<string, T>>, missing: T) {
-  let next: { keys: Set<string>, answer: Promise<Map<string, T>> } | null = null
+export function batchPerTurn<T> (load: (keys: string[]) => Promise<T[]>): (key: string) => Promise<T> {
+  let next: { keys: string[], answers: Promise<T[]> } | null = null
 
   function open () {
-    const keys = new Set<string>()
-    const answer = new Promise<void>(resolve => { setImmediate(resolve) }).then(() => {
+    const keys: string[] = []
+    const answers = nextTurn().then(() => {
       next = null
-      return load([...keys])
+      return load(keys)
     })
-    return { keys, answer }
+    return { keys, answers }
   }
 
-  return async (key: string): Promise<T> => {
+  return async key => {
     next ??= open()
-    next.keys.add(key)
-    return (await next.answer).get(key) ?? missing
+    const at = next.keys.push(key) - 1
+    return (await next.answers)[at] as T
   }
 }

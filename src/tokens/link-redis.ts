@@ -1,5 +1,5 @@
 import { Command, type Redis } from 'ioredis'
-import { nextTurn } from '../turn.js'
+import { batchPerTurn } from './batch.js'
 import { type CacheLink, type Identity, MisroutedError, RefusedCommandError } from './link.js'
 import type { SlotRow } from './slot-map.js'
 
@@ -86,17 +86,7 @@ export function createRedisLink (client: Redis, { examine = async () => 'fit', i
     }
   }
 
-  let gathering: { keys: string[], values: Promise<Array<string | null>> } | null = null
-
-  /** The look-ups of this turn, sent together in the next one; what was sent is never joined. */
-  function gather () {
-    const keys: string[] = []
-    const values = nextTurn().then(() => {
-      gathering = null
-      return send(() => inCluster ? Promise.all(keys.map(key => client.get(key))) : readAll(keys))
-    })
-    return { keys, values }
-  }
+  const look = batchPerTurn(keys => send(() => inCluster ? Promise.all(keys.map(key => client.get(key))) : readAll(keys)))
 
   /** By itself, not through ioredis' own pipelining, which would wait for another turn. */
   function readAll (keys: string[]): Promise<Array<string | null>> {
@@ -105,11 +95,7 @@ export function createRedisLink (client: Redis, { examine = async () => 'fit', i
 
   return {
     get connection () { return connection },
-    async look (key) {
-      gathering ??= gather()
-      const at = gathering.keys.push(key) - 1
-      return (await gathering.values)[at] ?? null
-    },
+    look,
     takeLease: (key, lease, ttlMs) => send(() => client.set(key, lease, 'PX', ttlMs, 'NX', 'GET')),
     compareAndSet: (key, expected, value, ttlMs) => send(async () => await client.eval(compareAndSetScript, 1, key, expected, value, ttlMs) === 1),
     async overwrite (keys, ttlMs) {

@@ -30,10 +30,11 @@ interface Parts {
 export type TokenService = ReturnType<typeof createTokenService>
 
 export function createTokenService ({ lastUse, mint, cache, store, clock, counters, cacheTtlSeconds }: Parts) {
-  const lookUp = batchPerTurn<Found>(hexes => {
+  const lookUp = batchPerTurn<Found>(async hexes => {
     counters.databaseReads++
-    return store.find(hexes, clock.now())
-  }, { state: 'unknown' })
+    const found = await store.find([...new Set(hexes)], clock.now())
+    return hexes.map(hex => found.get(hex) ?? { state: 'unknown' })
+  })
 
   async function askDatabase (hash: TokenHash, fill: ((found: Found) => void) | null): Promise<AnyPrincipal | null> {
     const found = await lookUp(hash.hex())

@@ -17,7 +17,7 @@ import { createTestDatabase, findRedis, freePort, hasRedisServer, startRedis } f
 const bin = findPostgresPrograms()
 const redisUrl = await findRedis()
 
-const groundAt = (url: string, poolSize = 10): Ground => ({ name: 'PostgreSQL of its own', databaseUrl: url, redisUrl, prefix: `lkt:${Math.random().toString(36).slice(2)}:`, database: async () => createPostgres(url, poolSize) })
+const groundAt = (url: string, poolSize = 10): Ground => ({ name: 'PostgreSQL of its own', databaseUrl: url, redisUrl, healthy: false, prefix: `lkt:${Math.random().toString(36).slice(2)}:`, database: async () => createPostgres(url, poolSize) })
 
 async function ownPostgres (t: Test, settings: string[] = []): Promise<OwnPostgres | null> {
   if (bin === null) {

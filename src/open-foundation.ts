@@ -35,7 +35,7 @@ export async function openFoundation (config: Config, log: Log): Promise<Opened>
   }
   const database = opened.value
   let closed: Promise<void> | null = null
-  const closeDatabase = () => closed ??= database.close()
+  const closeDatabase = (patienceMs?: number) => closed ??= database.close(patienceMs)
   return {
     database: { ...database, close: closeDatabase },
     redis,

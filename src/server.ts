@@ -15,7 +15,7 @@ import { RedisRefusedError } from './open-redis.js'
 
 /** What follows DRAIN_DELAY: requests under way may wait so long for the database, be read and answered so long, and the process is gone after that. */
 const databasePatienceMs = 4_000
-const requestPatienceMs = 6_500
+const requestPatienceMs = 5_500
 const closingMs = 7_500
 /** Clients that come all at once, as after a restart, wait to be accepted, up to what the system allows (net.core.somaxconn); past it connections are lost. Node's own figure is 511. */
 const backlog = 4_096
@@ -42,7 +42,7 @@ async function main (config: Config): Promise<void> {
     metricsServer?.close()
     // Who still waits for the database by then waits for one that is gone: he is told so, and the process ends in time.
     const timers = [
-      setTimeout(() => { void foundation.database.close() }, databasePatienceMs),
+      setTimeout(() => { void foundation.database.close(0) }, databasePatienceMs),
       setTimeout(() => app.server.closeAllConnections(), requestPatienceMs),
       // By then whatever has arrived on them is read.
       setTimeout(connections.endSilent, 100)

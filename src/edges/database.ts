@@ -22,7 +22,8 @@ export interface Database extends Transactions {
   migrate (): Promise<void>
   /** How busy the pool is; absent where there is none. */
   load? (): DatabaseLoad
-  close (): Promise<void>
+  /** Whoever waits for a server longer than `patienceMs` after this gets an error. */
+  close (patienceMs?: number): Promise<void>
 }
 
 /**

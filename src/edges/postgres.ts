@@ -75,7 +75,7 @@ export function createPostgres (url: string, poolSize: number): Database {
       }
     },
     load: () => ({ connections: poolSize, underWay, refused }),
-    close: () => client.end({ timeout: 2 })
+    close: (patienceMs = 2_000) => client.end({ timeout: patienceMs / 1_000 })
   }
 }
 

@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { becomesTrue, newEmail, password, serverGround, skipMissing, startApp, type TestApp } from './fixtures/app.js'
+import { becomesTrue, newEmail, password, patienceMs, serverGround, skipMissing, startApp, type TestApp } from './fixtures/app.js'
 import { hasRedisServer, startRedis } from './fixtures/servers.js'
 
 /** Two instances on one PostgreSQL and a redis-server of their own, which may be killed. */
@@ -27,12 +27,7 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
 
   /** Uses `token` on every instance until each has answered from the cache. */
   async function cacheEverywhere (t: Test, token: string) {
-    t.ok(await becomesTrue(async () => (await redis.get(keyOf(token)))?.startsWith('V') === true, 2_000), 'cached')
-    for (const app of apps) {
-      const { hits } = app.counters
-      t.equal((await app.me(token)).statusCode, 200)
-      t.equal(app.counters.hits, hits + 1, 'from the cache')
-    }
+    for (const app of apps) t.ok(await app.cached(token), 'from the cache')
   }
 
   async function refusedEverywhere (t: Test, token: string, what: string) {
@@ -119,23 +114,31 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
   t.test('made-up tokens of the right shape reach neither Redis nor PostgreSQL, and a valid one does', async t => {
     const { token } = await one.account()
     await cacheEverywhere(t, token)
-    const lookUps = async () => [await commands('mget'), await commands('eval'), one.counters.databaseReads]
+    const lookUps = async () => [await commands('mget'), await commands('getex'), await commands('eval'), one.counters.databaseReads]
     const before = await lookUps()
     const replies = await Promise.all(Array.from({ length: 100 }, () => one.me(madeUpToken())))
     t.strictSame([...new Set(replies.map(reply => `${reply.statusCode} ${reply.json().code}`))], ['401 AUTH_INVALID_TOKEN'])
     t.strictSame(await lookUps(), before)
 
-    await one.me(token)
-    t.equal(await commands('mget'), (before[0] as number) + 1, 'one command for a hit')
+    let sent = 0
+    const hit = async () => {
+      const [{ hits }, earlier] = [{ ...one.counters }, await commands('getex')]
+      await one.me(token)
+      sent = await commands('getex') - earlier
+      return one.counters.hits > hits
+    }
+    t.ok(await becomesTrue(hit, patienceMs))
+    t.equal(sent, 1, 'one command for a hit')
     await redis.del(keyOf(token))
+    const { databaseReads } = one.counters
     await one.me(token)
-    t.equal(one.counters.databaseReads, (before[2] as number) + 1, 'one read for a miss')
+    t.equal(one.counters.databaseReads, databaseReads + 1, 'one read for a miss')
   })
 
   for (const [what, poison] of poisons) {
     t.test(`a live token answers although Redis holds ${what}`, async t => {
       const { token, userId } = await one.account()
-      t.ok(await becomesTrue(async () => await redis.exists(keyOf(token)) === 1, 2_000))
+      t.ok(await one.cached(token))
       const [row] = await one.database.prepared<{ generation: string }>('select generation::text from cache_epoch', [])
       await redis.del(keyOf(token))
       await poison(redis, keyOf(token), row?.generation ?? '')
@@ -146,7 +149,7 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
         t.equal(reply.json().user.id, userId)
         t.ok(app === two || app.counters.databaseReads > reads, 'from the database')
       }
-      t.ok(await becomesTrue(() => one.epoch.state() === 'trusted' && two.epoch.state() === 'trusted', 3_000))
+      t.ok(await becomesTrue(() => one.epoch.state() === 'trusted' && two.epoch.state() === 'trusted', 20_000))
       t.equal((await one.logout(token)).statusCode, 204)
       await refusedEverywhere(t, token, 'and it can be revoked')
     })
@@ -187,12 +190,12 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
     const startedAt = performance.now()
     t.equal((await one.logout(ended.token)).statusCode, 204)
     const logoutMs = performance.now() - startedAt
-    t.ok(logoutMs < 5_000, `revoked within ${Math.round(logoutMs)} ms`)
+    t.ok(logoutMs < 20_000, `revoked within ${Math.round(logoutMs)} ms`)
     await refusedEverywhere(t, ended.token, 'revoked without Redis')
 
     const loginAt = performance.now()
     const login = await two.login(replaced.email)
-    t.ok(performance.now() - loginAt < 5_000, `replaced within ${Math.round(performance.now() - loginAt)} ms`)
+    t.ok(performance.now() - loginAt < 20_000, `replaced within ${Math.round(performance.now() - loginAt)} ms`)
     await refusedEverywhere(t, replaced.token, 'replaced without Redis')
     await acceptedEverywhere(t, login.json().accessToken, 'issued without Redis')
     const fresh = await one.account()
@@ -204,8 +207,6 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
     t.comment(`trusted ${Math.round(performance.now() - backAt)} ms after Redis came back`)
     await refusedEverywhere(t, ended.token, 'revoked for good')
     await refusedEverywhere(t, replaced.token, 'replaced for good')
-    await one.me(kept.token)
-    t.ok(await becomesTrue(async () => (await redis.get(keyOf(kept.token)).catch(() => null))?.startsWith('V') === true, 3_000))
     await cacheEverywhere(t, kept.token)
   })
 })

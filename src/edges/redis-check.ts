@@ -13,7 +13,7 @@ export async function examine (client: Redis, { where, keyPrefix, cluster, db }:
   const key = `${keyPrefix}probe:${randomUUID()}`
   const pipeline = client.pipeline().call('INFO', 'server', 'replication')
   const commands: Array<[name: string, ...args: Array<string | number>]> = [
-    ['SET', key, 'Lprobe', 'PX', 1_000, 'NX', 'GET'], ['GET', key], ['MGET', key], ['EVAL', 'return 1', 0], ['EVALSHA', '0'.repeat(40), 0],
+    ['SET', key, 'Lprobe', 'PX', 1_000, 'NX', 'GET'], ['GET', key], ['GETEX', key], ['MGET', key], ['EVAL', 'return 1', 0], ['EVALSHA', '0'.repeat(40), 0],
     ['INCRBY', key, 1], ['PTTL', key], ['EXPIRE', key, 1], ['DEL', key], ['DBSIZE'],
     ...db === 0 ? [] : [['SELECT', db] as [string, number]], ...cluster ? [['CLUSTER', 'SLOTS'] as [string, string]] : []
   ]

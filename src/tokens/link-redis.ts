@@ -88,9 +88,22 @@ export function createRedisLink (client: Redis, { examine = async () => 'fit', i
 
   const look = batchPerTurn(keys => send(() => inCluster ? Promise.all(keys.map(key => client.get(key))) : readAll(keys)))
 
+  /**
+   * The last one by GETEX, a GET that a replica refuses, and so with it all that were read before: a master that was demoted under this
+   * connection would go on answering MGET. In a cluster it answers MOVED.
+   */
+  async function readAll (keys: string[]): Promise<Array<string | null>> {
+    const others = keys.slice(0, -1)
+    const [found, last] = await Promise.all([
+      others.length === 0 ? [] : read<Array<string | null>>('mget', others),
+      read<string | null>('getex', keys.slice(-1))
+    ])
+    return [...found, last]
+  }
+
   /** By itself, not through ioredis' own pipelining, which would wait for another turn. */
-  function readAll (keys: string[]): Promise<Array<string | null>> {
-    return client.sendCommand(new Command('mget', keys, { replyEncoding: 'utf8' })) as Promise<Array<string | null>>
+  function read<Reply> (command: 'mget' | 'getex', keys: string[]): Promise<Reply> {
+    return client.sendCommand(new Command(command, keys, { replyEncoding: 'utf8' })) as Promise<Reply>
   }
 
   return {

@@ -41,6 +41,8 @@ async function failOver ({ world, hold }: Scene, killClients: boolean): Promise<
   const replica = await world.startReplica(world.redis.port)
   await hold(500)
   await world.onRedis(replica.port, client => client.call('REPLICAOF', 'NO', 'ONE'))
+  // What is revoked in the old master meanwhile, its successor never hears of.
+  await hold(300)
   const old = world.succeed(replica)
   await world.onRedis(old.port, client => client.call('REPLICAOF', '127.0.0.1', replica.port))
   if (killClients) for (const { redisLink } of world.apis) redisLink.drop()

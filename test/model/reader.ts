@@ -57,7 +57,7 @@ function start ({ moment, reader, instance, slot, name, actor }: Act) {
   }
   // An issue knows that there is nothing to look at.
   reader.phase = scenario.batches ? queued : issues ? leasing : looking
-  next(actor, name, `${scenario.batches ? 'queued' : issues ? 'SET NX GET sent' : 'MGET sent'}, generation ${reader.generation}${late(reader)}`)
+  next(actor, name, `${scenario.batches ? 'queued' : issues ? 'SET NX GET sent' : 'GETEX sent'}, generation ${reader.generation}${late(reader)}`)
 }
 
 function begin ({ world }: Moment, reader: Reader, instance: Instance) {
@@ -79,7 +79,7 @@ function join ({ moment, reader, instance, name, actor }: Act) {
 
 function sendLook ({ moment: { next }, reader, name, actor }: Act) {
   reader.phase = looking
-  next(actor, name, 'MGET sent')
+  next(actor, name, 'GETEX sent')
 }
 
 function executeLook (act: Act) {
@@ -87,11 +87,11 @@ function executeLook (act: Act) {
   const node = world.node(reader.node)
   if (scenario.losses) {
     abandon(reader)
-    next(actor, name, 'MGET is lost: database, no fill')
+    next(actor, name, 'GETEX is lost: database, no fill')
   }
   if (node && node.incarnation !== 0 && node.value === nil) {
     reader.phase = leasing
-    return next(actor, name, 'MGET -> nil, SET NX GET sent')
+    return next(actor, name, 'GETEX -> nil, SET NX GET sent')
   }
   judge(act)
 }
@@ -120,7 +120,7 @@ function executeLease (act: Act) {
 function judge ({ moment, reader, name, actor }: Act) {
   const { world, rules, scenario, next } = moment
   const node = world.node(reader.node)
-  if (!node || node.incarnation === 0) {
+  if (!node || (node.incarnation === 0 && rules.replicaRefusesReads)) {
     abandon(reader)
     return next(actor, name, 'READONLY: database, no fill')
   }

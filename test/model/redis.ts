@@ -6,7 +6,8 @@ export function redisSteps (moment: Moment) {
   evict(moment)
   const { second } = moment.scenario
   if (second !== 'none') copyToSecond(moment)
-  if (second === 'replica') promote(moment)
+  if (second === 'replica' || second === 'demotion') promote(moment)
+  if (second === 'demotion') demote(moment)
   if (second === 'slot') moveSlot(moment)
   if (second === 'snapshot') restart(moment)
   if (second === 'swap') demoteAndPromote(moment)
@@ -38,6 +39,15 @@ function promote ({ world, scenario, next }: Moment) {
   if (replica.incarnation !== 0 || world.redis.lastIncarnation === scenario.maxIncarnation) return
   replica.incarnation = ++world.redis.lastIncarnation
   next('redis2', 'promoted', `with ${describe(replica.value)}, incarnation ${replica.incarnation}; redis1 lives on`)
+}
+
+/** The old master becomes a replica of the new one, and its connections stay. */
+function demote ({ world, next }: Moment) {
+  const [old, master] = world.nodes
+  if (!old || !master || old.incarnation === 0 || master.incarnation === 0) return
+  old.value = master.value
+  old.incarnation = 0
+  next('redis1', 'demoted', `copies ${describe(old.value)} from redis2; no client killed`)
 }
 
 /**

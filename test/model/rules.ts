@@ -18,6 +18,7 @@ export const rules = {
   sentTimeReplacedWithGeneration: { goesWrong: 'an old generation is given a new time', shownIn: 'bump' },
   trustNeedsRegisteredIncarnation: { goesWrong: 'the old master is read and filled after a failover', shownIn: 'revokerMoves' },
   slotsBelongToIncarnation: { goesWrong: 'a slot given away without its keys is read where it was', shownIn: 'slotGivenAway' },
+  replicaRefusesReads: { goesWrong: 'a master demoted under its connections serves what its successor never heard revoked', shownIn: 'demoted' },
   infoOnEachConnection: { goesWrong: 'a new connection inherits the trust of the one before', shownIn: 'readerMoves' },
   infoWithEachPoll: { goesWrong: 'a server that changed under its connection stays trusted', shownIn: 'swap' },
   oldSettlementTakesTrust: { goesWrong: 'a revocation whose revoker died never comes true', shownIn: 'death' },

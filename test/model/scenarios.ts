@@ -22,8 +22,8 @@ export interface Scenario {
   /** Whether time passes at all. */
   clock: boolean
   evictions: boolean
-  /** redis2 is a replica of redis1, the snapshot redis1 restarts from, or another master of its cluster, to which the key's slot moves. */
-  second: 'none' | 'replica' | 'snapshot' | 'swap' | 'slot'
+  /** redis2 is a replica of redis1, which may be demoted once that is promoted, the snapshot redis1 restarts from, or another master of its cluster, to which the key's slot moves. */
+  second: 'none' | 'replica' | 'demotion' | 'snapshot' | 'swap' | 'slot'
   /** Commands and replies may get lost, and instances die. */
   losses: boolean
   /** What a revoker does that cannot settle through Redis by itself. */
@@ -81,6 +81,7 @@ export const scenarios = {
   revokerPollsSlowly: { ...failover, name: 'Redis fails over, the revoker polls slowly', reconnects: [0], slowPolls: [0] },
   readerPollsSlowly: { ...failover, name: 'Redis fails over, the reader polls slowly', reconnects: [1], slowPolls: [1] },
   help: { ...failover, name: 'a peer settles for a revoker cut off from Redis, during a failover', instances: 3, helpers: [2], reconnects: [2], fallback: ['help'] },
+  demoted: { ...failover, name: 'Redis fails over, and the old master becomes a replica under its connections', second: 'demotion' },
   slotGivenAway: { ...failover, name: 'a slot moves, the reader still routes to its old master', second: 'slot', reconnects: [0] },
   swap: { ...quiet, name: 'a server is demoted and promoted again under its connections', instances: 1, readers: [0], revokers: [0], second: 'swap', clock: true, maxGeneration: 2, maxIncarnation: 2 }
 } satisfies Record<string, Scenario>

@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import t, { type Test } from 'tap'
 import { cacheEpoch, cacheSettlements, sessions, tokens, users } from '../../db/schema.js'
@@ -13,10 +14,10 @@ import { createRedisLink } from '../../src/tokens/link-redis.js'
 import type { RevokingTx } from '../../src/tokens/revocation.js'
 import { createTokenStore } from '../../src/tokens/store.js'
 import { TokenHash } from '../../src/tokens/token.js'
-import { becomesTrue, onEachGround, serverGround, skipMissing } from '../fixtures/app.js'
+import { becomesTrue, onEachGround, patienceMs, serverGround, skipMissing } from '../fixtures/app.js'
 import { findRedis, hasRedisServer, type RedisServer, startRedis } from '../fixtures/servers.js'
 
-const pollMs = 5_000
+const pollMs = patienceMs
 const newHash = () => new TokenHash(randomBytes(32).toString('hex'))
 const soon = () => new Date(Date.now() + 60_000)
 const past = (ms: number) => new Date(Date.now() - ms)
@@ -31,7 +32,7 @@ async function addSettlement (database: Database, store: EpochStore, { hashes = 
   const id = randomUUID()
   await database.transaction(async tx => {
     await store.insertSettlement(tx as RevokingTx, id, hashes)
-    if (ageMs > 0) await within(tx).update(cacheSettlements).set({ createdAt: past(ageMs) }).where(sql`id = ${id}`)
+    if (ageMs !== 0) await within(tx).update(cacheSettlements).set({ createdAt: past(ageMs) }).where(sql`id = ${id}`)
   })
   if (help) await store.askForHelp([id])
   return id
@@ -82,8 +83,8 @@ onEachGround(t, async (t, ground) => {
       t.equal(await store.register('two', 1_000, pollMs), true)
       const { generation } = await store.poll(pollMs)
       t.equal(await store.register('one', generation, pollMs), false, 'at once: no')
-      await database.query(db => db.update(cacheEpoch).set({ confirmedAt: past(14_000) }))
-      t.equal(await store.register('one', generation, pollMs), false, 'after 14 s: no')
+      await database.query(db => db.update(cacheEpoch).set({ confirmedAt: past(10_000) }))
+      t.equal(await store.register('one', generation, pollMs), false, 'after 10 s: no')
       await database.query(db => db.update(cacheEpoch).set({ confirmedAt: past(15_500) }))
       t.equal(await store.register('one', generation, pollMs), true, 'after 15 s: yes')
       const [row] = await database.query(db => db.select().from(cacheEpoch))
@@ -173,7 +174,7 @@ onEachGround(t, async (t, ground) => {
     t.test('help is given to those that ask for it and to the overdue, with all their hashes', async t => {
       await setEpoch(database)
       const hashes = [newHash(), newHash(), newHash()]
-      const young = await addSettlement(database, store)
+      const young = await addSettlement(database, store, { ageMs: -60_000 })
       const asking = await addSettlement(database, store, { hashes: hashes.slice(0, 2), help: true })
       const overdue = await addSettlement(database, store, { hashes: hashes.slice(2), ageMs: 3_500 })
       const empty = await addSettlement(database, store, { hashes: [], ageMs: 9_000 })
@@ -241,11 +242,12 @@ onEachGround(t, async (t, ground) => {
     })
 
     t.test('one that was told before is the same principal until a word of it, or the time, has changed', async t => {
-      const withIdle = createTokenStore(database, { idleSeconds: 20 })
+      const withIdle = createTokenStore(database, { idleSeconds: 3_600 })
       const user = await addUser()
-      const session = await addSession(user)
-      const hash = await addToken(user, session)
-      const told = async (store: typeof tokenStore, inMs = 0) => (await store.find([hash.hex()], Date.now() + inMs)).get(hash.hex())
+      const expiresAt = new Date(Date.now() + 7_200_000)
+      const session = await addSession(user, { expiresAt })
+      const hash = await addToken(user, session, { expiresAt })
+      const told = async (store: typeof tokenStore, atMs = Date.now()) => (await store.find([hash.hex()], atMs)).get(hash.hex())
       const live = async (store = tokenStore) => {
         const found = await told(store)
         return found?.state === 'live' ? found.principal : null
@@ -254,14 +256,15 @@ onEachGround(t, async (t, ground) => {
       const [first, idle] = [await live(), await live(withIdle)]
       t.equal(await live(), first)
       t.ok(Object.isFrozen(first) && Object.isFrozen(first?.user), 'so nobody can change it')
-      t.equal((await told(tokenStore, 61_000))?.state, 'over', 'by then')
+      t.equal((await told(tokenStore, expiresAt.getTime() + 1))?.state, 'over', 'by then')
       t.equal(await live(), first, 'which says nothing of now')
 
-      await database.query(db => db.update(sessions).set({ lastUsedAt: past(5_000) }).where(sql`id = ${session}`))
+      const lastUsedAt = past(5_000)
+      await database.query(db => db.update(sessions).set({ lastUsedAt }).where(sql`id = ${session}`))
       t.equal(await live(), first, 'the last use counts where sessions can be idle')
       t.not(await live(withIdle), idle)
-      t.equal((await told(withIdle, 14_000))?.state, 'live')
-      t.equal((await told(withIdle, 16_000))?.state, 'over')
+      t.equal((await told(withIdle, lastUsedAt.getTime() + 3_599_000))?.state, 'live')
+      t.equal((await told(withIdle, lastUsedAt.getTime() + 3_601_000))?.state, 'over')
 
       await database.query(db => db.update(users).set({ name: 'Grace' }).where(sql`id = ${user}`))
       t.match([(await live())?.user?.name, (await live(withIdle))?.user?.name], ['Grace', 'Grace'])
@@ -379,10 +382,10 @@ async function openRedis (t: Test, url: string, { patient = true } = {}) {
   if (config?.mode !== 'server') throw new Error('one server is meant')
   const { client, close } = createRedis(config, config.address, { db: config.db })
   client.on('error', () => {})
-  if (patient) client.options.commandTimeout = 5_000
+  if (patient) client.options.commandTimeout = patienceMs
   const link = createRedisLink(client)
   t.teardown(close)
-  if (!await becomesTrue(() => link.connection !== null, 5_000)) t.fail('no connection to Redis')
+  if (!await becomesTrue(() => link.connection !== null, patienceMs)) t.fail('no connection to Redis')
   return { client, link }
 }
 
@@ -406,51 +409,51 @@ for (const [name, open] of Object.entries(links)) {
 
     t.test('a lease is taken where nothing stands, and else tells what stands', async t => {
       const key = newKey()
-      t.equal(await link.takeLease(key, 'La', 2_000), null)
-      t.equal(await link.takeLease(key, 'Lb', 2_000), 'La')
-      t.equal(await link.takeLease(key, 'Lc', 2_000), 'La', 'and leaves it there')
+      t.equal(await link.takeLease(key, 'La', 60_000), null)
+      t.equal(await link.takeLease(key, 'Lb', 60_000), 'La')
+      t.equal(await link.takeLease(key, 'Lc', 60_000), 'La', 'and leaves it there')
     })
 
     t.test('a look tells what stands, and leaves it so', async t => {
       const [taken, free] = [newKey(), newKey()]
-      await link.takeLease(taken, 'La', 2_000)
+      await link.takeLease(taken, 'La', 60_000)
       t.strictSame(await Promise.all([taken, free, taken].map(key => link.look(key))), ['La', null, 'La'], 'each its own, several at once')
-      t.equal(await link.takeLease(free, 'Lb', 2_000), null, 'nothing was left where nothing stood')
+      t.equal(await link.takeLease(free, 'Lb', 60_000), null, 'nothing was left where nothing stood')
     })
 
     t.test('a look begun after a change sees it, though others are under way', async t => {
       const key = newKey()
-      await link.takeLease(key, 'La', 2_000)
+      await link.takeLease(key, 'La', 60_000)
       const early = link.look(key)
       await new Promise(resolve => setImmediate(resolve))
-      await link.overwrite([key], 2_000)
+      await link.overwrite([key], 60_000)
       t.equal(await link.look(key), 'R')
       t.match(await early, /^(La|R)$/)
     })
 
     t.test('of leases taken at once, one is', async t => {
       const key = newKey()
-      const taken = await Promise.all(['La', 'Lb', 'Lc'].map(lease => link.takeLease(key, lease, 2_000)))
+      const taken = await Promise.all(['La', 'Lb', 'Lc'].map(lease => link.takeLease(key, lease, 60_000)))
       t.equal(taken.filter(there => there === null).length, 1)
     })
 
     t.test('a value replaces what is expected, and nothing else', async t => {
       const key = newKey()
-      t.equal(await link.compareAndSet(key, 'La', 'V1|x', 2_000), false, 'not where nothing stands')
-      await link.takeLease(key, 'La', 2_000)
-      t.equal(await link.compareAndSet(key, 'Lb', 'V1|x', 2_000), false)
-      t.equal(await link.compareAndSet(key, 'La', 'V1|{"a":"é|\\n"}', 2_000), true)
-      t.equal(await link.takeLease(key, 'Lc', 2_000), 'V1|{"a":"é|\\n"}')
+      t.equal(await link.compareAndSet(key, 'La', 'V1|x', 60_000), false, 'not where nothing stands')
+      await link.takeLease(key, 'La', 60_000)
+      t.equal(await link.compareAndSet(key, 'Lb', 'V1|x', 60_000), false)
+      t.equal(await link.compareAndSet(key, 'La', 'V1|{"a":"é|\\n"}', 60_000), true)
+      t.equal(await link.takeLease(key, 'Lc', 60_000), 'V1|{"a":"é|\\n"}')
     })
 
     t.test('what was overwritten is revoked, whatever stood there', async t => {
       const [leased, filled, free] = [newKey(), newKey(), newKey()]
-      await link.takeLease(leased, 'La', 2_000)
-      await link.takeLease(filled, 'La', 2_000)
-      await link.compareAndSet(filled, 'La', 'V1|x', 2_000)
-      await link.overwrite([leased, filled, free], 2_000)
-      for (const key of [leased, filled, free]) t.equal(await link.takeLease(key, 'Lb', 2_000), 'R')
-      t.equal(await link.compareAndSet(leased, 'La', 'V1|x', 2_000), false, 'a lease is gone with it')
+      await link.takeLease(leased, 'La', 60_000)
+      await link.takeLease(filled, 'La', 60_000)
+      await link.compareAndSet(filled, 'La', 'V1|x', 60_000)
+      await link.overwrite([leased, filled, free], 60_000)
+      for (const key of [leased, filled, free]) t.equal(await link.takeLease(key, 'Lb', 60_000), 'R')
+      t.equal(await link.compareAndSet(leased, 'La', 'V1|x', 60_000), false, 'a lease is gone with it')
     })
 
     t.test('what was deleted is gone, and its lease too', async t => {
@@ -464,7 +467,7 @@ for (const [name, open] of Object.entries(links)) {
     t.test('everything ends with its time', async t => {
       const [leased, filled, revoked] = [newKey(), newKey(), newKey()]
       await link.takeLease(leased, 'La', 50)
-      await link.takeLease(filled, 'La', 5_000)
+      await link.takeLease(filled, 'La', 60_000)
       await link.compareAndSet(filled, 'La', 'V1|x', 50)
       await link.overwrite([revoked], 50)
       await new Promise(resolve => setTimeout(resolve, 90))
@@ -503,6 +506,20 @@ t.test('a Redis in trouble', { skip: hasRedisServer ? false : 'needs redis-serve
     t.strictSame(await client.mget('a', 'b', 'c'), [null, null, null])
   })
 
+  for (const keys of [['a'], ['a', 'b', 'c']]) {
+    t.test(`${keys.length} looked up at once on a server that was demoted under the connection are not believed`, async t => {
+      const { url } = await own(t)
+      const { client, link } = await openRedis(t, url)
+      for (const key of keys) await client.set(key, 'V1|x')
+      t.strictSame(await Promise.all(keys.map(link.look)), keys.map(() => 'V1|x'))
+      await client.call('REPLICAOF', '127.0.0.1', '1')
+      t.equal(await client.get('a'), 'V1|x', 'it would answer')
+      const looks = await Promise.allSettled(keys.map(link.look))
+      t.strictSame(looks.map(({ status }) => status), keys.map(() => 'rejected'))
+      t.equal(link.connection, null, 'and it is left')
+    })
+  }
+
   t.test('a server that was demoted is left, and is no master afterwards', async t => {
     const { url } = await own(t)
     const { client, link } = await openRedis(t, url)
@@ -510,14 +527,14 @@ t.test('a Redis in trouble', { skip: hasRedisServer ? false : 'needs redis-serve
     await client.call('REPLICAOF', '127.0.0.1', '1')
     t.equal((await link.identify()).incarnation, null)
     t.equal(link.connection, null, 'at once')
-    t.ok(await becomesTrue(() => link.connection !== null, 3_000), 'and another one is made')
+    t.ok(await becomesTrue(() => link.connection !== null, 15_000), 'and another one is made')
     t.not(link.connection, before.connection)
     for (const write of [() => link.takeLease('a', 'La', 2_000), () => link.overwrite(['a'], 2_000)] as Array<() => Promise<unknown>>) {
       await t.rejects(write(), /READONLY/)
       t.equal(link.connection, null)
-      t.ok(await becomesTrue(() => link.connection !== null, 3_000))
+      t.ok(await becomesTrue(() => link.connection !== null, 15_000))
     }
-    t.ok(await becomesTrue(() => link.connection !== null, 3_000))
+    t.ok(await becomesTrue(() => link.connection !== null, 15_000))
     await client.call('REPLICAOF', 'NO', 'ONE')
     const after = await link.identify()
     t.ok(after.incarnation, 'promoted again')
@@ -529,11 +546,11 @@ t.test('a Redis in trouble', { skip: hasRedisServer ? false : 'needs redis-serve
     const { link } = await openRedis(t, first.url)
     const before = await link.identify()
     await first.kill()
-    t.ok(await becomesTrue(() => link.connection === null, 3_000), 'its end is noticed')
+    t.ok(await becomesTrue(() => link.connection === null, 15_000), 'its end is noticed')
     await t.rejects(link.takeLease('a', 'La', 2_000))
     await t.rejects(link.overwrite(['a'], 2_000))
     await own(t, { port: first.port })
-    t.ok(await becomesTrue(() => link.connection !== null, 5_000))
+    t.ok(await becomesTrue(() => link.connection !== null, 15_000))
     const after = await link.identify()
     t.not(after.connection, before.connection)
     t.not(after.incarnation, before.incarnation)
@@ -551,12 +568,12 @@ t.test('a Redis in trouble', { skip: hasRedisServer ? false : 'needs redis-serve
     }
     for (const [name, call] of Object.entries(calls)) {
       const from = performance.now()
-      await t.rejects(call(), name)
+      await t.rejects(Promise.race([call(), delay(1_000)]), name)
       const tookMs = performance.now() - from
-      t.ok(tookMs > 80 && tookMs < 1_000, `${name} took ${tookMs.toFixed(0)} ms`)
+      t.ok(tookMs > 80, `${name} took ${tookMs.toFixed(0)} ms`)
     }
     process.kill(server.pid, 'SIGCONT')
-    t.ok(await becomesTrue(() => link.identify().then(({ incarnation }) => incarnation !== null, () => false), 3_000), 'and is used again')
-    t.ok(await becomesTrue(() => link.takeLease(randomUUID(), 'La', 2_000).then(there => there === null, () => false), 3_000))
+    t.ok(await becomesTrue(() => link.identify().then(({ incarnation }) => incarnation !== null, () => false), 15_000), 'and is used again')
+    t.ok(await becomesTrue(() => link.takeLease(randomUUID(), 'La', 2_000).then(there => there === null, () => false), 15_000))
   })
 })

@@ -20,8 +20,8 @@ export class RedisRefusedError extends Error {
 export interface OpenRedis {
   limiter: Redis | Cluster
   link: CacheLink
-  /** Resolves as soon as Redis is fit, or after a second without a word of it; rejects with RedisRefusedError where waiting wouldn't help. */
-  check (): Promise<void>
+  /** Resolves as soon as Redis is fit, or after `withinMs` (a second) without a word of it; rejects with RedisRefusedError where waiting wouldn't help. */
+  check (withinMs?: number): Promise<void>
   close (): void
 }
 
@@ -81,9 +81,9 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
     })
   }
 
-  async function check (): Promise<void> {
-    const { promise: late, stop } = after(checkMs)
-    if (config.mode === 'sentinel') void askSentinels(config, ca, checkMs).then(problem => { if (problem !== null) refuse(problem) })
+  async function check (withinMs = checkMs): Promise<void> {
+    const { promise: late, stop } = after(withinMs)
+    if (config.mode === 'sentinel') void askSentinels(config, ca, withinMs).then(problem => { if (problem !== null) refuse(problem) })
     checking = true
     const problem = await Promise.race([refused, arrived, late])
     stop()

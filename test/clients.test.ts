@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { becomesTrue, embeddedGround, newEmail, password, startApp } from './fixtures/app.js'
+import { becomesTrue, embeddedGround, newEmail, password, patienceMs, startApp } from './fixtures/app.js'
 import { openShell, pattern, readBlocks } from './fixtures/document.js'
 import { compile, startCompiled } from './fixtures/programs.js'
 
@@ -55,8 +55,7 @@ t.test('session.js, the browser app on the same site', async t => {
   t.notMatch(await login.text(), /lkr?_/)
   t.equal((await whoAmI())?.email, email)
 
-  one.clock.advance(16 * 60_000)
-  await one.epoch.poll()
+  await one.pass(16 * 60_000)
   browser.forget()
   t.strictSame(await Promise.all([1, 2, 3].map(async () => (await call('GET', '/v1/me')).status)), [200, 200, 200], 'all go on')
   t.equal(browser.count('/v1/refresh'), 1, 'by one refresh')
@@ -82,8 +81,7 @@ t.test('tokens.js, the mobile app, and memory.js, a browser app on another site'
   const email = newEmail()
   await one.register(email)
   const expire = async () => {
-    one.clock.advance(16 * 60_000)
-    await one.epoch.poll()
+    await one.pass(16 * 60_000)
     browser.forget()
   }
 
@@ -169,7 +167,7 @@ async function startListening (t: Test, env: Record<string, string>) {
   const one = await startApp(t, await embeddedGround(), { env })
   await one.app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = one.app.server.address() as AddressInfo
-  t.ok(await becomesTrue(() => one.epoch.state() === 'trusted', 5_000))
+  t.ok(await becomesTrue(() => one.epoch.state() === 'trusted', patienceMs))
   return { one, base: `http://127.0.0.1:${port}` }
 }
 

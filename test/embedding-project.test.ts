@@ -7,7 +7,7 @@ import { alone, compile, root } from './fixtures/programs.js'
 
 const home = { HOME: process.env.HOME ?? '' }
 
-t.test('what docs/EMBEDDING.md says runs in a project of its own', { timeout: 100_000 }, async t => {
+t.test('what docs/EMBEDDING.md says runs in a project of its own', { timeout: 230_000 }, async t => {
   const project = mkdtempSync(join(tmpdir(), 'latchkey-project-'))
   t.teardown(() => rmSync(project, { recursive: true, force: true }))
   const installed = join(project, 'node_modules')

@@ -245,5 +245,5 @@ t.test('closing the application closes the connections to PostgreSQL and Redis',
   t.equal((await (await actingAs(app)).inject('/mine')).statusCode, 200)
   t.ok((await open()).every(count => count > 0))
   await app.close()
-  t.ok(await becomesTrue(async () => (await open()).every(count => count === 0), 2_000), String(await open()))
+  t.ok(await becomesTrue(async () => (await open()).every(count => count === 0), 60_000), String(await open()))
 })

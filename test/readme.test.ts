@@ -15,7 +15,7 @@ function table (heading: string): string[][] {
   return rows.slice(2).map(row => row.split(' | ').map(cell => cell.replace(/^\| | \|$/g, '').replace(/^`(.*)`$/, '$1')))
 }
 
-t.test('the walk runs line by line as it is printed', { timeout: 60_000 }, async t => {
+t.test('the walk runs line by line as it is printed', { timeout: 230_000 }, async t => {
   const blocks = readBlocks('README.md').filter(({ info }) => info === 'bash').map(({ text }) => text)
   t.ok(blocks.length >= 6, 'register, call, list, change, watch, log out')
   await compile()

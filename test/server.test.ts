@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { createPglite } from '../src/edges/pglite.js'
-import { becomesTrue, password, skipMissing } from './fixtures/app.js'
+import { becomesTrue, password, patienceMs, skipMissing } from './fixtures/app.js'
 import { alone, cliFile, compile, root, serverFile } from './fixtures/programs.js'
 import { createTestDatabase, findPostgres, freePort, hasRedisServer, startRedis } from './fixtures/servers.js'
 
@@ -19,7 +19,7 @@ const hidden = 'hidden-word'
 const scratch = mkdtempSync(join(tmpdir(), 'latchkey-server-mails-'))
 t.teardown(() => rmSync(scratch, { recursive: true, force: true }))
 /** Nothing of the environment of the tests: neither their loaders nor a developer's DATABASE_URL. */
-const clean = { PORT: '0', DRAIN_DELAY: '0', BCRYPT_COST: '4', DATA_DIR: scratch }
+const clean = { PORT: '0', DRAIN_DELAY: '0', BCRYPT_COST: '4', PRUNE_SCHEDULE: '0 2 29 2 *', DATA_DIR: scratch }
 
 // Many processes: half a minute on an idle machine.
 t.setTimeout(400_000)
@@ -56,7 +56,7 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
       t.teardown(() => { for (const client of clients) client.destroy() })
       let connected = 0
       for (const client of clients) client.on('connect', () => connected++)
-      await becomesTrue(() => connected === clients.length, 3_000)
+      await becomesTrue(() => connected === clients.length, patienceMs)
       process.kill(server.pid, 'SIGCONT')
       t.equal(connected, clients.length)
       t.equal(await me(server, token), 200)
@@ -66,7 +66,7 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
   })
 
   t.test('after kill -9 the token still works, and SIGTERM lets a request finish', async t => {
-    const server = await startServer(t, { ...env, BCRYPT_COST: '13', LOG_LEVEL: 'debug' })
+    const server = await startServer(t, { ...env, BCRYPT_COST: '11', LOG_LEVEL: 'debug' })
     t.equal(await me(server, token), 200)
     await drains(t, server)
     const after = await fetch(`${server.base}/v1/me`).catch(() => null)
@@ -154,7 +154,7 @@ t.test('a database that does not answer ends server and command in one line', as
     await Promise.all([[serverFile], [cliFile, 'tokens:prune']].map(async ([file, ...args]) => {
       const ended = await run(file as string, args, { DATABASE_URL: url })
       t.equal(ended.code, 1)
-      t.ok(ended.ms < 15_000, `${Math.round(ended.ms)} ms`)
+      t.ok(ended.ms < 45_000, `${Math.round(ended.ms)} ms`)
       t.equal(oneLine(ended.stderr), true)
       t.match(ended.stderr, new URL(url).host)
       t.match(ended.stderr, /DATABASE_URL/)
@@ -221,7 +221,7 @@ t.test('with PostgreSQL', async t => {
   })
 
   t.test('SIGTERM leaves the load balancer first: not ready for DRAIN_DELAY, and everything is answered meanwhile', async t => {
-    const server = await startServer(t, { DATABASE_URL: url, DRAIN_DELAY: '1500ms' })
+    const server = await startServer(t, { DATABASE_URL: url, DRAIN_DELAY: '8s' })
     const token = await register(server)
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     t.teardown(() => agent.destroy())
@@ -232,7 +232,7 @@ t.test('with PostgreSQL', async t => {
     await once(silent, 'connect')
 
     const ended = server.end('SIGTERM')
-    t.equal(await becomesTrue(async () => (await fetch(`${server.base}/health/ready`)).status === 503, 1_000), true)
+    t.equal(await becomesTrue(async () => (await fetch(`${server.base}/health/ready`)).status === 503, 7_000), true)
     const ready = await fetch(`${server.base}/health/ready`)
     t.match([ready.status, await ready.json(), ready.headers.get('retry-after')], [503, { status: 'stopping', database: { status: 'ok' } }, '2'])
     t.equal((await fetch(`${server.base}/health/live`)).status, 200, 'but alive')
@@ -241,7 +241,7 @@ t.test('with PostgreSQL', async t => {
     t.equal(await me(server, token), 401)
     const { code, ms } = await ended
     t.equal(code, 0, server.stderr())
-    t.ok(ms >= 1_500 && ms < 4_000, `${Math.round(ms)} ms: not held up by a connection on which nothing was said`)
+    t.ok(ms >= 8_000 && ms < 13_000, `${Math.round(ms)} ms: not held up by a connection on which nothing was said`)
     t.equal(await fetch(`${server.base}/health/live`).catch(() => null), null)
   })
 
@@ -249,7 +249,7 @@ t.test('with PostgreSQL', async t => {
     const server = await startServer(t, { DATABASE_URL: url, DRAIN_DELAY: '1m' })
     const { code, ms } = await server.end('SIGINT')
     t.equal(code, 0, server.stderr())
-    t.ok(ms < 5_000, `${Math.round(ms)} ms`)
+    t.ok(ms < 30_000, `${Math.round(ms)} ms`)
   })
 
   t.test('a request that never comes to its end does not hold it up', async t => {
@@ -297,19 +297,19 @@ t.test('with PostgreSQL', async t => {
     t.test('SIGTERM lets a request finish while Redis is frozen', async t => {
       const redis = await startRedis()
       t.teardown(() => redis.kill())
-      const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, BCRYPT_COST: '13', LOG_LEVEL: 'debug' })
+      const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, DRAIN_DELAY: '2s', BCRYPT_COST: '11', LOG_LEVEL: 'debug' })
       await drains(t, server, () => { process.kill(redis.pid, 'SIGSTOP') })
     })
 
     t.test('SIGTERM lets a request finish while Redis is gone', async t => {
       const redis = await startRedis()
-      const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, BCRYPT_COST: '13', LOG_LEVEL: 'debug' })
+      const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, DRAIN_DELAY: '2s', BCRYPT_COST: '11', LOG_LEVEL: 'debug' })
       await drains(t, server, () => redis.kill())
     })
   })
 })
 
-/** A login under way when SIGTERM arrives is answered, and the process ends with 0 within 10 s; `meanwhile` happens just before. */
+/** A login under way when SIGTERM arrives is answered, and the process ends with 0 within DRAIN_DELAY and 10 s; `meanwhile` happens just before. */
 async function drains (t: Test, server: Running, meanwhile: () => void | Promise<void> = () => {}): Promise<void> {
   const email = `${Math.random()}@example.com`
   await register(server, email)
@@ -322,7 +322,7 @@ async function drains (t: Test, server: Running, meanwhile: () => void | Promise
   t.match(await tokenOf(reply), /^lk_/)
   const { code, ms } = await ended
   t.equal(code, 0, server.stderr())
-  t.ok(ms < 10_000, `${Math.round(ms)} ms`)
+  t.ok(ms < 12_000, `${Math.round(ms)} ms`)
 }
 
 type Running = Awaited<ReturnType<typeof startServer>>
@@ -341,7 +341,7 @@ async function startServer (t: Test, env: Record<string, string>) {
     stderr,
     /** Resolves when the log has a line like this. */
     async logged (line: RegExp) {
-      if (!await becomesTrue(() => stdout().split('\n').some(text => line.test(text)), 5_000)) throw new Error(`not logged: ${line}`)
+      if (!await becomesTrue(() => stdout().split('\n').some(text => line.test(text)), 60_000)) throw new Error(`not logged: ${line}`)
     },
     async end (signal: NodeJS.Signals) {
       const sentAt = performance.now()

@@ -108,7 +108,8 @@ t.test('each command', async t => {
   })
 
   t.test('tokens:stats and cache:clear say what they found and did', async t => {
-    const before = await json('tokens:stats')
+    let before = await json('tokens:stats')
+    while (!before.cache.trusted) before = await json('tokens:stats')
     t.match(before, { database: { exact: true, revoked: Number, byKind: {} }, cache: { generation: Number, trusted: true, hitRatio: Number } })
     t.strictSame(await run('cache:clear'), { exitCode: 0, stdout: 'Every cache entry is void.', stderr: '' })
     t.ok((await json('tokens:stats')).cache.generation > before.cache.generation)
@@ -128,7 +129,7 @@ t.test('from the shell', async t => {
     const [one, two] = await Promise.all([startApp(t, ground), startApp(t, ground)])
     // These poll, as servers do: who settles for a process without Redis is seen by its poll.
     const codes = async (token: string, path = '/v1/me') => (await Promise.all([one, two].map(app => app.call('GET', path as '/v1/me', { token })))).map(reply => reply.statusCode)
-    const cached = async (token: string) => { for (let i = 0; i < 3; i++) await codes(token) }
+    const cached = async (token: string) => { for (const app of [one, two]) t.ok(await app.cached(token)) }
 
     for (const [name, environment] of [['without Redis', env], ['with Redis', withRedis]] as const) {
       const [mine, theirs] = [await one.account(), await two.account()]
@@ -140,8 +141,11 @@ t.test('from the shell', async t => {
       t.same([...await codes(mine.token), ...await codes(personal), ...await codes(theirs.token)], [401, 401, 401, 401, 200, 200], name)
       t.match(await cli(environment, ['cache:clear', '--json']), { code: 0, stdout: '{"cleared":true}\n', stderr: '' })
       await cached(theirs.token)
-      const stats = await cli(environment, ['tokens:stats', '--json'])
-      t.match(JSON.parse(stats.stdout).cache, { openSettlements: 0, registered: true, hitRatio: null, keys: name === 'with Redis' ? Number : null })
+      const figures = async () => JSON.parse((await cli(environment, ['tokens:stats', '--json'])).stdout).cache
+      let cache = await figures()
+      // A command asks Redis once, with as little patience as a server.
+      while (name === 'with Redis' && cache.keys === null) cache = await figures()
+      t.match(cache, { openSettlements: 0, registered: true, hitRatio: null, keys: name === 'with Redis' ? Number : null })
       t.match(await cli(environment, ['tokens:revoke', '--all', '--yes', '--json']), { code: 0, stderr: '' })
       t.same(await codes(theirs.token), [401, 401], name)
     }
@@ -171,7 +175,10 @@ t.test('from the shell', async t => {
       t.match(await cli(env, ['tokens:revoke', '--email', email, '--yes']), { code: 0 }, 'by the running server')
       t.equal((await fetch(`${base}/v1/me`, { headers: { authorization } })).status, 401)
     }
-    t.match(JSON.parse((await cli(env, ['tokens:stats', '--json'])).stdout), { cache: { trusted: true, hitRatio: Number } }, 'the server tells its own')
+    const figures = async () => JSON.parse((await cli(env, ['tokens:stats', '--json'])).stdout)
+    let stats = await figures()
+    while (!stats.cache.trusted) stats = await figures()
+    t.match(stats, { cache: { trusted: true, hitRatio: Number } }, 'the server tells its own')
     t.match(await cli(env, ['users:promote', '--email', newEmail()]), { code: 1, stdout: '', stderr: /no account/ })
   })
 })

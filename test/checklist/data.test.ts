@@ -39,7 +39,7 @@ t.test('data', async t => {
   t.test('V2.3.3 transactional: with every statement failed in turn no half state is left', async t => {
     const breaker = createBreaker(await ground.database())
     const clock = createTestClock()
-    const one = await startApp(t, { ...ground, database: async () => breaker.database }, { clock })
+    const one = await startApp(t, { ...ground, database: async () => breaker.database }, { env: { REFRESH_GRACE: '1h' }, clock })
 
     /** All rows of all that a transaction may touch, but for what is written beside it. */
     async function snapshot (): Promise<string> {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
 import type { LightMyRequestResponse as Response } from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
@@ -83,13 +83,12 @@ t.test('limits', async t => {
     const row = await holdUser(t, ground, stuck.userId)
     const waiting = [small.logout(stuck.token), small.call('DELETE', '/v1/sessions', { token: stuck.token })]
     await row.waiters(2)
-    const startedAt = performance.now()
     const crowd = Array.from({ length: 150 }, () => small.call('GET', '/v1/sessions', { token: other.token }))
-    const first = await Promise.race(crowd)
+    const first = await Promise.race([...crowd, ...waiting.map(reply => reply.then(() => null))])
+    if (first === null) return t.fail('the crowd waited for as long as those whose row is held')
     refusedAs(t, first, 503, 'AUTH_UNAVAILABLE', 'past the queue the answer is there at once')
-    t.ok(performance.now() - startedAt < 3_000, `after ${Math.round(performance.now() - startedAt)} ms`)
-    const replies = await Promise.all([...crowd, ...waiting])
-    t.ok(performance.now() - startedAt < 12_000, `all answered after ${Math.round(performance.now() - startedAt)} ms`)
+    const replies = await Promise.race([Promise.all([...crowd, ...waiting]), delay(60_000, [], { ref: false })])
+    t.equal(replies.length, 152, 'all are answered')
     for (const reply of replies) t.ok([200, 204, 503].includes(reply.statusCode), String(reply.statusCode))
     t.ok(replies.filter(({ statusCode }) => statusCode === 503).length >= 50)
     await row.release()
@@ -104,19 +103,24 @@ t.test('V15.2.2 expensive work is bounded: 500 parallel logins leave the authent
   const one = await startApp(t, ground, { env: { BCRYPT_COST: '8' } })
   const { token } = await one.account()
   let unanswered = 0
-  const me = async () => {
+  const timed = async (ask: () => Promise<Response>) => {
     const startedAt = performance.now()
-    const reply = await one.me(token)
+    const reply = await ask()
     if (reply.statusCode === 503) unanswered++
     else if (reply.statusCode !== 200) throw new Error(`${reply.statusCode} ${reply.body}`)
     return performance.now() - startedAt
   }
-  const took: number[] = []
-  for (let i = 0; i < 350; i++) took.push(await me())
-  const idle = took.slice(50).sort((a, b) => a - b)
+  const me = () => timed(() => one.me(token))
+  /** As little as can be that asks Redis and answers a request: what this takes, the machine takes. */
+  const least = () => timed(async () => {
+    await one.redis?.get(ground.prefix)
+    return await one.call('GET', '/health/live')
+  })
+  for (let i = 0; i < 50; i++) await Promise.all([me(), least()])
 
   const flood: Array<Promise<Response>> = []
-  const busy: number[] = []
+  const readers: number[] = []
+  const others: number[] = []
   let over = false
   // As sockets would deliver them: some in each turn of the event loop.
   while (flood.length < 500) {
@@ -124,16 +128,19 @@ t.test('V15.2.2 expensive work is bounded: 500 parallel logins leave the authent
     await turn()
   }
   const logins = Promise.all(flood).then(replies => { over = true; return replies })
-  while (!over) busy.push(await me())
-  busy.sort((a, b) => a - b)
+  while (!over) {
+    readers.push(await me())
+    others.push(await least())
+  }
   const replies = await logins
   t.ok(replies.every(({ statusCode }) => statusCode === 401 || statusCode === 503), 'each is answered')
   t.ok(replies.some(({ statusCode }) => statusCode === 503), 'what cannot be hashed soon is not queued')
-  t.ok(unanswered <= busy.length / 10, `${unanswered} of ${busy.length} calls with a token were asked to come back`)
-  const at = (sorted: number[], share: number) => sorted[Math.floor((sorted.length - 1) * share)] as number
-  t.comment(`p99 ${at(idle, 0.99).toFixed(1)} ms idle, ${at(busy, 0.99).toFixed(1)} ms during the logins (${busy.length} calls); medians ${median(idle).toFixed(1)} and ${median(busy).toFixed(1)}`)
-  t.ok(busy.length >= 50, `${busy.length} calls meanwhile`)
-  t.ok(at(busy, 0.99) <= Math.max(5 * at(idle, 0.99), 60), 'p99 within five times, or what a busy machine does to it')
+  t.ok(unanswered <= readers.length / 10, `${unanswered} of ${readers.length} calls with a token were asked to come back`)
+  const p99 = (times: number[]) => [...times].sort((a, b) => a - b)[Math.floor((times.length - 1) * 0.99)] as number
+  t.comment(`p99 ${p99(readers).toFixed(1)} ms, the least ${p99(others).toFixed(1)} ms (${readers.length} calls); medians ${median(readers).toFixed(1)} and ${median(others).toFixed(1)}`)
+  t.ok(readers.length >= 50, `${readers.length} calls meanwhile`)
+  t.ok(median(readers) <= 5 * median(others), 'the median is within five times of the least')
+  t.ok(p99(readers) <= Math.max(5 * p99(others), 60), 'and p99, or what a busy machine does to it')
 })
 
 t.test('V16.5 nothing fails open: the limiter with Redis dead, and authentication too', async t => {

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { becomesTrue, newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { becomesTrue, newEmail, password, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { refusedAs } from '../fixtures/refused.js'
 
 const nextPassword = 'kq7vzx3mpwty'
@@ -16,11 +16,11 @@ t.test('mails', async t => {
 
   const forgot = (app: TestApp, email: string) => app.call('POST', '/v1/password/forgot', { body: { email } })
   const reset = (token: string, secret = nextPassword) => one.call('POST', '/v1/password/reset', { body: { token, password: secret } })
-  const mails = () => existsSync(join(folder, 'mail')) ? readdirSync(join(folder, 'mail')).map(name => readFileSync(join(folder, 'mail', name), 'utf8').replace(/=\r?\n/g, '').replace(/=3D/g, '=')) : []
+  const mails = () => existsSync(join(folder, 'mail')) ? readdirSync(join(folder, 'mail')).filter(name => name.endsWith('.eml')).map(name => readFileSync(join(folder, 'mail', name), 'utf8').replace(/=\r?\n/g, '').replace(/=3D/g, '=')) : []
   /** The token of the mail to `email` that resets its password; registering brings one of another kind. */
   async function mailed (email: string): Promise<string> {
     const found = () => mails().filter(text => text.includes(email)).flatMap(text => text.match(/lkmr_[0-9A-Za-z]+/g) ?? [])[0]
-    await becomesTrue(() => found() !== undefined, 10_000)
+    await becomesTrue(() => found() !== undefined, patienceMs)
     return found() ?? 'none'
   }
 

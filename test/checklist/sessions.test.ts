@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { TokenMint } from '../../src/tokens/token.js'
-import { becomesTrue, createTestClock, newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { becomesTrue, createTestClock, newEmail, password, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { refusedAs } from '../fixtures/refused.js'
 
 interface Opened { accessToken: string, refreshToken: string, session: { id: string }, user: { id: string, email: string } }
@@ -61,14 +61,12 @@ t.test('sessions', async t => {
   })
 
   t.test('V7.3.1, V7.3.2 sessions end when idle and in the end absolutely, and refreshing does not extend the latter', async t => {
-    const own = createTestClock()
-    const timed = await startApp(t, ground, { clock: own, env: { ...env, SESSION_IDLE_TTL: '1h', SESSION_TTL: '3h', ACCESS_TOKEN_TTL: '20m', REFRESH_TOKEN_TTL: '2h' } })
+    const timed = await startApp(t, ground, { env: { ...env, SESSION_IDLE_TTL: '1h', SESSION_TTL: '3h', ACCESS_TOKEN_TTL: '20m', REFRESH_TOKEN_TTL: '2h' } })
     const idle = (await timed.register(newEmail(), { refresh: true })).json<Opened>()
     let used = (await timed.register(newEmail(), { refresh: true })).json<Opened>()
     let ends = 0
     for (let minutes = 15; minutes <= 165; minutes += 15) {
-      own.advance(15 * 60_000)
-      await timed.epoch.poll()
+      await timed.pass(15 * 60_000)
       const renewed = await refresh(timed, used.refreshToken)
       t.equal(renewed.statusCode, 200, `used after ${minutes} minutes`)
       used = renewed.json<Opened>()
@@ -78,8 +76,7 @@ t.test('sessions', async t => {
       if (minutes === 75) refusedAs(t, await refresh(timed, idle.refreshToken), 401, 'AUTH_INVALID_TOKEN', 'one that nobody used for over an hour is over')
     }
     t.ok(ends <= 15 * 60, `${ends} s are left of three hours`)
-    own.advance(16 * 60_000)
-    await timed.epoch.poll()
+    await timed.pass(16 * 60_000)
     refusedAs(t, await refresh(timed, used.refreshToken), 401, 'AUTH_INVALID_TOKEN', 'after three hours it is over however much it was used')
     refusedAs(t, await timed.me(used.accessToken), 401, 'AUTH_INVALID_TOKEN', 'with its access token')
   })
@@ -236,8 +233,8 @@ t.test('sessions', async t => {
     const second = (await refresh(one, opened.refreshToken)).json<Opened>()
     t.not(second.refreshToken, opened.refreshToken)
     await alive(t, second.accessToken, 'the successor')
-    clock.advance(31_000)
-    await Promise.all([one.epoch.poll(), two.epoch.poll()])
+    await one.pass(31_000)
+    await two.trusted()
     refusedAs(t, await refresh(two, opened.refreshToken), 401, 'AUTH_TOKEN_REUSED')
     await dead(t, second.accessToken, 'the successor')
     refusedAs(t, await refresh(one, second.refreshToken), 401, 'AUTH_INVALID_TOKEN', 'and its refresh token')
@@ -285,6 +282,7 @@ t.test('sessions', async t => {
   t.test('V7.4.1 poisoned Redis values neither open nor close a door', async t => {
     const [mine, other] = [await open(one), await open(one)]
     await alive(t, mine.accessToken, 'before')
+    t.ok(await one.cached(other.accessToken))
     const entry = await redis.get(keyOf(other.accessToken)) ?? ''
     t.match(entry, /^V\d+\|/, 'an entry to forge from')
     const poisons = ['', 'V', 'V1|', 'V1|{}', 'null', '\0', '{"user":{}}', `V${'9'.repeat(400)}|{}`, entry.slice(0, 40), entry.replace(/\{.*/, '[]'), entry.replace(/\{.*/, 'null'), entry.replace(/\{.*/, '{"__proto__":{"user":1}}'), `X${entry}`]
@@ -302,6 +300,6 @@ t.test('sessions', async t => {
       await dead(t, mine.accessToken, `revoked, with ${JSON.stringify(poison.slice(0, 30))}`)
     }
     await redis.del(keyOf(mine.accessToken))
-    t.ok(await becomesTrue(() => one.epoch.state() === 'trusted', 3_000))
+    t.ok(await becomesTrue(() => one.epoch.state() === 'trusted', patienceMs))
   })
 })

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Call, call, type Reply } from './client.js'
-import type { Death } from './points.js'
 import { startWire } from './wire.js'
 
 /** `doomed`: told to die in one of its next requests. Only an instance that is up may not fail a connection. */
@@ -91,11 +90,8 @@ export async function createApi (index: number, entry: string, servers: Servers,
       state = 'up'
     },
 
-    /** It dies in the next request that isn't a GET, if that one comes so far. */
-    dieAt (death: Death): void {
-      state = 'doomed'
-      child?.send({ death })
-    },
+    /** It is about to be sent a request in which it dies, if that one comes so far. */
+    doom (): void { state = 'doomed' },
 
     /** It survived: the point wasn't reached. */
     spare (): void {

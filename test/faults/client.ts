@@ -1,15 +1,17 @@
 import { Agent, request as send } from 'node:http'
+import type { Death } from './points.js'
 
 /** What came back: `status` null when the connection failed. Times are of this process's monotonic clock, in milliseconds. */
 export interface Reply { status: number | null, body: string, fromCache: boolean, startedAt: number, endedAt: number, failure: string | null }
 
-export interface Call { method: string, path: string, token?: string | undefined, body?: object | undefined }
+/** `death`: where the process that is asked dies over it. */
+export interface Call { method: string, path: string, token?: string | undefined, body?: object | undefined, death?: Death | undefined }
 
 const agent = new Agent({ keepAlive: true, maxSockets: 512 })
 const answerWithinMs = 30_000
 
 /** One request to the API on `port`; never rejects. */
-export function call (port: number, { method, path, token, body }: Call): Promise<Reply> {
+export function call (port: number, { method, path, token, body, death }: Call): Promise<Reply> {
   const payload = body === undefined ? undefined : JSON.stringify(body)
   const startedAt = performance.now()
   return new Promise(resolve => {
@@ -23,6 +25,7 @@ export function call (port: number, { method, path, token, body }: Call): Promis
       timeout: answerWithinMs,
       headers: {
         ...token === undefined ? {} : { authorization: `Bearer ${token}` },
+        ...death === undefined ? {} : { 'x-dies': JSON.stringify(death) },
         ...payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }
       }
     }, response => {

@@ -43,8 +43,8 @@ async function killOnce ({ world, load, oracle }: Scene, api: Api, death: Death,
   const token = plan.ends[0]!
   token.sentAt ??= performance.now()
   user.tokens = user.tokens.filter(other => other !== token)
-  api.dieAt(death)
-  const reply = await api.ask(plan.call)
+  api.doom()
+  const reply = await api.ask({ ...plan.call, death })
   oracle.note(token, api, plan.what, reply)
   const died = reply.status === null
   if (died) {

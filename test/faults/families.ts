@@ -90,19 +90,22 @@ export function createFamilies ({ world, oracle, load }: { world: World, oracle:
   const present = (refreshToken: string, api: Api): Promise<Answer> => api.ask({ method: 'POST', path: '/v1/refresh', body: { refreshToken } })
 
   /**
-   * Exchanges the refresh token, `times` at once on as many instances as are up. False when that can't be had within the grace: then nobody
-   * knows what the server did.
+   * Exchanges the refresh token, `times` at once on as many instances as are up. False when that can't be had within the grace, or one
+   * of them was refused past it: then nobody knows what the server did.
    */
   async function refresh (account: Account, times: number): Promise<boolean> {
     const presented = account.refresh
     const firstAt = performance.now()
     const stats = () => oracle.statsOf(oracle.fault)
     let given: Pair | null = null
+    let late = false
 
     async function exchange (): Promise<void> {
       const api = world.anyUp()
       if (api === null) return
       const reply = await present(presented, api)
+      // It may have been taken for reuse, which ends the session.
+      if (reply.status !== 200 && reply.endedAt > firstAt + graceMs - marginMs) late = true
       if (!oracle.judgeStatus(api, 'POST /v1/refresh', reply, [200])) return
       // The first use was not before the first request: until then and the grace, every other has to be given the same.
       if (reply.status === 401 && reply.endedAt < firstAt + graceMs) oracle.refused(account.user.tokens[0] ?? null, 'POST /v1/refresh', api)
@@ -123,6 +126,7 @@ export function createFamilies ({ world, oracle, load }: { world: World, oracle:
       await exchange()
       stats().repeats++
     }
+    if (late) return false
     const { accessToken, refreshToken } = given as Pair
     account.consumed.push({ plain: presented, answeredAt: performance.now() })
     account.refresh = refreshToken

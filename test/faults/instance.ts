@@ -15,7 +15,6 @@ import { type Death, watchStatements } from './points.js'
 interface Underway { path: string, hit: boolean, death: Death | null }
 
 const requests = new AsyncLocalStorage<Underway>()
-let armed: Death | null = null
 let latchkey: Latchkey | null = null
 
 /** An await of a request; the process that was told to die here does, without a word to anybody. */
@@ -79,16 +78,17 @@ async function main (): Promise<void> {
   const { app } = latchkey
 
   app.server.prependListener('request', (request, response) => {
-    const underway: Underway = { path: request.url ?? '', hit: false, death: request.method === 'GET' ? null : armed }
-    if (underway.death !== null) armed = null
+    const { 'x-dies': death } = request.headers
+    const underway: Underway = { path: request.url ?? '', hit: false, death: death === undefined ? null : JSON.parse(String(death)) as Death }
     const writeHead = response.writeHead.bind(response) as (...parts: unknown[]) => typeof response
     response.writeHead = ((...parts: unknown[]) => {
+      // Who is answered takes it that the process lives.
+      underway.death = null
       response.setHeader('x-answered-from', underway.hit ? 'cache' : 'database')
       return writeHead(...parts)
     }) as typeof response.writeHead
     requests.enterWith(underway)
   })
-  process.on('message', (message: { death: Death }) => { armed = message.death })
   process.on('disconnect', () => process.exit(1))
   process.on('SIGTERM', () => {
     app.close().then(close).then(() => process.exit(0), () => process.exit(1))

@@ -19,7 +19,7 @@ const usage = `npm run test:faults -- [--minutes N] [--world kind] [--only fault
   --mutant   ${Object.keys(mutants).join(', ')}: runs without that rule until a violation shows`
 
 /** A mutant that shows nothing within this long counts as not caught. */
-const mutantMs = 30_000
+const mutantMs = 120_000
 const say = (line: string) => { process.stdout.write(`${line}\n`) }
 
 interface Options { minutes: number | null, world: WorldKind, only: string[] | null, mutant: Mutant | null }
@@ -100,7 +100,7 @@ async function runFaults (options: Options): Promise<Check[]> {
     for (const name of schedule(options)) {
       oracle.enter(name)
       const stats = oracle.statsOf(name)
-      if (!await load.warm(15_000)) stats.cold = true
+      if (!await load.warm(60_000)) stats.cold = true
       load.revoking(true)
       await delay(200)
       await orEnough(faultsOf[options.world][name]?.strike(scene), options.mutant !== null)

@@ -55,8 +55,8 @@ export async function createWorld (mutant: string | null, kind: WorldKind) {
   }
 
   try {
-    if (kind === 'sentinel') sentinels = await startSentinelSet()
-    if (kind === 'cluster') cluster = await startClusterSet()
+    if (kind === 'sentinel') sentinels = await startSentinelSet({ downAfterMs: 500 })
+    if (kind === 'cluster') cluster = await startClusterSet({ nodeTimeoutMs: 1_000 })
     const where = {
       ...sentinels === null ? {} : { REDIS_URL: `redis://${sentinels.masterName}`, REDIS_SENTINELS: sentinels.sentinels.map(({ url }) => url).join() },
       ...cluster === null ? {} : { REDIS_URL: cluster.url }

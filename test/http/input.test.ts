@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { type AddressInfo, connect } from 'node:net'
 import type { LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
-import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, password, startApp, type TestApp } from '../fixtures/app.js'
+import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, password, patienceMs, startApp, type TestApp } from '../fixtures/app.js'
 
 /** Whatever is refused has Fastify's shape, a stable code, the challenge or the pause that belongs to it, and the common headers. */
 function refused (t: Test, reply: Response, status: number, code: string, name: string = code): void {
@@ -43,7 +43,7 @@ async function listening (t: Test, ground: Ground = embedded): Promise<{ one: Te
   return { one, port: (one.app.server.address() as AddressInfo).port }
 }
 
-/** What the server says to `text` until it closes, within 5 s. */
+/** What the server says to `text` until it closes, within 30 s. */
 function exchange (port: number, text: string | Buffer): Promise<{ status: number, headers: Record<string, string>, body: string, raw: string, closed: boolean }> {
   return new Promise(resolve => {
     const socket = connect(port, '127.0.0.1')
@@ -56,7 +56,7 @@ function exchange (port: number, text: string | Buffer): Promise<{ status: numbe
       const headers = Object.fromEntries(lines.map(line => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]))
       resolve({ status: Number(first.split(' ')[1]), headers, body: rest.join('\r\n\r\n'), raw, closed })
     }
-    const timer = setTimeout(() => done(false), 5_000)
+    const timer = setTimeout(() => done(false), patienceMs)
     socket.on('data', chunk => { raw += String(chunk) })
     socket.on('error', () => {})
     socket.on('close', () => done(true))

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { createLoginLimiter, networkOf, ProcessCounter } from '../../src/edges/rate-limit.js'
-import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, password, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
+import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, password, patienceMs, serverGround, skipMissing, startApp } from '../fixtures/app.js'
 import { attempt, limited, statuses, wrong } from '../fixtures/attempts.js'
 import { hasRedisServer, startRedis } from '../fixtures/servers.js'
 
@@ -18,9 +18,11 @@ onEachGround(t, async (t, ground) => {
 
   t.test('the sixth attempt in a minute is refused, with the right password too, on every instance', async t => {
     const { email } = await one.account()
+    const startedAt = performance.now()
     for (let i = 0; i < 5; i++) t.equal((await attempt(i % 2 === 0 ? one : two, email)).statusCode, 401)
     const seconds = limited(t, await attempt(one, email))
-    t.ok(seconds > 50 && seconds <= 60, `${seconds} s`)
+    const passed = (performance.now() - startedAt) / 1000
+    t.ok(seconds > 59 - passed && seconds <= 60, `${seconds} s, ${passed.toFixed(1)} s later`)
     limited(t, await attempt(one, email, { secret: password }))
     limited(t, await attempt(two, email, { secret: password }))
   })
@@ -28,13 +30,13 @@ onEachGround(t, async (t, ground) => {
   t.test('the limit opens again at its end, however much was tried meanwhile', async t => {
     const quick = await startApp(t, beside, { env: { LOGIN_LIMIT: '2/2s' } })
     const { email } = await quick.account()
-    await attempt(quick, email)
-    await attempt(quick, email)
-    t.ok(limited(t, await attempt(quick, email)) <= 2)
+    const replies = await Promise.all([1, 2, 3].map(() => attempt(quick, email)))
+    t.equal(replies.filter(({ statusCode }) => statusCode === 401).length, 2)
+    for (const reply of replies) if (reply.statusCode !== 401) t.ok(limited(t, reply) <= 2)
     t.ok(await becomesTrue(async () => {
       await delay(50)
       return (await attempt(quick, email, { secret: password })).statusCode === 200
-    }, 10_000))
+    }, patienceMs))
   })
 
   t.test('a success clears what was counted', async t => {
@@ -263,11 +265,17 @@ t.test('a network is an IPv4 address or the /64 of an IPv6 one, however it is wr
 t.test('more passwords than can be hashed soon are answered 503, and who has a token waits for none of it', async t => {
   const one = await startApp(t, await embeddedGround(), { env: { BCRYPT_COST: '9' } })
   const { token } = await one.account()
-  const idle = await medianOfMe(one, token, 15)
-  const workers = availableParallelism()
-
-  const flood = Array.from({ length: workers * 65 + 40 }, () => attempt(one, newEmail()))
-  const busy = await medianOfMe(one, token, 15)
+  let answered = 0
+  const flood = Array.from({ length: availableParallelism() * 65 + 200 }, async () => {
+    const reply = await attempt(one, newEmail())
+    answered++
+    return reply
+  })
+  for (let i = 0; i < 15; i++) {
+    t.equal((await one.me(token)).statusCode, 200)
+    await delay(5)
+  }
+  t.ok(answered < flood.length, `${answered} of ${flood.length} passwords were seen to before 15 who have a token`)
   const replies = await Promise.all(flood)
 
   const refused = replies.filter(reply => reply.statusCode === 503)
@@ -277,17 +285,5 @@ t.test('more passwords than can be hashed soon are answered 503, and who has a t
     t.match(reply.headers['retry-after'], /^[1-9]\d*$/)
     t.equal(reply.json().code, 'AUTH_UNAVAILABLE')
   }
-  t.ok(busy < Math.max(20 * idle, 50), `${busy.toFixed(1)} ms in the flood, ${idle.toFixed(1)} ms before`)
   t.equal((await attempt(one, newEmail())).statusCode, 401, 'and afterwards all is well')
 })
-
-async function medianOfMe (one: TestApp, token: string, times: number): Promise<number> {
-  const took: number[] = []
-  for (let i = 0; i < times; i++) {
-    const startedAt = performance.now()
-    if ((await one.me(token)).statusCode !== 200) throw new Error('refused')
-    took.push(performance.now() - startedAt)
-    await delay(5)
-  }
-  return took.sort((a, b) => a - b)[times >> 1] as number
-}

@@ -2,12 +2,11 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config.js'
 import { createSmtpMailer } from '../../src/edges/mailer.js'
 import type { Letter, Mailer } from '../../src/mail/mailer.js'
-import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { holdUser } from '../fixtures/locks.js'
 import { createPostbox, startSmtp, tokenIn } from '../fixtures/mail.js'
 import { freePort } from '../fixtures/servers.js'
@@ -101,13 +100,17 @@ onEachGround(t, async (t, ground) => {
     const one = await startApp(t, ground, { env: { SMTP_URL: `smtp://ada:SENTINEL@127.0.0.1:${port}`, APP_URL: 'https://app.example.com' } })
     const { email } = await one.account()
     const others = [await one.account(), await one.account()]
-    t.ok(await becomesTrue(async () => (await outbox(one)).some(({ attempts }) => attempts > 0), 5_000), 'it was tried')
+    t.ok(await becomesTrue(() => one.log.some(line => line.includes('"failure":"Error ESOCKET"')), patienceMs), 'it was tried')
     t.equal((await outbox(one)).length, 3)
     t.equal((await one.call('POST', '/v1/password/forgot', { body: { email } })).statusCode, 202)
     const smtp = await startSmtp(t, { authOptional: false, onAuth: (_auth, _session, done) => done(null, { user: 'ada' }) }, port)
-    await due(one)
-    t.ok(await becomesTrue(() => smtp.received.length === 4, 20_000), `${smtp.received.length} arrived`)
-    t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, 2_000), 'the outbox is empty')
+    const arrived = async () => {
+      // Each time: one that was tried before may not be postponed yet.
+      await due(one)
+      return smtp.received.length === 4
+    }
+    t.ok(await becomesTrue(arrived, 2 * patienceMs), `${smtp.received.length} arrived`)
+    t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, patienceMs), 'the outbox is empty')
     t.same(smtp.received.flatMap(({ to }) => to).sort(), [email, email, ...others.map(other => other.email)].sort())
     const mail = smtp.received.find(({ raw }) => /lkmr_/.test(raw))
     t.match(mail?.raw, /^https:\/\/app\.example\.com#token=lkmr_\w{43}\r$/m, 'the link is not broken into lines')
@@ -127,16 +130,16 @@ onEachGround(t, async (t, ground) => {
       if (i > 0) await due(one)
       await poke()
       const postponed = async () => (await outbox(one)).some(({ attempts, wait }) => attempts === i + 1 && wait > gap - 9 && wait <= gap)
-      t.ok(await becomesTrue(postponed, 5_000), `${gap} s after attempt ${i + 1}`)
+      t.ok(await becomesTrue(postponed, patienceMs), `${gap} s after attempt ${i + 1}`)
     }
     await one.database.prepared("update mails set created_at = now() - interval '25 hours', next_attempt_at = now()", [])
     await poke()
-    t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, 5_000))
+    t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, patienceMs))
     t.match(one.log.join(''), 'a mail is given up')
     answers.push({ outcome: 'refused', failure: 'Error EENVELOPE', status: 550 })
     await one.account()
-    t.ok(await becomesTrue(() => one.log.some(line => line.includes('a mail was refused for good')), 5_000))
-    t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, 5_000))
+    t.ok(await becomesTrue(() => one.log.some(line => line.includes('a mail was refused for good')), patienceMs))
+    t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, patienceMs))
   })
 
   t.test('a mail made void before it leaves does not leave', async t => {
@@ -151,7 +154,7 @@ onEachGround(t, async (t, ground) => {
     t.same((await outbox(one)).map(({ kind }) => kind).sort(), ['email_change_requested', 'password_changed', 'reset_password', 'verify_email'])
     await one.database.prepared('update users set disabled_at = now() where id = $1', [userId])
     const other = await startApp(t, { ...own, database: async () => shareOf(one) }, { mailer: postbox.mailer })
-    t.ok(await becomesTrue(async () => (await outbox(other)).length === 0, 5_000))
+    t.ok(await becomesTrue(async () => (await outbox(other)).length === 0, patienceMs))
     t.same(postbox.letters, [], 'and of a disabled account none does')
   })
 })
@@ -166,22 +169,30 @@ t.test('a full outbox survives restarts, and two instances send each mail once',
 
   const hung: Letter[] = []
   const dying = await startApp(t, ground, { mailer: { post: async letter => { hung.push(letter); return await new Promise(() => {}) } } })
-  t.ok(await becomesTrue(() => hung.length === 5, 5_000), 'it takes five at once, and no more')
+  t.ok(await becomesTrue(() => hung.length === 5, patienceMs), 'it takes five at once, and no more')
   const closedAt = performance.now()
   await dying.close()
-  t.ok(performance.now() - closedAt < 5_000, 'letters under way do not hold up the end for long')
+  t.ok(performance.now() - closedAt < 20_000, 'letters under way do not hold up the end for long')
 
-  const smtp = await startSmtp(t)
+  // One alone has five under way at most: with the sixth both take part.
+  let waiting = 0
+  let open = () => {}
+  const opened = new Promise<void>(resolve => { open = resolve })
+  const smtp = await startSmtp(t, {
+    onRcptTo: (_to, _session, done) => {
+      if (++waiting === 6) open()
+      void opened.then(() => done())
+    }
+  })
   const env = { SMTP_URL: `smtp://127.0.0.1:${smtp.port}` }
   const instances = await Promise.all([startApp(t, ground, { env }), startApp(t, ground, { env })])
   const [one, two] = instances
-  t.ok(await becomesTrue(() => smtp.received.length >= 55, 20_000))
-  await delay(500)
+  t.ok(await becomesTrue(async () => (await outbox(one)).length === 5, patienceMs))
   t.equal(smtp.received.length, 55, 'the five that were under way wait until nobody can be sending them')
   t.ok((await outbox(one)).every(({ wait }) => wait > 60 && wait <= 120))
   await due(one)
   await Promise.all(instances.map(each => each.call('POST', '/v1/password/forgot', { body: { email: newEmail() } })))
-  t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, 10_000))
+  t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, patienceMs))
   t.same(smtp.received.flatMap(({ to }) => to).sort(), emails.sort(), 'each once')
   const sent = instances.map(({ log }) => log.filter(line => line.includes('"mail sent"')).length)
   t.ok(sent.every(count => count > 0), `both took part: ${sent.join(' and ')}`)
@@ -196,14 +207,18 @@ t.test('what is made void while a sender has it in hand brings no token', async 
   const { email, token, userId } = await one.account()
   const next = newEmail()
   await one.call('PATCH', '/v1/me', { token, body: { email: next } })
+  await one.database.prepared("update mails set next_attempt_at = now() + interval '1 hour'", [])
+  const two = await startApp(t, ground, { mailer: postbox.mailer })
   const owner = await holdUser(t, ground, userId)
-  await startApp(t, ground, { mailer: postbox.mailer })
+  await due(one)
+  // Wakes the sender.
+  await two.call('POST', '/v1/password/forgot', { body: { email: newEmail() } })
   await owner.waiters(3)
   await one.database.prepared("delete from mails where kind = 'confirm_email_change'", [])
   await owner.release()
   await postbox.wait(email, 'verify_email')
   await postbox.wait(email, 'email_change_requested')
-  t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, 5_000))
+  t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, patienceMs))
   t.equal(postbox.of(next, 'confirm_email_change').length, 0)
   t.same(await one.database.prepared("select 1 from mail_tokens where kind = 'email_change'", []), [])
 })
@@ -216,7 +231,7 @@ t.test('without SMTP_URL mails are files that nobody else can read', async t => 
   await one.call('POST', '/v1/password/forgot', { body: { email } })
   const folder = join(dir, 'data/mail')
   const files = () => { try { return readdirSync(folder).filter(name => name.endsWith('.eml')) } catch { return [] } }
-  t.ok(await becomesTrue(() => files().length === 2, 5_000))
+  t.ok(await becomesTrue(() => files().length === 2, patienceMs))
   t.equal(statSync(folder).mode & 0o777, 0o700)
   for (const file of files()) t.equal(statSync(join(folder, file)).mode & 0o777, 0o600)
   t.equal(readdirSync(folder).length, 2, 'nothing unfinished is left')

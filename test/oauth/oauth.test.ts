@@ -10,7 +10,7 @@ import { loadConfig } from '../../src/config.js'
 import { UnavailableError } from '../../src/errors.js'
 import { issuerOf } from '../../src/oauth/metadata.js'
 import type { CacheLink } from '../../src/tokens/link.js'
-import { type AppOptions, becomesTrue, createTestClock, embeddedGround, type Ground, newEmail, onEachGround, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { type AppOptions, becomesTrue, createTestClock, embeddedGround, type Ground, newEmail, onEachGround, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { createDeath } from '../fixtures/death.js'
 import { createGate } from '../fixtures/gate.js'
 import { holdUser } from '../fixtures/locks.js'
@@ -80,8 +80,7 @@ onEachGround(t, async (t, ground) => {
 
     t.test('knows when a token was issued, not when its session began', async t => {
       const { accessToken, refreshToken } = await pairOf(one)
-      clock.advance(60_000)
-      await one.epoch.poll()
+      await one.pass(60_000)
       const next = (await one.call('POST', '/v1/refresh', { body: { refreshToken } })).json<Pair>()
       const [first, second] = [(await introspect(one, service, accessToken)).json<Introspected>(), (await introspect(one, service, next.accessToken)).json<Introspected>()]
       t.equal(first.sid, second.sid)
@@ -98,8 +97,7 @@ onEachGround(t, async (t, ground) => {
       await one.logout(logged)
       const short = await personalOf(one, accessToken, { expiresIn: 1 })
       await introspect(one, service, short.accessToken)
-      clock.advance(1_001)
-      await one.epoch.poll()
+      await one.pass(1_001)
       const made = one.tokens.parse(accessToken)?.reveal() === accessToken
       t.ok(made)
       const hash = createHash('sha256').update(accessToken).digest('hex')
@@ -120,8 +118,7 @@ onEachGround(t, async (t, ground) => {
     t.test('is a use: of the session, of a personal token and of the service', async t => {
       const { accessToken, session } = await pairOf(one)
       const { accessToken: script, token: { id } } = await personalOf(one, accessToken)
-      clock.advance(60_000)
-      await one.epoch.poll()
+      await one.pass(60_000)
       const at = clock.now() - 1
       for (const token of [accessToken, script]) await introspect(one, service, token)
       await one.lastUse.flush()
@@ -251,8 +248,7 @@ onEachGround(t, async (t, ground) => {
 
     t.test('of an access token that has run out, or was replaced, ends no session', async t => {
       const { accessToken, refreshToken } = await pairOf(one)
-      clock.advance(901_000)
-      await one.epoch.poll()
+      await one.pass(901_000)
       done(t, await revoke(accessToken), 'over')
       const next = (await one.call('POST', '/v1/refresh', { body: { refreshToken } })).json<Pair>()
       t.equal((await one.me(next.accessToken)).statusCode, 200, 'the session goes on')
@@ -309,8 +305,7 @@ onEachGround(t, async (t, ground) => {
       await one.logout(logged.accessToken)
       for (const token of ['x', pair.accessToken, service, logged.refreshToken, `lkr_${'x'.repeat(50)}`]) refused(t, await refresh({ refresh_token: token }), 400, 'invalid_grant', 'AUTH_INVALID_GRANT', token.slice(0, 8))
       const next = (await refresh({ refresh_token: pair.refreshToken })).json<{ access_token: string, refresh_token: string }>()
-      clock.advance(31_000)
-      await one.epoch.poll()
+      await one.pass(31_000)
       refused(t, await refresh({ refresh_token: pair.refreshToken }), 400, 'invalid_grant', 'AUTH_INVALID_GRANT', 'reuse')
       await dead(t, one, service, next.access_token, 'the session is over')
       refused(t, await refresh({ refresh_token: next.refresh_token }), 400, 'invalid_grant', 'AUTH_INVALID_GRANT')
@@ -429,7 +424,7 @@ t.test('client libraries, as they are', async t => {
 
     t.match(await client.tokenIntrospection(orders, accessToken), { active: true, sub: user.id })
     const next = await client.refreshTokenGrant(app, refreshToken)
-    t.equal(next.expiresIn(), 900)
+    t.equal(next.expires_in, 900)
     t.equal((await one.me(next.access_token)).statusCode, 200)
     t.equal((await client.refreshTokenGrant(orders, refreshToken)).access_token, next.access_token, 'a service may refresh for its users, and the grace is the same')
     await client.tokenRevocation(orders, next.access_token)
@@ -466,10 +461,8 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   const keyOf = (token: string) => `${ground.prefix}token:${createHash('sha256').update(token).digest('hex')}`
   const revoke = (app: TestApp, token: string) => form(app, '/oauth/revoke', { token })
   const active = async (app: TestApp, token: string) => (await introspect(app, service, token)).json<{ active: boolean }>().active
-  const cached = async (token: string) => {
-    await active(one, token)
-    return await becomesTrue(async () => (await redis.get(keyOf(token)))?.startsWith('V') === true, 2_000)
-  }
+  const isCached = async (token: string) => (await redis.get(keyOf(token)))?.startsWith('V') === true
+  const cached = (token: string) => becomesTrue(async () => { await active(one, token); return await isCached(token) }, patienceMs)
 
   t.test('what one revokes, the other calls inactive in the same moment, though it was cached', async t => {
     for (let i = 0; i < 5; i++) {
@@ -488,8 +481,10 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   t.test('a service that is ended asks no instance any more, though it was cached', async t => {
     const brief = await newService(one)
     const { accessToken } = await pairOf(one)
-    for (const app of [one, two, one, two]) t.equal((await introspect(app, brief, accessToken)).statusCode, 200)
-    t.ok(await becomesTrue(async () => (await redis.get(keyOf(brief)))?.startsWith('V') === true, 2_000))
+    t.ok(await becomesTrue(async () => {
+      for (const app of [one, two, one, two]) t.equal((await introspect(app, brief, accessToken)).statusCode, 200)
+      return await isCached(brief)
+    }, patienceMs))
     t.equal((await revoke(two, brief)).statusCode, 200)
     for (const app of [one, two]) refused(t, await introspect(app, brief, accessToken), 401, 'invalid_token', 'AUTH_INVALID_TOKEN')
   })
@@ -498,10 +493,11 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     const { accessToken } = await pairOf(one)
     t.ok(await cached(accessToken))
     t.ok(await cached(accessToken))
-    await redis.del(keyOf(accessToken))
-    const fill = gate.close()
-    t.equal(await active(two, accessToken), true, 'it saw the live row')
-    await fill.arrived
+    const fill = await gate.hold(async () => {
+      await redis.del(keyOf(accessToken))
+      return await active(two, accessToken)
+    })
+    t.equal(await fill.early, true, 'it saw the live row')
     t.equal((await revoke(one, accessToken)).statusCode, 200)
     fill.open()
     t.equal(await fill.written, false)
@@ -514,13 +510,16 @@ t.test('two instances on PostgreSQL and Redis', async t => {
       const by = which === 'script' ? (await personalOf(one, pair.accessToken)).accessToken : which === 'service' ? await newService(one) : pair[which]
       const ending = which === 'refreshToken' ? pair.accessToken : by
       if (which === 'service') t.equal((await introspect(one, by, pair.accessToken)).statusCode, 200)
-      t.ok(await becomesTrue(async () => { await one.me(ending); return (await redis.get(keyOf(ending)))?.startsWith('V') === true }, 2_000), which)
+      t.ok(await becomesTrue(async () => { await one.me(ending); return await isCached(ending) }, patienceMs), which)
       death.comes()
       refused(t, await revoke(one, by), 503, 'temporarily_unavailable', 'AUTH_UNAVAILABLE')
       t.match(await redis.get(keyOf(ending)), /^V/, 'committed, and the cache has not heard of it')
       t.equal((await revoke(two, by)).statusCode, 200)
       t.equal(await redis.get(keyOf(ending)), 'R', which)
     }
+    // What died is settled once it is overdue, and until then the cache is not trusted.
+    t.ok(await becomesTrue(async () => (await one.database.prepared('select from cache_settlements', [])).length === 0, patienceMs))
+    for (const app of [one, two, three]) await app.trusted()
   })
 
   for (const first of ['the refresh', 'the revocation']) {
@@ -552,9 +551,15 @@ t.test('two instances on PostgreSQL and Redis', async t => {
 
   t.test('caller and token share one round trip to Redis, and one to PostgreSQL on a miss', async t => {
     const { accessToken } = await pairOf(one)
-    t.ok(await becomesTrue(async () => { await active(three, accessToken); return (await redis.exists(keyOf(accessToken), keyOf(service))) === 2 }, 2_000))
+    let { hits } = three.counters
+    t.ok(await becomesTrue(async () => {
+      hits = three.counters.hits
+      await active(three, accessToken)
+      return three.counters.hits - hits === 2
+    }, patienceMs))
+    await three.trusted()
     flight.reset()
-    const { hits } = three.counters
+    hits = three.counters.hits
     t.equal(await active(three, accessToken), true)
     t.strictSame([flight.sent(), flight.most(), three.counters.hits - hits], [2, 2, 2], 'both were sent before either was answered')
     await redis.del(keyOf(accessToken), keyOf(service))

@@ -2,11 +2,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { ConfigError, loadConfig } from '../../src/config.js'
 import { openRedis, RedisRefusedError } from '../../src/open-redis.js'
-import { becomesTrue, serverGround, startApp } from '../fixtures/app.js'
+import { becomesTrue, patienceMs, serverGround, startApp } from '../fixtures/app.js'
 import { createAuthority } from '../fixtures/certificates.js'
 import { freePort, hasRedisServer, type RedisServer, startRedis } from '../fixtures/servers.js'
 
@@ -36,21 +37,22 @@ function admin (t: Test, { port }: RedisServer, password = secret): Redis {
   return client
 }
 
-/** Redis as it is opened for `env`, with the lines it has logged. */
-function open (t: Test, env: Record<string, string>) {
+/** Redis as it is opened for `env`, with the lines it has logged. `patient`: it answers in the end, however slow the machine is. */
+function open (t: Test, env: Record<string, string>, { patient = true } = {}) {
   const lines: string[] = []
   const { redis: config } = loadConfig(env)
   if (config === undefined) throw new Error('REDIS_URL is missing')
   const redis = openRedis(config, { keyPrefix: 'lk:', log: { warn: (_fields, text) => { lines.push(text) } } })
+  if (patient && redis.limiter instanceof Redis) redis.limiter.options.commandTimeout = patienceMs
   t.teardown(() => redis.close())
-  return { ...redis, lines }
+  return { ...redis, lines, connected: () => becomesTrue(() => redis.link.connection !== null, patienceMs) }
 }
 
 /** The one line with which a start with `env` is refused. */
 async function refusal (t: Test, env: Record<string, string>): Promise<string> {
   const { check, link, close } = open(t, env)
   try {
-    await check()
+    await check(patienceMs)
     t.fail('it is not refused')
     return ''
   } catch (error) {
@@ -68,8 +70,9 @@ async function refusal (t: Test, env: Record<string, string>): Promise<string> {
 t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server in PATH' }, async t => {
   t.test('with a password', async t => {
     const { port } = await server(t, '--requirepass', secret)
-    const { check, link, lines } = open(t, { REDIS_URL: `redis://:${secret}@127.0.0.1:${port}/3` })
-    await check()
+    const { check, connected, link, lines } = open(t, { REDIS_URL: `redis://:${secret}@127.0.0.1:${port}/3` })
+    await check(patienceMs)
+    await connected()
     t.match((await link.identify()).incarnation, /:3$/)
     t.strictSame(lines, [])
     t.match(await refusal(t, { REDIS_URL: `redis://127.0.0.1:${port}` }), `Redis at 127.0.0.1:${port} asks for a password: put it into REDIS_URL (NOAUTH)`)
@@ -83,10 +86,11 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     const [ours, foreign] = [createAuthority(dir, 'ours'), createAuthority(dir, 'foreign')]
     const { port } = await tlsServer(t, ours.certify('DNS:localhost'), '--requirepass', secret)
     const url = `rediss://:${secret}@localhost:${port}`
-    const { check, link, limiter, lines } = open(t, { REDIS_URL: url, REDIS_CA_FILE: ours.caFile })
-    await check()
+    const { check, connected, link, limiter, lines } = open(t, { REDIS_URL: url, REDIS_CA_FILE: ours.caFile })
+    await check(patienceMs)
+    await connected()
     t.ok((await link.identify()).incarnation)
-    t.equal(await link.takeLease('lk:a', 'La', 1_000), null)
+    t.equal(await link.takeLease('lk:a', 'La', 60_000), null)
     t.equal(await limiter.get('lk:a'), 'La')
     t.strictSame(lines, [])
 
@@ -121,13 +125,14 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
 
     const ground = await serverGround(t, { redisUrl: url })
     if (ground !== null) {
-      const app = await startApp(t, { ...ground, prefix: 'lk:' }, { env: { ADDRESS_LIMIT: '100/1m' } })
+      const app = await startApp(t, { ...ground, healthy: true, prefix: 'lk:' }, { env: { ADDRESS_LIMIT: '100/1m' } })
       const { email, token } = await app.account()
       t.equal((await app.me(token)).statusCode, 200)
-      t.ok(app.counters.hits > 0, 'the cache answers')
+      t.ok(await app.cached(token), 'the cache answers')
       t.equal((await app.login(email)).statusCode, 200)
       t.equal((await app.me(token)).statusCode, 401)
       t.same(app.counters.bumps, 0, 'what ended was overwritten')
+      await app.trusted()
       t.match((await app.call('GET', '/health/ready')).json(), { status: 'ok' })
       t.equal((await app.call('POST', '/v1/login', { body: { email, password: 'a wrong one' } })).statusCode, 401)
       t.equal((await root.keys('lk:limit:*')).length, 2, 'both limits count in Redis')
@@ -144,19 +149,21 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     await root.call('ACL', 'SETUSER', 'latchkey', 'resetkeys', '~lk:*')
 
     await t.test('and when a right is taken away later, it is told once and trusted no more', async t => {
-      const { check, link, lines } = open(t, env)
-      await check()
+      const { check, connected, link, lines } = open(t, env)
+      await check(patienceMs)
+      await connected()
       await root.call('ACL', 'SETUSER', 'latchkey', '-set', '-incrby')
       await t.rejects(link.takeLease('lk:a', 'La', 1_000))
       t.equal(link.connection, null)
-      await new Promise(resolve => setTimeout(resolve, 1_500))
+      await becomesTrue(() => lines.length > 0, patienceMs)
+      await delay(1_500)
       t.equal(link.connection, null)
       t.strictSame(lines, [`Redis at 127.0.0.1:${redis.port} lets the user of REDIS_URL not do all that is needed: grant it +set +incrby; answering from the database`])
       await root.call('ACL', 'SETUSER', 'latchkey', '+set', '+incrby')
-      t.ok(await becomesTrue(() => link.connection !== null, 3_000), 'given back, it is used again')
+      t.ok(await becomesTrue(() => link.connection !== null, 15_000), 'given back, it is used again')
       await root.call('ACL', 'SETUSER', 'latchkey', 'resetpass', '>another')
       await root.call('CLIENT', 'KILL', 'USER', 'latchkey')
-      t.ok(await becomesTrue(() => lines.some(text => text.includes('WRONGPASS')), 3_000))
+      t.ok(await becomesTrue(() => lines.some(text => text.includes('WRONGPASS')), 15_000))
       t.equal(lines.length, 2)
     })
   })
@@ -165,23 +172,22 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     const absent = open(t, { REDIS_URL: `redis://127.0.0.1:${await freePort()}` })
     const silent = await server(t)
     process.kill(silent.pid, 'SIGSTOP')
-    const frozen = open(t, { REDIS_URL: silent.url })
+    const frozen = open(t, { REDIS_URL: silent.url }, { patient: false })
     const replica = await server(t, '--replicaof', '127.0.0.1', String(await freePort()))
     const following = open(t, { REDIS_URL: replica.url })
-    const startedAt = performance.now()
-    await Promise.all([absent.check(), frozen.check(), following.check()])
-    const tookMs = performance.now() - startedAt
-    t.ok(tookMs < 2_500, `after ${Math.round(tookMs)} ms`)
+    const checked = Promise.all([absent.check(), frozen.check(), following.check()]).then(() => true)
+    t.ok(await Promise.race([checked, delay(2_400, false)]), 'before long')
+    for (const { lines } of [absent, frozen, following]) await becomesTrue(() => lines.length > 0, patienceMs)
     for (const { lines } of [absent, frozen]) t.strictSame(lines, ['Redis cannot be reached: answering from the database'])
     t.strictSame(following.lines, [`Redis at 127.0.0.1:${replica.port} is a replica: answering from the database`])
     t.strictSame(await following.link.identify(), { connection: 0, incarnation: null })
 
     process.kill(silent.pid, 'SIGCONT')
-    t.ok(await becomesTrue(() => frozen.link.connection !== null, 5_000))
+    t.ok(await becomesTrue(() => frozen.link.connection !== null, patienceMs))
     const root = new Redis(replica.url)
     t.teardown(() => root.disconnect())
     await root.call('REPLICAOF', 'NO', 'ONE')
-    t.ok(await becomesTrue(() => following.link.connection !== null, 5_000), 'a promotion is noticed')
+    t.ok(await becomesTrue(() => following.link.connection !== null, patienceMs), 'a promotion is noticed')
     await root.call('REPLICAOF', '127.0.0.1', String(await freePort()))
     await following.link.identify()
     t.equal(following.link.connection, null, 'and a demotion')
@@ -199,7 +205,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
   t.test('or Valkey, which says some of that in words of its own', async t => {
     const valkey = ['redis_version:7.2.4', 'server_name:valkey', 'valkey_version:8.0.1']
     const { check } = open(t, { REDIS_URL: `redis://127.0.0.1:${await pretend(t, ...valkey, 'server_mode:standalone')}` })
-    await t.resolves(check())
+    await t.resolves(check(patienceMs))
     t.match(await refusal(t, { REDIS_URL: `redis://127.0.0.1:${await pretend(t, ...valkey, 'server_mode:cluster')}` }), 'belongs to a cluster: name several of its servers')
   })
 })

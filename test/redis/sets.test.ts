@@ -3,25 +3,27 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import slotOf from 'cluster-key-slot'
+import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config.js'
 import { openRedis, RedisRefusedError } from '../../src/open-redis.js'
-import { becomesTrue, serverGround, startApp } from '../fixtures/app.js'
+import { becomesTrue, patienceMs, serverGround, startApp } from '../fixtures/app.js'
 import { createAuthority } from '../fixtures/certificates.js'
 import { onServer, type SentinelSet, startClusterSet, startSentinelSet } from '../fixtures/redis-sets.js'
 import { hasRedisServer } from '../fixtures/servers.js'
 
 /** Sentinels and a cluster, of real servers that the test has started. */
 
-t.setTimeout(170_000)
+t.setTimeout(600_000)
 
 function open (t: Test, env: Record<string, string>) {
   const { redis: config } = loadConfig(env)
   if (config === undefined) throw new Error('REDIS_URL is missing')
   const lines: string[] = []
   const redis = openRedis(config, { keyPrefix: 'lk:', log: { warn: (_fields, text) => { lines.push(text) } } })
+  if (redis.limiter instanceof Redis) redis.limiter.options.commandTimeout = patienceMs
   t.teardown(() => redis.close())
-  return { ...redis, lines }
+  return { ...redis, lines, connected: () => becomesTrue(() => redis.link.connection !== null, patienceMs) }
 }
 
 const skip = hasRedisServer ? false : 'needs redis-server in PATH'
@@ -32,16 +34,17 @@ t.test('a master that Sentinels watch', { skip }, async t => {
   const env = { REDIS_URL: `redis://:of-redis@${set.masterName}`, REDIS_SENTINELS: set.sentinels.map(({ url }) => url).join(), REDIS_KEY_PREFIX: 'lk:' }
 
   t.test('is found by its name, with the passwords of both', async t => {
-    const { check, link, lines } = open(t, env)
-    await check()
+    const { check, connected, link, lines } = open(t, env)
+    await check(patienceMs)
+    await connected()
     const master = await set.master()
     t.ok((await link.identify()).incarnation)
-    t.equal(await link.takeLease('lk:a', 'La', 1_000), null)
+    t.equal(await link.takeLease('lk:a', 'La', 60_000), null)
     t.strictSame(lines, [])
     t.ok(master)
     const refused = async (change: Partial<typeof env>) => {
       const { check } = open(t, { ...env, ...change })
-      return await check().then(() => 'not refused', (error: Error) => { t.type(error, RedisRefusedError); return error.message })
+      return await check(patienceMs).then(() => 'not refused', (error: Error) => { t.type(error, RedisRefusedError); return error.message })
     }
     t.match(await refused({ REDIS_URL: `redis://:wrong@${set.masterName}` }), /refuses user or password of REDIS_URL/)
     t.match(await refused({ REDIS_URL: 'redis://:of-redis@another' }), /watches no master named another: correct the host of REDIS_URL/)
@@ -66,7 +69,7 @@ t.test('a master that Sentinels watch', { skip }, async t => {
       t.ok(one.counters.registrations + other.counters.registrations > before.registrations, 'as another server')
       for (const app of [one, other]) {
         const { hits } = app.counters
-        t.ok(await becomesTrue(async () => (await app.me(token)).statusCode === 200 && app.counters.hits > hits, 3_000), `${how}: and answers`)
+        t.ok(await becomesTrue(async () => (await app.me(token)).statusCode === 200 && app.counters.hits > hits, patienceMs), `${how}: and answers`)
         t.equal((await app.me(doomed)).statusCode, 401)
       }
     }
@@ -116,7 +119,7 @@ t.test('a cluster of six', { skip }, async t => {
     const account = await apps[0].account()
     for (const app of apps) {
       const { hits } = app.counters
-      t.ok(await becomesTrue(async () => (await app.me(account.token)).statusCode === 200 && app.counters.hits > hits, 5_000), 'answered from the cache')
+      t.ok(await becomesTrue(async () => (await app.me(account.token)).statusCode === 200 && app.counters.hits > hits, patienceMs), 'answered from the cache')
     }
     return account
   }
@@ -135,23 +138,25 @@ t.test('a cluster of six', { skip }, async t => {
     const rights = /^user latchkey on >PASSWORD (.*)$/m.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8'))?.[1]?.split(' ') ?? []
     for (const { port } of set.nodes) await onServer(port, client => client.call('ACL', 'SETUSER', 'latchkey', 'on', '>pw', ...rights, '+cluster|slots'))
     const tls = set.nodes.slice(3).map(({ tlsPort }) => `rediss://latchkey:pw@127.0.0.1:${tlsPort}`).join()
-    const { check, link, limiter, lines } = open(t, { REDIS_URL: tls, REDIS_CA_FILE: authority.caFile })
-    await check()
+    const { check, connected, link, limiter, lines } = open(t, { REDIS_URL: tls, REDIS_CA_FILE: authority.caFile })
+    await check(patienceMs)
+    await connected()
     t.ok((await link.identify()).incarnation, 'found by replicas alone')
     const keys = Array.from({ length: 30 }, (_, i) => `lk:${i}`)
-    for (const name of keys) t.equal(await link.takeLease(name, 'La', 5_000), null)
-    t.equal((await link.overwrite(keys, 5_000)).incarnation, (await link.identify()).incarnation, 'one overwriting over all shards')
-    for (const name of keys) t.equal(await link.takeLease(name, 'Lb', 5_000), 'R')
-    t.ok(await becomesTrue(() => limiter.status === 'ready', 3_000))
+    for (const name of keys) t.equal(await link.takeLease(name, 'La', 60_000), null)
+    t.equal((await link.overwrite(keys, 60_000)).incarnation, (await link.identify()).incarnation, 'one overwriting over all shards')
+    for (const name of keys) t.equal(await link.takeLease(name, 'Lb', 60_000), 'R')
+    t.ok(await becomesTrue(() => limiter.status === 'ready', patienceMs))
     t.equal(await limiter.get('lk:7'), 'R')
     t.strictSame(lines, [])
 
     const plain = open(t, env)
-    await plain.check()
+    await plain.check(patienceMs)
+    await plain.connected()
     t.equal((await plain.link.identify()).incarnation, (await link.identify()).incarnation, 'the same to whoever asks')
     for (const { port } of set.nodes) await onServer(port, client => client.call('ACL', 'SETUSER', 'latchkey', '-cluster|slots'))
     const forbidden = open(t, { REDIS_URL: tls, REDIS_CA_FILE: authority.caFile })
-    await t.rejects(forbidden.check(), { name: RedisRefusedError.name, message: /grant it \+cluster\|slots/ })
+    await t.rejects(forbidden.check(patienceMs), { name: RedisRefusedError.name, message: /grant it \+cluster\|slots/ })
   })
 
   t.test('settles in each shard, and counts limits', async t => {
@@ -167,6 +172,7 @@ t.test('a cluster of six', { skip }, async t => {
     }
     const counted = await Promise.all((await set.masters()).map(({ port }) => onServer(port, client => client.keys('lk:limit:*'))))
     t.ok(counted.flat().length > 0, 'limits count in the cluster')
+    await one.trusted()
     t.match((await one.call('GET', '/health/ready')).json(), { status: 'ok', cache: { trusted: true } })
   })
 

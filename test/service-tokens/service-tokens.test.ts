@@ -67,8 +67,7 @@ onEachGround(t, async (t, ground) => {
   t.test('admins see them, newest first, with their last use', async t => {
     const { plain, service } = await one.serviceTokens.create('newest')
     t.match((await listed(one, admin.token))[0], { id: service.id, name: 'newest', createdAt: service.createdAt.toISOString(), lastUsedAt: null })
-    clock.advance(5_000)
-    await one.epoch.poll()
+    await one.pass(5_000)
     const at = clock.now() - 1
     await introspect(one, plain.reveal(), admin.token)
     await one.lastUse.flush()

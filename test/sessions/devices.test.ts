@@ -4,7 +4,7 @@ import t from 'tap'
 import type { Database } from '../../src/edges/database.js'
 import { UnavailableError } from '../../src/errors.js'
 import { flushEveryMs } from '../../src/tokens/last-use.js'
-import { becomesTrue, createTestClock, newEmail, onEachGround, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import { becomesTrue, createTestClock, newEmail, onEachGround, password, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { hold } from '../fixtures/locks.js'
 
 interface Opened { accessToken: string, refreshToken: string, session: { id: string }, user: { id: string, email: string } }
@@ -25,15 +25,11 @@ onEachGround(t, async (t, ground) => {
   const one = await startApp(t, { ...ground, database: async () => counted.database(await ground.database()) }, { env: { SESSION_LIMIT: '5' }, clock })
   // Flushes are called for here; the one that tests them by themselves starts them again.
   await one.lastUse.stop()
-  const pass = async (ms: number) => {
-    clock.advance(ms)
-    await one.epoch.poll()
-  }
 
   t.test('the list says of each session which device it is, and never carries a token', async t => {
     const email = newEmail()
     await from(one, '192.0.2.7', 'Firefox/140', '/v1/register', { email, password, deviceName: 'Ada’s laptop', refresh: true })
-    await pass(1_000)
+    await one.pass(1_000)
     const phone = (await from(one, '2001:db8::5', 'x'.repeat(600), '/v1/login', { email, password })).json<Opened>()
     const reply = await one.call('GET', '/v1/sessions', { token: phone.accessToken })
     t.equal(reply.headers['cache-control'], 'no-store')
@@ -52,7 +48,7 @@ onEachGround(t, async (t, ground) => {
 
   t.test('refreshing from elsewhere leaves the device as it was', async t => {
     const opened = (await from(one, '192.0.2.7', 'Firefox/140', '/v1/register', { email: newEmail(), password, deviceName: 'laptop', refresh: true })).json<Opened>()
-    await pass(60_000)
+    await one.pass(60_000)
     const renewed = (await from(one, '198.51.100.1', 'node', '/v1/refresh', { refreshToken: opened.refreshToken })).json<Opened>()
     const [only, ...others] = await listOf(one, renewed.accessToken)
     t.match(only, { id: opened.session.id, deviceName: 'laptop', userAgent: 'Firefox/140', ip: '192.0.2.7', current: true })
@@ -64,7 +60,7 @@ onEachGround(t, async (t, ground) => {
     const accounts = [await one.account(), await one.account(), await one.account()]
     const personal = (await one.call('POST', '/v1/tokens', { token: accounts[0]?.token ?? '', body: { name: 'script' } })).json<{ accessToken: string }>().accessToken
     await one.lastUse.flush()
-    await pass(10_000)
+    await one.pass(10_000)
     const usedAt = clock.now()
     const before = counted.statements
     for (let i = 0; i < 20; i++) {
@@ -88,7 +84,7 @@ onEachGround(t, async (t, ground) => {
   t.test('a use that could not be written is written with the next ones', async t => {
     const { token } = await one.account()
     await one.lastUse.flush()
-    await pass(10_000)
+    await one.pass(10_000)
     const usedAt = clock.now()
     await one.me(token)
     counted.failNext()
@@ -101,7 +97,7 @@ onEachGround(t, async (t, ground) => {
 
   t.test('uses are written every few seconds', async t => {
     const { token, sessionId } = await one.account()
-    await pass(10_000)
+    await one.pass(10_000)
     const usedAt = clock.now()
     await one.me(token)
     one.lastUse.start()
@@ -109,7 +105,7 @@ onEachGround(t, async (t, ground) => {
       const [row] = await one.database.prepared<{ at: number }>('select (extract(epoch from last_used_at) * 1000)::float8 as at from sessions where id = $1', [sessionId])
       return (row?.at ?? 0) >= usedAt - 1
     }
-    t.ok(await becomesTrue(written, flushEveryMs + 2_000))
+    t.ok(await becomesTrue(written, flushEveryMs + patienceMs))
   })
 })
 
@@ -121,11 +117,11 @@ t.test('last use on PostgreSQL and Redis', async t => {
   const clock = createTestClock()
   const env = { SESSION_LIMIT: '5' }
   const [one, two] = await Promise.all([startApp(t, ground, { clock, env }), startApp(t, ground, { clock, env })])
-  await Promise.all([one, two].map(async app => { await Promise.all([app.epoch.poll(), app.lastUse.stop()]) }))
+  await Promise.all([one, two].map(async app => { await Promise.all([app.trusted(), app.lastUse.stop()]) }))
   const keyOf = (token: string) => `${ground.prefix}token:${createHash('sha256').update(token).digest('hex')}`
   const pass = async (ms: number) => {
-    clock.advance(ms)
-    await Promise.all([one.epoch.poll(), two.epoch.poll()])
+    await one.pass(ms)
+    await two.trusted()
   }
   const lastUsed = async (sessionId: string) => {
     const [row] = await two.database.prepared<{ at: number }>('select (extract(epoch from last_used_at) * 1000)::float8 as at from sessions where id = $1', [sessionId])
@@ -134,7 +130,7 @@ t.test('last use on PostgreSQL and Redis', async t => {
 
   t.test('a flush leaves the cache as it was', async t => {
     const { token } = await one.account()
-    t.ok(await becomesTrue(async () => (await redis.get(keyOf(token)))?.startsWith('V') === true, 2_000))
+    t.ok(await one.cached(token))
     const [value, ttl] = [await redis.get(keyOf(token)), await redis.pttl(keyOf(token))]
     await pass(10_000)
     t.equal((await one.me(token)).statusCode, 200)
@@ -163,7 +159,7 @@ t.test('last use on PostgreSQL and Redis', async t => {
     for (const { token } of [held, free]) t.equal((await one.me(token)).statusCode, 200)
     const startedAt = performance.now()
     await one.lastUse.flush()
-    t.ok(performance.now() - startedAt < 1_500, 'at once')
+    t.ok(performance.now() - startedAt < 4_500, 'at once')
     t.ok(await lastUsed(free.sessionId) >= usedAt - 1)
     t.ok(await lastUsed(held.sessionId) < usedAt - 1)
     await row.release()
@@ -190,7 +186,7 @@ t.test('last use on PostgreSQL and Redis', async t => {
     const row = await hold(t, ground, `select from tokens where session_id = '${held.session.id}' for update`)
     const startedAt = performance.now()
     await one.lastUse.flush()
-    t.ok(performance.now() - startedAt < 1_500, 'at once')
+    t.ok(performance.now() - startedAt < 4_500, 'at once')
     t.strictSame([await secrets(held), await secrets(free)], [1, 0])
     await row.release()
     await one.lastUse.flush()

@@ -6,10 +6,8 @@ onEachGround(t, async (t, ground) => {
 
   t.test('a revoked token is refused even after it was cached', async t => {
     const { token } = await one.account()
-    const hits = one.counters.hits
     t.equal((await one.me(token)).statusCode, 200)
-    t.equal((await one.me(token)).statusCode, 200)
-    t.ok(one.counters.hits > hits, 'served from the cache')
+    t.ok(await one.cached(token), 'served from the cache')
     t.equal((await one.logout(token)).statusCode, 204)
     const refused = await one.me(token)
     t.equal(refused.statusCode, 401)

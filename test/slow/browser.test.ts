@@ -68,7 +68,7 @@ async function openScene (t: Test, scene: Scene, browser: BrowserContext, tls: C
     async attempt (page: Page, mark: string, script: string): Promise<{ result: unknown, request: Seen }> {
       const result = await run<unknown>(page, script)
       const arrived = () => proxy.seen.findLast(({ url }) => url.endsWith(`?${mark}`))
-      await becomesTrue(() => arrived() !== undefined, 5_000)
+      await becomesTrue(() => arrived() !== undefined, 60_000)
       const request = arrived()
       if (request === undefined) throw new Error(`${mark} never arrived`)
       return { result, request }
@@ -167,7 +167,7 @@ async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certif
       t.equal(await run(hostile, "read(() => [...frames].map(frame => frame.document.body.innerText).join() || 'nothing')"), 'nothing', 'no frame can be read')
       const mark = `popup-${sameSite}`
       await stage.attempt(hostile, mark, `void (window.popup = window.open('${api}/v1/me?${mark}'))`)
-      t.ok(await becomesTrue(async () => await run(hostile, 'read(() => popup.document.body.innerText)') === 'nothing', 5_000), 'nor a window, once it has left its blank page')
+      t.ok(await becomesTrue(async () => await run(hostile, 'read(() => popup.document.body.innerText)') === 'nothing', 60_000), 'nor a window, once it has left its blank page')
 
       for (const page of browser.pages()) if (page !== spa) await page.close()
       t.strictSame(await cookies(), before, 'the cookies are as they were')

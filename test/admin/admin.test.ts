@@ -15,7 +15,6 @@ interface Event { type: string, userId: string, actorId: string | null, cause: s
 const roleOf = (app: TestApp, token: string, id: string, body: object) => app.call('PUT', `/v1/admin/users/${id}/role`, { token, body })
 const post = (app: TestApp, token: string, path: string, body?: object) => app.call('POST', `/v1/admin/${path}`, { token, ...body === undefined ? {} : { body } })
 const get = (app: TestApp, token: string, path: string) => app.call('GET', `/v1/admin/${path}`, { token })
-const makeToken = async (app: TestApp, token: string) => (await app.call('POST', '/v1/tokens', { token, body: { name: 'script' } })).json<{ accessToken: string }>().accessToken
 const eventsOf = async (app: TestApp, token: string, userId: string) => (await get(app, token, `events?userId=${userId}`)).json<{ events: Event[] }>().events
 
 /** An administrator with a fresh session. */
@@ -107,7 +106,7 @@ onEachGround(t, async (t, ground) => {
 
   t.test('revoking ends sessions, and personal tokens on demand', async t => {
     const victim = await one.account()
-    const personal = await makeToken(one, victim.token)
+    const personal = await one.personal(victim.token)
     const second = (await one.login(victim.email)).json<{ accessToken: string }>().accessToken
     const list = await get(one, boss.token, `users/${victim.userId}/sessions`)
     t.equal(list.statusCode, 200, list.body)
@@ -126,7 +125,7 @@ onEachGround(t, async (t, ground) => {
 
   t.test('a disabled user is out at once, his personal tokens are dead for as long, and sessions stay ended', async t => {
     const victim = await one.account()
-    const personal = await makeToken(one, victim.token)
+    const personal = await one.personal(victim.token)
     await one.me(personal)
     const { refreshToken } = (await one.login(victim.email, { refresh: true })).json<{ refreshToken: string }>()
     t.equal((await post(one, boss.token, `users/${victim.userId}/disable`)).statusCode, 204)
@@ -198,7 +197,7 @@ onEachGround(t, async (t, ground) => {
     t.ok(before.cache.hitRatio > 0 && before.cache.hitRatio <= 1, String(before.cache.hitRatio))
 
     const { token } = await one.account()
-    await makeToken(one, token)
+    await one.personal(token)
     await one.logout(token)
     t.same((await get(one, boss.token, 'token-stats')).json().database, before.database, 'counted once in ten seconds')
     const { database } = await countedAnew()
@@ -274,7 +273,7 @@ t.test('on two instances', async t => {
 
   t.test('a reader who fetched a personal token before its owner was disabled cannot keep it alive', async t => {
     const victim = await one.account()
-    const personal = await makeToken(one, victim.token)
+    const personal = await one.personal(victim.token)
     const held = await gate.hold(async () => {
       await redis.del(keyOf(personal))
       return await two.me(personal)
@@ -383,7 +382,7 @@ t.test('on two instances', async t => {
       insert into tokens (id, hash, kind, user_id, session_id, abilities, created_at, expires_at)
       select gen_random_uuid(), sha256(id::text::bytea), 'access', user_id, id, '{*}', now(), now() + interval '1 day' from opened`, [])
     const accounts = await Promise.all([one, two, one].map(app => app.account()))
-    const tokens = [...accounts.map(({ token }) => token), await makeToken(one, accounts[0]?.token ?? ''), boss.token]
+    const tokens = [...accounts.map(({ token }) => token), await one.personal(accounts[0]?.token ?? ''), boss.token]
     for (const token of tokens) await codes(token)
     const [before] = await one.database.prepared<{ live: number }>('select count(*)::int as live from sessions where ended_at is null', [])
     const row = await holdUser(t, ground, accounts[2]?.userId ?? '')

@@ -1,15 +1,7 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import t, { type Test } from 'tap'
-import { commandNames, runCommand } from '../../src/commands.js'
-import { embeddedGround, newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
-import { alone, cliFile, compile, serverFile } from '../fixtures/programs.js'
 
-const makeToken = async (app: TestApp, token: string) => (await app.call('POST', '/v1/tokens', { token, body: { name: 'script' } })).json<{ accessToken: string }>().accessToken
+import t from 'tap'
+import { commandNames, runCommand } from '../../src/commands.js'
+import { embeddedGround, newEmail, password, startApp, } from '../fixtures/app.js'
 
 t.test('each command', async t => {
   const one = await startApp(t, await embeddedGround())
@@ -63,7 +55,7 @@ t.test('each command', async t => {
 
   t.test('users:delete asks, ends every token, leaves one event of the account, and keeps the last administrator', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
-    const personal = await makeToken(one, mine.token)
+    const personal = await one.personal(mine.token)
     t.match(await run('users:delete', '--email', mine.email), { exitCode: 2, stdout: '', stderr: /^Delete the account .*\? .*say --yes/ })
     t.equal((await one.me(mine.token)).statusCode, 200)
     t.same(await json('users:delete', '--email', mine.email, '--yes'), { userId: mine.userId })
@@ -82,7 +74,7 @@ t.test('each command', async t => {
 
   t.test('tokens:revoke asks before it ends what cannot come back', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
-    const personal = await makeToken(one, mine.token)
+    const personal = await one.personal(mine.token)
     for (const args of [['--all'], ['--email', mine.email]]) t.match(await run('tokens:revoke', ...args), { exitCode: 2, stdout: '', stderr: /^End every session .*\? .*say --yes/ })
     t.equal((await one.me(mine.token)).statusCode, 200)
     t.same(await json('tokens:revoke', '--email', mine.email, '--yes'), { userId: mine.userId })
@@ -116,96 +108,3 @@ t.test('each command', async t => {
     t.match((await run('tokens:stats')).stdout, /^Tokens: \d+; \d+ active, \d+ expired, \d+ revoked, \d+ never used\n {2}access: \d+ active.*\nCache: generation \d+, 0 settlements open, a server registered\n.*hit ratio/s)
   })
 })
-
-t.test('from the shell', async t => {
-  await compile()
-  const cli = (env: Record<string, string>, args: string[], input = '') => shell(t, args, { BCRYPT_COST: '4', ...env }, input)
-
-  t.test('beside instances with Redis, by a process without it: done means done on all of them', async t => {
-    const ground = await serverGround(t)
-    if (ground === null) return
-    const env = { DATABASE_URL: ground.databaseUrl as string }
-    const withRedis = { ...env, REDIS_URL: ground.redisUrl as string, REDIS_KEY_PREFIX: ground.prefix }
-    const [one, two] = await Promise.all([startApp(t, ground), startApp(t, ground)])
-    // These poll, as servers do: who settles for a process without Redis is seen by its poll.
-    const codes = async (token: string, path = '/v1/me') => (await Promise.all([one, two].map(app => app.call('GET', path as '/v1/me', { token })))).map(reply => reply.statusCode)
-    const cached = async (token: string) => { for (const app of [one, two]) t.ok(await app.cached(token)) }
-
-    for (const [name, environment] of [['without Redis', env], ['with Redis', withRedis]] as const) {
-      const [mine, theirs] = [await one.account(), await two.account()]
-      const personal = await makeToken(one, mine.token)
-      for (const token of [mine.token, theirs.token, personal]) await cached(token)
-      t.strictSame(await cli(environment, ['users:promote', '--email', mine.email]), { code: 0, stdout: `${mine.email} has the role admin now.\n`, stderr: '' }, name)
-      t.same(await codes(mine.token, '/v1/admin/users'), [200, 200], name)
-      t.match(await cli(environment, ['tokens:revoke', '--email', mine.email, '--yes']), { code: 0, stderr: '' })
-      t.same([...await codes(mine.token), ...await codes(personal), ...await codes(theirs.token)], [401, 401, 401, 401, 200, 200], name)
-      t.match(await cli(environment, ['cache:clear', '--json']), { code: 0, stdout: '{"cleared":true}\n', stderr: '' })
-      await cached(theirs.token)
-      const figures = async () => JSON.parse((await cli(environment, ['tokens:stats', '--json'])).stdout).cache
-      let cache = await figures()
-      // A command asks Redis once, with as little patience as a server.
-      while (name === 'with Redis' && cache.keys === null) cache = await figures()
-      t.match(cache, { openSettlements: 0, registered: true, hitRatio: null, keys: name === 'with Redis' ? Number : null })
-      t.match(await cli(environment, ['tokens:revoke', '--all', '--yes', '--json']), { code: 0, stderr: '' })
-      t.same(await codes(theirs.token), [401, 401], name)
-    }
-    await Promise.all([one.close(), two.close()])
-    t.match(await cli(env, ['users:create', '--email', newEmail(), '--admin', '--json']), { code: 0, stderr: '' })
-    t.match(await cli(env, ['cache:clear']), { code: 0 }, 'where no instance is left')
-  })
-
-  t.test('what would be asked is refused where nobody can answer, and a password comes by the standard input', async t => {
-    const dir = mkdtempSync(join(tmpdir(), 'latchkey-commands-'))
-    t.teardown(() => rmSync(dir, { recursive: true, force: true }))
-    const env = { DATA_DIR: dir }
-    for (const answer of ['', 'yes\n']) t.match(await cli(env, ['tokens:revoke', '--all'], answer), { code: 2, stdout: '', stderr: /say --yes/ })
-    const [first, second] = [newEmail(), newEmail()]
-    t.strictSame(await cli(env, ['users:create', '--email', first, '--admin', '--password-stdin'], `${password}\nmore\n`), { code: 0, stdout: `Made the account of ${first}, an administrator.\n`, stderr: '' })
-    t.match(await cli(env, ['users:create', '--email', first]), { code: 1, stdout: '', stderr: 'An account with this email exists\n' })
-    t.match(await cli(env, ['users:promote', '--email', first]), { code: 0 }, 'the embedded database alone, whose last server is gone')
-
-    const base = await startServer(t, env)
-    t.match(await cli(env, ['users:create', '--email', second, '--password-stdin'], `${password}\r\n`), { code: 0, stderr: '' })
-    for (const email of [first, second]) {
-      const reply = await fetch(`${base}/v1/login`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email, password }) })
-      t.equal(reply.status, 200)
-      const { accessToken } = await reply.json() as { accessToken: string }
-      const authorization = `Bearer ${accessToken}`
-      t.equal((await fetch(`${base}/v1/me`, { headers: { authorization } })).status, 200)
-      t.match(await cli(env, ['tokens:revoke', '--email', email, '--yes']), { code: 0 }, 'by the running server')
-      t.equal((await fetch(`${base}/v1/me`, { headers: { authorization } })).status, 401)
-    }
-    const figures = async () => JSON.parse((await cli(env, ['tokens:stats', '--json'])).stdout)
-    let stats = await figures()
-    while (!stats.cache.trusted) stats = await figures()
-    t.match(stats, { cache: { trusted: true, hitRatio: Number } }, 'the server tells its own')
-    t.match(await cli(env, ['users:promote', '--email', newEmail()]), { code: 1, stdout: '', stderr: /no account/ })
-  })
-})
-
-/** A command's end, and what it printed. */
-async function shell (t: Test, args: string[], env: Record<string, string>, input = ''): Promise<{ code: number | null, stdout: string, stderr: string }> {
-  const child = spawn(...alone(env, process.execPath, cliFile, ...args), { stdio: 'pipe' })
-  let [stdout, stderr] = ['', '']
-  child.stdout.on('data', (text: Buffer) => { stdout += text })
-  child.stderr.on('data', (text: Buffer) => { stderr += text })
-  child.stdin.on('error', () => t.comment('it reads nothing'))
-  child.stdin.end(input)
-  const [code] = await once(child, 'close') as [number | null]
-  return { code, stdout, stderr }
-}
-
-/** The compiled server in a folder of its own, on a free port; returns where it listens. */
-async function startServer (t: Test, env: Record<string, string>): Promise<string> {
-  const server = spawn(...alone({ PORT: '0', BCRYPT_COST: '4', LOG_LEVEL: 'error', ...env }, process.execPath, serverFile), { stdio: ['ignore', 'pipe', 'inherit'] })
-  const gone = once(server, 'exit')
-  t.teardown(async () => {
-    server.kill()
-    await gone
-  })
-  for await (const line of createInterface({ input: server.stdout })) {
-    const [, base] = /^Latchkey listens on (\S+)$/.exec(line) ?? []
-    if (base !== undefined) return base
-  }
-  throw new Error('the server never listened')
-}

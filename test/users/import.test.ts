@@ -1,16 +1,15 @@
-import { spawn } from 'node:child_process'
+
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import bcrypt from 'bcrypt'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { systemClock } from '../../src/clock.js'
 import { checkCommand, runCommand, withAbsolutePaths } from '../../src/commands.js'
 import { createUserImport } from '../../src/users/import.js'
 import { createUserStore } from '../../src/users/store.js'
 import { embeddedGround, newEmail, onEachGround, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { hold, holdUser } from '../fixtures/locks.js'
-import { alone, cliFile, compile, serverFile } from '../fixtures/programs.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'latchkey-import-'))
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))
@@ -294,22 +293,6 @@ t.test('the command', async t => {
     t.strictSame(withAbsolutePaths('users:import', ['--', '--json']), ['--', resolve('--json')])
     t.strictSame(withAbsolutePaths('tokens:prune', ['--json']), ['--json'])
   })
-
-  t.test('opens the database itself where no server runs, and has the server do it where one does', async t => {
-    const env = { DATA_DIR: join(folder, 'data'), BCRYPT_COST: '4' }
-    await compile()
-    const shell = (...args: string[]) => runCli(['users:import', ...args], env)
-    const [first, second] = [newEmail(), newEmail()]
-    for (const [name, email] of [['first', first], ['second', second]] as const) writeFileSync(join(folder, `${name}.jsonl`), JSON.stringify({ email, passwordHash: goodHash }))
-    t.strictSame(await shell('first.jsonl'), { code: 0, stdout: 'Imported 1 users.\n', stderr: '' })
-
-    const server = await startServer(t, env)
-    t.strictSame(await shell('second.jsonl', '--json'), { code: 0, stderr: '', stdout: `${JSON.stringify({ users: 1, imported: 1, dryRun: false, problems: [] })}\n` })
-    for (const email of [first, second]) {
-      const reply = await fetch(`${server}/v1/login`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email, password }) })
-      t.equal(reply.status, 200)
-    }
-  })
 })
 
 /** A user who came with a hash from elsewhere. */
@@ -318,35 +301,4 @@ async function imported (app: TestApp): Promise<{ email: string, userId: string 
   await app.importUsers({ path: fileOf([{ email, passwordHash: goodHash }]), dryRun: false })
   const [row] = await app.database.prepared<{ id: string }>('select id from users where email = $1', [email])
   return { email, userId: row?.id ?? '' }
-}
-
-function runCli (args: string[], env: Record<string, string>): Promise<{ code: number | null, stdout: string, stderr: string }> {
-  const child = start(cliFile, args, env, folder)
-  let [stdout, stderr] = ['', '']
-  child.stdout.on('data', (text: Buffer) => { stdout += text })
-  child.stderr.on('data', (text: Buffer) => { stderr += text })
-  return new Promise(resolve => child.on('close', code => resolve({ code, stdout, stderr })))
-}
-
-function start (file: string, args: string[], env: Record<string, string>, cwd: string) {
-  return spawn(...alone(env, process.execPath, file, ...args), { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
-}
-
-/** A server of its own in another folder, ended with the test; resolves to its address. */
-async function startServer (t: Test, env: Record<string, string>): Promise<string> {
-  const child = start(serverFile, [], { PORT: '0', ...env }, tmpdir())
-  const gone = new Promise<void>(resolve => child.on('close', () => resolve()))
-  t.teardown(async () => {
-    child.kill('SIGTERM')
-    await gone
-  })
-  let said = ''
-  return await new Promise((resolve, reject) => {
-    child.stdout.on('data', (text: Buffer) => {
-      said += text
-      const address = /listens on (http:\S+)/.exec(said)?.[1]
-      if (address !== undefined) resolve(address)
-    })
-    child.on('close', () => reject(new Error(said)))
-  })
 }

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { alone, compile, root } from './fixtures/programs.js'
+import { alone, compile, root } from '../fixtures/programs.js'
 
 const home = { HOME: process.env.HOME ?? '' }
 

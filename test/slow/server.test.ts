@@ -8,10 +8,10 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
-import { createPglite } from '../src/edges/pglite.js'
-import { becomesTrue, password, patienceMs, skipMissing } from './fixtures/app.js'
-import { alone, cliFile, compile, root, serverFile } from './fixtures/programs.js'
-import { createTestDatabase, findPostgres, freePort, hasRedisServer, startRedis } from './fixtures/servers.js'
+import { createPglite } from '../../src/edges/pglite.js'
+import { becomesTrue, password, patienceMs, skipMissing } from '../fixtures/app.js'
+import { alone, cliFile, compile, root, serverFile } from '../fixtures/programs.js'
+import { createTestDatabase, findPostgres, freePort, hasRedisServer, startRedis } from '../fixtures/servers.js'
 
 /** The real process, compiled, as an operator runs it. */
 

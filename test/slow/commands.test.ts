@@ -1,0 +1,121 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import bcrypt from 'bcrypt'
+import t, { type Test } from 'tap'
+import { newEmail, password, serverGround, startApp } from '../fixtures/app.js'
+import { alone, cliFile, compile, serverFile } from '../fixtures/programs.js'
+
+/** Each command as a process of its own, as an operator runs it. */
+
+await compile()
+const cli = (t: Test, env: Record<string, string>, args: string[], input = '', folder = '.') => shell(t, args, { BCRYPT_COST: '4', ...env }, input, folder)
+
+t.test('beside instances with Redis, by a process without it: done means done on all of them', async t => {
+  const ground = await serverGround(t)
+  if (ground === null) return
+  const env = { DATABASE_URL: ground.databaseUrl as string }
+  const withRedis = { ...env, REDIS_URL: ground.redisUrl as string, REDIS_KEY_PREFIX: ground.prefix }
+  const [one, two] = await Promise.all([startApp(t, ground), startApp(t, ground)])
+  // These poll, as servers do: who settles for a process without Redis is seen by its poll.
+  const codes = async (token: string, path = '/v1/me') => (await Promise.all([one, two].map(app => app.call('GET', path as '/v1/me', { token })))).map(reply => reply.statusCode)
+  const cached = async (token: string) => { for (const app of [one, two]) t.ok(await app.cached(token)) }
+
+  for (const [name, environment] of [['without Redis', env], ['with Redis', withRedis]] as const) {
+    const [mine, theirs] = [await one.account(), await two.account()]
+    const personal = await one.personal(mine.token)
+    for (const token of [mine.token, theirs.token, personal]) await cached(token)
+    t.strictSame(await cli(t, environment, ['users:promote', '--email', mine.email]), { code: 0, stdout: `${mine.email} has the role admin now.\n`, stderr: '' }, name)
+    t.same(await codes(mine.token, '/v1/admin/users'), [200, 200], name)
+    t.match(await cli(t, environment, ['tokens:revoke', '--email', mine.email, '--yes']), { code: 0, stderr: '' })
+    t.same([...await codes(mine.token), ...await codes(personal), ...await codes(theirs.token)], [401, 401, 401, 401, 200, 200], name)
+    t.match(await cli(t, environment, ['cache:clear', '--json']), { code: 0, stdout: '{"cleared":true}\n', stderr: '' })
+    await cached(theirs.token)
+    const figures = async () => JSON.parse((await cli(t, environment, ['tokens:stats', '--json'])).stdout).cache
+    let cache = await figures()
+    // A command asks Redis once, with as little patience as a server.
+    while (name === 'with Redis' && cache.keys === null) cache = await figures()
+    t.match(cache, { openSettlements: 0, registered: true, hitRatio: null, keys: name === 'with Redis' ? Number : null })
+    t.match(await cli(t, environment, ['tokens:revoke', '--all', '--yes', '--json']), { code: 0, stderr: '' })
+    t.same(await codes(theirs.token), [401, 401], name)
+  }
+  await Promise.all([one.close(), two.close()])
+  t.match(await cli(t, env, ['users:create', '--email', newEmail(), '--admin', '--json']), { code: 0, stderr: '' })
+  t.match(await cli(t, env, ['cache:clear']), { code: 0 }, 'where no instance is left')
+})
+
+t.test('what would be asked is refused where nobody can answer, and a password comes by the standard input', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-commands-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const env = { DATA_DIR: dir }
+  for (const answer of ['', 'yes\n']) t.match(await cli(t, env, ['tokens:revoke', '--all'], answer), { code: 2, stdout: '', stderr: /say --yes/ })
+  const [first, second] = [newEmail(), newEmail()]
+  t.strictSame(await cli(t, env, ['users:create', '--email', first, '--admin', '--password-stdin'], `${password}\nmore\n`), { code: 0, stdout: `Made the account of ${first}, an administrator.\n`, stderr: '' })
+  t.match(await cli(t, env, ['users:create', '--email', first]), { code: 1, stdout: '', stderr: 'An account with this email exists\n' })
+  t.match(await cli(t, env, ['users:promote', '--email', first]), { code: 0 }, 'the embedded database alone, whose last server is gone')
+
+  const base = await startServer(t, env)
+  t.match(await cli(t, env, ['users:create', '--email', second, '--password-stdin'], `${password}\r\n`), { code: 0, stderr: '' })
+  for (const email of [first, second]) {
+    const reply = await logIn(base, email)
+    t.equal(reply.status, 200)
+    const { accessToken } = await reply.json() as { accessToken: string }
+    const authorization = `Bearer ${accessToken}`
+    t.equal((await fetch(`${base}/v1/me`, { headers: { authorization } })).status, 200)
+    t.match(await cli(t, env, ['tokens:revoke', '--email', email, '--yes']), { code: 0 }, 'by the running server')
+    t.equal((await fetch(`${base}/v1/me`, { headers: { authorization } })).status, 401)
+  }
+  const figures = async () => JSON.parse((await cli(t, env, ['tokens:stats', '--json'])).stdout)
+  let stats = await figures()
+  while (!stats.cache.trusted) stats = await figures()
+  t.match(stats, { cache: { trusted: true, hitRatio: Number } }, 'the server tells its own')
+  t.match(await cli(t, env, ['users:promote', '--email', newEmail()]), { code: 1, stdout: '', stderr: /no account/ })
+})
+
+t.test('users are imported into the database itself where no server runs, and by the server, in another folder, where one does', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-import-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const env = { DATA_DIR: join(folder, 'data') }
+  const [first, second] = [newEmail(), newEmail()]
+  const passwordHash = await bcrypt.hash(password, 4)
+  for (const [name, email] of [['first', first], ['second', second]] as const) writeFileSync(join(folder, `${name}.jsonl`), JSON.stringify({ email, passwordHash }))
+  t.strictSame(await cli(t, env, ['users:import', 'first.jsonl'], '', folder), { code: 0, stdout: 'Imported 1 users.\n', stderr: '' })
+
+  const base = await startServer(t, env)
+  t.strictSame(await cli(t, env, ['users:import', 'second.jsonl', '--json'], '', folder), { code: 0, stderr: '', stdout: `${JSON.stringify({ users: 1, imported: 1, dryRun: false, problems: [] })}\n` })
+  for (const email of [first, second]) t.equal((await logIn(base, email)).status, 200)
+})
+
+function logIn (base: string, email: string): Promise<globalThis.Response> {
+  return fetch(`${base}/v1/login`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email, password }) })
+}
+
+/** A command's end, and what it printed. */
+async function shell (t: Test, args: string[], env: Record<string, string>, input: string, cwd: string): Promise<{ code: number | null, stdout: string, stderr: string }> {
+  const child = spawn(...alone(env, process.execPath, cliFile, ...args), { stdio: 'pipe', cwd })
+  let [stdout, stderr] = ['', '']
+  child.stdout.on('data', (text: Buffer) => { stdout += text })
+  child.stderr.on('data', (text: Buffer) => { stderr += text })
+  child.stdin.on('error', () => t.comment('it reads nothing'))
+  child.stdin.end(input)
+  const [code] = await once(child, 'close') as [number | null]
+  return { code, stdout, stderr }
+}
+
+/** The compiled server in a folder of its own, on a free port; returns where it listens. */
+async function startServer (t: Test, env: Record<string, string>): Promise<string> {
+  const server = spawn(...alone({ PORT: '0', BCRYPT_COST: '4', LOG_LEVEL: 'error', ...env }, process.execPath, serverFile), { stdio: ['ignore', 'pipe', 'inherit'] })
+  const gone = once(server, 'exit')
+  t.teardown(async () => {
+    server.kill()
+    await gone
+  })
+  for await (const line of createInterface({ input: server.stdout })) {
+    const [, base] = /^Latchkey listens on (\S+)$/.exec(line) ?? []
+    if (base !== undefined) return base
+  }
+  throw new Error('the server never listened')
+}

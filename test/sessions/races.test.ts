@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import type { Database } from '../../src/edges/database.js'
 import { becomesTrue, type Ground, newEmail, password, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { createDeath } from '../fixtures/death.js'
-import { createGate } from '../fixtures/gate.js'
+import { createBarrier, createGate } from '../fixtures/gate.js'
 import { hold, holdUser } from '../fixtures/locks.js'
 
 /** Every interleaving is forced: somebody holds a row or a gate, the test sees who waits there, then lets go. */
@@ -244,7 +244,7 @@ t.test('races on PostgreSQL and Redis', async t => {
     const before = lone.counters.databaseReads
     const read = reads.close()
     const early = lone.me(token)
-    await read.fetched
+    await read.arrived
     t.equal((await one.logout(token)).statusCode, 204)
     const late = lone.me(token)
     t.equal((await late).statusCode, 401, 'started after the revocation was answered')
@@ -378,27 +378,18 @@ async function pair (t: Test, ground: Ground, env: Record<string, string>): Prom
 
 /** A database whose next answer about tokens is kept back, once the gate is closed: fetched, and not yet told. */
 function createReadGate () {
-  let next: { fetch (): void, opened: Promise<void> } | null = null
+  const barrier = createBarrier()
   return {
     database: (real: Database): Database => ({
       ...real,
       async prepared<Row> (...args: Parameters<Database['prepared']>) {
-        const held = args[0].includes('join users') ? next : null
-        if (held === null) return await real.prepared<Row>(...args)
-        next = null
+        const held = args[0].includes('join users') ? barrier.take() : null
         const rows = await real.prepared<Row>(...args)
-        held.fetch()
-        await held.opened
+        held?.arrive()
+        await held?.opened
         return rows
       }
     }),
-    close () {
-      let fetch = () => {}
-      let open = () => {}
-      const fetched = new Promise<void>(resolve => { fetch = resolve })
-      const opened = new Promise<void>(resolve => { open = resolve })
-      next = { fetch, opened }
-      return { fetched, open }
-    }
+    close: barrier.close
   }
 }

@@ -7,7 +7,7 @@ import type { Principal } from '../../src/tokens/principal.js'
 import { createReauthenticate } from '../../src/users/reauthenticate.js'
 import { becomesTrue, newEmail, onEachGround, password, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { createDeath } from '../fixtures/death.js'
-import { createGate } from '../fixtures/gate.js'
+import { createBarrier, createGate } from '../fixtures/gate.js'
 import { hold, holdUser } from '../fixtures/locks.js'
 
 interface Me { user: { id: string, email: string, name: string | null } }
@@ -311,25 +311,17 @@ interface Account { email: string, token: string, refreshToken: string, userId: 
 
 /** A database whose next transaction waits at a gate, once it is closed. */
 function createTransactionGate () {
-  let next: { arrive (): void, opened: Promise<void> } | null = null
+  const barrier = createBarrier()
   return {
     database: (real: Database): Database => ({
       ...real,
       async transaction (work, limitMs) {
-        const held = next
-        next = null
+        const held = barrier.take()
         held?.arrive()
         await held?.opened
         return await real.transaction(work, limitMs)
       }
     }),
-    close () {
-      let arrive = () => {}
-      let open = () => {}
-      const arrived = new Promise<void>(resolve => { arrive = resolve })
-      const opened = new Promise<void>(resolve => { open = resolve })
-      next = { arrive, opened }
-      return { arrived, open }
-    }
+    close: barrier.close
   }
 }

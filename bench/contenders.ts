@@ -5,9 +5,9 @@ import { createClient, eachOf } from './client.js'
 import type { ContenderName } from './goals.js'
 import { createSeeder, register, type Seeded, startLatchkey } from './latchkey.js'
 import { type Load, type Outcome, probe, writeHeaders } from './load.js'
+import type { World } from './machinery.js'
 import { measureLogins, measureLogouts, measurePaced, whileLoggingIn } from './measures.js'
 import { median } from './statistics.js'
-import type { World } from './world.js'
 
 /** As many clients take turns at each server. */
 const clients = 256

@@ -7,7 +7,7 @@ import { TokenMint } from '../src/tokens/token.js'
 import { createPasswords } from '../src/users/password.js'
 import { freePort } from '../test/fixtures/servers.js'
 import { createClient } from './client.js'
-import type { World } from './world.js'
+import type { World } from './machinery.js'
 
 const serverFile = fileURLToPath(new URL('../dist/src/server.js', import.meta.url))
 

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { has, pinned } from './machine.js'
+import type { World } from './machinery.js'
 import { figure } from './report.js'
-import type { World } from './world.js'
 
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 

@@ -6,10 +6,10 @@ import { createClient, eachOf } from './client.js'
 import { memoryGrowsAtMost } from './goals.js'
 import { createSeeder, password, startLatchkey } from './latchkey.js'
 import { bestGenerator, createLoad, writeHeaders } from './load.js'
+import type { World } from './machinery.js'
 import type { Options } from './options.js'
 import { figure, table } from './report.js'
 import { median } from './statistics.js'
-import type { World } from './world.js'
 
 /** Users to log in and out meanwhile; their tokens are apart from those that are read. */
 const people = 200

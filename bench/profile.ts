@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { createClient, eachOf } from './client.js'
 import { createSeeder, startLatchkey } from './latchkey.js'
 import { bestGenerator, createLoad, writeHeaders } from './load.js'
+import { withWorld } from './machinery.js'
 import { table } from './report.js'
-import { withWorld } from './world.js'
 
 interface Profile {
   nodes: Array<{ id: number, callFrame: { functionName: string, url: string, lineNumber: number } }>

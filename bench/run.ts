@@ -5,12 +5,12 @@ import { type Contender, createContenders } from './contenders.js'
 import { type ContenderName, goals } from './goals.js'
 import { bestGenerator, createLoad } from './load.js'
 import { describeMachine, processorMs } from './machine.js'
+import { withWorld } from './machinery.js'
 import { measureMemory } from './memory.js'
 import { type Options, readOptions, usage } from './options.js'
 import { draw } from './picture.js'
 import { judge, type Measured, print, type Report, toResults } from './report.js'
 import { shuffled } from './statistics.js'
-import { withWorld } from './world.js'
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 

@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import ts from 'typescript'
-import { environmentSchema } from '../src/config.js'
+import { environmentSchema } from '../src/config/config.js'
 
 interface Import { from: string, to: string, typeOnly: boolean, names: string[] }
 
@@ -15,28 +15,28 @@ const imports = sources.flatMap(importsOf)
 
 /** Who may import a package, types included; a package that isn't here may be imported anywhere. */
 const packages: Array<[name: RegExp, allowed: RegExp]> = [
-  [/^(fastify|fastify-plugin|@fastify\/(?!error$).*)$/, /^src\/(app|plugin|mounted|guards|testing|routes|device|edges\/.*|tokens\/authenticate|sessions\/cookies|.*\/routes)\.ts$/],
-  [/^@fastify\/error$/, /^src\/(errors|edges\/.*)\.ts$/],
-  [/^drizzle-orm/, /^(db\/.*|src\/edges\/(database|pglite|postgres)|src\/.*\/((epoch|lookup|dead)-)?store)\.ts$/],
-  [/^(postgres|@electric-sql\/pglite)$/, /^src\/edges\/.*$/],
-  [/^ioredis$/, /^src\/(open-redis|edges\/.*|tokens\/link-redis)\.ts$/],
-  [/^cluster-key-slot$/, /^src\/tokens\/link-cluster\.ts$/],
-  [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config|guards|edges\/.*)\.ts$/],
-  [/^@opentelemetry\//, /^src\/edges\/tracing\.ts$/],
-  [/^nodemailer/, /^src\/edges\/mailer\.ts$/],
+  [/^(fastify|fastify-plugin|@fastify\/(?!error$).*)$/, /^src\/(app|server|embedding\/.*|http\/.*|observability\/(traffic|tracing)|tokens\/authenticate|sessions\/cookies|.*\/routes)\.ts$/],
+  [/^@fastify\/error$/, /^src\/(shared\/errors|http\/.*)\.ts$/],
+  [/^drizzle-orm/, /^(db\/.*|src\/(database|embedded)\/.*|src\/.*\/(lookup-)?store)\.ts$/],
+  [/^(postgres|@electric-sql\/pglite)$/, /^src\/(database|embedded)\/.*$/],
+  [/^ioredis$/, /^src\/(redis\/.*|http\/rate-limit|token-cache\/redis)\.ts$/],
+  [/^cluster-key-slot$/, /^src\/token-cache\/cluster\.ts$/],
+  [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config\/config|embedding\/guards|http\/rate-limit|observability\/.*|retention\/schedule)\.ts$/],
+  [/^@opentelemetry\//, /^src\/observability\/tracing\.ts$/],
+  [/^nodemailer/, /^src\/mail\/transport\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],
   [/^@zxcvbn-ts\//, /^src\/users\/common-passwords\.ts$/],
-  [/^pino$/, /^src\/logger\.ts$/]
+  [/^pino$/, /^src\/observability\/logger\.ts$/]
 ]
 
 /** The same for modules of ours. */
 const modules: Array<[name: RegExp, allowed: RegExp]> = [
-  [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/((epoch|lookup|dead)-)?store)\.ts$/],
-  [/^db\/migrate\.ts$/, /^src\/edges\/(pglite|pglite-image|postgres)\.ts$/],
-  [/^src\/(app|server|cli|commands|open-database|open-foundation)\.ts$/, /^src\/(server|cli|plugin|mounted|open-foundation)\.ts$/],
-  [/^src\/open-redis\.ts$/, /^src\/(server|cli|services|open-foundation)\.ts$/],
-  [/^src\/services\.ts$/, /^src\/(app|cli|plugin|mounted)\.ts$/],
-  [/^src\/(plugin|mounted|guards|index|testing)\.ts$/, /^src\/(app|plugin|index|testing)\.ts$/],
+  [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/(lookup-)?store)\.ts$/],
+  [/^db\/migrate\.ts$/, /^src\/(embedded\/(pglite|pglite-image)|database\/postgres)\.ts$/],
+  [/^src\/(app|server|cli|commands\/index|database\/open|foundation)\.ts$/, /^src\/(server|cli|foundation|embedding\/(plugin|instances))\.ts$/],
+  [/^src\/redis\/open\.ts$/, /^src\/(server|cli|services|foundation)\.ts$/],
+  [/^src\/services\.ts$/, /^src\/(app|cli|embedding\/(plugin|instances))\.ts$/],
+  [/^src\/embedding\/.*\.ts$/, /^src\/(app|embedding\/.*)\.ts$/],
   [/^src\/(.*\/)?routes\.ts$/, /^src\/app\.ts$/]
 ]
 
@@ -54,25 +54,29 @@ t.test('modules are imported only where they belong', async t => {
 })
 
 t.test('services know neither Fastify, nor drizzle, nor Redis, nor how the database is reached', async t => {
-  const forbidden = /^(fastify|@fastify\/|drizzle-orm|ioredis|postgres$|db\/|src\/edges\/)/
+  const forbidden = /^(fastify|@fastify\/|drizzle-orm|ioredis|postgres$|db\/|src\/(redis|embedded)\/|src\/database\/(?!transaction\.))/
   t.same(imports.filter(({ from, to }) => /\/(service|opening|refreshing|ending|settle|epoch|revocation|cache|batch|prune|outbox|sender)\.ts$/.test(from) && forbidden.test(to)).map(describe), [])
 })
 
 t.test('the database is reached by stores alone', async t => {
-  const queries = imports.filter(({ from, to, typeOnly }) => to === 'src/edges/database.ts' && !typeOnly && !from.startsWith('src/edges/'))
-  t.same(queries.filter(({ from }) => !/\/((epoch|lookup|dead)-)?store\.ts$/.test(from)).map(describe), ['src/open-database.ts imports Database, DatabaseError, isCertificateTrouble of src/edges/database.ts'])
+  const queries = imports.filter(({ from, to, typeOnly }) => to === 'src/database/database.ts' && !typeOnly && !/^src\/(database|embedded)\//.test(from))
+  t.same(queries.filter(({ from }) => !/\/(lookup-)?store\.ts$/.test(from)).map(describe), [])
   t.ok(queries.length > 0)
 })
 
 t.test("a feature uses another feature's service, never its store", async t => {
-  const feature = (path: string) => /^src\/(tokens|sessions|users|personal-tokens|service-tokens|oauth|audit|attempts|admin|mail)\//.exec(path)?.[1]
-  const across = imports.filter(({ from, to }) => feature(from) !== undefined && /\/((epoch|lookup|dead)-)?store\.ts$/.test(to) && feature(from) !== feature(to))
+  const feature = (path: string) => /^src\/(tokens|revocation|retention|sessions|users|personal-tokens|service-tokens|oauth|audit|attempts|admin|mail)\//.exec(path)?.[1]
+  const across = imports.filter(({ from, to }) => feature(from) !== undefined && /\/(lookup-)?store\.ts$/.test(to) && feature(from) !== feature(to))
   t.same(across.map(describe), [])
 })
 
-t.test('edges know features by their types alone, and features know no edge but the database', async t => {
-  t.same(imports.filter(({ from, to, typeOnly }) => from.startsWith('src/edges/') && /^src\/(tokens|sessions|users|attempts|admin|mail)\//.test(to) && !typeOnly).map(describe), [])
-  t.same(imports.filter(({ from, to }) => /^src\/(tokens|sessions|users|attempts|admin|mail)\//.test(from) && to.startsWith('src/edges/') && to !== 'src/edges/database.ts').map(describe), [])
+t.test('technical rooms know features by their types alone, and features know of them what is named here', async t => {
+  const technical = /^src\/(config|http|database|redis|embedded|observability)\//
+  const features = /^src\/(tokens|token-cache|revocation|retention|sessions|users|attempts|admin|mail|audit|oauth|personal-tokens|service-tokens)\//
+  t.same(imports.filter(({ from, to, typeOnly }) => technical.test(from) && !/^src\/(redis\/open|http\/health)\.ts$/.test(from) && features.test(to) && !typeOnly).map(describe), [])
+  const open = /^src\/(database\/(database|transaction)|observability\/(logger|durations))\.ts$/
+  const edges = /\/(routes|schemas|authenticate|cookies|redis|cluster|schedule|transport|form|errors|metadata)\.ts$/
+  t.same(imports.filter(({ from, to, typeOnly }) => features.test(from) && !edges.test(from) && from !== 'src/users/import.ts' && technical.test(to) && !open.test(to) && !typeOnly).map(describe), [])
 })
 
 t.test('no modules import each other in a circle', async t => {
@@ -95,7 +99,7 @@ t.test('no modules import each other in a circle', async t => {
 
 t.test('the environment is read in one place, and nothing is printed past the logger', async t => {
   const readers = sources.filter(source => some(source, node => ts.isPropertyAccessExpression(node) && node.getText() === 'process.env'))
-  t.same(readers.map(source => source.fileName), ['src/config.ts'])
+  t.same(readers.map(source => source.fileName), ['src/config/config.ts'])
   const printers = sources.filter(source => some(source, node => ts.isIdentifier(node) && node.text === 'console'))
   t.same(printers.map(source => source.fileName), [])
 })
@@ -128,7 +132,7 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
 
 t.test('rows of tokens, sessions and users are deleted by pruning, and with an account that is dead already', async t => {
   const deletions = sources.flatMap(source => all(source, node => ts.isCallExpression(node) && /\.delete$/.test(node.expression.getText()) && /^(tokens|sessions|users)$/.test(node.arguments[0]?.getText() ?? '')))
-  t.same([...new Set(deletions.map(node => `${node.getSourceFile().fileName} ${enclosing(node)?.name?.getText()}`))], ['src/sessions/store.ts deleteOfUser', 'src/tokens/dead-store.ts delete', 'src/tokens/store.ts deleteOfUser', 'src/users/store.ts deleteBuried'])
+  t.same([...new Set(deletions.map(node => `${node.getSourceFile().fileName} ${enclosing(node)?.name?.getText()}`))], ['src/retention/store.ts delete', 'src/sessions/store.ts deleteOfUser', 'src/tokens/store.ts deleteOfUser', 'src/users/store.ts deleteBuried'])
 })
 
 t.test('no statement as text goes past the stores', async t => {
@@ -139,7 +143,7 @@ t.test('no statement as text goes past the stores', async t => {
 
 t.test('the one door is in revocation.ts', async t => {
   const doors = sources.flatMap(source => all(source, node => (ts.isAsExpression(node) || ts.isTypeAssertionExpression(node)) && node.type.getText() === 'RevokingTx'))
-  t.same([...new Set(doors.map(node => node.getSourceFile().fileName))], ['src/tokens/revocation.ts'])
+  t.same([...new Set(doors.map(node => node.getSourceFile().fileName))], ['src/revocation/revocation.ts'])
   const loopholes = sources.flatMap(source => all(source, node => ts.isAsExpression(node) && /^(any|never)$/.test(node.type.getText())))
   t.same(loopholes.map(node => `${node.getSourceFile().fileName}: ${node.getText()}`), [], 'no assertion that would open another')
 })

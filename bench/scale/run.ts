@@ -2,10 +2,10 @@ import { parseArgs } from 'node:util'
 import type { Sql } from 'postgres'
 import { growthAtMost, pruneSlowsAtMost } from '../goals.js'
 import { describeMachine } from '../machine.js'
+import { withWorld } from '../machinery.js'
 import { positive } from '../options.js'
 import { figure, table } from '../report.js'
 import { median, shuffled } from '../statistics.js'
-import { withWorld } from '../world.js'
 import { openSite, type Site, samples, type Work } from './site.js'
 
 /** Shorter than this, a prune meets too few requests for a p99. */

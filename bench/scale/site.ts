@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
-import { createPostgres } from '../../src/edges/postgres.js'
+import { createPostgres } from '../../src/database/postgres.js'
 import { createSessionStore } from '../../src/sessions/store.js'
 import type { RedisServer } from '../../test/fixtures/servers.js'
 import { createClient, eachOf } from '../client.js'
 import { createSeeder, password, startLatchkey } from '../latchkey.js'
+import type { World } from '../machinery.js'
 import { median, quantile } from '../statistics.js'
-import type { World } from '../world.js'
 import { fill } from './fill.js'
 
 /** What is measured of each in one round. */

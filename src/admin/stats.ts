@@ -1,6 +1,6 @@
-import type { Clock } from '../clock.js'
-import type { Counters } from '../tokens/counters.js'
-import type { CacheEpoch } from '../tokens/epoch.js'
+import type { CacheEpoch } from '../revocation/epoch.js'
+import type { Clock } from '../shared/clock.js'
+import type { Counters } from '../token-cache/counters.js'
 import type { AdminStore } from './store.js'
 
 /** How full a cache is. Of Redis: the whole logical database and the whole server, whoever else keeps something there. */

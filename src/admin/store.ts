@@ -1,9 +1,9 @@
 import { and, desc, eq, notLike, type SQL, sql } from 'drizzle-orm'
 import { users } from '../../db/schema.js'
-import type { Position } from '../cursor.js'
-import { type Database, within } from '../edges/database.js'
+import { type Database, within } from '../database/database.js'
+import type { Position } from '../shared/pagination.js'
 import type { User } from '../tokens/principal.js'
-import { buriedPrefix } from '../users/burial.js'
+import { buriedPrefix } from '../users/deleted-accounts.js'
 
 /** A user as administrators see him. */
 export type ListedUser = User & { disabledAt: string | null }

@@ -1,10 +1,10 @@
 import { createHmac } from 'node:crypto'
 import type { EventCause } from '../audit/event.js'
 import type { Audit } from '../audit/service.js'
-import type { Clock } from '../clock.js'
-import type { Device } from '../device.js'
-import { rateLimited } from '../errors.js'
-import type { Transactions, Tx } from '../transaction.js'
+import type { Transactions, Tx } from '../database/transaction.js'
+import type { Device } from '../http/device.js'
+import type { Clock } from '../shared/clock.js'
+import { rateLimited } from '../shared/errors.js'
 import type { AttemptStore, Keys } from './store.js'
 
 /** Consecutive failures that an account, or a network it knows, may have (NIST SP 800-63B 3.2.2). */

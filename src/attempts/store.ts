@@ -1,8 +1,8 @@
 import { and, desc, eq, inArray, lt, notInArray, or } from 'drizzle-orm'
 import { knownNetworks, loginFailures, users } from '../../db/schema.js'
-import { type Database, within } from '../edges/database.js'
-import { nobody } from '../nobody.js'
-import type { Tx } from '../transaction.js'
+import { type Database, within } from '../database/database.js'
+import type { Tx } from '../database/transaction.js'
+import { nobody } from '../shared/ids.js'
 
 export type AttemptStore = ReturnType<typeof createAttemptStore>
 

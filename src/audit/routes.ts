@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
-import { failures } from '../schemas.js'
+import { failures } from '../http/schemas.js'
 import { guarded, requireSession } from '../tokens/authenticate.js'
 import { EventList, limitOf, Page, toEvent } from './schemas.js'
 import type { Audit } from './service.js'

@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { choice, closed, Id, Moment, nullable } from '../schemas.js'
+import { choice, closed, Id, Moment, nullable } from '../http/schemas.js'
 import { eventCauses, eventTypes } from './event.js'
 import type { AuditEvent } from './service.js'
 

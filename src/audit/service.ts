@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import type { Clock } from '../clock.js'
-import { cursorOf, positionOf } from '../cursor.js'
-import type { Device } from '../device.js'
-import type { Tx } from '../transaction.js'
+import type { Tx } from '../database/transaction.js'
+import type { Device } from '../http/device.js'
+import type { Clock } from '../shared/clock.js'
+import { cursorOf, positionOf } from '../shared/pagination.js'
 import type { EventType, Happening } from './event.js'
 import type { AuditEvent, AuditStore } from './store.js'
 

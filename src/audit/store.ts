@@ -1,9 +1,9 @@
 import { and, desc, eq, inArray, lt, lte, ne, sql } from 'drizzle-orm'
 import { events, users } from '../../db/schema.js'
-import type { Position } from '../cursor.js'
-import { type Database, within } from '../edges/database.js'
-import { nobody } from '../nobody.js'
-import type { Tx } from '../transaction.js'
+import { type Database, within } from '../database/database.js'
+import type { Tx } from '../database/transaction.js'
+import { nobody } from '../shared/ids.js'
+import type { Position } from '../shared/pagination.js'
 import type { EventCause, EventType } from './event.js'
 
 /** A row of the trail. */

@@ -1,7 +1,7 @@
 import type { AdminService } from '../admin/service.js'
 import type { TokenStats } from '../admin/stats.js'
+import type { Prune } from '../retention/prune.js'
 import type { ServiceTokenService } from '../service-tokens/service.js'
-import type { Prune } from '../tokens/prune.js'
 import type { UserImport } from '../users/import.js'
 
 /** What the commands work on. */

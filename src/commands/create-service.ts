@@ -1,5 +1,5 @@
 import { Compile } from 'typebox/compile'
-import { Name } from '../schemas.js'
+import { Name } from '../http/schemas.js'
 import type { Command } from './command.js'
 
 const isName = Compile(Name)

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Compile } from 'typebox/compile'
 import { operator } from '../admin/service.js'
-import { Email, Name, Password } from '../schemas.js'
+import { Email, Name, Password } from '../http/schemas.js'
 import { type Command, textOf } from './command.js'
 
 const [isEmail, isName, isPassword] = [Compile(Email), Compile(Name), Compile(Password)]

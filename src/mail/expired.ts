@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js'
+import type { Clock } from '../shared/clock.js'
 import type { MailStore } from './store.js'
 
 /** Tokens of mails that nobody used, and registrations that nobody confirmed. */

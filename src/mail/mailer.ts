@@ -1,4 +1,4 @@
-import type { MailKind } from './kinds.js'
+import type { MailKind } from './messages.js'
 import type { Words } from './template.js'
 
 /** A mail ready to leave. The same `id` is the same mail: its Message-ID is made of it. */

@@ -1,7 +1,7 @@
 import type { EventType } from '../audit/event.js'
 import type { Audit, AuditEvent } from '../audit/service.js'
-import type { Transactions, Tx } from '../transaction.js'
-import type { MailKind, MailTokenKind } from './kinds.js'
+import type { Transactions, Tx } from '../database/transaction.js'
+import type { MailKind, MailTokenKind } from './messages.js'
 import type { MailStore, NewMail } from './store.js'
 
 /** So many earlier logins are looked at to tell whether a device is new. */

@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { closed, Email, NewPassword } from '../schemas.js'
+import { closed, Email, NewPassword } from '../http/schemas.js'
 
 const Token = Type.String({ minLength: 1, maxLength: 256, examples: ['lkmv_…'], description: 'Out of the mail; it works once' })
 

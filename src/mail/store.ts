@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { and, eq, inArray, lt, lte, sql } from 'drizzle-orm'
 import { mails, mailTokens, registrations, users } from '../../db/schema.js'
-import { type Database, within } from '../edges/database.js'
+import { type Database, within } from '../database/database.js'
+import type { Tx } from '../database/transaction.js'
 import type { TokenHash } from '../tokens/token.js'
-import type { Tx } from '../transaction.js'
-import type { MailKind, MailTokenKind } from './kinds.js'
+import type { MailKind, MailTokenKind } from './messages.js'
 
 /** A mail to be written: of an account, of a registration, or of neither: then there may be nobody of that address. */
 export interface NewMail { kind: MailKind, email: string, userId?: string, registrationId?: string, eventId?: string }

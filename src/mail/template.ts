@@ -1,4 +1,4 @@
-import type { Kind } from './kinds.js'
+import type { Kind } from './messages.js'
 
 /** The pages and the service that mails point at; null where the operator has named none. */
 export interface Places { appUrl: string | null, publicUrl: string | null }

@@ -1,4 +1,4 @@
-import { InvalidRequestError } from '../errors.js'
+import { InvalidRequestError } from '../shared/errors.js'
 
 /**
  * The parameters of a form, as RFC 6749 3.2 wants them: those without a value count as left out, and none may come twice.

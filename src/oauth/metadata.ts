@@ -1,4 +1,4 @@
-import type { Config } from '../config.js'
+import type { Config } from '../config/config.js'
 
 type Place = Pick<Config, 'publicUrl' | 'production' | 'host' | 'port'>
 

@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { Id } from '../schemas.js'
+import { Id } from '../http/schemas.js'
 
 const Hint = Type.Optional(Type.String({ description: 'Not needed: the token says it itself' }))
 

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { deviceOf } from '../device.js'
-import { NotFoundError } from '../errors.js'
-import { failures, Id, isUuid, Moment, nullable } from '../schemas.js'
+import { deviceOf } from '../http/device.js'
+import { failures, Id, isUuid, Moment, nullable } from '../http/schemas.js'
+import { NotFoundError } from '../shared/errors.js'
 import { guarded, requireRole } from '../tokens/authenticate.js'
 import type { ServiceTokenService } from './service.js'
 

@@ -1,12 +1,12 @@
 import type { Audit } from '../audit/service.js'
-import type { Clock } from '../clock.js'
-import type { Device } from '../device.js'
-import { ForbiddenError, NotFoundError } from '../errors.js'
+import type { Transactions } from '../database/transaction.js'
+import type { Device } from '../http/device.js'
 import type { SessionService } from '../sessions/service.js'
+import type { Clock } from '../shared/clock.js'
+import { ForbiddenError, NotFoundError } from '../shared/errors.js'
 import type { Principal } from '../tokens/principal.js'
 import type { ServiceToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
-import type { Transactions } from '../transaction.js'
 import type { UserService } from '../users/service.js'
 
 interface Parts { tokens: TokenService, users: Pick<UserService, 'lock'>, sessions: Pick<SessionService, 'asCaller'>, audit: Pick<Audit, 'record'>, transactions: Transactions, clock: Clock }

@@ -1,6 +1,6 @@
 import { fastifyCookie } from '@fastify/cookie'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { CrossSiteError } from '../errors.js'
+import { CrossSiteError } from '../shared/errors.js'
 import type { Opened } from './opening.js'
 
 interface Parts { secure: boolean, publicUrl: string | undefined, corsOrigins: string[] }

@@ -1,9 +1,9 @@
-import type { Clock } from '../clock.js'
-import type { Device } from '../device.js'
+import type { Tx } from '../database/transaction.js'
+import type { Device } from '../http/device.js'
+import type { Clock } from '../shared/clock.js'
 import type { User } from '../tokens/principal.js'
 import type { Issued, RefreshToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
-import type { Tx } from '../transaction.js'
 import type { LoginOptions } from './service.js'
 import type { Session, SessionStore } from './store.js'
 

@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { Abilities, closed, Email, Id, Moment, Name, NewPassword, nullable, Password, User } from '../schemas.js'
+import { Abilities, closed, Email, Id, Moment, Name, NewPassword, nullable, Password, User } from '../http/schemas.js'
 import type { Session } from './service.js'
 
 const loginOptions = {

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { and, asc, desc, eq, gt, inArray, isNull, ne, notInArray } from 'drizzle-orm'
 import { sessions } from '../../db/schema.js'
-import { type Database, touchParameters, touchText, within } from '../edges/database.js'
-import type { RevokingTx } from '../tokens/revocation.js'
-import type { Tx } from '../transaction.js'
+import { type Database, touchParameters, touchText, within } from '../database/database.js'
+import type { Tx } from '../database/transaction.js'
+import type { RevokingTx } from '../revocation/revocation.js'
 
 export interface Session {
   id: string

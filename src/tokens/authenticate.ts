@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import { ForbiddenError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../errors.js'
-import { nextTurn } from '../turn.js'
+import { ForbiddenError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../shared/errors.js'
+import { nextTurn } from '../shared/event-loop.js'
 import type { Principal } from './principal.js'
 import type { TokenService } from './service.js'
 

@@ -1,6 +1,6 @@
-import type { Clock } from '../clock.js'
-import { describe } from '../errors.js'
-import { inTime } from '../in-time.js'
+import type { Clock } from '../shared/clock.js'
+import { describe } from '../shared/errors.js'
+import { inTime } from '../shared/timeout.js'
 import type { AnyPrincipal } from './principal.js'
 
 /** So often something is written. A session, a personal token and a service's have their turn once in LAST_USE_INTERVAL. */

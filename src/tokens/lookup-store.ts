@@ -1,6 +1,6 @@
-import { byteaArray, type Database } from '../edges/database.js'
-import { UnavailableError } from '../errors.js'
-import { Recent } from '../recent.js'
+import { byteaArray, type Database } from '../database/database.js'
+import { UnavailableError } from '../shared/errors.js'
+import { Recent } from '../shared/repeat-cache.js'
 import { type AnyPrincipal, frozen, type User } from './principal.js'
 
 /** What the database says of a hash. Only `revoked` is final for every instance: clocks differ on what is `over`, and a user may be enabled again. */

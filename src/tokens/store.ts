@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { and, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, or, type SQL, sql } from 'drizzle-orm'
 import { secrets, tokens } from '../../db/schema.js'
-import { type Database, type Queries, touchParameters, touchText, within } from '../edges/database.js'
-import type { Tx } from '../transaction.js'
+import { type Database, type Queries, touchParameters, touchText, within } from '../database/database.js'
+import type { Tx } from '../database/transaction.js'
+import type { RevokingTx } from '../revocation/revocation.js'
 import { createFind } from './lookup-store.js'
-import type { RevokingTx } from './revocation.js'
 import { TokenHash, type TokenKind } from './token.js'
 
 export interface NewToken {

@@ -1,6 +1,6 @@
 import { createHmac, hash, randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
-import { Recent } from '../recent.js'
+import { Recent } from '../shared/repeat-cache.js'
 
 export type TokenKind = 'access' | 'refresh' | 'personal' | 'service'
 

@@ -1,6 +1,6 @@
-import type { Device } from '../device.js'
+import type { Tx } from '../database/transaction.js'
+import type { Device } from '../http/device.js'
 import type { User } from '../tokens/principal.js'
-import type { Tx } from '../transaction.js'
 
 /** How an account gets another address: by proving it. */
 export interface EmailChanges {

@@ -1,4 +1,4 @@
-import { PasswordRejectedError } from '../errors.js'
+import { PasswordRejectedError } from '../shared/errors.js'
 import type { User } from '../tokens/principal.js'
 import { commonPasswords } from './common-passwords.js'
 

@@ -2,8 +2,8 @@ import { createHmac } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import bcrypt from 'bcrypt'
 import PQueue from 'p-queue'
-import { Durations } from '../durations.js'
-import { UnavailableError } from '../errors.js'
+import { Durations } from '../observability/durations.js'
+import { UnavailableError } from '../shared/errors.js'
 
 /** Waiting hashes a worker: at cost 12 about 16 s. Past it a client is better told to come back. */
 const waitingPerWorker = 64

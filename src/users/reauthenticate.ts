@@ -1,6 +1,6 @@
-import type { Clock } from '../clock.js'
-import type { Device } from '../device.js'
-import { ReauthenticateError } from '../errors.js'
+import type { Device } from '../http/device.js'
+import type { Clock } from '../shared/clock.js'
+import { ReauthenticateError } from '../shared/errors.js'
 import type { Principal } from '../tokens/principal.js'
 import type { UserService } from './service.js'
 

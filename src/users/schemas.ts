@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { closed, Email, Id, Moment, Name, nullable, Password, User } from '../schemas.js'
+import { closed, Email, Id, Moment, Name, nullable, Password, User } from '../http/schemas.js'
 
 export const Me = Type.Object({
   user: User,

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { and, asc, eq, gt, inArray, isNull, like, ne, or, sql } from 'drizzle-orm'
 import { sessions, tokens, users } from '../../db/schema.js'
-import { type Database, within } from '../edges/database.js'
+import { type Database, within } from '../database/database.js'
+import type { Tx } from '../database/transaction.js'
+import type { RevokingTx } from '../revocation/revocation.js'
 import type { User } from '../tokens/principal.js'
-import type { RevokingTx } from '../tokens/revocation.js'
-import type { Tx } from '../transaction.js'
-import { buriedPrefix } from './burial.js'
+import { buriedPrefix } from './deleted-accounts.js'
 
 /** A user with what decides whether a login succeeds. */
 export interface Credentials { user: User, passwordHash: string, disabled: boolean }

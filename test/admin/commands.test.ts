@@ -1,6 +1,6 @@
 
 import t from 'tap'
-import { commandNames, runCommand } from '../../src/commands.js'
+import { commandNames, runCommand } from '../../src/commands/index.js'
 import { embeddedGround, newEmail, password, startApp, } from '../fixtures/app.js'
 
 t.test('each command', async t => {

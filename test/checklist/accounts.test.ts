@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { createTestClock, newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
-import { type Openapi, operationsOf } from '../fixtures/fuzz-checks.js'
 import { refusedAs } from '../fixtures/refused.js'
+import { type Openapi, operationsOf } from '../slow/fuzz/checks.js'
 
 interface Opened { accessToken: string, refreshToken: string, user: { id: string, email: string }, session: { id: string } }
 

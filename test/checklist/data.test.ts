@@ -1,9 +1,9 @@
 import { mock } from 'node:test'
 import t from 'tap'
-import type { Database } from '../../src/edges/database.js'
-import { schedulePrune } from '../../src/edges/schedule.js'
-import type { PruneReport } from '../../src/tokens/prune.js'
-import type { Tx } from '../../src/transaction.js'
+import type { Database } from '../../src/database/database.js'
+import type { Tx } from '../../src/database/transaction.js'
+import type { PruneReport } from '../../src/retention/prune.js'
+import { schedulePrune } from '../../src/retention/schedule.js'
 import { createTestClock, newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 
 interface Opened { accessToken: string, refreshToken: string, user: { id: string, email: string }, session: { id: string } }

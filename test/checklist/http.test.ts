@@ -3,9 +3,9 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance, LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
 import { embeddedGround, type Ground, newEmail, password, startApp, type TestApp } from '../fixtures/app.js'
-import { type Openapi, operationsOf } from '../fixtures/fuzz-checks.js'
-import { createClient } from '../fixtures/fuzz-client.js'
 import { refusedAs } from '../fixtures/refused.js'
+import { type Openapi, operationsOf } from '../slow/fuzz/checks.js'
+import { createClient } from '../slow/fuzz/client.js'
 
 const guards = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'strict-transport-security': /^max-age=[1-9]\d{6,}/ }
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import postgres from 'postgres'
 import t from 'tap'
-import { createPostgres } from '../../src/edges/postgres.js'
+import { createPostgres } from '../../src/database/postgres.js'
 import { becomesTrue, patienceMs, serverGround, startApp } from '../fixtures/app.js'
 
 /** Migrations run while instances of the version before serve: CONTRIBUTING says what follows from that. */

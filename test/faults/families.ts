@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Api } from './api.js'
 import type { Call, Reply } from './client.js'
+import type { World } from './ground.js'
 import { createToken, type Oracle, type Token, type User } from './oracle.js'
 import type { Plan } from './ways.js'
-import type { World } from './world.js'
 
 /** REFRESH_GRACE of the run. */
 export const graceMs = 6_000

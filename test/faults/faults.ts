@@ -4,11 +4,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Api } from './api.js'
 import { killAtEachAwait } from './deaths.js'
+import type { World } from './ground.js'
 import type { Load } from './load.js'
 import type { Oracle } from './oracle.js'
 import { logOut } from './ways.js'
 import { startWire } from './wire.js'
-import type { World } from './world.js'
 
 export interface Scene { world: World, load: Load, oracle: Oracle, /** Whether the whole of a fault is wanted, or a selection. */ thorough: boolean, hold (ms: number): Promise<void> }
 

@@ -3,9 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Api } from './api.js'
 import type { Reply } from './client.js'
 import { createFamilies } from './families.js'
+import type { World } from './ground.js'
 import { createToken, type Oracle, type Token, type User } from './oracle.js'
 import { anyWay, logIn, type Plan, sessionLimit } from './ways.js'
-import type { World } from './world.js'
 
 const users = 80
 const readers = 6

@@ -1,4 +1,4 @@
-import type { Tx } from '../../src/transaction.js'
+import type { Tx } from '../../src/database/transaction.js'
 
 /** Where a process is to die: at the `nth` await named `point`, or at the nth of any name. */
 export interface Death { point: string | null, nth: number }

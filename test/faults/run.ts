@@ -3,12 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Fault, faults, type Scene } from './faults.js'
+import { createWorld, MissingServerError, type WorldKind, worldKinds } from './ground.js'
 import { createLoad } from './load.js'
 import { isMutant, type Mutant, mutants } from './mutants.js'
 import { createOracle } from './oracle.js'
 import { type Check, checksOf, checksOfAll, header, row, totals, totalsByKind, trace, trustWithinMs, violationsOf } from './report.js'
 import { setFaults } from './set-faults.js'
-import { createWorld, MissingServerError, type WorldKind, worldKinds } from './world.js'
 
 const faultsOf: Record<WorldKind, Record<string, Fault>> = { server: faults, ...setFaults }
 

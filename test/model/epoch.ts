@@ -1,5 +1,5 @@
 import { api, type Moment, redis } from './moment.js'
-import type { Instance, Poll } from './world.js'
+import type { Instance, Poll } from './state.js'
 
 const sent = 1
 const executed = 2

@@ -1,9 +1,9 @@
 import type { Moment, Tally } from './moment.js'
 import { type Rules, rulesWithout } from './rules.js'
 import type { Scenario } from './scenarios.js'
+import { World } from './state.js'
 import { steps } from './steps.js'
 import { Visited } from './visited.js'
-import { World } from './world.js'
 
 export interface Line { actor: string, does: string, text: string }
 export interface Violation { broken: string, trace: Line[] }

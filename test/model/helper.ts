@@ -2,7 +2,7 @@ import { describe, nil, revoked } from './entry.js'
 import { incarnationName } from './epoch.js'
 import { api, type Moment, redis } from './moment.js'
 import { helpWanted, isSharing, settled, sleepAfterSharedBump } from './revoker.js'
-import type { Helper } from './world.js'
+import type { Helper } from './state.js'
 
 const idle = 0
 const writing = 1

@@ -1,6 +1,6 @@
 import type { Rules } from './rules.js'
 import type { Scenario } from './scenarios.js'
-import type { World } from './world.js'
+import type { World } from './state.js'
 
 /** What a step is given: a world to change, and `next`, which keeps the changed world and puts the old one back. */
 export interface Moment {

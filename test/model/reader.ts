@@ -1,7 +1,7 @@
 import { describe, entry, generationOf, isEntry, isFresh, lease, nil, revoked } from './entry.js'
 import { isTrusted } from './epoch.js'
 import { api, type Moment } from './moment.js'
-import type { Instance, Reader } from './world.js'
+import type { Instance, Reader } from './state.js'
 
 const idle = 0
 const queued = 1

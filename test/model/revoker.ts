@@ -2,7 +2,7 @@ import { nil, revoked } from './entry.js'
 import { incarnationName, see } from './epoch.js'
 import { api, type Moment, redis } from './moment.js'
 import type { Rules } from './rules.js'
-import type { Instance, Revocation } from './world.js'
+import type { Instance, Revocation } from './state.js'
 
 const idle = 0
 const committed = 1

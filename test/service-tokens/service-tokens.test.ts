@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
-import { checkCommand, runCommand } from '../../src/commands.js'
+import { checkCommand, runCommand } from '../../src/commands/index.js'
 import { createTestClock, onEachGround, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { holdUser } from '../fixtures/locks.js'
 

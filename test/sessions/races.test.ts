@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import type { Database } from '../../src/edges/database.js'
+import type { Database } from '../../src/database/database.js'
 import { becomesTrue, type Ground, newEmail, password, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { createDeath } from '../fixtures/death.js'
 import { createBarrier, createGate } from '../fixtures/gate.js'

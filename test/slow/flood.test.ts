@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { createPostgres } from '../../src/edges/postgres.js'
+import { createPostgres } from '../../src/database/postgres.js'
 import { serverGround, skipMissing, startApp } from '../fixtures/app.js'
 import { hasRedisServer, startRedis } from '../fixtures/servers.js'
 

@@ -8,12 +8,12 @@ import { promisify } from 'node:util'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { becomesTrue, type Ground, patienceMs, serverGround } from '../fixtures/app.js'
-import { createReplyCheck, headsOf, leaksIn, type Openapi, operationsOf, secretsOf } from '../fixtures/fuzz-checks.js'
-import { createClient, type Incoming, type Outgoing } from '../fixtures/fuzz-client.js'
-import { type Draft, formOf, mutate, mutationNames, ownPage, rawBytes } from '../fixtures/fuzz-mutations.js'
-import { type Operation, type Valid, validFor } from '../fixtures/fuzz-recipes.js'
-import { type Choices, createChoices } from '../fixtures/fuzz-values.js'
-import { createWorld, type World } from '../fixtures/fuzz-world.js'
+import { createWorld, type World } from './fuzz/accounts.js'
+import { createReplyCheck, headsOf, leaksIn, type Openapi, operationsOf, secretsOf } from './fuzz/checks.js'
+import { createClient, type Incoming, type Outgoing } from './fuzz/client.js'
+import { type Draft, formOf, mutate, mutationNames, ownPage, rawBytes } from './fuzz/mutations.js'
+import { type Operation, type Valid, validFor } from './fuzz/recipes.js'
+import { type Choices, createChoices } from './fuzz/values.js'
 
 /** FUZZ_SEED repeats what a run has sent, but for the order in which its workers came to it. */
 const seed = Number(process.env.FUZZ_SEED ?? randomInt(2 ** 31))

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import bcrypt from 'bcrypt'
 import t, { type Test } from 'tap'
 import { newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
-import { createChoices } from '../fixtures/fuzz-values.js'
 import { median, spread, superiority } from '../fixtures/ranks.js'
+import { createChoices } from './fuzz/values.js'
 
 const samples = 1_000
 /** Attempts an account: below any limit on failures, and enough that an account's first use weighs nothing. */

@@ -1,0 +1,48 @@
+import { PGlite } from '@electric-sql/pglite'
+import { drizzle } from 'drizzle-orm/pglite'
+import { migrate } from '../../db/migrate.js'
+import { type Database, type DedicatedConnection, type Parameter, type Queries, translate } from '../database/database.js'
+import type { Tx } from '../database/transaction.js'
+import { inTime } from '../shared/timeout.js'
+
+/** PostgreSQL inside this process: in `folder`, or in memory; `image` is a dump to start from. One session, so everything takes turns. */
+export async function createPglite (folder: string | null, image?: Blob): Promise<Database & { dump (): Promise<Blob> }> {
+  const client = await PGlite.create({ ...folder === null ? {} : { dataDir: folder }, ...image === undefined ? {} : { loadDataDir: image } })
+  const queries = drizzle(client) as unknown as Queries
+
+  async function prepared<Row> (text: string, parameters: Parameter[]): Promise<Row[]> {
+    try {
+      return (await client.query<Row>(text, parameters)).rows
+    } catch (error) {
+      throw translate(error)
+    }
+  }
+
+  const dedicated: DedicatedConnection = {
+    query: (text, parameters, timeoutMs) => inTime(prepared(text, parameters), timeoutMs, () => {}),
+    close: async () => {}
+  }
+
+  return {
+    embedded: true,
+    async query (work) {
+      try {
+        return await work(queries)
+      } catch (error) {
+        throw translate(error)
+      }
+    },
+    prepared,
+    async transaction<T> (work: (tx: Tx) => Promise<T>) {
+      try {
+        return await queries.transaction(tx => work(tx as unknown as Tx))
+      } catch (error) {
+        throw translate(error)
+      }
+    },
+    dedicated: () => dedicated,
+    migrate: () => migrate({ kind: 'pglite', db: drizzle(client) }),
+    close: () => client.close(),
+    dump: async () => await client.dumpDataDir('none')
+  }
+}

@@ -1,0 +1,57 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Registry } from 'prom-client'
+import { setRefusalHeaders } from '../http/common.js'
+import type { Health } from '../http/health.js'
+import { InsufficientAbilityError } from '../shared/errors.js'
+import { can, type Principal } from '../tokens/principal.js'
+
+/** What an application has of the Latchkey within it. */
+export interface Mounted {
+  /** Sets `request.token`, or throws a 401, 403 or 503 whose headers are the caller's to set: see `authenticate`. */
+  authenticate (request: FastifyRequest): Promise<void>
+  /** For the application's own probes. */
+  health: Health
+  /** For the application's own Prometheus endpoint. */
+  metrics: Registry
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Whose request this is; null on routes that don't ask. */
+    token: Principal | null
+    /** Whether the token came in a cookie: then replies put theirs there too. */
+    byCookie: boolean
+  }
+  interface FastifyInstance {
+    /** The Latchkey mounted in this scope, or in one around it. */
+    latchkey: Mounted
+  }
+}
+
+/**
+ * An onRequest hook for an application's own routes: sets `request.token`, or refuses with 401 and its challenge, 403 for a cookie from
+ * another site, 503 with Retry-After. The reply is not to be stored unless its handler says otherwise.
+ */
+export async function authenticate (request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const { latchkey } = request.server
+  if (latchkey === undefined) throw new Error('Latchkey is not registered in the scope of this route, nor in one around it')
+  reply.header('cache-control', 'no-store')
+  try {
+    await latchkey.authenticate(request)
+  } catch (error) {
+    setRefusalHeaders(reply, error as Error)
+    throw error
+  }
+}
+
+/** The same for routes that ask for `ability` besides: without it the answer is 403 with its challenge (RFC 6750 3.1). `*` has every ability but `introspect`. */
+export function requireAbility (ability: string): typeof authenticate {
+  // It goes into a quoted string of a header, and no token can be given another (RFC 6749 3.3).
+  if (!/^[\x21\x23-\x5B\x5D-\x7E]+$/.test(ability)) throw new TypeError('An ability consists of printable ASCII characters without space, " and \\')
+  return async (request, reply) => {
+    if (request.token === null) await authenticate(request, reply)
+    if (request.token !== null && can(request.token, ability)) return
+    reply.header('www-authenticate', `Bearer realm="latchkey", error="insufficient_scope", scope="${ability}"`)
+    throw new InsufficientAbilityError(ability)
+  }
+}

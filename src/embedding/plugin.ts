@@ -1,0 +1,39 @@
+import fastify, { type FastifyPluginAsync } from 'fastify'
+import fastifyPlugin from 'fastify-plugin'
+import { addAuthentication, addRoutes } from '../app.js'
+import { loadConfig } from '../config/config.js'
+import { openFoundation } from '../foundation.js'
+import { createAddressLimit } from '../http/rate-limit.js'
+import { addScopeHeaders, prepareScope } from '../http/route-scope.js'
+import { findTracing } from '../observability/tracing.js'
+import { createServices } from '../services.js'
+import { type Opener, remember } from './instances.js'
+
+/** How Latchkey is mounted. */
+export interface LatchkeyOptions {
+  /** Where its routes stand: `/auth` makes `/auth/v1/login`. */
+  prefix?: string
+  /** The variables of the README's table; the process's own by default. */
+  env?: Record<string, string | undefined>
+}
+
+/**
+ * Mounts Latchkey in an application: its routes below `prefix`, in a scope of their own; `request.token`, `authenticate` and
+ * `requireAbility` for the application's. Opens and migrates the database; closing the application closes it again.
+ */
+export const latchkey: FastifyPluginAsync<LatchkeyOptions> = fastifyPlugin(async (host, { prefix = '', env, open = openFoundation }: LatchkeyOptions & { open?: Opener }) => {
+  const config = loadConfig(env)
+  const foundation = await open(config, host.log)
+  host.addHook('onClose', foundation.close)
+  const services = await createServices(config, { ...foundation, logger: host.log, tracing: findTracing() })
+  const authentication = addAuthentication(host, config, services)
+  remember(host, { ...foundation, config, services })
+
+  await host.register(async scope => {
+    prepareScope(scope)
+    addScopeHeaders(scope)
+    // In an instance of its own: in the application's, `rateLimit` may be the application's limiter.
+    const limitByAddress = await createAddressLimit(fastify(), config.addressLimit, { redis: foundation.redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
+    await addRoutes(scope, services, { ...authentication, limitByAddress })
+  }, { prefix })
+}, { fastify: '5.x', name: 'latchkey' })

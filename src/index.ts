@@ -1,4 +1,0 @@
-export { securitySchemes } from './edges/openapi.js'
-export { authenticate, type Mounted, requireAbility } from './guards.js'
-export { type LatchkeyOptions, latchkey } from './plugin.js'
-export type { Principal, User } from './tokens/principal.js'

@@ -1,0 +1,151 @@
+import { sql } from 'drizzle-orm'
+import { byteaArray, type Database, type DedicatedConnection, textArray, within } from '../database/database.js'
+import { TokenHash } from '../tokens/token.js'
+import type { RevokingTx } from './revocation.js'
+
+/** Which entries count (`generation`) and in which Redis server (`incarnation`; null: no cache was ever registered). */
+export interface Epoch { generation: number, incarnation: string | null }
+
+/** One look at the epoch and at what waits to be settled; ages in milliseconds by the database's clock. */
+export interface EpochReading extends Epoch {
+  standby: boolean
+  confirmedAgeMs: number | null
+  oldestSettlementMs: number | null
+  helpWanted: boolean
+}
+
+/** A settlement another instance left behind, held locked until `done` or `leave`. */
+export interface Settlement { id: string, hashes: TokenHash[] }
+
+interface EpochRow { generation: string | number, incarnation: string | null }
+
+const pollText = `
+  select e.generation, e.incarnation, pg_is_in_recovery() as standby,
+    (extract(epoch from clock_timestamp() - e.confirmed_at) * 1000)::float8 as confirmed_age,
+    (select (extract(epoch from clock_timestamp() - min(created_at)) * 1000)::float8 from cache_settlements) as oldest,
+    exists (select from cache_settlements where help) as help
+  from cache_epoch e where e.id = 1`
+
+/** A restored database must not use a generation twice, so a bump jumps to the clock where that is ahead. */
+const nextGeneration = 'greatest(generation + 1, (extract(epoch from clock_timestamp()) * 1000)::bigint)'
+
+/**
+ * The new server becomes the registered one and every older entry void, in one statement. One that was registered before may come back
+ * only once nobody has confirmed its successor for 15 s: otherwise two masters would take turns, and the cache never be warm.
+ */
+const registerText = `
+  update cache_epoch set generation = ${nextGeneration}, incarnation = $1::text, confirmed_at = clock_timestamp(),
+    retired = (case when incarnation is null then retired else array_append(array_remove(retired, incarnation), incarnation) end)[greatest(1, cardinality(retired) - 62):]
+  where id = 1 and generation = $2::bigint and incarnation is distinct from $1::text
+    and ($1::text <> all(retired) or confirmed_at is null or confirmed_at < clock_timestamp() - interval '15 seconds')
+  returning generation, incarnation`
+
+const confirmText = 'update cache_epoch set confirmed_at = clock_timestamp() where id = 1 and incarnation = $1::text returning generation, incarnation'
+
+/** Judged by the epoch, not by the rows deleted: a peer may have deleted them. */
+const finishText = `
+  with settled as (delete from cache_settlements where id = any($1::uuid[])
+    and exists (select from cache_epoch where id = 1 and (incarnation is null or incarnation = $2::text)))
+  select generation, incarnation from cache_epoch where id = 1`
+
+const bumpText = `
+  with settled as (delete from cache_settlements where id in
+    (select id from cache_settlements where id = any($1::uuid[]) for update skip locked))
+  update cache_epoch set generation = ${nextGeneration} where id = 1 returning generation, incarnation`
+
+const waitingText = `
+  select e.generation, e.incarnation, to_json(array(select id from cache_settlements where id = any($1::uuid[]))) as waiting
+  from cache_epoch e where e.id = 1`
+
+/** The epoch and the settlements in PostgreSQL: what all instances agree on. */
+export type EpochStore = ReturnType<typeof createEpochStore>
+
+export function createEpochStore (database: Database) {
+  const connection: DedicatedConnection = database.dedicated()
+
+  return {
+    /** On a connection of its own, within `timeoutMs`. */
+    async poll (timeoutMs: number): Promise<EpochReading> {
+      const [row] = await connection.query<EpochRow & { standby: boolean, confirmed_age: number | null, oldest: number | null, help: boolean }>(pollText, [], timeoutMs)
+      if (row === undefined) throw new Error('the database has no cache epoch: run the migrations')
+      return { ...toEpoch(row), standby: row.standby, confirmedAgeMs: row.confirmed_age, oldestSettlementMs: row.oldest, helpWanted: row.help }
+    },
+
+    /** Makes `incarnation` the registered server, if the generation is still `generation`. True when it did. */
+    async register (incarnation: string, generation: number, timeoutMs: number): Promise<boolean> {
+      return (await connection.query(registerText, [incarnation, String(generation)], timeoutMs)).length > 0
+    },
+
+    async confirm (incarnation: string, timeoutMs: number): Promise<void> {
+      await connection.query(confirmText, [incarnation], timeoutMs)
+    },
+
+    /** The last statement of a revoking transaction. A commit that a crash could lose must not be answered: hence synchronous_commit. */
+    async insertSettlement (tx: RevokingTx, id: string, hashes: TokenHash[]): Promise<void> {
+      await within(tx).execute(sql`
+        insert into cache_settlements (id, token_hashes, created_at, help)
+        values (${id}, ${byteaArray(hashes.map(hash => hash.hex()))}::bytea[], clock_timestamp(), false)
+        returning case when current_setting('synchronous_commit') in ('off', 'local') then set_config('synchronous_commit', 'on', true) end`)
+    },
+
+    /** Deletes the settlements if `incarnation` is the registered server, or none is; returns the epoch it was judged by. */
+    async finish (ids: string[], incarnation: string | null): Promise<Epoch> {
+      return one(await database.prepared<EpochRow>(finishText, [textArray(ids), incarnation]))
+    },
+
+    async askForHelp (ids: string[]): Promise<void> {
+      await database.prepared('update cache_settlements set help = true where id = any($1::uuid[])', [textArray(ids)])
+    },
+
+    /** Which of `ids` nobody has settled yet. */
+    async waiting (ids: string[]): Promise<{ epoch: Epoch, waiting: Set<string> }> {
+      const [row] = await database.prepared<EpochRow & { waiting: string[] }>(waitingText, [textArray(ids)])
+      return { epoch: one(row === undefined ? [] : [row]), waiting: new Set(row?.waiting) }
+    },
+
+    /** Voids every entry in every cache and settles `ids`, in one statement. */
+    async bump (ids: string[]): Promise<Epoch> {
+      return one(await database.prepared<EpochRow>(bumpText, [textArray(ids)]))
+    },
+
+    /** The same within a transaction that ends very many tokens: committed together with it. */
+    async bumpWithin (tx: RevokingTx): Promise<void> {
+      await within(tx).execute(sql`
+        update cache_epoch set generation = ${sql.raw(nextGeneration)} where id = 1
+        returning case when current_setting('synchronous_commit') in ('off', 'local') then set_config('synchronous_commit', 'on', true) end`)
+    },
+
+    /**
+     * Hands `settle` the settlements that wait for help or are older than `overdueMs`; deletes them if it returns the incarnation
+     * that is registered. Each is held by one instance at a time.
+     */
+    async assist (overdueMs: number, settle: (hashes: TokenHash[]) => Promise<string | null>): Promise<number> {
+      return await database.transaction(async tx => {
+        const rows = await within(tx).execute(sql`
+          select id, (select string_agg(encode(h, 'hex'), ',') from unnest(token_hashes) h) as hexes from cache_settlements
+          where help or created_at < clock_timestamp() - make_interval(secs => ${overdueMs / 1000})
+          order by created_at limit 200 for update skip locked`)
+        const found = (Array.isArray(rows) ? rows : (rows as unknown as { rows: unknown[] }).rows) as Array<{ id: string, hexes: string | null }>
+        if (found.length === 0) return 0
+        const incarnation = await settle(found.flatMap(row => row.hexes === null ? [] : row.hexes.split(',')).map(hex => new TokenHash(hex)))
+        if (incarnation === null) return 0
+        await within(tx).execute(sql`
+          delete from cache_settlements where id = any(${textArray(found.map(row => row.id))}::uuid[])
+          and exists (select from cache_epoch where id = 1 and incarnation = ${incarnation})`)
+        return found.length
+      })
+    },
+
+    close: () => connection.close()
+  }
+}
+
+function toEpoch (row: EpochRow): Epoch {
+  return { generation: Number(row.generation), incarnation: row.incarnation }
+}
+
+function one (rows: EpochRow[]): Epoch {
+  const [row] = rows
+  if (row === undefined) throw new Error('the database has no cache epoch: run the migrations')
+  return toEpoch(row)
+}

@@ -1,0 +1,249 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fastifyCookie from '@fastify/cookie'
+import cors from '@fastify/cors'
+import helmet from '@fastify/helmet'
+import rateLimit from '@fastify/rate-limit'
+import swagger from '@fastify/swagger'
+import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import { Redis } from 'ioredis'
+import postgres from 'postgres'
+import t, { type Test } from 'tap'
+import { authenticate, type LatchkeyOptions, latchkey, requireAbility, securitySchemes } from '../../src/embedding/index.js'
+import type { Opener } from '../../src/embedding/instances.js'
+import { actingAs, inMemory } from '../../src/embedding/testing.js'
+import { UnavailableError } from '../../src/shared/errors.js'
+import { becomesTrue, newEmail, password, serverGround, skipMissing } from '../fixtures/app.js'
+import { freePort, hasRedisServer, startRedis } from '../fixtures/servers.js'
+
+/** One database for most of these tests: making one takes longer than all else. */
+const shared = inMemory() as LatchkeyOptions & { open: Opener }
+let opened: ReturnType<Opener> | null = null
+t.teardown(async () => { await (await opened)?.close() })
+
+function onShared (env: Record<string, string> = {}): LatchkeyOptions & { open: Opener } {
+  return { env: { ...shared.env, ...env }, open: async (...parts) => ({ ...await (opened ??= shared.open(...parts)), async close () {} }) }
+}
+
+/** An application of somebody else's, closed with the test. */
+async function startHost (t: Test, options: LatchkeyOptions, { server = {}, before = async () => {} }: { server?: FastifyServerOptions, before?: (app: FastifyInstance) => Promise<void> } = {}) {
+  const app = fastify({ pluginTimeout: 60_000, ...server })
+  t.teardown(() => app.close())
+  await before(app)
+  await app.register(latchkey, options)
+  app.get('/mine', { onRequest: authenticate }, async request => ({ user: request.token?.user.email, kind: request.token?.token.kind }))
+  app.post('/mine', { onRequest: authenticate }, async () => ({ done: true }))
+  app.get('/orders', { onRequest: requireAbility('orders:read') }, async () => ({ orders: [] }))
+  await app.ready()
+  return app
+}
+
+const json = { 'content-type': 'application/json' }
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
+
+t.test('the routes of Latchkey work below a prefix, and its tokens on the routes around them', async t => {
+  const app = await startHost(t, { prefix: '/auth', ...onShared() })
+  const registered = await app.inject({ method: 'POST', url: '/auth/v1/register', payload: { email: newEmail(), password, abilities: ['orders:read'] } })
+  t.equal(registered.statusCode, 201)
+  const { accessToken, user } = registered.json<{ accessToken: string, user: { email: string } }>()
+  const headers = bearer(accessToken)
+  t.equal((await app.inject({ url: '/auth/v1/me', headers })).statusCode, 200)
+  t.strictSame((await app.inject({ url: '/mine', headers })).json(), { user: user.email, kind: 'access' })
+  t.equal((await app.inject({ url: '/orders', headers })).statusCode, 200)
+  t.equal((await app.inject({ url: '/v1/me', headers })).statusCode, 404)
+
+  t.equal((await app.inject({ method: 'POST', url: '/auth/v1/logout', headers })).statusCode, 204)
+  for (const url of ['/auth/v1/me', '/mine', '/orders']) t.equal((await app.inject({ url, headers })).statusCode, 401, url)
+})
+
+t.test('without a prefix the routes stand at the root, and leave / and /health to the application', async t => {
+  const app = await startHost(t, onShared(), { async before (app) { app.get('/', async () => 'mine'); app.get('/health/ready', async request => await request.server.latchkey.health.database() !== null) } })
+  const { inject } = await actingAs(app)
+  t.equal((await inject('/v1/me')).statusCode, 200)
+  t.equal((await app.inject('/')).body, 'mine')
+  t.equal((await app.inject('/health/ready')).body, 'true')
+  t.match(await app.latchkey.metrics.metrics(), 'latchkey_cache_trusted')
+})
+
+t.test('refusals on own routes have their headers, whatever the application makes of errors', async t => {
+  const kept = onShared()
+  let gone = false
+  const breakable: typeof kept = {
+    ...kept,
+    async open (...parts) {
+      const opened = await kept.open(...parts)
+      return { ...opened, database: { ...opened.database, prepared: async (...query) => { if (gone) throw new UnavailableError(); return opened.database.prepared(...query) } } }
+    }
+  }
+  for (const handled of [false, true]) {
+    gone = false
+    const app = await startHost(t, breakable, {
+      async before (app) {
+        if (handled) app.setErrorHandler((error, _request, reply) => reply.code((error as { statusCode?: number }).statusCode ?? 500).send('sorry'))
+      }
+    })
+    const limited = await actingAs(app, { abilities: ['profile'] })
+    const ask = async (url: string, authorization?: string) => {
+      const { statusCode, headers, body } = await app.inject({ url, headers: authorization === undefined ? {} : { authorization } })
+      return { statusCode, challenge: headers['www-authenticate'], retry: headers['retry-after'], store: headers['cache-control'], said: handled ? body : JSON.parse(body).code }
+    }
+    const expected = (statusCode: number, code: string, challenge: string | undefined, retry?: string) => ({ statusCode, challenge, retry, store: 'no-store', said: handled ? 'sorry' : code })
+    for (const url of ['/mine', '/orders']) {
+      t.strictSame(await ask(url), expected(401, 'AUTH_MISSING_TOKEN', 'Bearer realm="latchkey"'), `${url}, no token`)
+      t.match((await ask(url, 'Bearer lk_nothing')).challenge, 'error="invalid_token"', `${url}, made up`)
+    }
+    t.strictSame(await ask('/orders', limited.headers.authorization), expected(403, 'AUTH_INSUFFICIENT_ABILITY', 'Bearer realm="latchkey", error="insufficient_scope", scope="orders:read"'))
+    t.equal((await ask('/mine', limited.headers.authorization)).store, 'no-store', 'accepted, and not to be stored')
+    // A personal token is in no cache before its first use.
+    const unused = await actingAs(app, { kind: 'personal' })
+    gone = true
+    t.strictSame(await ask('/orders', unused.headers.authorization), expected(503, 'AUTH_UNAVAILABLE', undefined, '1'))
+  }
+  t.throws(() => requireAbility('orders read'), TypeError)
+  t.throws(() => requireAbility('"'), TypeError)
+})
+
+t.test('an application with everything of its own keeps it, and Latchkey has its own', async t => {
+  const app = await startHost(t, { prefix: '/auth', ...onShared({ ADDRESS_LIMIT: '3/1m', LOGIN_LIMIT: '100/1m' }) }, {
+    server: { bodyLimit: 200_000 },
+    async before (app) {
+      await app.register(fastifyCookie)
+      await app.register(cors, { origin: 'https://app.example.com' })
+      await app.register(helmet, { strictTransportSecurity: { maxAge: 5 } })
+      await app.register(rateLimit, { max: 1000 })
+      await app.register(swagger, { openapi: { openapi: '3.1.0', components: { securitySchemes } } })
+      app.setValidatorCompiler(() => () => true)
+      app.setSerializerCompiler(() => () => '"mine"')
+      app.setErrorHandler((_error, _request, reply) => reply.code(418).send({ mine: true }))
+      app.setNotFoundHandler((_request, reply) => reply.code(404).send({ nothing: 'mine' }))
+      app.addContentTypeParser('text/plain', { parseAs: 'string' }, (_request, body, done) => done(null, body))
+      app.post('/echo', { schema: { body: { type: 'object' }, response: { 200: { type: 'object' } } } }, async request => ({ length: String(request.body).length }))
+      app.get('/fails', async () => { throw new Error('no') })
+      app.get('/limit', { config: { rateLimit: { max: 1 } } }, async () => 'once')
+    }
+  })
+  t.equal((await app.inject({ method: 'POST', url: '/echo', headers: { 'content-type': 'text/plain' }, payload: 'x'.repeat(100_000) })).body, '"mine"', 'its parser, limit, validator and serialiser')
+  t.equal((await app.inject('/fails')).statusCode, 418)
+  for (const url of ['/none', '/auth/none']) t.strictSame((await app.inject(url)).json(), { nothing: 'mine' }, url)
+  t.strictSame([(await app.inject('/limit')).statusCode, (await app.inject('/limit')).statusCode], [200, 418], 'its own limit')
+  t.equal((await app.inject('/mine')).headers['strict-transport-security'], 'max-age=5; includeSubDomains')
+
+  const login = (payload: string, headers: Record<string, string> = json) => app.inject({ method: 'POST', url: '/auth/v1/login', headers, payload })
+  const coerced = await login(JSON.stringify({ email: 'ada@example.com', password: 12345678 }))
+  t.match(coerced.json(), { statusCode: 400, code: 'FST_ERR_VALIDATION' }, 'our validator, and our words')
+  t.match(coerced.headers, { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'strict-transport-security': 'max-age=5; includeSubDomains' })
+  t.match((await login('hello', { 'content-type': 'text/plain' })).json(), { statusCode: 415, error: 'Unsupported Media Type' })
+  t.match((await login(JSON.stringify({ email: 'a'.repeat(70_000) }))).json(), { statusCode: 413 })
+  const limited = await login('{}')
+  t.match(limited.json(), { statusCode: 429, code: 'AUTH_RATE_LIMITED' }, "ADDRESS_LIMIT counts, not the application's limit")
+  t.match(limited.headers, { 'retry-after': /^\d+$/ })
+
+  const { paths = {} } = app.swagger()
+  t.ok('/auth/v1/login' in paths && '/echo' in paths, 'one description of both')
+})
+
+t.test('an application without any of it gets none of it', async t => {
+  const app = await startHost(t, { prefix: '/auth', ...onShared() }, { async before (app) { app.get('/coerce', { schema: { querystring: { type: 'object', properties: { n: { type: 'integer' } } } } }, async request => request.query) } })
+  const plain = await app.inject('/coerce?n=1')
+  t.strictSame(plain.json(), { n: 1 })
+  t.strictSame(Object.keys(plain.headers).sort(), ['connection', 'content-length', 'content-type', 'date'])
+  t.match((await app.inject('/none')).json(), { message: 'Route GET:/none not found' })
+  t.match((await app.inject('/auth/v1/me')).headers, { 'strict-transport-security': 'max-age=31536000', 'x-content-type-options': 'nosniff' })
+  t.equal(app.server.listenerCount('checkExpectation'), 0)
+})
+
+t.test('cookies open own routes to own pages alone', async t => {
+  const app = await startHost(t, { prefix: '/auth', ...onShared({ PUBLIC_URL: 'https://api.example.com' }) })
+  const own = { origin: 'https://api.example.com' }
+  const registered = await app.inject({ method: 'POST', url: '/auth/v1/register', headers: own, payload: { email: newEmail(), password, cookies: true } })
+  const cookie = String(registered.headers['set-cookie']).split(';', 1)[0] as string
+  t.match(cookie, /^__Host-latchkey=lk_/)
+  t.equal((await app.inject({ url: '/mine', headers: { cookie } })).statusCode, 200)
+  t.equal((await app.inject({ method: 'POST', url: '/mine', headers: { cookie, ...own } })).statusCode, 200)
+  const crossed = await app.inject({ method: 'POST', url: '/mine', headers: { cookie, origin: 'https://evil.example.com' } })
+  t.match(crossed.json(), { statusCode: 403, code: 'AUTH_CROSS_SITE' })
+})
+
+t.test('two applications in a process know nothing of each other', async t => {
+  const [one, other] = [await startHost(t, onShared()), await startHost(t, inMemory())]
+  const ada = await actingAs(one)
+  t.equal((await ada.inject('/mine')).statusCode, 200)
+  t.equal((await other.inject({ url: '/mine', headers: ada.headers })).statusCode, 401)
+  await one.close()
+  t.equal((await (await actingAs(other)).inject('/mine')).statusCode, 200)
+})
+
+t.test('a scope that has no Latchkey around it says so', async t => {
+  const app = fastify({ pluginTimeout: 60_000 })
+  t.teardown(() => app.close())
+  await app.register(async scope => { await scope.register(latchkey, onShared()) })
+  app.get('/outside', { onRequest: authenticate }, async () => 'in')
+  t.match((await app.inject('/outside')).json(), { statusCode: 500, message: /not registered/ })
+  await t.rejects(actingAs(app), /not registered/)
+})
+
+t.test('actingAs gives what anybody gets, and no more', async t => {
+  const app = await startHost(t, onShared())
+  const admin = await actingAs(app, { email: 'Grace@Example.com', name: 'Grace', role: 'admin' })
+  t.match((await admin.inject('/v1/me')).json(), { user: { id: admin.user.id, email: 'grace@example.com', name: 'Grace', role: 'admin' }, session: {}, token: { kind: 'access', abilities: ['*'] } })
+
+  const again = await actingAs(app, { email: 'grace@example.com', abilities: ['orders:read'] })
+  t.equal(again.user.id, admin.user.id, 'one account')
+  t.equal((await admin.inject('/mine')).statusCode, 401, 'SESSION_LIMIT is 1')
+  t.strictSame((await again.inject({ url: '/v1/me', headers: { authorization: 'Bearer other' } })).json().token.abilities, ['orders:read'])
+
+  const program = await actingAs(app, { kind: 'personal', abilities: ['orders:read'] })
+  t.match(program.token, /^lkp_/)
+  t.match((await program.inject('/v1/me')).json(), { session: null, token: { kind: 'personal', abilities: ['orders:read'] } })
+  t.equal((await program.inject('/orders')).statusCode, 200)
+  t.match((await program.inject('/v1/sessions')).json(), { code: 'AUTH_SESSION_REQUIRED' })
+  await t.rejects(actingAs(app, { abilities: ['introspect'] }), { code: 'AUTH_INSUFFICIENT_ABILITY' })
+  t.equal((await app.inject({ url: '/mine', headers: bearer(`${again.token.slice(0, -1)}${again.token.endsWith('a') ? 'b' : 'a'}`) })).statusCode, 401)
+
+  const closed = await startHost(t, onShared({ REGISTRATION: 'closed', PASSWORD_MIN_LENGTH: '200' }))
+  t.equal((await (await actingAs(closed)).inject('/mine')).statusCode, 200, 'the rules for newcomers are not in the way')
+})
+
+t.test('registering fails with what is wrong, and leaves nothing open', async t => {
+  const failing = async (env: Record<string, string>) => {
+    const app = fastify({ pluginTimeout: 60_000 })
+    t.teardown(() => app.close())
+    await app.register(latchkey, { env })
+  }
+  await t.rejects(failing({ PORT: 'x', BCRYPT_COST: '3' }), /BCRYPT_COST/)
+  await t.rejects(failing({ NODE_ENV: 'production' }), /NODE_ENV=production needs DATABASE_URL/)
+  const port = await freePort()
+  await t.rejects(failing({ DATABASE_URL: `postgres://somebody:hidden@127.0.0.1:${port}/latchkey` }), { message: `PostgreSQL at 127.0.0.1:${port} does not answer: start it or correct DATABASE_URL.` })
+
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-embedding-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const first = fastify({ pluginTimeout: 60_000 })
+  await first.register(latchkey, { env: { DATA_DIR: folder, BCRYPT_COST: '4' } })
+  const { token } = await actingAs(first)
+  await t.rejects(failing({ DATA_DIR: folder }), new RegExp(`process ${process.pid}`))
+  await first.close()
+  const second = await startHost(t, { env: { DATA_DIR: folder, BCRYPT_COST: '4' } })
+  t.equal((await second.inject({ url: '/mine', headers: bearer(token) })).statusCode, 200, 'closed, opened again, and all is there')
+})
+
+t.test('closing the application closes the connections to PostgreSQL and Redis', async t => {
+  const ground = await serverGround(t, { redisUrl: null })
+  if (ground === null) return
+  if (!hasRedisServer) return skipMissing(t, 'needs redis-server: install it')
+  const server = await startRedis()
+  t.teardown(() => server.kill())
+  const redis = new Redis(server.url)
+  const sql = postgres(ground.databaseUrl as string, { max: 1 })
+  t.teardown(async () => { redis.disconnect(); await sql.end() })
+  const open = async () => [
+    (await sql`select 1 from pg_stat_activity where application_name = 'latchkey' and datname = current_database()`).length,
+    String(await redis.client('LIST')).split('\n').filter(line => line.includes('name=latchkey ')).length
+  ]
+
+  const app = await startHost(t, { env: { DATABASE_URL: ground.databaseUrl as string, REDIS_URL: server.url, BCRYPT_COST: '4' } })
+  t.equal((await (await actingAs(app)).inject('/mine')).statusCode, 200)
+  t.ok((await open()).every(count => count > 0))
+  await app.close()
+  t.ok(await becomesTrue(async () => (await open()).every(count => count === 0), 60_000), String(await open()))
+})

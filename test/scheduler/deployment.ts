@@ -1,0 +1,123 @@
+import type { Transactions } from '../../src/database/transaction.js'
+import { type CacheEpoch, createEpoch } from '../../src/revocation/epoch.js'
+import { createRevocation, type Revocation } from '../../src/revocation/revocation.js'
+import { createSettle, type Settle } from '../../src/revocation/settle.js'
+import type { EpochStore } from '../../src/revocation/store.js'
+import type { Clock } from '../../src/shared/clock.js'
+import type { CacheLink } from '../../src/token-cache/backend.js'
+import { createTokenCache, type TokenCache } from '../../src/token-cache/cache.js'
+import { type Counters, createCounters } from '../../src/token-cache/counters.js'
+import { createTokenService, type TokenService } from '../../src/tokens/service.js'
+import type { TokenStore } from '../../src/tokens/store.js'
+import { TokenMint } from '../../src/tokens/token.js'
+import { createWorldPostgres, wallStart } from './postgres.js'
+import { createWorldRedis, type WorldLink } from './redis.js'
+import { createSchedule, type Process } from './scheduler.js'
+
+export const cacheTtlSeconds = 60
+
+/** One instance of the service: the real code on the world's parts. */
+export interface Api {
+  process: Process
+  clock: Clock
+  link: WorldLink
+  transactions: Transactions
+  counters: Counters
+  epoch: CacheEpoch
+  cache: TokenCache
+  settle: Settle
+  revocation: Revocation
+  tokens: TokenService
+}
+
+/** A rule taken out of the real code, by wrapping what it stands on. `api` is complete once anything runs. */
+export interface Mutant {
+  epochClock? (real: Clock, api: Api): Clock
+  link? (real: WorldLink, api: Api): CacheLink
+  epochStore? (real: EpochStore, api: Api, world: World): EpochStore
+  epoch? (real: CacheEpoch, api: Api): CacheEpoch
+  cache? (real: TokenCache, api: Api): TokenCache
+  settle? (real: Settle, api: Api): Settle
+  tokenStore? (real: TokenStore, api: Api, world: World): TokenStore
+  transactions? (real: Transactions, api: Api): Transactions
+}
+
+export interface Latencies { redis: number, replication: number, dial: number, database: number, find: number }
+
+/** Nothing takes longer than a millisecond. */
+export const calm: Latencies = { redis: 1, replication: 1, dial: 1, database: 1, find: 1 }
+
+export interface WorldOptions { seed?: number, trace?: boolean, mutant?: Mutant, latencies?: Latencies, /** Of each kind, how many of a hundred take up to twenty times as long. */ slow?: number, servers?: string[] }
+
+export type World = ReturnType<typeof createWorld>
+
+/** A database, Redis servers and instances of the service, in virtual time. */
+export function createWorld ({ seed = 1, trace = false, mutant = {}, latencies = calm, slow = 0, servers = ['redis1', 'redis2'] }: WorldOptions = {}) {
+  const schedule = createSchedule(seed, { trace })
+  const { random } = schedule
+  const latency = (kind: keyof Latencies) => latencies[kind] * random() * (slow > 0 && random() * 100 < slow ? 20 : 1)
+  const redis = createWorldRedis(schedule, latency, servers)
+  const database = createWorldPostgres(schedule, latency)
+  const mint = new TokenMint(Buffer.from('the key of this world'))
+  const apis: Api[] = []
+
+  function start (name: string, route = redis.servers[0]): Api {
+    if (route === undefined) throw new Error('a world without Redis')
+    const process: Process = { name, alive: true, suspended: false, stood: 0, parked: [] }
+    const behind = random() * 1e6
+    const clock: Clock = {
+      now: () => wallStart + schedule.now(),
+      monotonic: () => behind + schedule.now() - process.stood,
+      sleep: ms => new Promise(resolve => { schedule.after(ms, `${name} slept ${Math.round(ms)} ms`, resolve, { process, timer: true, wakes: true }) })
+    }
+    const api = { process, clock, counters: createCounters() } as Api
+    const { counters } = api
+    api.link = redis.link(process, route)
+    const link = mutant.link?.(api.link, api) ?? api.link
+    const store = mutant.epochStore?.(database.epochStore(process), api, world) ?? database.epochStore(process)
+    const tokenStore = mutant.tokenStore?.(database.tokenStore(process), api, world) ?? database.tokenStore(process)
+    const transactions = mutant.transactions?.(database.transactions(process), api) ?? database.transactions(process)
+    api.transactions = transactions
+    const log = { info: (_: object, text: string) => schedule.note(`${name}: ${text}`), warn: (fields: object, text: string) => schedule.note(`${name}: ${text} ${JSON.stringify(fields)}`) }
+    api.epoch = createEpoch({ store, link, clock: mutant.epochClock?.(clock, api) ?? clock, counters, log, onNeed: () => { void api.settle.assist() } })
+    api.epoch = mutant.epoch?.(api.epoch, api) ?? api.epoch
+    const { epoch } = api
+    api.cache = createTokenCache({ link, epoch, clock, counters, log, keyPrefix: '', cacheTtlSeconds })
+    api.cache = mutant.cache?.(api.cache, api) ?? api.cache
+    const { cache } = api
+    api.settle = createSettle({ store, cache, link, epoch, clock, counters })
+    api.settle = mutant.settle?.(api.settle, api) ?? api.settle
+    api.revocation = createRevocation({ transactions, store, settle: api.settle, log })
+    api.tokens = createTokenService({ mint, lastUse: { note () {} }, cache, store: tokenStore, clock, counters, cacheTtlSeconds })
+    apis.push(api)
+    epoch.start()
+    return api
+  }
+
+  const world = {
+    schedule,
+    redis,
+    database,
+    apis,
+    mint,
+    start,
+
+    /** kill -9: what it has sent may still be carried out, what it was about to do is not. */
+    crash (api: Api): void {
+      schedule.note(`${api.process.name} is killed`)
+      api.process.alive = false
+      apis.splice(apis.indexOf(api), 1)
+      api.link.drop()
+      schedule.after(random() * 50, `the database notices that ${api.process.name} is gone`, () => database.abort(api.process))
+    },
+
+    /** A token that was in the database all along. */
+    seedToken (userId: string, sessionId: string) {
+      const plain = mint.issue('access')
+      const hash = plain.hash().hex()
+      database.tokens.set(hash, { id: crypto.randomUUID(), hash, userId, sessionId, expiresAt: wallStart + 3_600_000, revokedAt: null, committedAt: null })
+      return { plain: plain.reveal(), hash, userId, sessionId }
+    }
+  }
+  return world
+}

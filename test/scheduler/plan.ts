@@ -1,0 +1,192 @@
+import { type Api, calm, createWorld, type Latencies, type Mutant, type World } from './deployment.js'
+import { createRandom } from './scheduler.js'
+import { createTally, createWatch, type Tally, type Watched } from './watch.js'
+
+type Random = () => number
+
+interface Scene { world: World, random: Random, tokens: Watched[], hot: number, excuse (untilMs: number): void }
+interface Action { at: number, name: string, act (): void }
+
+const pick = <T>(random: Random, among: readonly T[]): T | undefined => among[Math.floor(random() * among.length)]
+/** Mostly near `from`, seldom as far as `to`. */
+const between = (random: Random, from: number, to: number) => from + (to - from) * random() ** 2
+
+/** What may go wrong around a moment `hot`; each returns what happens when. */
+export const faults = {
+  eviction: ({ world, random, tokens, hot }: Scene): Action[] => Array.from({ length: 6 }, () => ({
+    at: hot + between(random, -20, 300),
+    name: 'eviction',
+    act: () => { for (const server of world.redis.servers) world.redis.evict(server, `token:${pick(random, tokens)?.hash}`) }
+  })),
+  reconnection: ({ world, random, hot }: Scene): Action[] => Array.from({ length: 2 }, () => ({
+    at: hot + between(random, -100, 200), name: 'a connection is lost', act: () => pick(random, world.apis)?.link.drop()
+  })),
+  cut: ({ world, random, hot }: Scene): Action[] => {
+    const lasts = between(random, 50, 4_000)
+    const which = random()
+    const find = () => world.apis[Math.floor(which * world.apis.length)]
+    return [
+      { at: hot + between(random, -200, 100), name: 'an instance is cut off from Redis', act: () => find()?.link.cut(true) },
+      { at: hot + lasts, name: 'the cut is healed', act () { find()?.link.cut(false); if (random() < 0.3) find()?.link.drop() } }
+    ]
+  },
+  cutAll: ({ world, random, hot }: Scene): Action[] => {
+    // What a network swallows it may deliver later, or, where the connection was reset, never.
+    const reset = random() < 0.5
+    return [
+      { at: hot + between(random, -100, 40), name: 'nobody reaches Redis', act () { for (const { link } of world.apis) { link.cut(true); if (reset) link.drop() } } },
+      { at: hot + between(random, 1_000, 4_500), name: 'Redis is reached again', act () { for (const { link } of world.apis) link.cut(false) } }
+    ]
+  },
+  freeze: ({ world, random, hot }: Scene): Action[] => {
+    const server = world.redis.servers[0]
+    if (server === undefined) return []
+    return [
+      { at: hot + between(random, -100, 60), name: 'Redis is frozen', act: () => world.redis.freeze(server, true) },
+      { at: hot + 60 + between(random, 0, 3_000), name: 'Redis goes on', act: () => world.redis.freeze(server, false) }
+    ]
+  },
+  restart: ({ world, random, hot }: Scene): Action[] => {
+    const server = world.redis.servers[0]
+    if (server === undefined) return []
+    return [
+      { at: hot - between(random, 0, 600), name: 'Redis saves a snapshot', act () { server.snapshot = new Map(server.keys) } },
+      { at: hot + between(random, -20, 700), name: 'Redis restarts', act: () => world.redis.restart(server, between(random, 5, 1_500)) }
+    ]
+  },
+  failover: ({ world, random, hot }: Scene): Action[] => {
+    const [master, replica] = world.redis.servers
+    if (master === undefined || replica === undefined) return []
+    const at = hot + between(random, -100, 500)
+    const end = random()
+    const actions: Action[] = [
+      { at: hot - 900, name: 'redis2 copies redis1', act () { if (replica.role === 'master' && master.role === 'master' && master.alive) world.redis.follow(replica, master) } },
+      { at, name: 'redis2 is promoted', act () { if (replica.role === 'slave') world.redis.promote(replica) } }
+    ]
+    if (end < 0.3) actions.push({ at: at + random() * 50, name: 'redis1 dies', act: () => world.redis.restart(master, 60_000) })
+    else if (end < 0.6) actions.push({ at: at + between(random, 100, 3_000), name: 'redis1 is demoted', act () { if (replica.role === 'master') { world.redis.follow(master, replica); if (random() < 0.5) world.redis.hangUp(master) } } })
+    for (let index = 0; index < 3; index++) {
+      actions.push({ at: at + between(random, 0, 1_500), name: 'an instance is told', act () {
+        const api = world.apis[index]
+        if (api === undefined) return
+        api.link.route = replica
+        if (random() < 0.7) api.link.drop()
+      } })
+    }
+    return actions
+  },
+  crash: ({ world, random, hot }: Scene): Action[] => [{ at: hot + between(random, 0, 250), name: 'an instance is killed', act () {
+    const api = pick(random, world.apis)
+    if (api === undefined || world.apis.length < 2) return
+    const { route } = api.link
+    world.crash(api)
+    world.schedule.after(between(random, 20, 2_000), `${api.process.name} is started again`, () => world.start(`${api.process.name}'`, route))
+  } }],
+  suspension: ({ world, random, hot, excuse }: Scene): Action[] => [{ at: hot + between(random, -300, 200), name: 'an instance stands still', act () {
+    const [api, lasts] = [pick(random, world.apis), between(random, 100, 6_000)]
+    excuse(world.schedule.now() + lasts)
+    if (api !== undefined) world.schedule.suspend(api.process, lasts, random() < 0.5)
+  } }],
+  unacknowledged: ({ world, random, hot }: Scene): Action[] => [{ at: hot - 10, name: 'the next COMMIT is not acknowledged', act () {
+    const api = pick(random, world.apis)
+    if (api !== undefined) world.database.unacknowledged.add(api.process)
+  } }],
+  databaseAway: ({ world, random, hot }: Scene): Action[] => {
+    const api = pick(random, world.apis)
+    if (api === undefined) return []
+    return [
+      { at: hot + between(random, -50, 200), name: 'an instance is cut off from PostgreSQL', act () { world.database.unreachable.add(api.process) } },
+      { at: hot + between(random, 100, 3_000), name: 'PostgreSQL can be reached', act () { world.database.unreachable.delete(api.process) } }
+    ]
+  },
+  full: ({ world, random, hot }: Scene): Action[] => world.redis.servers.slice(0, 1).flatMap(server => [
+    { at: hot - between(random, 0, 300), name: 'Redis is full', act () { server.full = true } },
+    { at: hot + between(random, 50, 1_000), name: 'Redis has memory', act () { server.full = false } }
+  ])
+}
+
+export type Fault = keyof typeof faults
+
+export const faultNames = Object.keys(faults) as Fault[]
+
+export interface PlayOptions { seed: number, mutant?: Mutant, only?: Fault[], trace?: boolean, /** Actions of the plan left out, by their place in it. */ without?: Set<number>, tally?: Tally }
+
+export interface Played { seed: number, faults: Fault[], violation: string | null, plan: string[], lines: string[], virtualMs: number, registrations: number }
+
+/** One schedule: what happens, when, and in which order gates open, follow from the seed. */
+export async function play ({ seed, mutant = {}, only, trace = false, without = new Set(), tally = createTally() }: PlayOptions): Promise<Played> {
+  const random = createRandom(seed * 2 + 1)
+  const chosen = only ?? faultNames.filter(() => random() < 0.16)
+  const latencies = latenciesOf(random)
+  const world = createWorld({ seed, trace, mutant, latencies, slow: random() < 0.5 ? 0 : 3 })
+  const { schedule } = world
+  const watch = createWatch(world, tally)
+  const [route] = world.redis.servers
+  if (route === undefined) throw new Error('a world without Redis')
+  world.database.epoch.incarnation = world.redis.identify(route)
+  const instances = random() < 0.6 ? 2 : 3
+  for (let i = 1; i <= instances; i++) schedule.after(random() * 300, `api${i} is started`, () => world.start(`api${i}`), { wakes: true })
+  const tokens: Watched[] = Array.from({ length: 3 }, (_, i) => ({ ...world.seedToken(`00000000-0000-4000-8000-00000000000${i >> 1}`, crypto.randomUUID()), ended: false }))
+  const slackMs = 1_000 + latencies.database * 60 + (chosen.includes('databaseAway') ? 4_000 : 0)
+
+  const someone = () => pick(random, world.apis)
+  const read = (api: Api | undefined, token: Watched | undefined) => { if (api !== undefined && token !== undefined) void watch.read(api, token) }
+
+  async function revoke (api: Api | undefined, token: Watched, repeats: number): Promise<void> {
+    if (api === undefined) return
+    if (repeats > 0) {
+      const again = { after: between(random, 0, 800), chance: random() }
+      const repeat = () => { if (!token.ended && again.chance < 0.7) void revoke(someone(), token, repeats - 1) }
+      // A client that was cut off repeats as well as one that was told 503, and it doesn't always wait for either.
+      schedule.after(again.after + 40, 'the client repeats the revocation', repeat, { wakes: true })
+    }
+    const told = await watch.revoke(api, token, slackMs)
+    if (!told) return
+    for (const reader of [...world.apis]) {
+      for (const after of [0, 2, 30 + random() * 200, 500 + random() * 900, 1_500]) schedule.after(after, 'probe', () => read(reader, token), { wakes: true, process: reader.process })
+    }
+  }
+
+  const actions: Action[] = []
+  const moments = [1_900 + random() * 600, ...random() < 0.3 ? [4_200 + random() * 600] : []]
+  moments.forEach((hot, i) => {
+    const scene: Scene = { world, random, tokens, hot, excuse: watch.excuse }
+    const victim = tokens[i]
+    if (victim === undefined) return
+    for (let n = 0; n < 5; n++) actions.push({ at: hot - random() * 500, name: 'read', act: () => read(someone(), victim) })
+    for (let n = 0; n < 6; n++) actions.push({ at: hot + between(random, -30, 300), name: 'read', act: () => read(someone(), pick(random, tokens)) })
+    actions.push({ at: hot, name: 'revoke', act: () => { void revoke(someone(), victim, 2) } })
+    const other = random()
+    if (other < 0.2) actions.push({ at: hot + between(random, -20, 100), name: 'revoke another', act: () => { void revoke(someone(), tokens[(i + 1) % tokens.length] as Watched, 0) } })
+    else if (other < 0.4) actions.push({ at: hot + between(random, -20, 100), name: 'rename', act: () => { const api = someone(); if (api !== undefined) void watch.rename(api, victim.userId, slackMs) } })
+    else if (other < 0.6) actions.push({ at: hot + between(random, -60, 60), name: 'issue', act: () => { void issue(victim.userId) } })
+    for (const fault of chosen) actions.push(...faults[fault](scene))
+  })
+
+  async function issue (userId: string): Promise<void> {
+    const api = someone()
+    const token = api === undefined ? null : await watch.issue(api, userId)
+    if (token === null) return
+    tokens.push(token)
+    read(someone(), token)
+    schedule.after(between(random, 0, 30), 'the issued token is revoked', () => { void revoke(someone(), token, 1) }, { wakes: true })
+  }
+
+  actions.sort((a, b) => a.at - b.at)
+  actions.forEach(({ at, name, act }, place) => { if (!without.has(place)) schedule.after(at, `* ${name}`, act, { wakes: true }) })
+  const lastAt = Math.max(...moments)
+  const ends = lastAt + 1_700 + (chosen.includes('crash') || chosen.includes('unacknowledged') ? 4_500 : 0)
+  for (let at = lastAt + 300; at < ends + 4_000; at += 100 + random() * 400) schedule.after(at, 'background read', () => read(someone(), pick(random, tokens)), { wakes: true })
+
+  await schedule.run(() => watch.violations.length > 0 || (schedule.now() > ends && watch.underWay() === 0), ends + 12_000)
+  tally.hits += world.apis.reduce((sum, { counters }) => sum + counters.hits, 0)
+  return {
+    seed, faults: chosen, violation: watch.violations[0] ?? null, lines: schedule.lines, virtualMs: schedule.now(),
+    plan: actions.map(({ at, name }, place) => `${place}: ${at.toFixed(0)} ms ${name}`), registrations: world.apis.reduce((sum, { counters }) => sum + counters.registrations, 0)
+  }
+}
+
+function latenciesOf (random: Random): Latencies {
+  const scale = (among: number[]) => (pick(random, among) ?? 1) * (0.5 + random())
+  return { ...calm, redis: scale([0.5, 3, 10, 40]), replication: scale([1, 50, 500]), dial: scale([30, 200]), database: scale([0.5, 3, 10]), find: scale([1, 10, 100, 500]) }
+}

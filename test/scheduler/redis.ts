@@ -1,0 +1,290 @@
+import { type CacheLink, type Identity, RefusedCommandError } from '../../src/token-cache/backend.js'
+import type { Gate, Process, Schedule } from './scheduler.js'
+
+const commandTimeoutMs = 100
+
+interface Entry { value: string, expiresAt: number }
+type Change = { key: string, entry: Entry | null }
+type Exec = (server: RedisServer) => unknown
+
+interface Command { name: string, exec: Exec, arrived: boolean, returned: boolean, outcome: { value: unknown } | { error: Error } | null, timer: Gate | null, resolve: ((value: unknown) => void) | null, reject (error: Error): void }
+
+/** One TCP connection: commands and replies each stay in order. */
+interface Wire { server: RedisServer, process: Process, commands: Command[], replies: Command[], cut: boolean, open: boolean, broken (): void, deliver (): void }
+
+class ReplyError extends Error {}
+
+/** A Redis server: its keys, who copies them, and what it says of itself. */
+export interface RedisServer {
+  readonly name: string
+  role: 'master' | 'slave'
+  run: string
+  replication: string
+  alive: boolean
+  frozen: boolean
+  full: boolean
+  keys: Map<string, Entry>
+  snapshot: Map<string, Entry>
+  wires: Set<Wire>
+  replicas: Set<RedisServer>
+  /** Changes of its master's that it hasn't applied. */
+  backlog: Change[]
+}
+
+/** A link to the world's Redis, and what tests do to it. */
+export interface WorldLink extends CacheLink {
+  readonly process: Process
+  /** Where the next connection leads. */
+  route: RedisServer
+  /** Ends the connection in use; the next one is dialled soon. */
+  drop (): void
+  /** A network that delivers nothing for a while, and everything afterwards. */
+  cut (off: boolean): void
+  /** For mutants: writes without asking what stands there. */
+  overwriteWith (key: string, value: string, ttlMs: number): Promise<boolean>
+  /** For mutants: reads a replica as well. */
+  lookAnywhere (key: string): Promise<string | null>
+}
+
+export type WorldRedis = ReturnType<typeof createWorldRedis>
+
+/** The world's Redis: servers, replication that lags, and links that behave as link-redis does on ioredis. */
+export function createWorldRedis (schedule: Schedule, latency: (kind: 'redis' | 'replication' | 'dial') => number, names: string[]) {
+  const { random } = schedule
+  let births = 0
+  const servers = names.map((name): RedisServer => ({
+    name, role: 'master', run: `run${++births}`, replication: `replication${births}`, alive: true, frozen: false, full: false,
+    keys: new Map(), snapshot: new Map(), wires: new Set(), replicas: new Set(), backlog: []
+  }))
+
+  const identify = (server: RedisServer) => server.role === 'master' ? `${server.run}:${server.replication}:0` : null
+
+  function get (server: RedisServer, key: string): string | null {
+    const entry = server.keys.get(key)
+    if (entry === undefined || entry.expiresAt > schedule.now()) return entry?.value ?? null
+    server.keys.delete(key)
+    return null
+  }
+
+  function write (server: RedisServer, key: string, entry: Entry | null): void {
+    apply(server, { key, entry })
+    for (const replica of server.replicas) {
+      replica.backlog.push({ key, entry })
+      const upTo = replica.backlog.at(-1)
+      schedule.after(latency('replication'), `${replica.name} copies`, () => {
+        const last = upTo === undefined ? -1 : replica.backlog.indexOf(upTo)
+        for (const change of replica.backlog.splice(0, last + 1)) apply(replica, change)
+      })
+    }
+  }
+
+  function requireWritable (server: RedisServer, grows = true): void {
+    if (server.role !== 'master') throw new ReplyError('READONLY')
+    if (grows && server.full) throw new ReplyError('OOM')
+  }
+
+  const set = (key: string, value: string, ttlMs: number): Exec => server => {
+    requireWritable(server)
+    write(server, key, { value, expiresAt: schedule.now() + ttlMs })
+    return true
+  }
+
+  const del = (key: string): Exec => server => {
+    requireWritable(server, false)
+    write(server, key, null)
+    return true
+  }
+
+  function follow (replica: RedisServer, master: RedisServer): void {
+    for (const server of servers) server.replicas.delete(replica)
+    replica.role = 'slave'
+    replica.replication = master.replication
+    replica.backlog = []
+    replica.keys = new Map(master.keys)
+    master.replicas.add(replica)
+  }
+
+  /** Every connection of `server`'s ends; its clients learn of it a little later. */
+  function hangUp (server: RedisServer): void {
+    for (const wire of server.wires) {
+      wire.open = false
+      wire.commands = []
+      schedule.after(latency('redis'), `${wire.process.name} loses ${server.name}`, wire.broken, { process: wire.process, wakes: true })
+    }
+    server.wires.clear()
+  }
+
+  function advance (wire: Wire): void {
+    const { server } = wire
+    while (wire.commands[0]?.arrived === true && wire.open && !wire.cut && !server.frozen) {
+      const command = wire.commands.shift() as Command
+      try {
+        command.outcome = { value: command.exec(server) }
+      } catch (error) {
+        command.outcome = { error: error as Error }
+      }
+      wire.replies.push(command)
+      schedule.after(latency('redis'), `${command.name} replies`, () => {
+        command.returned = true
+        wire.deliver()
+      }, { process: wire.process, wakes: true })
+    }
+  }
+
+  function link (process: Process, route: RedisServer): WorldLink {
+    let opened = 0
+    let wire: Wire | null = null
+    let unreachable = false
+
+    function dial (): void {
+      if (wire !== null) return
+      const { route: server } = self
+      if (unreachable || !server.alive || server.frozen) {
+        schedule.after(200, `${process.name} dials again`, dial, { process, timer: true })
+        return
+      }
+      const made: Wire = {
+        server, process, commands: [], replies: [], cut: false, open: true,
+        broken: () => { if (wire === made) close() },
+        deliver () {
+          while (made.replies[0]?.returned === true && wire === made && !made.cut) finish(made.replies.shift() as Command)
+        }
+      }
+      wire = made
+      opened++
+      server.wires.add(made)
+    }
+
+    function close (): void {
+      const ended = wire
+      if (ended === null) return
+      wire = null
+      // What was sent may have reached the server, in part, or not.
+      const reaching = Math.floor(random() * (ended.commands.length + 1))
+      ended.commands.splice(reaching)
+      for (const command of [...ended.commands, ...ended.replies]) settle(command, { error: new Error('the connection was lost') })
+      schedule.after(latency('dial'), `${process.name} dials`, dial, { process, timer: true, wakes: true })
+    }
+
+    function settle (command: Command, outcome: { value: unknown } | { error: Error }): void {
+      const { resolve } = command
+      // Nothing goes on in a process that is dead.
+      if (resolve === null || !process.alive) return
+      command.resolve = null
+      schedule.cancel(command.timer)
+      if ('value' in outcome) resolve(outcome.value)
+      else command.reject(outcome.error)
+    }
+
+    function finish (command: Command): void {
+      const outcome = command.outcome ?? { error: new Error('no reply') }
+      if ('error' in outcome && outcome.error.message === 'READONLY') close()
+      settle(command, 'error' in outcome && outcome.error.message === 'OOM' ? { error: new RefusedCommandError('OOM') } : outcome)
+    }
+
+    function send (name: string, exec: Exec): Promise<unknown> {
+      const used = wire
+      if (used === null) return Promise.reject(new Error('not connected'))
+      const command: Command = { name: `${process.name} ${name}`, exec, arrived: false, returned: false, outcome: null, timer: null, resolve: null, reject: () => {} }
+      const reply = new Promise<unknown>((resolve, reject) => Object.assign(command, { resolve, reject }))
+      used.commands.push(command)
+      schedule.after(latency('redis'), `${command.name} runs`, () => {
+        command.arrived = true
+        advance(used)
+      })
+      command.timer = schedule.after(commandTimeoutMs, `${command.name} times out`, () => settle(command, { error: new Error('Command timed out') }), { process, timer: true, wakes: true })
+      return reply
+    }
+
+    async function identity (used: number): Promise<Identity> {
+      const incarnation = await send('INFO', identify) as string | null
+      if (wire === null || opened !== used) throw new Error('the connection was replaced')
+      return { connection: used, incarnation }
+    }
+
+    const self: WorldLink = {
+      process,
+      route,
+      get connection () { return wire === null ? null : opened },
+      drop: close,
+      cut (off) {
+        unreachable = off
+        if (wire === null) return
+        wire.cut = off
+        advance(wire)
+        wire.deliver()
+      },
+      look: key => send('GETEX', server => {
+        requireWritable(server, false)
+        return get(server, key)
+      }) as Promise<string | null>,
+      lookAnywhere: key => send('GET', server => get(server, key)) as Promise<string | null>,
+      takeLease: (key, lease, ttlMs) => send('SET NX GET', server => {
+        requireWritable(server)
+        const there = get(server, key)
+        if (there === null) write(server, key, { value: lease, expiresAt: schedule.now() + ttlMs })
+        return there
+      }) as Promise<string | null>,
+      compareAndSet: (key, expected, value, ttlMs) => send(`compare-and-set ${value[0]}`, server => {
+        if (get(server, key) !== expected) return false
+        return set(key, value, ttlMs)(server)
+      }) as Promise<boolean>,
+      overwriteWith: (key, value, ttlMs) => send('SET', set(key, value, ttlMs)) as Promise<boolean>,
+      async overwrite (keys, ttlMs) {
+        if (wire === null) throw new Error('not connected')
+        const used = opened
+        const writes = keys.map(key => ttlMs === null ? send('DEL', del(key)) : send('SET R', set(key, 'R', ttlMs)))
+        const replies = await Promise.allSettled([...writes, identity(used)])
+        const failed = replies.flatMap((reply, i) => reply.status === 'fulfilled' ? [] : [{ error: reply.reason as Error, key: keys[i] }])
+        if (failed.length === 0) return (replies.at(-1) as PromiseFulfilledResult<Identity>).value
+        const full = failed.flatMap(({ error, key }) => error instanceof RefusedCommandError && key !== undefined ? [key] : [])
+        if (full.length < failed.length) throw failed[0]?.error
+        return await self.overwrite(full, null)
+      },
+      identify: () => wire === null ? Promise.reject(new Error('not connected')) : identity(opened),
+      close: async () => close()
+    }
+    dial()
+    return self
+  }
+
+  return {
+    servers,
+    identify,
+    link,
+    follow,
+    hangUp,
+    get,
+
+    freeze (server: RedisServer, frozen: boolean): void {
+      server.frozen = frozen
+      for (const wire of server.wires) advance(wire)
+    },
+
+    /** Dies, and `downMs` later comes back with what its last snapshot held. */
+    restart (server: RedisServer, downMs: number): void {
+      server.alive = false
+      hangUp(server)
+      schedule.after(downMs, `${server.name} is back`, () => {
+        Object.assign(server, { alive: true, frozen: false, run: `run${++births}`, keys: new Map(server.snapshot) })
+        if (server.role === 'master') server.replication = `replication${births}`
+      })
+    },
+
+    /** Its master's last changes are lost with `backlog`; the old master, where it lives, goes on believing in itself. */
+    promote (replica: RedisServer): void {
+      for (const server of servers) server.replicas.delete(replica)
+      Object.assign(replica, { role: 'master', replication: `replication${++births}`, backlog: [] })
+      hangUp(replica)
+    },
+
+    evict (server: RedisServer, key: string): void {
+      if (server.role === 'master' && server.keys.has(key)) write(server, key, null)
+    }
+  }
+}
+
+function apply (server: RedisServer, { key, entry }: Change): void {
+  if (entry === null) server.keys.delete(key)
+  else server.keys.set(key, entry)
+}

@@ -1,0 +1,131 @@
+import type { Api, World } from './deployment.js'
+
+/** What a caller knows of a token: the oracle's side of the promise. */
+export interface Watched { plain: string, hash: string, userId: string, sessionId: string, /** Answered 2xx. */ ended: boolean }
+
+/** A committed revocation nobody was answered for ends the token this long after its COMMIT. */
+const overdueMs = 3_000 + 1_500
+/** A revoking request is answered within this, and the time the database takes of it. */
+const answerMs = 5_000
+
+export interface Tally { reads: number, hits: number, errors: number, revocations: number, refused: number, slowestMs: number, /** Revoked tokens of which a cache held an entry. */ cachedBefore: number }
+
+export const createTally = (): Tally => ({ reads: 0, hits: 0, errors: 0, revocations: 0, refused: 0, slowestMs: 0, cachedBefore: 0 })
+
+/** Reads and revokes as clients do, and remembers whatever breaks the promise. */
+export function createWatch (world: World, tally: Tally = createTally()) {
+  const { schedule, database } = world
+  const violations: string[] = []
+  const renamed = new Map<string, number>()
+  let underWay = 0
+  let excusedUntil = 0
+
+  function violate (text: string): void {
+    violations.push(`${text}, at ${schedule.now().toFixed(1)} ms`)
+    schedule.note(`VIOLATION: ${text}`)
+  }
+
+  async function read (api: Api, token: Watched): Promise<'accepted' | 'refused' | 'error'> {
+    const row = () => database.tokens.get(token.hash)
+    const late = token.ended
+    const version = renamed.get(token.userId) ?? 0
+    const committedAt = row()?.committedAt ?? null
+    const overdue = committedAt !== null && schedule.now() > committedAt + overdueMs
+    tally.reads++
+    const name = `${api.process.name} read of ${token.hash.slice(0, 4)}`
+    schedule.note(`${name} starts${late ? ' (after its 2xx)' : ''}`)
+    try {
+      const principal = await api.tokens.authenticate(token.plain)
+      schedule.note(`${name}: ${principal === null ? 'refused' : 'accepted'}`)
+      if (principal !== null && late) violate(`${name} was accepted, and started after the revocation's 2xx`)
+      else if (principal !== null && overdue) violate(`${name} was accepted, and started ${overdueMs} ms after the revocation's COMMIT`)
+      if (principal === null && row()?.revokedAt === null) violate(`${name} was refused, and the token is live`)
+      if (principal !== null && row()?.revokedAt === null && Number(principal.user?.name) < version) violate(`${name} was told the name before the change`)
+      return principal === null ? 'refused' : 'accepted'
+    } catch {
+      schedule.note(`${name}: error`)
+      tally.errors++
+      return 'error'
+    }
+  }
+
+  /** Watches that `work` is answered in time; crashed processes are excused, suspended ones for as long as they stood. */
+  async function answered (api: Api, name: string, work: () => Promise<void>, slackMs: number): Promise<boolean> {
+    const startedAt = schedule.now()
+    let open = true
+    underWay++
+    const done = () => {
+      if (open) underWay--
+      open = false
+    }
+    schedule.after(answerMs + slackMs, `${name} is due`, () => {
+      if (open && api.process.alive && startedAt > excusedUntil) violate(`${name} was not answered within ${answerMs + slackMs} ms`)
+      done()
+    })
+    try {
+      await work()
+      tally.slowestMs = Math.max(tally.slowestMs, schedule.now() - startedAt)
+      schedule.note(`${name}: 2xx`)
+      done()
+      return true
+    } catch {
+      schedule.note(`${name}: 503`)
+      tally.refused++
+      done()
+      return false
+    }
+  }
+
+  return {
+    violations,
+    tally,
+    read,
+    underWay: () => underWay,
+    /** Nobody need be answered in time whose request was under way while an instance stood still. */
+    excuse: (untilMs: number) => { excusedUntil = Math.max(excusedUntil, untilMs) },
+
+    /** Ends the token's session, as its owner does from another one, or an admin: repeated, it is answered 2xx too. */
+    async revoke (api: Api, token: Watched, slackMs = 500): Promise<boolean> {
+      tally.revocations++
+      if (world.redis.servers.some(server => world.redis.get(server, `token:${token.hash}`)?.startsWith('V'))) tally.cachedBefore++
+      schedule.note(`${api.process.name} revocation of ${token.hash.slice(0, 4)} starts`)
+      const told = await answered(api, `${api.process.name} revocation of ${token.hash.slice(0, 4)}`, () => api.revocation.revoke(async tx => {
+        await database.lockUser(tx, token.userId)
+        return { named: await api.tokens.endSessions(tx, token.userId, [token.sessionId]), outcome: undefined }
+      }), slackMs)
+      if (told) token.ended = true
+      return told
+    },
+
+    /** Changes what every entry of the user's says. */
+    async rename (api: Api, userId: string, slackMs = 500): Promise<boolean> {
+      let version = 0
+      const told = await answered(api, `${api.process.name} rename`, () => api.revocation.change(async tx => {
+        await database.lockUser(tx, userId)
+        const renaming = await database.rename(tx, userId)
+        version = renaming.version
+        return { named: renaming.hashes, outcome: undefined }
+      }), slackMs)
+      if (told) renamed.set(userId, Math.max(version, renamed.get(userId) ?? 0))
+      return told
+    },
+
+    /** Logs the user in: the token is known from the COMMIT on, and filled under a lease from before it. Null: an error. */
+    async issue (api: Api, userId: string): Promise<Watched | null> {
+      const sessionId = crypto.randomUUID()
+      const now = api.clock.now()
+      const expiresAt = new Date(now + 3_600_000)
+      try {
+        const { plain, announce, principal } = await api.transactions.transaction(async tx => {
+          await database.lockUser(tx, userId)
+          const issued = await api.tokens.issue(tx, { kind: 'access', userId, sessionId, abilities: ['*'], createdAt: new Date(now), expiresAt })
+          return { ...issued, principal: database.principalOf({ id: issued.id, userId, sessionId, expiresAt: expiresAt.getTime() }) }
+        })
+        announce(principal)
+        return { plain: plain.reveal(), hash: plain.hash().hex(), userId, sessionId, ended: false }
+      } catch {
+        return null
+      }
+    }
+  }
+}

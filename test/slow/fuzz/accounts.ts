@@ -1,0 +1,112 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type postgres from 'postgres'
+import { becomesTrue } from '../../fixtures/app.js'
+import type { Incoming } from './client.js'
+
+/** Somebody with all that a request may need; `personal` once it was asked for. */
+export interface Account { email: string, password: string, userId: string, sessionId: string, token: string, refreshToken: string, personal: { id: string, token: string } | null, admin: boolean }
+
+interface Parts {
+  /** Sends JSON to the server and checks the reply like every other. */
+  call (method: string, path: string, token: string | null, body: object | null): Promise<Incoming>
+  sql: postgres.Sql
+  /** In every password of the run, and in nothing else: no log line may have it. */
+  marker: string
+  mailFolder: string
+  /** Runs a command of the operator's on the same database, and gives what it prints. */
+  command (name: string, ...args: string[]): Promise<string>
+}
+
+/** The state behind valid requests: accounts that nobody else is using at the moment, and what their mails say. */
+export type World = ReturnType<typeof createWorld>
+
+export function createWorld ({ call, sql, marker, mailFolder, command }: Parts) {
+  const idle = { users: [] as Account[], admins: [] as Account[] }
+  const mails = new Map<string, string>()
+  let count = 0
+  let service: Promise<string> | null = null
+
+  async function require (method: string, path: string, token: string | null, body: object | null): Promise<Record<string, never>> {
+    const reply = await call(method, path, token, body)
+    if (reply.status >= 300) throw new Error(`the run itself needs ${method} ${path}, which answered ${reply.status} ${reply.body}`)
+    return JSON.parse(reply.body)
+  }
+
+  const newEmail = () => `fuzz-${++count}-${marker.slice(0, 4)}@example.com`
+  const newPassword = () => `${marker}-${++count}`
+
+  async function open (): Promise<Account> {
+    const [email, password] = [newEmail(), newPassword()]
+    const { accessToken, refreshToken, session, user } = await require('POST', '/v1/register', null, { email, password, refresh: true }) as unknown as { accessToken: string, refreshToken: string, session: { id: string }, user: { id: string } }
+    return { email, password, userId: user.id, sessionId: session.id, token: accessToken, refreshToken, personal: null, admin: false }
+  }
+
+  /** Promoted in the database, as the operator's command would; a login afterwards has it in its token. */
+  async function openAdmin (): Promise<Account> {
+    const account = await open()
+    await sql`update users set role = 'admin' where id = ${account.userId}`
+    const { accessToken, refreshToken, session } = await require('POST', '/v1/login', null, { email: account.email, password: account.password, refresh: true }) as unknown as { accessToken: string, refreshToken: string, session: { id: string } }
+    return { ...account, token: accessToken, refreshToken, sessionId: session.id, admin: true }
+  }
+
+  /** Mails of the folder by their names, quoted-printable undone. */
+  function readMails (): void {
+    if (!existsSync(mailFolder)) return
+    for (const name of readdirSync(mailFolder, { recursive: true, encoding: 'utf8' })) {
+      if (mails.has(name) || !/\.\w+$/.test(name)) continue
+      mails.set(name, readFileSync(join(mailFolder, name), 'utf8').replace(/=\r?\n/g, '').replace(/=3D/g, '='))
+    }
+  }
+
+  const tokensIn = (text: string) => [...text.matchAll(/#token=([\w.~-]+)/g)].map(([, token]) => token as string)
+
+  return {
+    marker,
+    newEmail,
+    newPassword,
+    borrow: async (): Promise<Account> => idle.users.pop() ?? await open(),
+    borrowAdmin: async (): Promise<Account> => idle.admins.pop() ?? await openAdmin(),
+    giveBack (account: Account): void { idle[account.admin ? 'admins' : 'users'].push(account) },
+
+    /** A personal token of the account, made once. */
+    async personalOf (account: Account): Promise<{ id: string, token: string }> {
+      if (account.personal === null) {
+        const { accessToken, token } = await require('POST', '/v1/tokens', account.token, { name: 'fuzz', password: account.password }) as unknown as { accessToken: string, token: { id: string } }
+        account.personal = { id: token.id, token: accessToken }
+      }
+      return account.personal
+    },
+
+    /** The token of a service that may introspect; one serves all. */
+    serviceToken: (): Promise<string> => service ??= command('services:create', '--name', 'fuzz', '--json').then(printed => /lk[a-z]_[0-9A-Za-z]{50}/.exec(printed)?.[0] ?? 'none'),
+
+    /** A service to be ended. */
+    async newServiceId (): Promise<string> {
+      const [row] = await sql<Array<{ id: string }>>`insert into tokens (id, hash, kind, abilities, name, created_at) values (gen_random_uuid(), sha256(gen_random_uuid()::text::bytea), 'service', '{introspect}', 'fuzz', now()) returning id`
+      return row?.id ?? ''
+    },
+
+    /** The token of the mail to `email` that `trigger` brings about, one that begins with `prefix`. Throws when none comes within a minute. */
+    async mailed (email: string, prefix: string, trigger: () => Promise<Incoming>): Promise<string> {
+      const tokensTo = () => {
+        readMails()
+        return [...mails.values()].filter(text => text.includes(email)).flatMap(tokensIn).filter(token => token.startsWith(prefix))
+      }
+      const before = new Set(tokensTo())
+      const reply = await trigger()
+      let found: string | undefined
+      await becomesTrue(() => (found = tokensTo().find(token => !before.has(token))) !== undefined, 60_000)
+      if (found === undefined) throw new Error(`no mail with #token= came to ${email} within a minute, after ${reply.status}`)
+      return found
+    },
+
+    call,
+
+    /** Every token that a mail of the run has carried. */
+    mailedTokens (): string[] {
+      readMails()
+      return [...mails.values()].flatMap(tokensIn)
+    }
+  }
+}

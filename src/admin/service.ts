@@ -6,7 +6,7 @@ import type { Revocation, Revoked, RevokingTx } from '../revocation/revocation.j
 import type { Settle } from '../revocation/settle.js'
 import type { SessionService } from '../sessions/service.js'
 import { CursorRejectedError, ForbiddenError, InvalidTokenError, NotFoundError } from '../shared/errors.js'
-import { nobody } from '../shared/ids.js'
+import { nilUuid } from '../shared/ids.js'
 import { cursorOf, positionOf } from '../shared/pagination.js'
 import type { Principal, User } from '../tokens/principal.js'
 import type { TokenService } from '../tokens/service.js'
@@ -105,10 +105,10 @@ export function createAdminService ({ store, users, sessions, tokens, revocation
   /** Ends every session and every token of everybody who had one before the call, and on demand those of all services; whoever logs in meanwhile may stay. */
   async function revokeEveryone (actor: Actor, { services = false }: { services?: boolean } = {}): Promise<Ended> {
     const ended: Ended = { users: 0, sessions: 0, personalTokens: 0, services: 0 }
-    let after = nobody
+    let after = nilUuid
     await revocation.revokeMany(async tx => {
       const ids = await users.lockNext(tx, after, usersPerBatch)
-      if (services && after === nobody) {
+      if (services && after === nilUuid) {
         const tokenIds = await tokens.revokeServices(tx)
         await audit.record(tx, actor.device, ...tokenIds.map(tokenId => ({ type: 'service_ended' as const, userId: null, actorId: actor.caller?.user.id ?? null, tokenId, cause: ending(actor, 'ended_by_admin').cause })))
         ended.services = tokenIds.length

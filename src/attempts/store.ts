@@ -2,7 +2,7 @@ import { and, desc, eq, inArray, lt, notInArray, or } from 'drizzle-orm'
 import { knownNetworks, loginFailures, users } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
-import { nobody } from '../shared/ids.js'
+import { nilUuid } from '../shared/ids.js'
 
 export type AttemptStore = ReturnType<typeof createAttemptStore>
 
@@ -24,7 +24,7 @@ export function createAttemptStore (database: Database) {
   return {
     /** Counts an attempt as failed before anybody knows; the failures with it, or null where there were `limit` already. */
     async reserve (userId: string | null, { account, network }: Keys, limit: number, now: Date): Promise<number | null> {
-      const [row] = await database.prepared<{ failures: number }>(reserveText, [userId ?? nobody, network.toString('hex'), account.toString('hex'), now.toISOString(), limit])
+      const [row] = await database.prepared<{ failures: number }>(reserveText, [userId ?? nilUuid, network.toString('hex'), account.toString('hex'), now.toISOString(), limit])
       return row?.failures ?? null
     },
 

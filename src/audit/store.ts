@@ -2,7 +2,7 @@ import { and, desc, eq, inArray, lt, lte, ne, sql } from 'drizzle-orm'
 import { events, users } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
-import { nobody } from '../shared/ids.js'
+import { nilUuid } from '../shared/ids.js'
 import type { Position } from '../shared/pagination.js'
 import type { EventCause, EventType } from './event.js'
 
@@ -19,7 +19,7 @@ export function createAuditStore (database: Database) {
 
     /** Whether the account is there, which it then is until the end of `tx`. Asked for none, it costs the same statement. */
     async accountStays (tx: Tx, userId: string | null): Promise<boolean> {
-      const rows = await within(tx).select({ id: users.id }).from(users).where(eq(users.id, userId ?? nobody)).for('key share')
+      const rows = await within(tx).select({ id: users.id }).from(users).where(eq(users.id, userId ?? nilUuid)).for('key share')
       return rows.length > 0
     },
 

@@ -3,7 +3,7 @@ import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
 import { migrate } from '../../db/migrate.js'
 import { UnavailableError } from '../shared/errors.js'
-import { inTime } from '../shared/timeout.js'
+import { withTimeout } from '../shared/timeout.js'
 import { type Database, type DedicatedConnection, type Parameter, type Queries, translate } from './database.js'
 import type { Tx } from './transaction.js'
 import { parsePostgresUrl } from './url.js'
@@ -45,7 +45,7 @@ export function createPostgres (url: string, poolSize: number): Database {
     underWay++
     const used = client
     try {
-      return await inTime(work(), limitMs, () => redial(used))
+      return await withTimeout(work(), limitMs, () => redial(used))
     } catch (error) {
       throw translate(error)
     } finally {
@@ -115,7 +115,7 @@ function createDedicated (url: string): DedicatedConnection {
     async query<Row> (text: string, parameters: Parameter[], timeoutMs: number) {
       const used = client
       try {
-        return await inTime((async () => await used.unsafe(text, parameters, { prepare: true }) as unknown as Row[])(), timeoutMs, () => {
+        return await withTimeout((async () => await used.unsafe(text, parameters, { prepare: true }) as unknown as Row[])(), timeoutMs, () => {
           client = connect(url, 1)
           void used.end({ timeout: 0 }).catch(() => {})
         })

@@ -3,7 +3,7 @@ import { drizzle } from 'drizzle-orm/pglite'
 import { migrate } from '../../db/migrate.js'
 import { type Database, type DedicatedConnection, type Parameter, type Queries, translate } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
-import { inTime } from '../shared/timeout.js'
+import { withTimeout } from '../shared/timeout.js'
 
 /** PostgreSQL inside this process: in `folder`, or in memory; `image` is a dump to start from. One session, so everything takes turns. */
 export async function createPglite (folder: string | null, image?: Blob): Promise<Database & { dump (): Promise<Blob> }> {
@@ -19,7 +19,7 @@ export async function createPglite (folder: string | null, image?: Blob): Promis
   }
 
   const dedicated: DedicatedConnection = {
-    query: (text, parameters, timeoutMs) => inTime(prepared(text, parameters), timeoutMs, () => {}),
+    query: (text, parameters, timeoutMs) => withTimeout(prepared(text, parameters), timeoutMs, () => {}),
     close: async () => {}
   }
 

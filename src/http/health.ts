@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { inTime } from '../shared/timeout.js'
+import { withTimeout } from '../shared/timeout.js'
 import { type CacheLink, noLink } from '../token-cache/backend.js'
 
 /** What the two probes look at; each promise resolves within a second or so. */
@@ -29,7 +29,7 @@ interface Parts {
 export function createHealth ({ database, link, epoch, keyPrefix }: Parts): Health {
   let leaving = false
   return {
-    database: () => timed(() => inTime(requirePrimary(database), 1_000, () => {})),
+    database: () => timed(() => withTimeout(requirePrimary(database), 1_000, () => {})),
     cache: () => timed(() => probe(link, `${keyPrefix}probe:${randomUUID()}`)),
     cacheState: epoch.state,
     hasCache: link !== noLink,

@@ -12,8 +12,6 @@ export const Name = Type.String({ minLength: 1, maxLength: 200, pattern: printab
 /** RFC 6749 3.3 scope-token. */
 export const Abilities = Type.Array(Type.String({ minLength: 1, maxLength: 64, pattern: '^[\\x21\\x23-\\x5B\\x5D-\\x7E]+$' }), { maxItems: 64, uniqueItems: true, description: 'What the token may do; all (*) when absent' })
 export const Id = Type.String({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$', description: 'UUID' })
-/** Ids of either case; PostgreSQL would refuse to compare anything else with one. */
-export const isUuid = (text: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)
 export const Moment = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' })
 
 /** One of these words. */

@@ -4,7 +4,7 @@ import type { Transactions, Tx } from '../database/transaction.js'
 import type { Log } from '../observability/logger.js'
 import type { Clock } from '../shared/clock.js'
 import { describe } from '../shared/errors.js'
-import { inTime } from '../shared/timeout.js'
+import { withTimeout } from '../shared/timeout.js'
 import type { Counters } from '../token-cache/counters.js'
 import type { UserService } from '../users/service.js'
 import type { Mailer, MailLimiter, Posted } from './mailer.js'
@@ -195,8 +195,8 @@ export function createMailSender ({ store, users, audit, transactions, mailer, l
       open = false
       clearTimeout(timer)
       const last = running ?? Promise.resolve()
-      await inTime(last, drainMs, () => ending.abort()).catch(() => {})
-      await inTime(last, abortMs, () => {}).catch(() => {})
+      await withTimeout(last, drainMs, () => ending.abort()).catch(() => {})
+      await withTimeout(last, abortMs, () => {}).catch(() => {})
     }
   }
 }

@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http'
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { Database } from '../database/database.js'
 import type { MailStore } from '../mail/store.js'
-import { inTime } from '../shared/timeout.js'
+import { withTimeout } from '../shared/timeout.js'
 import type { Counters } from '../token-cache/counters.js'
 import type { Passwords } from '../users/password.js'
 import { DurationsHistogram } from './metrics-histogram.js'
@@ -91,7 +91,7 @@ export function createMetrics ({ counters, trusted, passwords, roundTrip, load, 
 
   totals('mails', 'What became of attempts to send a mail', 'outcome', () => counters.mails)
   let latest: ReturnType<typeof outbox.waiting> | null = null
-  const look = () => latest ??= inTime(outbox.waiting(), patienceMs, () => {}).finally(() => { latest = null })
+  const look = () => latest ??= withTimeout(outbox.waiting(), patienceMs, () => {}).finally(() => { latest = null })
   asked('mail_waiting', 'Mails in the outbox, which all instances share; counted up to 10000', async () => (await look()).mails)
   asked('mail_oldest_seconds', 'Age of the oldest of these, 0: none', async () => (await look()).oldestSeconds)
   return registry

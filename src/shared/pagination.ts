@@ -1,5 +1,5 @@
-import { isUuid } from '../http/schemas.js'
 import { CursorRejectedError } from './errors.js'
+import { isUuid } from './ids.js'
 
 /** Where a page ends, in a list ordered by time and id: the next begins after it. */
 export interface Position { createdAt: Date, id: string }

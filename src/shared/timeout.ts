@@ -1,16 +1,16 @@
 import { UnavailableError } from './errors.js'
 
-/** Rejects with UnavailableError when `work` takes longer than `ms`, and tells `onTimeout`. */
-export async function inTime<T> (work: Promise<T>, ms: number, onTimeout: () => void): Promise<T> {
+/** The outcome of `work`, or UnavailableError (503) once `ms` have passed; then `onTimeout` is called, and `work` itself goes on. */
+export async function withTimeout<T> (work: Promise<T>, ms: number, onTimeout: () => void): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
+  const timeout = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
       onTimeout()
       reject(Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'TIMEOUT' }))
     }, ms)
   })
   try {
-    return await Promise.race([work, late])
+    return await Promise.race([work, timeout])
   } finally {
     clearTimeout(timer)
   }

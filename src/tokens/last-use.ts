@@ -1,6 +1,6 @@
 import type { Clock } from '../shared/clock.js'
 import { describe } from '../shared/errors.js'
-import { inTime } from '../shared/timeout.js'
+import { withTimeout } from '../shared/timeout.js'
 import type { AnyPrincipal } from './principal.js'
 
 /** So often something is written. A session, a personal token and a service's have their turn once in LAST_USE_INTERVAL. */
@@ -62,7 +62,7 @@ export function createLastUse ({ sessions, tokens, clock, intervalSeconds, grace
       if (timer !== null) clearTimeout(timer)
       timer = null
       // A silent database must not hold up the end of the process.
-      await inTime(flush(), 1_500, () => {}).catch(() => {})
+      await withTimeout(flush(), 1_500, () => {}).catch(() => {})
     }
   }
 }

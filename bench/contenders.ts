@@ -5,7 +5,7 @@ import { createClient, eachOf } from './client.js'
 import type { ContenderName } from './goals.js'
 import { createSeeder, register, type Seeded, startLatchkey } from './latchkey.js'
 import { type Load, type Outcome, probe, writeHeaders } from './load.js'
-import type { World } from './machinery.js'
+import type { Machinery } from './machinery.js'
 import { measureLogins, measureLogouts, measurePaced, whileLoggingIn } from './measures.js'
 import { median } from './statistics.js'
 
@@ -31,7 +31,7 @@ export interface Contender {
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 /** All contenders of a run; what several of them stand on is started with the first. */
-export function createContenders (world: World, load: Load, connections: number): Contender[] {
+export function createContenders (machinery: Machinery, load: Load, connections: number): Contender[] {
   const own = once(async () => {
     const instance = await seeded(clients)
     const { base, callers } = instance
@@ -40,13 +40,13 @@ export function createContenders (world: World, load: Load, connections: number)
   })
   /** A server with a database and a Redis of its own, and so many users with a token each. */
   async function seeded (count: number, env: Record<string, string> = {}) {
-    const databaseUrl = await world.database()
-    const redis = await world.redis()
-    const seeder = await createSeeder(world, databaseUrl)
-    const instance = await startLatchkey(world, { databaseUrl, redisUrl: redis.url, core: world.cores.server, env })
+    const databaseUrl = await machinery.database()
+    const redis = await machinery.redis()
+    const seeder = await createSeeder(machinery, databaseUrl)
+    const instance = await startLatchkey(machinery, { databaseUrl, redisUrl: redis.url, core: machinery.cores.server, env })
     return { ...instance, databaseUrl, redis, seeder, callers: await seeder.seed(count) }
   }
-  const peerRedis = once(() => world.redis())
+  const peerRedis = once(() => machinery.redis())
   const paced = (busy: boolean) => async () => {
     const { base, callers, seeder } = await own()
     const client = createClient(base, connections)
@@ -56,7 +56,7 @@ export function createContenders (world: World, load: Load, connections: number)
   }
 
   async function meOf (base: string, tokens: readonly string[], name: string) {
-    const target = { url: `${base}/v1/me`, headersFile: writeHeaders(world, name, tokens.map(bearer)), expected: 200 as const }
+    const target = { url: `${base}/v1/me`, headersFile: writeHeaders(machinery, name, tokens.map(bearer)), expected: 200 as const }
     // Each once, so that what is measured finds them in the cache.
     const client = createClient(base, 16)
     await eachOf(tokens, 16, async token => { await client.expect(200, 'GET', '/v1/me', { token }) })
@@ -85,9 +85,9 @@ export function createContenders (world: World, load: Load, connections: number)
   }
 
   async function peer (name: string, script: string, env: Record<string, string>, mustHave: string | null) {
-    const child = world.start(world.cores.server, [file(`peers/${script}.mjs`)], { NODE_ENV: 'production', CLIENTS: String(clients), ...env })
+    const child = machinery.start(machinery.cores.server, [file(`peers/${script}.mjs`)], { NODE_ENV: 'production', CLIENTS: String(clients), ...env })
     const { url, headers } = await child.message<{ url: string, headers: string[] }>()
-    const target = { url, headersFile: writeHeaders(world, name, headers), expected: 200 as const }
+    const target = { url, headersFile: writeHeaders(machinery, name, headers), expected: 200 as const }
     await probe(target, headers[0] as string, mustHave)
     return { once: async (seconds: number) => (await load(target, connections, seconds)).perSecond, pid: child.process.pid as number }
   }
@@ -100,7 +100,7 @@ export function createContenders (world: World, load: Load, connections: number)
       kind: 'own',
       async start () {
         const { databaseUrl, seeder, base } = await own()
-        const alone = name === 'logins' ? { base } : await startLatchkey(world, { databaseUrl, core })
+        const alone = name === 'logins' ? { base } : await startLatchkey(machinery, { databaseUrl, core })
         const people = await seeder.seed(64)
         return { once: seconds => measureLogins(alone.base, people, seconds) }
       }
@@ -114,7 +114,7 @@ export function createContenders (world: World, load: Load, connections: number)
       unit: 'logins/s',
       kind: 'denominator',
       async start () {
-        const child = world.start(core, [file('workers/bcrypt.mjs')], { COST: '12' })
+        const child = machinery.start(core, [file('workers/bcrypt.mjs')], { COST: '12' })
         await child.message()
         return {
           async once (seconds) {
@@ -169,7 +169,7 @@ export function createContenders (world: World, load: Load, connections: number)
       unit: 'requests/s',
       kind: 'own',
       async start () {
-        const { base, pid } = await startLatchkey(world, { core: world.cores.server, env: { BCRYPT_COST: '4', SESSION_LIMIT: '0' } })
+        const { base, pid } = await startLatchkey(machinery, { core: machinery.cores.server, env: { BCRYPT_COST: '4', SESSION_LIMIT: '0' } })
         const me = await meOf(base, await register(base, clients), 'embedded')
         return { once: async seconds => (await me(seconds)).perSecond, pid }
       }
@@ -181,7 +181,7 @@ export function createContenders (world: World, load: Load, connections: number)
       kind: 'own',
       async start () {
         const { base, pid } = await own()
-        const target = { url: `${base}/v1/me`, headersFile: writeHeaders(world, 'made-up', Array.from({ length: clients }, () => bearer(madeUp()))), expected: 401 as const }
+        const target = { url: `${base}/v1/me`, headersFile: writeHeaders(machinery, 'made-up', Array.from({ length: clients }, () => bearer(madeUp()))), expected: 401 as const }
         await probe(target, bearer(madeUp()), 'AUTH_INVALID_TOKEN')
         return { once: async seconds => (await load(target, connections, seconds)).perSecond, pid }
       }
@@ -192,8 +192,8 @@ export function createContenders (world: World, load: Load, connections: number)
     peerOf('jwt-cached', '@fastify/jwt, verified tokens cached (cannot revoke)', 'fastify-jwt', async () => ({ CACHE: 'yes' })),
     peerOf('fastify-session', '@fastify/session, Redis', 'fastify-session'),
     peerOf('express-session', 'express-session, Redis', 'express-session'),
-    peerOf('better-auth-redis', 'Better Auth, Redis', 'better-auth', async () => ({ SESSIONS: 'redis', DATABASE_URL: await world.emptyDatabase() })),
-    peerOf('better-auth-database', 'Better Auth, database', 'better-auth', async () => ({ SESSIONS: 'database', DATABASE_URL: await world.emptyDatabase() })),
+    peerOf('better-auth-redis', 'Better Auth, Redis', 'better-auth', async () => ({ SESSIONS: 'redis', DATABASE_URL: await machinery.emptyDatabase() })),
+    peerOf('better-auth-database', 'Better Auth, database', 'better-auth', async () => ({ SESSIONS: 'database', DATABASE_URL: await machinery.emptyDatabase() })),
     peerOf('oidc-provider', 'oidc-provider userinfo, Redis', 'oidc-provider'),
     {
       name: 'idle-p99',
@@ -218,10 +218,10 @@ export function createContenders (world: World, load: Load, connections: number)
     },
     { name: 'paced-idle-p99', label: 'p99 of GET /v1/me, 1,000 a second', unit: 'ms', kind: 'denominator', start: paced(false) },
     { name: 'paced-busy-p99', label: 'p99 of GET /v1/me, 1,000 a second, while logins saturate bcrypt', unit: 'ms', kind: 'own', start: paced(true) },
-    logins('logins', 'logins at cost 12, server on one core', world.cores.server),
-    bcrypt('bcrypt', 'bcrypt alone at cost 12, one core', world.cores.server),
-    logins('logins-all-cores', 'logins at cost 12, server on two cores', world.cores.all),
-    bcrypt('bcrypt-all-cores', 'bcrypt alone at cost 12, two cores', world.cores.all),
+    logins('logins', 'logins at cost 12, server on one core', machinery.cores.server),
+    bcrypt('bcrypt', 'bcrypt alone at cost 12, one core', machinery.cores.server),
+    logins('logins-all-cores', 'logins at cost 12, server on two cores', machinery.cores.all),
+    bcrypt('bcrypt-all-cores', 'bcrypt alone at cost 12, two cores', machinery.cores.all),
     {
       name: 'logout',
       label: 'POST /v1/logout, healthy Redis',
@@ -239,7 +239,7 @@ export function createContenders (world: World, load: Load, connections: number)
       kind: 'denominator',
       async start () {
         const { databaseUrl, seeder } = await own()
-        const child = world.start(world.cores.server, [file('workers/transaction.mjs')], { DATABASE_URL: databaseUrl })
+        const child = machinery.start(machinery.cores.server, [file('workers/transaction.mjs')], { DATABASE_URL: databaseUrl })
         await child.message()
         return {
           async once () {

@@ -7,7 +7,7 @@ import { TokenMint } from '../src/tokens/token.js'
 import { createPasswords } from '../src/users/password.js'
 import { freePort } from '../test/fixtures/servers.js'
 import { createClient } from './client.js'
-import type { World } from './machinery.js'
+import type { Machinery } from './machinery.js'
 
 const serverFile = fileURLToPath(new URL('../dist/src/server.js', import.meta.url))
 
@@ -35,14 +35,14 @@ interface Where {
  * Latchkey as `npm start` runs it: compiled, with every hook, header, schema and the metrics' port, and its log thrown away by the
  * system. Only limits on attempts are out of the way. Without a database it is embedded. Resolves when the cache is trusted.
  */
-export async function startLatchkey (world: World, { databaseUrl, redisUrl, core, env = {}, nodeArgs = [] }: Where): Promise<Instance> {
+export async function startLatchkey (machinery: Machinery, { databaseUrl, redisUrl, core, env = {}, nodeArgs = [] }: Where): Promise<Instance> {
   const port = await freePort()
-  const child = world.start(core, [...nodeArgs, serverFile], {
+  const child = machinery.start(core, [...nodeArgs, serverFile], {
     PORT: String(port),
     METRICS_PORT: String(await freePort()),
     ADDRESS_LIMIT: '0',
     LOGIN_LIMIT: '1000000/1m',
-    DATA_DIR: `${world.folder}/data-${port}`,
+    DATA_DIR: `${machinery.folder}/data-${port}`,
     ...databaseUrl === undefined ? {} : { NODE_ENV: 'production', DATABASE_URL: databaseUrl, SMTP_URL: 'smtp://127.0.0.1:9' },
     ...redisUrl === undefined ? {} : { REDIS_URL: redisUrl },
     ...env
@@ -66,9 +66,9 @@ async function becomesReady (base: string, cached: boolean): Promise<void> {
 }
 
 /** What makes tokens and passwords for a database from outside, with its own keys. */
-export async function createSeeder (world: World, databaseUrl: string, bcryptCost = 12) {
+export async function createSeeder (machinery: Machinery, databaseUrl: string, bcryptCost = 12) {
   const sql = postgres(databaseUrl, { max: 2, onnotice: () => {} })
-  world.atEnd(() => sql.end({ timeout: 1 }))
+  machinery.atEnd(() => sql.end({ timeout: 1 }))
   const key = async (name: string): Promise<Buffer> => {
     const [row] = await sql<Array<{ value: Buffer }>>`select value from secrets where name = ${name}`
     if (row === undefined) throw new Error(`the database has no key "${name}"`)

@@ -3,9 +3,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { figure } from './format.js'
 import { has, pinned } from './machine.js'
-import type { World } from './machinery.js'
-import { figure } from './report.js'
+import type { Machinery } from './machinery.js'
 
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
@@ -31,12 +31,12 @@ export type Generator = 'wrk' | 'autocannon'
 export const bestGenerator = (): Generator => has('wrk') ? 'wrk' : 'autocannon'
 
 /** A load generator on a core of its own. A run with an error, or with a reply other than the expected, counts for nothing: it throws. */
-export function createLoad (world: World, generator: Generator): Load {
+export function createLoad (machinery: Machinery, generator: Generator): Load {
   return async ({ url, headersFile, expected, pauseMs }, connections, seconds) => {
     const pause = pauseMs === undefined ? [] : [String(pauseMs)]
     const [command, args] = generator === 'wrk'
-      ? pinned(world.cores.load, 'wrk', ['-t', '1', '-c', String(connections), '-d', `${Math.ceil(seconds)}s`, '--timeout', '10s', '-s', here('load.lua'), url, '--', headersFile, ...pause])
-      : pinned(world.cores.load, process.execPath, [here('load-autocannon.mjs'), headersFile, url, String(connections), String(Math.ceil(seconds)), ...pause])
+      ? pinned(machinery.cores.load, 'wrk', ['-t', '1', '-c', String(connections), '-d', `${Math.ceil(seconds)}s`, '--timeout', '10s', '-s', here('load.lua'), url, '--', headersFile, ...pause])
+      : pinned(machinery.cores.load, process.execPath, [here('load-autocannon.mjs'), headersFile, url, String(connections), String(Math.ceil(seconds)), ...pause])
     const { stdout } = await promisify(execFile)(command, args)
     const found = JSON.parse(stdout.trimEnd().split('\n').at(-1) as string) as { requests: number, seconds: number, broken: Record<string, number>, refused: number, p50: number, p99: number, max: number }
     const broken = Object.entries(found.broken).filter(([, count]) => count > 0)
@@ -46,9 +46,9 @@ export function createLoad (world: World, generator: Generator): Load {
   }
 }
 
-/** Writes headers for a target into the world's folder; returns the file's name. */
-export function writeHeaders (world: World, name: string, lines: readonly string[]): string {
-  const file = join(world.folder, `${name}.headers`)
+/** Writes headers for a target into the run's folder; returns the file's name. */
+export function writeHeaders (machinery: Machinery, name: string, lines: readonly string[]): string {
+  const file = join(machinery.folder, `${name}.headers`)
   writeFileSync(file, `${lines.join('\n')}\n`, { mode: 0o600 })
   return file
 }

@@ -15,10 +15,10 @@ export interface Child {
 }
 
 /** Everything a run has started; `close` ends it, newest first. */
-export type World = Awaited<ReturnType<typeof createWorld>>
+export type Machinery = Awaited<ReturnType<typeof createMachinery>>
 
 /** Needs a PostgreSQL that answers and a redis-server to start: throws where one is missing. */
-export async function createWorld () {
+export async function createMachinery () {
   const cores: Cores = chooseCores()
   const server = await findPostgres()
   if (server === null) throw new Error('PostgreSQL does not answer: start it, or set TEST_DATABASE_URL to a server where databases may be created')
@@ -103,15 +103,15 @@ function withoutServers (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return rest
 }
 
-/** Runs `work` in a world that is taken down afterwards, also by SIGINT and SIGTERM. */
-export async function withWorld (work: (world: World) => Promise<void>): Promise<void> {
-  const world = await createWorld()
-  const interrupted = () => { void world.close().finally(() => process.exit(130)) }
+/** Runs `work` and takes everything down afterwards, on SIGINT and SIGTERM too. */
+export async function withMachinery (work: (machinery: Machinery) => Promise<void>): Promise<void> {
+  const machinery = await createMachinery()
+  const interrupted = () => { void machinery.close().finally(() => process.exit(130)) }
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
   try {
-    await work(world)
+    await work(machinery)
   } finally {
     process.off('SIGINT', interrupted).off('SIGTERM', interrupted)
-    await world.close()
+    await machinery.close()
   }
 }

@@ -3,12 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Sql } from 'postgres'
 import type { TokenMint } from '../src/tokens/token.js'
 import { createClient, eachOf } from './client.js'
+import { figure, table } from './format.js'
 import { memoryGrowsAtMost } from './goals.js'
 import { createSeeder, password, startLatchkey } from './latchkey.js'
 import { bestGenerator, createLoad, writeHeaders } from './load.js'
-import type { World } from './machinery.js'
+import type { Machinery } from './machinery.js'
 import type { Options } from './options.js'
-import { figure, table } from './report.js'
 import { median } from './statistics.js'
 
 /** Users to log in and out meanwhile; their tokens are apart from those that are read. */
@@ -22,21 +22,21 @@ const perSecond = 5
 const pauseMs = 1_000
 
 /** Prints how the server's memory went under a mixed load, and whether it stayed flat. Linux alone tells it. */
-export async function measureMemory (world: World, { tokens, memoryConnections, minutes }: Options): Promise<void> {
-  const databaseUrl = await world.database()
-  const redis = await world.redis()
-  const seeder = await createSeeder(world, databaseUrl, 4)
+export async function measureMemory (machinery: Machinery, { tokens, memoryConnections, minutes }: Options): Promise<void> {
+  const databaseUrl = await machinery.database()
+  const redis = await machinery.redis()
+  const seeder = await createSeeder(machinery, databaseUrl, 4)
   console.error(`making ${tokens} tokens`)
   const plain = await seedMany(seeder.sql, seeder.mint, tokens)
   const others = await seeder.seed(people)
-  const { base, pid } = await startLatchkey(world, { databaseUrl, redisUrl: redis.url, core: world.cores.server, env: { BCRYPT_COST: '4' } })
+  const { base, pid } = await startLatchkey(machinery, { databaseUrl, redisUrl: redis.url, core: machinery.cores.server, env: { BCRYPT_COST: '4' } })
 
   console.error('reading each of them once')
   const client = createClient(base, 64)
   await eachOf(plain, 64, async token => { await client.expect(200, 'GET', '/v1/me', { token }) })
 
-  const load = createLoad(world, bestGenerator())
-  const headersFile = writeHeaders(world, 'memory', plain.map(token => `Authorization: Bearer ${token}`))
+  const load = createLoad(machinery, bestGenerator())
+  const headersFile = writeHeaders(machinery, 'memory', plain.map(token => `Authorization: Bearer ${token}`))
   console.error(`${memoryConnections} connections for ${minutes} minutes`)
   const samples: Array<{ atMs: number, mebibytes: number }> = []
   let over = false

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createClient, eachOf } from './client.js'
+import { table } from './format.js'
 import { createSeeder, startLatchkey } from './latchkey.js'
 import { bestGenerator, createLoad, writeHeaders } from './load.js'
-import { withWorld } from './machinery.js'
-import { table } from './report.js'
+import { withMachinery } from './machinery.js'
 
 interface Profile {
   nodes: Array<{ id: number, callFrame: { functionName: string, url: string, lineNumber: number } }>
@@ -15,22 +15,22 @@ interface Profile {
 }
 
 /** `npx tsx bench/profile.ts [seconds] [cached | many | made-up | redis-dead]`; `many` takes 100,000 tokens in turn: where the time of GET /v1/me goes, by function and by package, without the pauses. */
-await withWorld(async world => {
+await withMachinery(async machinery => {
   const [seconds = '5', which = 'cached'] = process.argv.slice(2)
-  const databaseUrl = await world.database()
-  const redis = await world.redis()
-  const seeder = await createSeeder(world, databaseUrl)
-  const profiles = join(world.folder, 'profiles')
-  const instance = await startLatchkey(world, { databaseUrl, redisUrl: redis.url, core: world.cores.server, nodeArgs: ['--cpu-prof', '--cpu-prof-interval', '200', '--cpu-prof-dir', profiles] })
+  const databaseUrl = await machinery.database()
+  const redis = await machinery.redis()
+  const seeder = await createSeeder(machinery, databaseUrl)
+  const profiles = join(machinery.folder, 'profiles')
+  const instance = await startLatchkey(machinery, { databaseUrl, redisUrl: redis.url, core: machinery.cores.server, nodeArgs: ['--cpu-prof', '--cpu-prof-interval', '200', '--cpu-prof-dir', profiles] })
   const callers = await seeder.seed(which === 'many' ? 100_000 : 256)
   const client = createClient(instance.base, 16)
   await eachOf(callers, 16, async ({ token }) => { await client.expect(200, 'GET', '/v1/me', { token }) })
   client.close()
   if (which === 'redis-dead') await redis.kill()
   const expected = which === 'made-up' ? 401 : 200
-  const headersFile = writeHeaders(world, 'profile', callers.map(({ token }) => `Authorization: Bearer ${which === 'made-up' ? `lk_${'x'.repeat(50)}` : token}`))
+  const headersFile = writeHeaders(machinery, 'profile', callers.map(({ token }) => `Authorization: Bearer ${which === 'made-up' ? `lk_${'x'.repeat(50)}` : token}`))
   const loadedFrom = Number(process.hrtime.bigint() / 1_000n)
-  const { perSecond } = await createLoad(world, bestGenerator())({ url: `${instance.base}/v1/me`, headersFile, expected }, 64, Number(seconds))
+  const { perSecond } = await createLoad(machinery, bestGenerator())({ url: `${instance.base}/v1/me`, headersFile, expected }, 64, Number(seconds))
   const loadedUntil = Number(process.hrtime.bigint() / 1_000n)
   await instance.stop()
 

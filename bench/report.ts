@@ -1,4 +1,5 @@
 import type { Contender, Unit } from './contenders.js'
+import { figure, table } from './format.js'
 import { type Goal, goals } from './goals.js'
 import { median, ratios, type Summary, summarise } from './statistics.js'
 
@@ -61,17 +62,6 @@ export function print ({ machine, generator, rounds, seconds, connections, resul
     '',
     table(['goal', 'measured', 'wanted', ''], verdicts)
   ].join('\n')
-}
-
-/** Columns as wide as their widest cell. */
-export function table (head: string[], rows: string[][]): string {
-  const widths = head.map((_title, i) => Math.max(...[head, ...rows].map(row => (row[i] ?? '').length)))
-  return [head, widths.map(width => '-'.repeat(width)), ...rows].map(row => row.map((cell, i) => cell.padEnd(widths[i] as number)).join('  ').trimEnd()).join('\n')
-}
-
-/** Three digits, or whole. */
-export function figure (number: number): string {
-  return number >= 100 ? Math.round(number).toLocaleString('en') : number.toPrecision(3)
 }
 
 function spread (summary: Summary | null): string {

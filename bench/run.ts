@@ -5,7 +5,7 @@ import { type Contender, createContenders } from './contenders.js'
 import { type ContenderName, goals } from './goals.js'
 import { bestGenerator, createLoad } from './load.js'
 import { describeMachine, processorMs } from './machine.js'
-import { withWorld } from './machinery.js'
+import { withMachinery } from './machinery.js'
 import { measureMemory } from './memory.js'
 import { type Options, readOptions, usage } from './options.js'
 import { draw } from './picture.js'
@@ -16,16 +16,16 @@ const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
 /** `npm run bench`: everything against everything in one run, its tables on the screen, its figures and its picture in files. */
 async function main (options: Options): Promise<void> {
-  if (options.only.includes('memory')) return await withWorld(world => measureMemory(world, options))
+  if (options.only.includes('memory')) return await withMachinery(machinery => measureMemory(machinery, options))
   installPeers()
-  await withWorld(async world => {
+  await withMachinery(async machinery => {
     const generator = options.generator ?? bestGenerator()
     if (generator === 'autocannon') console.error('wrk is not installed: autocannon, which may be slower than what it measures, takes its place')
-    const contenders = choose(createContenders(world, createLoad(world, generator), options.connections), options.only)
+    const contenders = choose(createContenders(machinery, createLoad(machinery, generator), options.connections), options.only)
     const results = toResults(contenders, await measure(contenders, options))
     const report: Report = {
       at: new Date().toISOString(),
-      machine: describeMachine(world.cores),
+      machine: describeMachine(machinery.cores),
       generator,
       rounds: options.rounds,
       seconds: options.seconds,

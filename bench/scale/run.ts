@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util'
 import type { Sql } from 'postgres'
+import { figure, table } from '../format.js'
 import { growthAtMost, pruneSlowsAtMost } from '../goals.js'
 import { describeMachine } from '../machine.js'
-import { withWorld } from '../machinery.js'
+import { withMachinery } from '../machinery.js'
 import { positive } from '../options.js'
-import { figure, table } from '../report.js'
 import { median, shuffled } from '../statistics.js'
 import { openSite, type Site, samples, type Work } from './site.js'
 
@@ -19,12 +19,12 @@ async function main (args: string[]): Promise<void> {
   const people = samples.flushed + (rounds + 1) * (samples.logins + samples.logouts)
   if ((sizes[0] ?? 0) / 4 < people) throw new RangeError(`--rows: with ${rounds} rounds the smallest has to be ${people * 4} or more`)
 
-  await withWorld(async world => {
-    console.log(describeMachine(world.cores).join('\n'))
-    const redis = await world.redis()
+  await withMachinery(async machinery => {
+    console.log(describeMachine(machinery.cores).join('\n'))
+    const redis = await machinery.redis()
     const sites: Site[] = []
     for (const rows of sizes) {
-      const site = await openSite(world, redis, rows, rounds + 1)
+      const site = await openSite(machinery, redis, rows, rounds + 1)
       console.log(`${rows.toLocaleString('en')} tokens made in ${(site.filledInMs / 1000).toFixed(1)} s`)
       sites.push(site)
     }

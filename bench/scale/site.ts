@@ -6,7 +6,7 @@ import { createSessionStore } from '../../src/sessions/store.js'
 import type { RedisServer } from '../../test/fixtures/servers.js'
 import { createClient, eachOf } from '../client.js'
 import { createSeeder, password, startLatchkey } from '../latchkey.js'
-import type { World } from '../machinery.js'
+import type { Machinery } from '../machinery.js'
 import { median, quantile } from '../statistics.js'
 import { fill } from './fill.js'
 
@@ -18,22 +18,22 @@ export type Work = 'GET /v1/me, a miss' | 'POST /v1/login' | 'POST /v1/logout' |
 /** A Latchkey on a database of `rows` tokens. */
 export type Site = Awaited<ReturnType<typeof openSite>>
 
-export async function openSite (world: World, redis: RedisServer, rows: number, rounds: number) {
-  const databaseUrl = await world.database()
+export async function openSite (machinery: Machinery, redis: RedisServer, rows: number, rounds: number) {
+  const databaseUrl = await machinery.database()
   // bcrypt costs the same at each size, and would hide what doesn't.
-  const { sql, mint, passwordHash } = await createSeeder(world, databaseUrl, 4)
+  const { sql, mint, passwordHash } = await createSeeder(machinery, databaseUrl, 4)
   const startedAt = performance.now()
   const single = await sql.reserve()
   const picked = await fill(single as unknown as typeof sql, { rows, picked: samples.flushed + rounds * (samples.logins + samples.logouts), mint, passwordHash })
   single.release()
   const filledInMs = performance.now() - startedAt
   const keyPrefix = `lk${rows}:`
-  const { base } = await startLatchkey(world, { databaseUrl, redisUrl: redis.url, core: world.cores.server, env: { BCRYPT_COST: '4', REDIS_KEY_PREFIX: keyPrefix } })
+  const { base } = await startLatchkey(machinery, { databaseUrl, redisUrl: redis.url, core: machinery.cores.server, env: { BCRYPT_COST: '4', REDIS_KEY_PREFIX: keyPrefix } })
   const client = createClient(base, 16)
   const database = createPostgres(databaseUrl, 1)
   const sessionStore = createSessionStore(database, { idleSeconds: null })
   const cache = new Redis(redis.url)
-  world.atEnd(async () => {
+  machinery.atEnd(async () => {
     client.close()
     cache.disconnect()
     await database.close()
@@ -70,7 +70,7 @@ export async function openSite (world: World, redis: RedisServer, rows: number, 
 
     /** p99 of live requests of all kinds before a prune and during it, and what it deleted. */
     async prune (calmSeconds: number): Promise<{ before: number, during: number, rows: number, ms: number }> {
-      const child = world.start(null, [fileURLToPath(new URL('prune.mjs', import.meta.url))], { DATABASE_URL: databaseUrl, LOG_LEVEL: 'warn' })
+      const child = machinery.start(null, [fileURLToPath(new URL('prune.mjs', import.meta.url))], { DATABASE_URL: databaseUrl, LOG_LEVEL: 'warn' })
       await child.message()
       const before = await live(delay(calmSeconds * 1_000))
       child.process.send('prune')

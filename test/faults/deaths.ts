@@ -15,11 +15,11 @@ const settledByOthersMs = 3_000 + 1_500 + 500
  * another instance at once; else, where the first one was committed, the token has to be dead once the others had their time.
  */
 export async function killAtEachAwait (scene: Scene, points: string[] | null): Promise<void> {
-  const { world } = scene
+  const { testbed } = scene
   const deaths: Death[] = points?.map(point => ({ point, nth: 1 })) ?? Array.from({ length: mostAwaits }, (_, i) => ({ point: null, nth: i + 1 }))
   const restarts: Array<Promise<void>> = []
   for (const [i, death] of deaths.entries()) {
-    const api = await nextVictim(world.apis.slice(1), i)
+    const api = await nextVictim(testbed.apis.slice(1), i)
     const end = await killOnce(scene, api, death, i % 2 === 0)
     if (end === 'died') restarts.push(api.start())
     if (end === 'lived' && points === null) break
@@ -36,7 +36,7 @@ async function nextVictim (candidates: Api[], i: number): Promise<Api> {
 }
 
 /** `lived`: the request came to its end before that await; `nobody`: there was no session to end. */
-async function killOnce ({ world, load, oracle }: Scene, api: Api, death: Death, repeats: boolean): Promise<'died' | 'lived' | 'nobody'> {
+async function killOnce ({ testbed, load, oracle }: Scene, api: Api, death: Death, repeats: boolean): Promise<'died' | 'lived' | 'nobody'> {
   const user = await takeUser(() => load.takeUser(({ tokens }) => tokens.length > 1))
   if (user === null) return 'nobody'
   const plan = endOther(user)
@@ -54,7 +54,7 @@ async function killOnce ({ world, load, oracle }: Scene, api: Api, death: Death,
     api.spare()
   }
   if (repeats || !died) {
-    await load.revoke(user, plan, world.anyUp(api))
+    await load.revoke(user, plan, testbed.anyUp(api))
     load.release(user)
   } else {
     user.certain = false
@@ -65,7 +65,7 @@ async function killOnce ({ world, load, oracle }: Scene, api: Api, death: Death,
   return died ? 'died' : 'lived'
 
   async function expectDead (token: Token, diedAt: number): Promise<void> {
-    const rows = await world.sql`select revoked_at is not null as revoked from tokens where hash = decode(${token.hash}, 'hex')`
+    const rows = await testbed.sql`select revoked_at is not null as revoked from tokens where hash = decode(${token.hash}, 'hex')`
     // The commit may be under way still: what isn't there 100 ms after the death of its client is not claimed to be.
     if (rows[0]?.revoked !== true) return oracle.unresolved()
     await delay(Math.max(0, diedAt + settledByOthersMs - performance.now()))

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Api } from './api.js'
 import type { Call, Reply } from './client.js'
-import type { World } from './ground.js'
 import { createToken, type Oracle, type Token, type User } from './oracle.js'
+import type { Testbed } from './testbed.js'
 import type { Plan } from './ways.js'
 
 /** REFRESH_GRACE of the run. */
@@ -43,9 +43,9 @@ interface Opened extends Pair { session: { id: string }, user: { id: string } }
 const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)] as T
 
 /** Clients that refresh, also twice at once and again within the grace; that make personal tokens; and that end both in every way there is. */
-export function createFamilies ({ world, oracle, load }: { world: World, oracle: Oracle, load: Load }) {
+export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, oracle: Oracle, load: Load }) {
   async function ask (what: Call, allowed: number[]): Promise<Answer & { api: Api } | null> {
-    const api = world.anyUp()
+    const api = testbed.anyUp()
     if (api === null) return null
     const reply = await api.ask(what)
     return oracle.judgeStatus(api, `${what.method} ${what.path}`, reply, allowed) ? { ...reply, api } : null
@@ -101,7 +101,7 @@ export function createFamilies ({ world, oracle, load }: { world: World, oracle:
     let late = false
 
     async function exchange (): Promise<void> {
-      const api = world.anyUp()
+      const api = testbed.anyUp()
       if (api === null) return
       const reply = await present(presented, api)
       // It may have been taken for reuse, which ends the session.
@@ -175,7 +175,7 @@ export function createFamilies ({ world, oracle, load }: { world: World, oracle:
       load.dying.add(token)
     }
     try {
-      const api = world.anyUp()
+      const api = testbed.anyUp()
       if (api === null) return false
       const during = oracle.fault
       const reply = await present(old, api)
@@ -204,13 +204,13 @@ export function createFamilies ({ world, oracle, load }: { world: World, oracle:
     if (deadAt === null) return
     const before = consumed.at(-1)?.plain ?? refresh
     const attempt = async (plain: string, api: Api) => oracle.judgeLateRefresh(deadAt, dead, api, await present(plain, api))
-    for (const api of world.apis) if (api.state !== 'down') void load.track(attempt(refresh, api))
+    for (const api of testbed.apis) if (api.state !== 'down') void load.track(attempt(refresh, api))
     load.later(api => attempt(any([refresh, before]), api))
   }
 
   async function readAll (account: Account): Promise<void> {
     for (const token of [...account.user.tokens, ...account.personal.map(({ token }) => token)]) {
-      const api = world.anyUp()
+      const api = testbed.anyUp()
       if (api !== null && (!token.hit || Math.random() < 0.3)) await load.read(token, api)
     }
   }

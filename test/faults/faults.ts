@@ -4,13 +4,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Api } from './api.js'
 import { killAtEachAwait } from './deaths.js'
-import type { World } from './ground.js'
 import type { Load } from './load.js'
 import type { Oracle } from './oracle.js'
+import type { Testbed } from './testbed.js'
 import { logOut } from './ways.js'
 import { startWire } from './wire.js'
 
-export interface Scene { world: World, load: Load, oracle: Oracle, /** Whether the whole of a fault is wanted, or a selection. */ thorough: boolean, hold (ms: number): Promise<void> }
+export interface Scene { testbed: Testbed, load: Load, oracle: Oracle, /** Whether the whole of a fault is wanted, or a selection. */ thorough: boolean, hold (ms: number): Promise<void> }
 
 /** `strike` breaks something, holds it broken, and returns when it is whole again. `short`: part of the one-minute run. */
 export interface Fault { short: boolean, strike (scene: Scene): Promise<void> }
@@ -24,9 +24,9 @@ async function repeatedly (ms: number, everyMs: number, work: () => Promise<unkn
   }
 }
 
-function broken (one: (world: World) => Api, breakIt: (api: Api) => void, mendIt: (api: Api) => void, ms: number): Fault['strike'] {
-  return async ({ world, hold }) => {
-    const api = one(world)
+function broken (one: (testbed: Testbed) => Api, breakIt: (api: Api) => void, mendIt: (api: Api) => void, ms: number): Fault['strike'] {
+  return async ({ testbed, hold }) => {
+    const api = one(testbed)
     breakIt(api)
     await hold(ms)
     mendIt(api)
@@ -34,18 +34,18 @@ function broken (one: (world: World) => Api, breakIt: (api: Api) => void, mendIt
 }
 
 let turn = 0
-const oneOf = ({ apis }: World): Api => apis[turn++ % apis.length] as Api
+const oneOf = ({ apis }: Testbed): Api => apis[turn++ % apis.length] as Api
 
 /** The replica takes over; what `before` the promotion it may have missed. */
-async function failOver ({ world, hold }: Scene, killClients: boolean): Promise<void> {
-  const replica = await world.startReplica(world.redis.port)
+async function failOver ({ testbed, hold }: Scene, killClients: boolean): Promise<void> {
+  const replica = await testbed.startReplica(testbed.redis.port)
   await hold(500)
-  await world.onRedis(replica.port, client => client.call('REPLICAOF', 'NO', 'ONE'))
+  await testbed.onRedis(replica.port, client => client.call('REPLICAOF', 'NO', 'ONE'))
   // What is revoked in the old master meanwhile, its successor never hears of.
   await hold(300)
-  const old = world.succeed(replica)
-  await world.onRedis(old.port, client => client.call('REPLICAOF', '127.0.0.1', replica.port))
-  if (killClients) for (const { redisLink } of world.apis) redisLink.drop()
+  const old = testbed.succeed(replica)
+  await testbed.onRedis(old.port, client => client.call('REPLICAOF', '127.0.0.1', replica.port))
+  if (killClients) for (const { redisLink } of testbed.apis) redisLink.drop()
   await hold(2_500)
 }
 
@@ -55,23 +55,23 @@ export const faults: Record<string, Fault> = {
 
   'redis-killed': {
     short: true,
-    async strike ({ world, hold }) {
-      await world.redis.kill('SIGKILL')
+    async strike ({ testbed, hold }) {
+      await testbed.redis.kill('SIGKILL')
       await hold(4_000)
-      await world.restartRedis()
+      await testbed.restartRedis()
     }
   },
 
   'redis-old-snapshot': {
     short: true,
-    async strike ({ world, hold }) {
-      await world.redisCommand('SAVE')
-      const { dir } = world.redis
+    async strike ({ testbed, hold }) {
+      await testbed.redisCommand('SAVE')
+      const { dir } = testbed.redis
       copyFileSync(join(dir, 'dump.rdb'), join(dir, 'old.rdb'))
       await hold(1_200)
-      await world.redis.kill('SIGKILL')
+      await testbed.redis.kill('SIGKILL')
       copyFileSync(join(dir, 'old.rdb'), join(dir, 'dump.rdb'))
-      await world.restartRedis()
+      await testbed.restartRedis()
       rmSync(join(dir, 'dump.rdb'), { force: true })
       await hold(1_200)
     }
@@ -79,10 +79,10 @@ export const faults: Record<string, Fault> = {
 
   'redis-frozen': {
     short: true,
-    async strike ({ world, hold }) {
-      process.kill(world.redis.pid, 'SIGSTOP')
+    async strike ({ testbed, hold }) {
+      process.kill(testbed.redis.pid, 'SIGSTOP')
       await hold(3_800)
-      process.kill(world.redis.pid, 'SIGCONT')
+      process.kill(testbed.redis.pid, 'SIGCONT')
     }
   },
 
@@ -90,13 +90,13 @@ export const faults: Record<string, Fault> = {
 
   'client-kill': {
     short: false,
-    strike: ({ world, hold }) => Promise.all([hold(3_000), repeatedly(3_000, 150, () => world.redisCommand('CLIENT', 'KILL', 'TYPE', 'normal'))]).then(() => {})
+    strike: ({ testbed, hold }) => Promise.all([hold(3_000), repeatedly(3_000, 150, () => testbed.redisCommand('CLIENT', 'KILL', 'TYPE', 'normal'))]).then(() => {})
   },
 
   'debug-sleep': {
     short: false,
-    async strike ({ world, hold }) {
-      const slept = world.redisCommand('DEBUG', 'SLEEP', 2.5)
+    async strike ({ testbed, hold }) {
+      const slept = testbed.redisCommand('DEBUG', 'SLEEP', 2.5)
       await hold(3_000)
       await slept
     }
@@ -104,27 +104,27 @@ export const faults: Record<string, Fault> = {
 
   flushall: {
     short: false,
-    strike: ({ world }) => repeatedly(3_000, 100, () => world.redisCommand('FLUSHALL'))
+    strike: ({ testbed }) => repeatedly(3_000, 100, () => testbed.redisCommand('FLUSHALL'))
   },
 
   'allkeys-lru': {
     short: false,
-    async strike ({ world, hold }) {
-      const used = Number(/used_memory:(\d+)/.exec(String(await world.redisCommand('INFO', 'memory')))?.[1])
-      await world.redisCommand('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru')
-      await world.redisCommand('CONFIG', 'SET', 'maxmemory', used - 50_000)
+    async strike ({ testbed, hold }) {
+      const used = Number(/used_memory:(\d+)/.exec(String(await testbed.redisCommand('INFO', 'memory')))?.[1])
+      await testbed.redisCommand('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru')
+      await testbed.redisCommand('CONFIG', 'SET', 'maxmemory', used - 50_000)
       await hold(3_000)
-      await world.redisCommand('CONFIG', 'SET', 'maxmemory', 0)
+      await testbed.redisCommand('CONFIG', 'SET', 'maxmemory', 0)
     }
   },
 
   'out-of-memory': {
     short: false,
-    async strike ({ world, hold }) {
-      await world.redisCommand('CONFIG', 'SET', 'maxmemory-policy', 'noeviction')
-      await world.redisCommand('CONFIG', 'SET', 'maxmemory', 1)
+    async strike ({ testbed, hold }) {
+      await testbed.redisCommand('CONFIG', 'SET', 'maxmemory-policy', 'noeviction')
+      await testbed.redisCommand('CONFIG', 'SET', 'maxmemory', 1)
       await hold(3_000)
-      await world.redisCommand('CONFIG', 'SET', 'maxmemory', 0)
+      await testbed.redisCommand('CONFIG', 'SET', 'maxmemory', 0)
     }
   },
 
@@ -132,11 +132,11 @@ export const faults: Record<string, Fault> = {
   'slow-fills': {
     short: true,
     async strike (scene) {
-      const slow = oneOf(scene.world)
+      const slow = oneOf(scene.testbed)
       // Its pool is for the reads that race: a transaction over such a link would hold a connection for seconds.
       slow.shunned = true
       slow.databaseLink.delay(250, 'replies')
-      await scene.world.onRedis(scene.world.redis.port, redis => raceFills(scene, slow, redis, 2_500))
+      await scene.testbed.onRedis(scene.testbed.redis.port, redis => raceFills(scene, slow, redis, 2_500))
       slow.databaseLink.delay(0, 'replies')
       slow.shunned = false
     }
@@ -147,8 +147,8 @@ export const faults: Record<string, Fault> = {
   'redis-stalled-for-one': { short: false, strike: broken(oneOf, api => api.redisLink.mode('stall'), api => api.redisLink.mode('pass'), 3_500) },
   'redis-stranded-for-all': {
     short: false,
-    async strike ({ world, hold }) {
-      for (const { redisLink } of world.apis) redisLink.strand()
+    async strike ({ testbed, hold }) {
+      for (const { redisLink } of testbed.apis) redisLink.strand()
       await hold(1_000)
     }
   },
@@ -158,19 +158,19 @@ export const faults: Record<string, Fault> = {
   'postgres-stalled-for-one': { short: false, strike: broken(oneOf, api => api.databaseLink.mode('stall'), api => api.databaseLink.mode('pass'), 4_000) },
   'postgres-cut': {
     short: false,
-    async strike ({ world, hold }) {
-      for (const { databaseLink } of world.apis) databaseLink.mode('cut')
+    async strike ({ testbed, hold }) {
+      for (const { databaseLink } of testbed.apis) databaseLink.mode('cut')
       await hold(3_000)
-      for (const { databaseLink } of world.apis) databaseLink.mode('pass')
+      for (const { databaseLink } of testbed.apis) databaseLink.mode('pass')
     }
   },
   'postgres-frozen': {
     short: true,
-    async strike ({ world, hold }) {
-      const { freeze } = world.database
+    async strike ({ testbed, hold }) {
+      const { freeze } = testbed.database
       const set = (frozen: boolean) => {
         if (freeze !== null) freeze(frozen)
-        else for (const { databaseLink } of world.apis) databaseLink.mode(frozen ? 'stall' : 'pass')
+        else for (const { databaseLink } of testbed.apis) databaseLink.mode(frozen ? 'stall' : 'pass')
       }
       set(true)
       await hold(3_000)
@@ -180,7 +180,7 @@ export const faults: Record<string, Fault> = {
 
   'postgres-clients-killed': {
     short: true,
-    strike: ({ world }) => repeatedly(2_500, 250, () => world.sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'latchkey'`)
+    strike: ({ testbed }) => repeatedly(2_500, 250, () => testbed.sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'latchkey'`)
   },
 
   'failover-clients-killed': { short: false, strike: scene => failOver(scene, true) },
@@ -189,20 +189,20 @@ export const faults: Record<string, Fault> = {
   /** The replica misses the last revocations; the old master lives on, and one instance still talks to it. */
   'failover-lost-writes': {
     short: true,
-    async strike ({ world, hold }) {
-      const replication = await startWire(world.redis.port)
+    async strike ({ testbed, hold }) {
+      const replication = await startWire(testbed.redis.port)
       try {
-        const replica = await world.startReplica(replication.port)
+        const replica = await testbed.startReplica(replication.port)
         replication.mode('stall')
         await hold(800)
-        await world.onRedis(replica.port, client => client.call('REPLICAOF', 'NO', 'ONE'))
-        const behind = oneOf(world)
-        const old = world.succeed(replica)
+        await testbed.onRedis(replica.port, client => client.call('REPLICAOF', 'NO', 'ONE'))
+        const behind = oneOf(testbed)
+        const old = testbed.succeed(replica)
         behind.redisLink.target(old.port)
-        for (const api of world.apis) if (api !== behind) api.redisLink.drop()
+        for (const api of testbed.apis) if (api !== behind) api.redisLink.drop()
         await hold(2_500)
         behind.redisLink.target(replica.port)
-        await world.onRedis(old.port, client => client.call('REPLICAOF', '127.0.0.1', replica.port))
+        await testbed.onRedis(old.port, client => client.call('REPLICAOF', '127.0.0.1', replica.port))
       } finally {
         replication.close()
       }
@@ -214,15 +214,15 @@ export const faults: Record<string, Fault> = {
   'api-killed-without-redis': {
     short: false,
     async strike (scene) {
-      for (const { redisLink } of scene.world.apis) redisLink.mode('cut')
+      for (const { redisLink } of scene.testbed.apis) redisLink.mode('cut')
       await killAtEachAwait(scene, scene.thorough ? null : ['after transaction'])
-      for (const { redisLink } of scene.world.apis) redisLink.mode('pass')
+      for (const { redisLink } of scene.testbed.apis) redisLink.mode('pass')
     }
   }
 }
 
 /** Tokens evicted, read by an instance that is slow to fill, and revoked by another while the fill is under way. */
-async function raceFills ({ world, load }: Scene, slow: Api, redis: Redis, ms: number): Promise<void> {
+async function raceFills ({ testbed, load }: Scene, slow: Api, redis: Redis, ms: number): Promise<void> {
   const until = performance.now() + ms
   async function race (): Promise<void> {
     while (performance.now() < until) {
@@ -233,10 +233,10 @@ async function raceFills ({ world, load }: Scene, slow: Api, redis: Redis, ms: n
       }
       const plan = logOut(user)
       const token = plan.ends[0]!
-      await redis.del(world.keyOf(token.hash))
+      await redis.del(testbed.keyOf(token.hash))
       const reading = load.track(load.read(token, slow))
       await delay(10 + Math.random() * 60)
-      await load.revoke(user, plan, world.anyUp(slow))
+      await load.revoke(user, plan, testbed.anyUp(slow))
       await reading
       load.release(user)
     }

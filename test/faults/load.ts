@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Api } from './api.js'
 import type { Reply } from './client.js'
 import { createFamilies } from './families.js'
-import type { World } from './ground.js'
 import { createToken, type Oracle, type Token, type User } from './oracle.js'
+import type { Testbed } from './testbed.js'
 import { anyWay, logIn, type Plan, sessionLimit } from './ways.js'
 
 const users = 80
@@ -20,7 +20,7 @@ type Answer = Reply & { excused: boolean }
 /** Clients of all three instances: they read, log in, revoke, and try dead tokens. */
 export type Load = ReturnType<typeof createLoad>
 
-export function createLoad (world: World, oracle: Oracle) {
+export function createLoad (testbed: Testbed, oracle: Oracle) {
   const pool: User[] = []
   const dying = new Set<Token>()
   const timers = new Set<NodeJS.Timeout>()
@@ -43,7 +43,7 @@ export function createLoad (world: World, oracle: Oracle) {
 
   /** On every instance at once, frozen ones too, and later again: what an instance still believes has to show. */
   function hammer (token: Token): void {
-    for (const api of world.apis) if (api.state !== 'down') void track(read(token, api))
+    for (const api of testbed.apis) if (api.state !== 'down') void track(read(token, api))
     later(api => read(token, api))
   }
 
@@ -52,7 +52,7 @@ export function createLoad (world: World, oracle: Oracle) {
     for (const ms of laterMs) {
       const timer = setTimeout(() => {
         timers.delete(timer)
-        const api = world.anyUp()
+        const api = testbed.anyUp()
         if (api !== null) void track(work(api))
       }, ms)
       timers.add(timer)
@@ -77,7 +77,7 @@ export function createLoad (world: World, oracle: Oracle) {
     const until = performance.now() + repeatForMs
     let next = first
     for (let attempts = 1; performance.now() < until && !stopped; attempts++) {
-      const api = next ?? world.anyUp()
+      const api = next ?? testbed.anyUp()
       next = null
       if (api === null) {
         await delay(100)
@@ -116,7 +116,7 @@ export function createLoad (world: World, oracle: Oracle) {
   }
 
   async function register (): Promise<void> {
-    const api = world.anyUp()
+    const api = testbed.anyUp()
     if (api === null) return await delay(50)
     const email = `${randomBytes(8).toString('hex')}@example.com`
     const password = randomBytes(9).toString('base64url')
@@ -150,7 +150,7 @@ export function createLoad (world: World, oracle: Oracle) {
 
   async function reader (): Promise<void> {
     while (!stopped) {
-      const api = world.anyUp()
+      const api = testbed.anyUp()
       const token = Math.random() < 0.3 && dying.size > 0 ? [...dying][Math.floor(Math.random() * dying.size)] : anyLive()
       if (api !== null && token !== undefined) await read(token, api)
       await delay(6 + Math.random() * 8)
@@ -186,7 +186,7 @@ export function createLoad (world: World, oracle: Oracle) {
     }
   }
 
-  const families = createFamilies({ world, oracle, load: { read, revoke, hammer, track, dying, later, get stopped () { return stopped }, get revoking () { return revoking } } })
+  const families = createFamilies({ testbed, oracle, load: { read, revoke, hammer, track, dying, later, get stopped () { return stopped }, get revoking () { return revoking } } })
 
   const repeat = (times: number, work: () => Promise<void>) => { for (let i = 0; i < times; i++) void track(work()) }
 

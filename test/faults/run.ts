@@ -3,29 +3,29 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type Fault, faults, type Scene } from './faults.js'
-import { createWorld, MissingServerError, type WorldKind, worldKinds } from './ground.js'
 import { createLoad } from './load.js'
 import { isMutant, type Mutant, mutants } from './mutants.js'
 import { createOracle } from './oracle.js'
 import { type Check, checksOf, checksOfAll, header, row, totals, totalsByKind, trace, trustWithinMs, violationsOf } from './report.js'
 import { setFaults } from './set-faults.js'
+import { createTestbed, MissingServerError, type RedisKind, redisKinds } from './testbed.js'
 
-const faultsOf: Record<WorldKind, Record<string, Fault>> = { server: faults, ...setFaults }
+const faultsOf: Record<RedisKind, Record<string, Fault>> = { server: faults, ...setFaults }
 
-const usage = `npm run test:faults -- [--minutes N] [--world kind] [--only fault,…] [--mutant name]
+const usage = `npm run test:faults -- [--minutes N] [--redis kind] [--only fault,…] [--mutant name]
   --minutes  repeats all faults for so long; without it, a selection once: about two minutes
-  --world    ${worldKinds.join(', ')}; without it, all of them, the first for three fifths of the time
-  --only     ${worldKinds.map(kind => `${kind}: ${Object.keys(faultsOf[kind]).join(', ')}`).join('\n             ')}
+  --redis    ${redisKinds.join(', ')}; without it, all of them, the first for three fifths of the time
+  --only     ${redisKinds.map(kind => `${kind}: ${Object.keys(faultsOf[kind]).join(', ')}`).join('\n             ')}
   --mutant   ${Object.keys(mutants).join(', ')}: runs without that rule until a violation shows`
 
 /** A mutant that shows nothing within this long counts as not caught. */
 const mutantMs = 120_000
 const say = (line: string) => { process.stdout.write(`${line}\n`) }
 
-interface Options { minutes: number | null, world: WorldKind, only: string[] | null, mutant: Mutant | null }
+interface Options { minutes: number | null, redis: RedisKind, only: string[] | null, mutant: Mutant | null }
 
-function readOptions (): Options & { worlds: WorldKind[] } {
-  const { values } = parseArgs({ options: { minutes: { type: 'string' }, world: { type: 'string' }, only: { type: 'string' }, mutant: { type: 'string' }, help: { type: 'boolean' } } })
+function readOptions (): Options & { kinds: RedisKind[] } {
+  const { values } = parseArgs({ options: { minutes: { type: 'string' }, redis: { type: 'string' }, only: { type: 'string' }, mutant: { type: 'string' }, help: { type: 'boolean' } } })
   if (values.help === true) {
     say(usage)
     process.exit(0)
@@ -33,20 +33,20 @@ function readOptions (): Options & { worlds: WorldKind[] } {
   const minutes = values.minutes === undefined ? null : Number(values.minutes)
   const only = values.only?.split(',') ?? null
   const mutant = values.mutant ?? null
-  const worlds = worldKinds.filter(kind => kind === (values.world ?? (only === null && mutant === null ? kind : 'server')))
-  const [world = 'server'] = worlds
-  const wrong = (minutes !== null && !(minutes > 0)) || worlds.length === 0 || only?.some(name => !Object.hasOwn(faultsOf[world], name)) === true || (mutant !== null && !isMutant(mutant))
+  const kinds = redisKinds.filter(kind => kind === (values.redis ?? (only === null && mutant === null ? kind : 'server')))
+  const [redis = 'server'] = kinds
+  const wrong = (minutes !== null && !(minutes > 0)) || kinds.length === 0 || only?.some(name => !Object.hasOwn(faultsOf[redis], name)) === true || (mutant !== null && !isMutant(mutant))
   if (wrong) {
     process.stderr.write(`${usage}\n`)
     process.exit(2)
   }
-  return { minutes, world, worlds, only, mutant: mutant as Mutant | null }
+  return { minutes, redis, kinds, only, mutant: mutant as Mutant | null }
 }
 
 /** The faults in their order: the selection once, or all of them round after round, shuffled, until the time is over. */
-function * schedule ({ minutes, world, only, mutant }: Options): Generator<string> {
-  const all = faultsOf[world]
-  const names = only ?? (mutant !== null ? mutantFaults(mutant, world) : Object.keys(all).filter(name => minutes !== null || all[name]?.short === true))
+function * schedule ({ minutes, redis, only, mutant }: Options): Generator<string> {
+  const all = faultsOf[redis]
+  const names = only ?? (mutant !== null ? mutantFaults(mutant, redis) : Object.keys(all).filter(name => minutes !== null || all[name]?.short === true))
   const until = performance.now() + (mutant !== null ? mutantMs : (minutes ?? 0) * 60_000)
   yield * names
   while (performance.now() < until) {
@@ -57,21 +57,21 @@ function * schedule ({ minutes, world, only, mutant }: Options): Generator<strin
 }
 
 /** Where the absence of a rule shows soonest. */
-function mutantFaults (mutant: Mutant, world: WorldKind): string[] {
-  return world === 'server' ? [...mutants[mutant]] : Object.keys(faultsOf[world])
+function mutantFaults (mutant: Mutant, redis: RedisKind): string[] {
+  return redis === 'server' ? [...mutants[mutant]] : Object.keys(faultsOf[redis])
 }
 
 async function runFaults (options: Options): Promise<Check[]> {
-  const world = await createWorld(options.mutant, options.world)
+  const testbed = await createTestbed(options.mutant, options.redis)
   const oracle = createOracle()
-  const load = createLoad(world, oracle)
-  for (const api of world.apis) api.onCrash = oracle.crashed
+  const load = createLoad(testbed, oracle)
+  for (const api of testbed.apis) api.onCrash = oracle.crashed
   let closing: Promise<void> | null = null
-  const close = () => closing ??= world.close()
+  const close = () => closing ??= testbed.close()
   const interrupt = () => { void close().finally(() => process.exit(130)) }
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
   const stretch = options.minutes === null ? 1 : 1.5
-  const scene: Scene = { world, load, oracle, thorough: options.minutes !== null, hold: ms => delay(ms * stretch) }
+  const scene: Scene = { testbed, load, oracle, thorough: options.minutes !== null, hold: ms => delay(ms * stretch) }
   // A mutant's first violation is all that is wanted of it.
   const enough = () => options.mutant !== null ? oracle.violations.some(({ kind }) => kind === 'accepted') : oracle.violations.length >= 20
   const told = new Set<unknown>()
@@ -88,14 +88,14 @@ async function runFaults (options: Options): Promise<Check[]> {
       if (told.has(violation) || told.size >= 10) continue
       told.add(violation)
       say(trace(violation))
-      if (violation.token !== null) say(`    ${await world.describe(violation.token.hash)}`)
+      if (violation.token !== null) say(`    ${await testbed.describe(violation.token.hash)}`)
     }
   }
 
   try {
     load.start()
     await delay(500)
-    say(`Redis: ${options.world}`)
+    say(`Redis: ${options.redis}`)
     say(header)
     for (const name of schedule(options)) {
       oracle.enter(name)
@@ -103,19 +103,19 @@ async function runFaults (options: Options): Promise<Check[]> {
       if (!await load.warm(60_000)) stats.cold = true
       load.revoking(true)
       await delay(200)
-      await orEnough(faultsOf[options.world][name]?.strike(scene), options.mutant !== null)
-      const backMs = await world.trustReturns(trustWithinMs)
+      await orEnough(faultsOf[options.redis][name]?.strike(scene), options.mutant !== null)
+      const backMs = await testbed.trustReturns(trustWithinMs)
       stats.trustBackMs = backMs === null || stats.trustBackMs === null ? null : Math.max(stats.trustBackMs, backMs)
       await orEnough(delay(options.mutant === null ? 300 : 3_000), true)
       load.revoking(false)
       say(row(name, stats))
       await tell()
-      if (backMs === null) say(world.apis.map(({ index, log }) => `    API ${index}: ${log.slice(-3).join('\n           ')}`).join('\n'))
+      if (backMs === null) say(testbed.apis.map(({ index, log }) => `    API ${index}: ${log.slice(-3).join('\n           ')}`).join('\n'))
       if (enough()) break
     }
     await load.stop(options.mutant === null ? 5_000 : 0)
     await tell()
-    if (oracle.violations.length > 0) for (const { index, log } of world.apis) say(`API ${index} logged last:\n${log.slice(-6).map(line => `    ${line}`).join('\n')}`)
+    if (oracle.violations.length > 0) for (const { index, log } of testbed.apis) say(`API ${index} logged last:\n${log.slice(-6).map(line => `    ${line}`).join('\n')}`)
     const all = [...oracle.byFault.values()]
     say(totals(all))
     say(totalsByKind(all))
@@ -144,13 +144,13 @@ async function catchMutant (name: Mutant): Promise<Check> {
 }
 
 async function main (): Promise<void> {
-  const { worlds, ...options } = readOptions()
+  const { kinds, ...options } = readOptions()
   const checks: Check[] = []
-  for (const world of worlds) {
-    const share = worlds.length === 1 ? 1 : world === 'server' ? 0.6 : 0.2
-    checks.push(...await runFaults({ ...options, world, minutes: options.minutes === null ? null : options.minutes * share }))
+  for (const redis of kinds) {
+    const share = kinds.length === 1 ? 1 : redis === 'server' ? 0.6 : 0.2
+    checks.push(...await runFaults({ ...options, redis, minutes: options.minutes === null ? null : options.minutes * share }))
   }
-  if (worlds.includes('server') && options.mutant === null && options.only === null) for (const name of Object.keys(mutants)) checks.push(await catchMutant(name as Mutant))
+  if (kinds.includes('server') && options.mutant === null && options.only === null) for (const name of Object.keys(mutants)) checks.push(await catchMutant(name as Mutant))
   const failed = checks.filter(({ held }) => !held)
   for (const { fault, claim } of failed) say(`failed: ${fault}: ${claim}`)
   say(`${checks.length - failed.length} passed, ${failed.length} failed`)

@@ -14,8 +14,8 @@ function onSentinels (short: boolean, strike: (scene: Scene, set: SentinelSet) =
   return {
     short,
     async strike (scene) {
-      if (scene.world.sentinels === null) throw new Error('this fault needs Sentinels')
-      await strike(scene, scene.world.sentinels)
+      if (scene.testbed.sentinels === null) throw new Error('this fault needs Sentinels')
+      await strike(scene, scene.testbed.sentinels)
     }
   }
 }
@@ -24,8 +24,8 @@ function onCluster (short: boolean, strike: (scene: Scene, set: RedisClusterSet)
   return {
     short,
     async strike (scene) {
-      if (scene.world.cluster === null) throw new Error('this fault needs a cluster')
-      await strike(scene, scene.world.cluster)
+      if (scene.testbed.cluster === null) throw new Error('this fault needs a cluster')
+      await strike(scene, scene.testbed.cluster)
     }
   }
 }
@@ -39,10 +39,10 @@ async function oneOf (set: RedisClusterSet): Promise<ClusterNode> {
 }
 
 /** Slots with entries in them, and masters they don't belong to. */
-async function occupied ({ world }: Scene, set: RedisClusterSet, most: number): Promise<Array<{ slot: number, to: ClusterNode }>> {
+async function occupied ({ testbed }: Scene, set: RedisClusterSet, most: number): Promise<Array<{ slot: number, to: ClusterNode }>> {
   const masters = await set.masters()
   const from = await oneOf(set)
-  const keys = await onServer(from.port, client => client.keys(`${world.prefix}token:*`))
+  const keys = await onServer(from.port, client => client.keys(`${testbed.prefix}token:*`))
   const others = masters.filter(({ id }) => id !== from.id)
   return [...new Set(keys.map(key => slotOf(key)))].slice(0, most).map((slot, i) => ({ slot, to: others[i % others.length] as ClusterNode }))
 }

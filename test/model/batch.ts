@@ -6,9 +6,9 @@ const sent = 2
 const executed = 3
 
 /** Look-ups without a lease, which share one database read. */
-export function batchSteps ({ world, rules, scenario, next }: Moment) {
+export function batchSteps ({ state, rules, scenario, next }: Moment) {
   if (!scenario.batches) return
-  const { batch, database } = world
+  const { batch, database } = state
   const actor = api(scenario.readers[0]!)
 
   if (batch.phase === none) {

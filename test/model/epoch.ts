@@ -22,18 +22,18 @@ export function see (instance: Instance, generation: number, age: number) {
 
 /** Polls, INFO and registration of every instance. */
 export function epochSteps (moment: Moment) {
-  moment.world.instances.forEach((_, index) => {
+  moment.state.instances.forEach((_, index) => {
     if (!moment.scenario.slowPolls.includes(index)) pollAtOnce(moment, index)
     askInfo(moment, index)
     register(moment, index)
   })
-  moment.world.polls.forEach((_, slot) => pollSlowly(moment, slot))
+  moment.state.polls.forEach((_, slot) => pollSlowly(moment, slot))
 }
 
-function pollAtOnce ({ world, scenario, next }: Moment, index: number) {
-  const instance = world.instances[index]!
-  const { generation, registered } = world.database
-  const unsettled = unsettledFlag(world, scenario.settlementLimit, scenario.bounded)
+function pollAtOnce ({ state, scenario, next }: Moment, index: number) {
+  const instance = state.instances[index]!
+  const { generation, registered } = state.database
+  const unsettled = unsettledFlag(state, scenario.settlementLimit, scenario.bounded)
   if (instance.generation === generation && instance.incarnation === registered && instance.age === 0 &&
     instance.unsettled === unsettled) return
   Object.assign(instance, { generation, incarnation: registered, unsettled, age: 0 })
@@ -42,10 +42,10 @@ function pollAtOnce ({ world, scenario, next }: Moment, index: number) {
 }
 
 function pollSlowly (moment: Moment, slot: number) {
-  const { world, rules, scenario, next } = moment
+  const { state, rules, scenario, next } = moment
   const index = scenario.slowPolls[slot]!
-  const instance = world.instances[index]!
-  const poll = world.polls[slot]!
+  const instance = state.instances[index]!
+  const poll = state.polls[slot]!
   const name = scenario.slowPolls.indexOf(index) === slot ? 'poll' : 'poll 2'
 
   if (poll.phase === 0) {
@@ -56,9 +56,9 @@ function pollSlowly (moment: Moment, slot: number) {
   }
   if (poll.phase === sent) {
     poll.phase = executed
-    poll.generation = world.database.generation
-    poll.incarnation = world.database.registered
-    poll.unsettled = unsettledFlag(world, scenario.settlementLimit, scenario.bounded)
+    poll.generation = state.database.generation
+    poll.incarnation = state.database.registered
+    poll.unsettled = unsettledFlag(state, scenario.settlementLimit, scenario.bounded)
     next(api(index), name, `executed: generation ${poll.generation}, ${incarnationName(poll.incarnation)} registered`)
     return
   }
@@ -82,18 +82,18 @@ export function forgetPoll (poll: Poll) {
   Object.assign(poll, { phase: 0, generation: 0, incarnation: 0, unsettled: 0, age: 0 })
 }
 
-function askInfo ({ world, next }: Moment, index: number) {
-  const instance = world.instances[index]!
-  const incarnation = world.node(instance.node)?.incarnation
+function askInfo ({ state, next }: Moment, index: number) {
+  const instance = state.instances[index]!
+  const incarnation = state.node(instance.node)?.incarnation
   if (incarnation === undefined || (instance.known === incarnation && instance.infoAge === 0)) return
   instance.known = incarnation
   instance.infoAge = 0
   next(api(index), 'INFO', `${redis(instance.node)} is ${incarnationName(incarnation)}`)
 }
 
-function register ({ world, rules, scenario, next }: Moment, index: number) {
-  const instance = world.instances[index]!
-  const { database } = world
+function register ({ state, rules, scenario, next }: Moment, index: number) {
+  const instance = state.instances[index]!
+  const { database } = state
   if (instance.known === 0 || instance.known === instance.incarnation || instance.known === database.registered) return
   if (rules.registerConditionally && database.generation !== instance.generation) return
   if (database.generation === scenario.maxGeneration) return
@@ -102,8 +102,8 @@ function register ({ world, rules, scenario, next }: Moment, index: number) {
   next(api(index), 'poll', `registers ${incarnationName(instance.known)}: generation ${database.generation}`)
 }
 
-function unsettledFlag (world: Moment['world'], limit: number, bounded: boolean): number {
-  return bounded && world.revocations.some(({ row, rowAge }) => row !== 0 && rowAge >= limit) ? 1 : 0
+function unsettledFlag (state: Moment['state'], limit: number, bounded: boolean): number {
+  return bounded && state.revocations.some(({ row, rowAge }) => row !== 0 && rowAge >= limit) ? 1 : 0
 }
 
 export const incarnationName = (incarnation: number) => incarnation === 0 ? 'no master' : `incarnation ${incarnation}`

@@ -1,7 +1,7 @@
 import type { Moment, Tally } from './moment.js'
 import { type Rules, rulesWithout } from './rules.js'
 import type { Scenario } from './scenarios.js'
-import { World } from './state.js'
+import { SystemState } from './state.js'
 import { steps } from './steps.js'
 import { Visited } from './visited.js'
 
@@ -11,16 +11,16 @@ export interface Exploration { states: number, complete: boolean, violation: Vio
 
 /** Visits every state of a scenario, nearest first; stops at the first broken promise, whose trace is a shortest one. */
 export function explore (scenario: Scenario, rules: Rules = rulesWithout(), maxStates = Infinity): Exploration {
-  const world = new World(scenario)
-  const visited = new Visited(world.words.length)
-  const current = new Uint32Array(world.words.length)
+  const state = new SystemState(scenario)
+  const visited = new Visited(state.words.length)
+  const current = new Uint32Array(state.words.length)
   const tally = { hits: 0, fills: 0, answers: 0 }
   let at = 0
   let breaking: Line | null = null
   let broken = ''
 
   const moment: Moment = {
-    world,
+    state,
     rules,
     scenario,
     tally,
@@ -29,15 +29,15 @@ export function explore (scenario: Scenario, rules: Rules = rulesWithout(), maxS
         breaking = { actor, does, text }
         broken = breaks
       }
-      visited.add(world.words, at)
-      world.words.set(current)
+      visited.add(state.words, at)
+      state.words.set(current)
     }
   }
 
-  visited.add(world.words, -1)
+  visited.add(state.words, -1)
   for (; at < visited.count && !breaking && visited.count < maxStates; at++) {
     visited.load(at, current)
-    world.words.set(current)
+    state.words.set(current)
     steps(moment)
   }
   const complete = at === visited.count
@@ -46,19 +46,19 @@ export function explore (scenario: Scenario, rules: Rules = rulesWithout(), maxS
   return { states: visited.count, complete: false, violation: { broken, trace }, tally }
 }
 
-/** The steps from the first state to this one, in words, found by taking them again. */
+/** the steps from the first state to this one, as text, found by taking them again. */
 function traceTo (visited: Visited, index: number, moment: Moment): Line[] {
   const path = visited.pathTo(index)
-  const state = new Uint32Array(moment.world.words.length)
+  const words = new Uint32Array(moment.state.words.length)
   return path.slice(1).map((target, position) => {
     let line: Line | undefined
-    visited.load(path[position]!, state)
-    moment.world.words.set(state)
+    visited.load(path[position]!, words)
+    moment.state.words.set(words)
     steps({
       ...moment,
       next (actor, does, text) {
-        if (!line && visited.holds(target, moment.world.words)) line = { actor, does, text }
-        moment.world.words.set(state)
+        if (!line && visited.holds(target, moment.state.words)) line = { actor, does, text }
+        moment.state.words.set(words)
       }
     })
     if (!line) throw new Error('a step could not be taken again')

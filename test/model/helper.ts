@@ -10,7 +10,7 @@ const written = 2
 
 /** A peer's poll that settles what another instance could not. */
 export function helperSteps (moment: Moment) {
-  moment.world.helpers.forEach((helper, slot) => {
+  moment.state.helpers.forEach((helper, slot) => {
     const index = moment.scenario.helpers[slot]!
     if (helper.phase !== idle) giveUp(moment, helper, index)
     if (helper.phase === idle) return start(moment, helper, index)
@@ -25,21 +25,21 @@ function giveUp ({ scenario, next }: Moment, helper: Helper, index: number) {
   next(api(index), 'helps', 'gives up')
 }
 
-function start ({ world, rules, scenario, next }: Moment, helper: Helper, index: number) {
-  for (const [slot, { row, rowAge }] of world.revocations.entries()) {
+function start ({ state, rules, scenario, next }: Moment, helper: Helper, index: number) {
+  for (const [slot, { row, rowAge }] of state.revocations.entries()) {
     const old = scenario.bounded && rowAge >= scenario.settlementLimit
-    const node = world.instances[index]!.node
+    const node = state.instances[index]!.node
     if (node === 0 || row === settled || !(old || row === helpWanted)) continue
     helper.row = slot
     helper.node = node
     helper.phase = rules.writeBeforeSettlementIsDeleted ? writing : written
-    if (!rules.writeBeforeSettlementIsDeleted) helper.incarnation = world.instances[index]!.known
+    if (!rules.writeBeforeSettlementIsDeleted) helper.incarnation = state.instances[index]!.known
     next(api(index), 'helps', 'DEL and INFO sent')
   }
 }
 
-function write ({ world, rules, next }: Moment, helper: Helper, index: number) {
-  const node = world.node(helper.node)
+function write ({ state, rules, next }: Moment, helper: Helper, index: number) {
+  const node = state.node(helper.node)
   if (!node || node.incarnation === 0) {
     forget(helper)
     return next(api(index), 'helps', 'READONLY: gives up')
@@ -52,10 +52,10 @@ function write ({ world, rules, next }: Moment, helper: Helper, index: number) {
   next(api(index), 'helps', text)
 }
 
-function deleteSettlement ({ world, rules, next }: Moment, helper: Helper, index: number) {
-  const revocation = world.revocations[helper.row]!
-  const mine = rules.incarnationFromSamePipeline ? helper.incarnation : world.instances[index]!.known
-  const settles = mine === world.database.registered || !rules.settleOnlyRegisteredIncarnation
+function deleteSettlement ({ state, rules, next }: Moment, helper: Helper, index: number) {
+  const revocation = state.revocations[helper.row]!
+  const mine = rules.incarnationFromSamePipeline ? helper.incarnation : state.instances[index]!.known
+  const settles = mine === state.database.registered || !rules.settleOnlyRegisteredIncarnation
   if (settles) revocation.row = settled
   if (settles && !rules.writeBeforeSettlementIsDeleted) helper.phase = writing
   else forget(helper)
@@ -63,10 +63,10 @@ function deleteSettlement ({ world, rules, next }: Moment, helper: Helper, index
 }
 
 /** A bump that several revocations of one instance wait for, and that others wanted before this one came. */
-export function sharedBumpSteps ({ world, rules, scenario, next }: Moment) {
+export function sharedBumpSteps ({ state, rules, scenario, next }: Moment) {
   if (!scenario.fallback.includes('shared bump')) return
-  const { database } = world
-  const revocation = world.revocations[0]!
+  const { database } = state
+  const revocation = state.revocations[0]!
   const actor = api(scenario.revokers[0]!)
 
   if (!rules.sharedBumpSentAfterCommit && database.bump !== 0 && database.bumpCovers === 0 && isSharing(revocation)) {

@@ -1,13 +1,13 @@
 import type { Rules } from './rules.js'
 import type { Scenario } from './scenarios.js'
-import type { World } from './state.js'
+import type { SystemState } from './state.js'
 
-/** What a step is given: a world to change, and `next`, which keeps the changed world and puts the old one back. */
+/** What a step is given: a state to change, and `next`, which keeps the changed state and puts the old one back. */
 export interface Moment {
-  world: World
+  state: SystemState
   rules: Rules
   scenario: Scenario
-  /** Records the world as it now is as a successor; `broken` says which promise the step broke. */
+  /** Records the state as it now is as a successor; `broken` says which promise the step broke. */
   next: (actor: string, does: string, text: string, broken?: string) => void
   /** Counts what must not be missing from an exploration. */
   tally: Tally

@@ -20,8 +20,8 @@ const foundAltered = 3
 
 /** One look-up's whole path, each step of it apart. */
 export function readerSteps (moment: Moment) {
-  moment.world.readers.forEach((reader, slot) => {
-    const instance = moment.world.instances[moment.scenario.readers[slot]!]!
+  moment.state.readers.forEach((reader, slot) => {
+    const instance = moment.state.instances[moment.scenario.readers[slot]!]!
     const act = { moment, reader, instance, slot, name: `read ${slot + 1}`, actor: api(moment.scenario.readers[slot]!) }
     switch (reader.phase) {
       case idle: return start(act)
@@ -40,8 +40,8 @@ export function readerSteps (moment: Moment) {
 interface Act { moment: Moment, reader: Reader, instance: Instance, slot: number, name: string, actor: string }
 
 function start ({ moment, reader, instance, slot, name, actor }: Act) {
-  const { world, rules, scenario, next } = moment
-  const { database } = world
+  const { state, rules, scenario, next } = moment
+  const { database } = state
   const issues = database.issued === 0 && slot === 0
   if (!isTrusted(moment, instance)) return
   begin(moment, reader, instance)
@@ -60,17 +60,17 @@ function start ({ moment, reader, instance, slot, name, actor }: Act) {
   next(actor, name, `${scenario.batches ? 'queued' : issues ? 'SET NX GET sent' : 'GETEX sent'}, generation ${reader.generation}${late(reader)}`)
 }
 
-function begin ({ world }: Moment, reader: Reader, instance: Instance) {
+function begin ({ state }: Moment, reader: Reader, instance: Instance) {
   reader.generation = instance.generation
   reader.node = instance.node
-  reader.late = world.database.answered
+  reader.late = state.database.answered
 }
 
 const late = (reader: Reader) => reader.late ? ' (starts after the revocation is due)' : ''
 
 function join ({ moment, reader, instance, name, actor }: Act) {
-  const { world, rules, scenario, next } = moment
-  if (!scenario.batches || reader.late || !world.database.answered) return
+  const { state, rules, scenario, next } = moment
+  if (!scenario.batches || reader.late || !state.database.answered) return
   if (rules.joinOnlyUnsentRedisReads && reader.phase !== queued) return
   if (!isTrusted(moment, instance)) return
   reader.late = 1
@@ -83,8 +83,8 @@ function sendLook ({ moment: { next }, reader, name, actor }: Act) {
 }
 
 function executeLook (act: Act) {
-  const { moment: { world, scenario, next }, reader, name, actor } = act
-  const node = world.node(reader.node)
+  const { moment: { state, scenario, next }, reader, name, actor } = act
+  const node = state.node(reader.node)
   if (scenario.losses) {
     abandon(reader)
     next(actor, name, 'GETEX is lost: database, no fill')
@@ -97,8 +97,8 @@ function executeLook (act: Act) {
 }
 
 function executeLease (act: Act) {
-  const { moment: { world, scenario, next }, reader, slot, name, actor } = act
-  const node = world.node(reader.node)
+  const { moment: { state, scenario, next }, reader, slot, name, actor } = act
+  const node = state.node(reader.node)
   if (scenario.losses) {
     abandon(reader)
     next(actor, name, 'SET NX GET is lost: database, no fill')
@@ -118,8 +118,8 @@ function executeLease (act: Act) {
 
 /** What is made of a reply that isn't nil. */
 function judge ({ moment, reader, name, actor }: Act) {
-  const { world, rules, scenario, next } = moment
-  const node = world.node(reader.node)
+  const { state, rules, scenario, next } = moment
+  const node = state.node(reader.node)
   if (!node || (node.incarnation === 0 && rules.replicaRefusesReads)) {
     abandon(reader)
     return next(actor, name, 'READONLY: database, no fill')
@@ -127,7 +127,7 @@ function judge ({ moment, reader, name, actor }: Act) {
   const { value } = node
   const seen = `GET -> ${describe(value)}`
   if (value === revoked) {
-    const wrongly = scenario.altering || world.database.committed === 0
+    const wrongly = scenario.altering || state.database.committed === 0
     abandon(reader)
     return next(actor, name, `${seen}: refused`, wrongly ? 'a live token is refused' : undefined)
   }
@@ -150,7 +150,7 @@ function isHit ({ rules }: Moment, reader: Reader, value: number): boolean {
 }
 
 function accept ({ moment, reader, instance, name, actor }: Act) {
-  const { world: { redis }, rules, scenario, next, tally } = moment
+  const { state: { redis }, rules, scenario, next, tally } = moment
   const refused = (rules.acceptOnlyGenerationStillHeld && reader.generation !== instance.generation) ||
     (rules.recheckTrustBeforeAccepting && !isTrusted(moment, instance)) ||
     (rules.acceptOnSameConnection && reader.moved !== 0)
@@ -163,8 +163,8 @@ function accept ({ moment, reader, instance, name, actor }: Act) {
   next(actor, name, `${text} accepted`, stale && !excused ? 'a revoked token is accepted' : undefined)
 }
 
-function replaceOlder ({ moment: { world, rules, scenario, next }, reader, slot, name, actor }: Act) {
-  const node = world.node(reader.node)
+function replaceOlder ({ moment: { state, rules, scenario, next }, reader, slot, name, actor }: Act) {
+  const node = state.node(reader.node)
   const unchanged = node?.value === reader.value || !rules.olderEntryReplacedByComparing
   if (node && node.incarnation !== 0 && unchanged) {
     node.value = lease(slot)
@@ -177,8 +177,8 @@ function replaceOlder ({ moment: { world, rules, scenario, next }, reader, slot,
   next(actor, name, 'compare-and-set fails: database, no fill')
 }
 
-function readDatabase ({ moment: { world, rules, scenario, next }, reader, slot, name, actor }: Act) {
-  const { database } = world
+function readDatabase ({ moment: { state, rules, scenario, next }, reader, slot, name, actor }: Act) {
+  const { database } = state
   if (database.issued === 0 && slot === 0) {
     database.issued = 1
     reader.value = foundLive
@@ -191,7 +191,7 @@ function readDatabase ({ moment: { world, rules, scenario, next }, reader, slot,
   }
   const changed = database.committed !== 0 && rules.revokedReadIsNotFilledAsLive
   reader.value = changed ? (scenario.altering ? foundAltered : foundRevoked) : foundLive
-  const node = world.node(reader.node)
+  const node = state.node(reader.node)
   reader.phase = rules.leaseBeforeDatabaseRead || node?.value === lease(slot) ? read : leasing
   next(actor, name, `database: ${database.committed ? (scenario.altering ? 'altered' : 'revoked') : 'live'}`)
 }
@@ -211,12 +211,12 @@ function sendFill ({ moment: { rules, scenario, next }, reader, instance, name, 
   next(actor, name, 'fill sent')
 }
 
-function fill ({ moment: { world, rules, scenario, next, tally }, reader, slot, name, actor }: Act) {
+function fill ({ moment: { state, rules, scenario, next, tally }, reader, slot, name, actor }: Act) {
   if (scenario.losses) {
     abandon(reader)
     next(actor, name, 'fill is lost')
   }
-  const node = world.node(reader.node)
+  const node = state.node(reader.node)
   const mine = node?.value === lease(slot) || !rules.fillOnlyOverOwnLease
   const filled = reader.value === foundRevoked ? revoked : entry(reader.generation, reader.value === foundAltered)
   abandon(reader)

@@ -14,9 +14,9 @@ export function redisSteps (moment: Moment) {
   for (const index of moment.scenario.reconnects) reconnect(moment, index)
 }
 
-function evict ({ world, scenario, next }: Moment) {
+function evict ({ state, scenario, next }: Moment) {
   if (!scenario.evictions) return
-  world.nodes.forEach((node, index) => {
+  state.nodes.forEach((node, index) => {
     if (node.value === nil) return
     const text = `evicts ${describe(node.value)}`
     node.value = nil
@@ -25,8 +25,8 @@ function evict ({ world, scenario, next }: Moment) {
 }
 
 /** One key: a replica that lags holds what the master held at some moment, and so does a snapshot. */
-function copyToSecond ({ world, scenario, next }: Moment) {
-  const [first, second] = world.nodes
+function copyToSecond ({ state, scenario, next }: Moment) {
+  const [first, second] = state.nodes
   if (!first || !second || second.incarnation !== 0 || second.value === first.value) return
   second.value = first.value
   const text = describe(first.value)
@@ -34,16 +34,16 @@ function copyToSecond ({ world, scenario, next }: Moment) {
   else next('redis2', 'replica', `has received ${text}`)
 }
 
-function promote ({ world, scenario, next }: Moment) {
-  const replica = world.nodes[1]!
-  if (replica.incarnation !== 0 || world.redis.lastIncarnation === scenario.maxIncarnation) return
-  replica.incarnation = ++world.redis.lastIncarnation
+function promote ({ state, scenario, next }: Moment) {
+  const replica = state.nodes[1]!
+  if (replica.incarnation !== 0 || state.redis.lastIncarnation === scenario.maxIncarnation) return
+  replica.incarnation = ++state.redis.lastIncarnation
   next('redis2', 'promoted', `with ${describe(replica.value)}, incarnation ${replica.incarnation}; redis1 lives on`)
 }
 
 /** The old master becomes a replica of the new one, and its connections stay. */
-function demote ({ world, next }: Moment) {
-  const [old, master] = world.nodes
+function demote ({ state, next }: Moment) {
+  const [old, master] = state.nodes
   if (!old || !master || old.incarnation === 0 || master.incarnation === 0) return
   old.value = master.value
   old.incarnation = 0
@@ -54,48 +54,48 @@ function demote ({ world, next }: Moment) {
  * The other master of a cluster claims the slot, with whatever of it has travelled there; the old one goes on believing that it is its own.
  * Both servers are who they were: only the map says that something has changed.
  */
-function moveSlot ({ world, rules, next }: Moment) {
-  const [old, other] = world.nodes
+function moveSlot ({ state, rules, next }: Moment) {
+  const [old, other] = state.nodes
   if (!old || !other || other.incarnation !== 0) return
-  other.incarnation = rules.slotsBelongToIncarnation ? ++world.redis.lastIncarnation : old.incarnation
+  other.incarnation = rules.slotsBelongToIncarnation ? ++state.redis.lastIncarnation : old.incarnation
   next('redis2', 'claims', `the slot, with ${describe(other.value)}; redis1 lives on`)
 }
 
-function restart ({ world, rules, scenario, next }: Moment) {
-  const [server, snapshot] = world.nodes
-  if (!server || !snapshot || world.redis.lastIncarnation === scenario.maxIncarnation) return
+function restart ({ state, rules, scenario, next }: Moment) {
+  const [server, snapshot] = state.nodes
+  if (!server || !snapshot || state.redis.lastIncarnation === scenario.maxIncarnation) return
   server.value = snapshot.value
-  server.incarnation = ++world.redis.lastIncarnation
-  world.instances.forEach((instance, index) => {
+  server.incarnation = ++state.redis.lastIncarnation
+  state.instances.forEach((instance, index) => {
     instance.node = 0
     if (rules.infoOnEachConnection) instance.known = 0
-    loseConnection(world, scenario, index)
+    loseConnection(state, scenario, index)
   })
   next('redis1', 'restart', `with ${describe(server.value)} from its snapshot, incarnation ${server.incarnation}`)
 }
 
-function demoteAndPromote ({ world, next }: Moment) {
-  const [server, other] = world.nodes
-  if (!server || !other || world.redis.swapped) return
+function demoteAndPromote ({ state, next }: Moment) {
+  const [server, other] = state.nodes
+  if (!server || !other || state.redis.swapped) return
   server.value = other.value
-  server.incarnation = ++world.redis.lastIncarnation
-  world.redis.swapped = 1
+  server.incarnation = ++state.redis.lastIncarnation
+  state.redis.swapped = 1
   next('redis1', 'swapped', `demoted, copies ${describe(server.value)} from redis2, promoted as incarnation ${server.incarnation}; no client killed`)
 }
 
-function reconnect ({ world, rules, scenario, next }: Moment, index: number) {
-  for (const [position, node] of world.nodes.entries()) {
-    const instance = world.instances[index]!
+function reconnect ({ state, rules, scenario, next }: Moment, index: number) {
+  for (const [position, node] of state.nodes.entries()) {
+    const instance = state.instances[index]!
     if (node.incarnation === 0 || instance.node === position + 1) continue
     instance.node = position + 1
     if (rules.infoOnEachConnection) instance.known = 0
-    loseConnection(world, scenario, index)
+    loseConnection(state, scenario, index)
     next(api(index), 'connects', `to ${redis(position + 1)}`)
   }
 }
 
-function loseConnection (world: Moment['world'], scenario: Moment['scenario'], index: number) {
-  world.readers.forEach((reader, slot) => {
+function loseConnection (state: Moment['state'], scenario: Moment['scenario'], index: number) {
+  state.readers.forEach((reader, slot) => {
     if (scenario.readers[slot] === index && reader.phase !== 0) reader.moved = 1
   })
 }

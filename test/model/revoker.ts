@@ -25,8 +25,8 @@ interface Act { moment: Moment, revocation: Revocation, instance: Instance, slot
 
 /** A revoking request, from its COMMIT to its 2xx. */
 export function revokerSteps (moment: Moment) {
-  moment.world.revocations.forEach((revocation, slot) => {
-    const instance = moment.world.instances[moment.scenario.revokers[slot]!]!
+  moment.state.revocations.forEach((revocation, slot) => {
+    const instance = moment.state.instances[moment.scenario.revokers[slot]!]!
     const act = { moment, revocation, instance, slot, name: `revoke ${slot + 1}`, actor: api(moment.scenario.revokers[slot]!) }
     if (revocation.phase !== idle && revocation.phase < answered) die(act)
     switch (revocation.phase) {
@@ -48,22 +48,22 @@ function die ({ moment: { scenario, next }, revocation, name, actor }: Act) {
   next(actor, name, revocation.row === settled ? 'dies' : 'dies; its settlement stands')
 }
 
-function commit ({ moment: { world, rules, next }, revocation, name, actor }: Act) {
-  if (world.database.issued === 0) return
-  world.database.committed = 1
+function commit ({ moment: { state, rules, next }, revocation, name, actor }: Act) {
+  if (state.database.issued === 0) return
+  state.database.committed = 1
   revocation.phase = committed
   if (rules.settlementInSameTransaction) revocation.row = unsettled
   next(actor, name, rules.settlementInSameTransaction ? 'COMMIT, with its settlement' : 'COMMIT, without a settlement')
 }
 
-function repeat ({ moment: { world, rules, next }, revocation, name, actor }: Act) {
-  if (world.database.committed === 0) return
+function repeat ({ moment: { state, rules, next }, revocation, name, actor }: Act) {
+  if (state.database.committed === 0) return
   if (rules.repeatNamesRevokedTokens) {
     revocation.row = unsettled
     revocation.phase = committed
     return next(actor, name, 'finds the token revoked, names it: COMMIT with a settlement')
   }
-  revocation.incarnation = world.database.registered
+  revocation.incarnation = state.database.registered
   revocation.phase = toSettle
   next(actor, name, 'finds the token revoked: nothing to settle')
 }
@@ -84,8 +84,8 @@ function sendWrite (act: Act) {
 }
 
 function write (act: Act) {
-  const { moment: { world, rules, scenario, next }, revocation, name, actor } = act
-  const node = world.node(revocation.node)
+  const { moment: { state, rules, scenario, next }, revocation, name, actor } = act
+  const node = state.node(revocation.node)
   fallBack(act, 'the pipeline is lost')
   if (!node || node.incarnation === 0) return giveUp(act, 'READONLY')
   const written = scenario.altering ? nil : revoked
@@ -97,8 +97,8 @@ function write (act: Act) {
 }
 
 function deleteSettlement (act: Act) {
-  const { moment: { world, rules, next }, revocation, instance, name, actor } = act
-  const { database } = world
+  const { moment: { state, rules, next }, revocation, instance, name, actor } = act
+  const { database } = state
   const mine = rules.incarnationFromSamePipeline ? revocation.incarnation : instance.known
   const deletes = (database.registered === mine && mine !== 0) || !rules.settleOnlyRegisteredIncarnation
   if (!deletes && rules.epochJudgesNotRowCount) {
@@ -113,8 +113,8 @@ function deleteSettlement (act: Act) {
   next(actor, name, `${deletes ? 'settlement deleted' : 'no settlement deleted'}, generation ${database.generation}`)
 }
 
-function sleepUntilGenerationIsOld ({ moment: { world, scenario }, revocation, instance }: Act, waits: boolean) {
-  const { generation } = world.database
+function sleepUntilGenerationIsOld ({ moment: { state, scenario }, revocation, instance }: Act, waits: boolean) {
+  const { generation } = state.database
   see(instance, generation, 0)
   revocation.timer = !waits ? scenario.h : instance.seen === generation ? instance.seenAge : 0
   revocation.phase = sleeping
@@ -146,22 +146,22 @@ function giveUp (act: Act, why: string) {
 }
 
 function waitForHelp (act: Act) {
-  const { moment: { world, rules, scenario, next }, revocation, name, actor } = act
+  const { moment: { state, rules, scenario, next }, revocation, name, actor } = act
   if (scenario.fallback.includes('bump')) {
     revocation.phase = bumping
     next(actor, name, 'no help: bump sent')
   }
   if (revocation.row !== settled) return
   sleepUntilGenerationIsOld(act, rules.goneSettlementWaitsForGeneration)
-  next(actor, name, `the settlement is gone, generation ${world.database.generation}`)
+  next(actor, name, `the settlement is gone, generation ${state.database.generation}`)
 }
 
-function bump ({ moment: { world, scenario, next }, revocation, name, actor }: Act) {
-  if (world.database.generation === scenario.maxGeneration) return
+function bump ({ moment: { state, scenario, next }, revocation, name, actor }: Act) {
+  if (state.database.generation === scenario.maxGeneration) return
   revocation.phase = bumped
   revocation.row = settled
-  world.database.generation++
-  next(actor, name, `bump executed: generation ${world.database.generation}`)
+  state.database.generation++
+  next(actor, name, `bump executed: generation ${state.database.generation}`)
 }
 
 function afterBump (act: Act) {
@@ -172,9 +172,9 @@ function afterBump (act: Act) {
   next(actor, name, 'bump replied: waits H')
 }
 
-function answer ({ moment: { world, next, tally }, revocation, name, actor }: Act) {
+function answer ({ moment: { state, next, tally }, revocation, name, actor }: Act) {
   finish(revocation, answered)
-  world.database.answered = 1
+  state.database.answered = 1
   tally.answers++
   next(actor, name, '2xx')
 }
@@ -184,8 +184,8 @@ function finish (revocation: Revocation, phase: number) {
 }
 
 /** Whether every revocation has ended without a 2xx, so that nothing was promised. */
-export function nobodyWillAnswer ({ world }: Moment): boolean {
-  return world.revocations.every(({ phase }) => phase === over)
+export function nobodyWillAnswer ({ state }: Moment): boolean {
+  return state.revocations.every(({ phase }) => phase === over)
 }
 
 /** Whether the revocation's own clock runs: while it sleeps, or too early. */

@@ -1,6 +1,6 @@
 import type { Scenario } from './scenarios.js'
 
-/** A few named small numbers stored side by side in the bytes of a world. */
+/** A few named small numbers stored side by side in the bytes of a state. */
 type Cells<K extends string> = Record<K, number>
 
 function cells<K extends string> (...names: K[]) {
@@ -35,7 +35,7 @@ export type Revocation = ReturnType<typeof revocation.view>
 export type Helper = ReturnType<typeof helper.view>
 
 /** One state of the whole system: a byte a variable, read as 32-bit words by the explorer. */
-export class World {
+export class SystemState {
   readonly bytes: Uint8Array
   readonly words: Uint32Array
   readonly database

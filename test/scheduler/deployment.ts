@@ -10,17 +10,17 @@ import { type Counters, createCounters } from '../../src/token-cache/counters.js
 import { createTokenService, type TokenService } from '../../src/tokens/service.js'
 import type { TokenStore } from '../../src/tokens/store.js'
 import { TokenMint } from '../../src/tokens/token.js'
-import { createWorldPostgres, wallStart } from './postgres.js'
-import { createWorldRedis, type WorldLink } from './redis.js'
+import { createSimulatedPostgres, wallStart } from './postgres.js'
+import { createSimulatedRedis, type SimulatedLink } from './redis.js'
 import { createSchedule, type Process } from './scheduler.js'
 
 export const cacheTtlSeconds = 60
 
-/** One instance of the service: the real code on the world's parts. */
+/** One instance of the service: the real code on simulated parts. */
 export interface Api {
   process: Process
   clock: Clock
-  link: WorldLink
+  link: SimulatedLink
   transactions: Transactions
   counters: Counters
   epoch: CacheEpoch
@@ -33,12 +33,12 @@ export interface Api {
 /** A rule taken out of the real code, by wrapping what it stands on. `api` is complete once anything runs. */
 export interface Mutant {
   epochClock? (real: Clock, api: Api): Clock
-  link? (real: WorldLink, api: Api): CacheLink
-  epochStore? (real: EpochStore, api: Api, world: World): EpochStore
+  link? (real: SimulatedLink, api: Api): CacheLink
+  epochStore? (real: EpochStore, api: Api, deployment: Deployment): EpochStore
   epoch? (real: CacheEpoch, api: Api): CacheEpoch
   cache? (real: TokenCache, api: Api): TokenCache
   settle? (real: Settle, api: Api): Settle
-  tokenStore? (real: TokenStore, api: Api, world: World): TokenStore
+  tokenStore? (real: TokenStore, api: Api, deployment: Deployment): TokenStore
   transactions? (real: Transactions, api: Api): Transactions
 }
 
@@ -47,22 +47,22 @@ export interface Latencies { redis: number, replication: number, dial: number, d
 /** Nothing takes longer than a millisecond. */
 export const calm: Latencies = { redis: 1, replication: 1, dial: 1, database: 1, find: 1 }
 
-export interface WorldOptions { seed?: number, trace?: boolean, mutant?: Mutant, latencies?: Latencies, /** Of each kind, how many of a hundred take up to twenty times as long. */ slow?: number, servers?: string[] }
+export interface DeploymentOptions { seed?: number, trace?: boolean, mutant?: Mutant, latencies?: Latencies, /** Of each kind, how many of a hundred take up to twenty times as long. */ slow?: number, servers?: string[] }
 
-export type World = ReturnType<typeof createWorld>
+export type Deployment = ReturnType<typeof createDeployment>
 
 /** A database, Redis servers and instances of the service, in virtual time. */
-export function createWorld ({ seed = 1, trace = false, mutant = {}, latencies = calm, slow = 0, servers = ['redis1', 'redis2'] }: WorldOptions = {}) {
+export function createDeployment ({ seed = 1, trace = false, mutant = {}, latencies = calm, slow = 0, servers = ['redis1', 'redis2'] }: DeploymentOptions = {}) {
   const schedule = createSchedule(seed, { trace })
   const { random } = schedule
   const latency = (kind: keyof Latencies) => latencies[kind] * random() * (slow > 0 && random() * 100 < slow ? 20 : 1)
-  const redis = createWorldRedis(schedule, latency, servers)
-  const database = createWorldPostgres(schedule, latency)
-  const mint = new TokenMint(Buffer.from('the key of this world'))
+  const redis = createSimulatedRedis(schedule, latency, servers)
+  const database = createSimulatedPostgres(schedule, latency)
+  const mint = new TokenMint(Buffer.from('the key of a simulated deployment'))
   const apis: Api[] = []
 
   function start (name: string, route = redis.servers[0]): Api {
-    if (route === undefined) throw new Error('a world without Redis')
+    if (route === undefined) throw new Error('the deployment has no Redis server')
     const process: Process = { name, alive: true, suspended: false, stood: 0, parked: [] }
     const behind = random() * 1e6
     const clock: Clock = {
@@ -74,8 +74,8 @@ export function createWorld ({ seed = 1, trace = false, mutant = {}, latencies =
     const { counters } = api
     api.link = redis.link(process, route)
     const link = mutant.link?.(api.link, api) ?? api.link
-    const store = mutant.epochStore?.(database.epochStore(process), api, world) ?? database.epochStore(process)
-    const tokenStore = mutant.tokenStore?.(database.tokenStore(process), api, world) ?? database.tokenStore(process)
+    const store = mutant.epochStore?.(database.epochStore(process), api, deployment) ?? database.epochStore(process)
+    const tokenStore = mutant.tokenStore?.(database.tokenStore(process), api, deployment) ?? database.tokenStore(process)
     const transactions = mutant.transactions?.(database.transactions(process), api) ?? database.transactions(process)
     api.transactions = transactions
     const log = { info: (_: object, text: string) => schedule.note(`${name}: ${text}`), warn: (fields: object, text: string) => schedule.note(`${name}: ${text} ${JSON.stringify(fields)}`) }
@@ -94,7 +94,7 @@ export function createWorld ({ seed = 1, trace = false, mutant = {}, latencies =
     return api
   }
 
-  const world = {
+  const deployment = {
     schedule,
     redis,
     database,
@@ -119,5 +119,5 @@ export function createWorld ({ seed = 1, trace = false, mutant = {}, latencies =
       return { plain: plain.reveal(), hash, userId, sessionId }
     }
   }
-  return world
+  return deployment
 }

@@ -6,13 +6,13 @@ import type { Found } from '../../src/tokens/lookup-store.js'
 import type { Api, Mutant } from './deployment.js'
 import type { ScheduleName } from './named.js'
 import type { Fault } from './plan.js'
-import type { WorldLink } from './redis.js'
+import type { SimulatedLink } from './redis.js'
 
 /** A rule less, and where its absence shows: in a named schedule, or in random ones with these faults. */
 export interface RemovedRule { rule: string, shownBy: ScheduleName | Fault[], mutant: Mutant }
 
 /** `link`, with some of its commands replaced; `connection` stays what it is at each moment. */
-function relink (link: WorldLink, replaced: Partial<CacheLink>): CacheLink {
+function relink (link: SimulatedLink, replaced: Partial<CacheLink>): CacheLink {
   return {
     get connection () { return link.connection },
     look: link.look,

@@ -1,4 +1,4 @@
-import { type Api, createWorld, type Mutant } from './deployment.js'
+import { type Api, createDeployment, type Mutant } from './deployment.js'
 import { createWatch, type Watched } from './watch.js'
 
 /** What went against the promise, or against what the schedule is there to show; empty when all is well. */
@@ -10,24 +10,24 @@ const otherUser = '00000000-0000-4000-8000-000000000002'
 type Stage = Awaited<ReturnType<typeof setUp>>
 
 async function setUp (mutant: Mutant, traced: boolean, instances: number) {
-  const world = createWorld({ mutant, trace: traced })
-  const { schedule, redis } = world
+  const deployment = createDeployment({ mutant, trace: traced })
+  const { schedule, redis } = deployment
   const [redis1, redis2] = redis.servers
-  if (redis1 === undefined || redis2 === undefined) throw new Error('a world without Redis')
-  world.database.epoch.incarnation = redis.identify(redis1)
-  world.database.epoch.confirmedAt = world.apis.length
-  const watch = createWatch(world)
+  if (redis1 === undefined || redis2 === undefined) throw new Error('the deployment has no Redis server')
+  deployment.database.epoch.incarnation = redis.identify(redis1)
+  deployment.database.epoch.confirmedAt = deployment.apis.length
+  const watch = createWatch(deployment)
   const complaints: string[] = []
-  const apis = Array.from({ length: instances }, (_, i) => world.start(`api${i + 1}`))
+  const apis = Array.from({ length: instances }, (_, i) => deployment.start(`api${i + 1}`))
   const [api1, api2] = apis as [Api, Api]
 
   const stage = {
-    ...watch, world, schedule, redis, redis1, redis2, database: world.database, apis, api1, api2, complaints,
+    ...watch, deployment, schedule, redis, redis1, redis2, database: deployment.database, apis, api1, api2, complaints,
     expect (holds: boolean, text: string): void { if (!holds) complaints.push(text) },
-    newToken: (userId = user): Watched => ({ ...world.seedToken(userId, crypto.randomUUID()), ended: false }),
+    newToken: (userId = user): Watched => ({ ...deployment.seedToken(userId, crypto.randomUUID()), ended: false }),
     key: (token: Watched) => `token:${token.hash}`,
 
-    /** Runs the world until `work` is done. */
+    /** Runs the schedule until `work` is done. */
     async wait<T> (work: Promise<T>): Promise<T> {
       const state = { done: false }
       const done = () => { state.done = true }
@@ -35,7 +35,7 @@ async function setUp (mutant: Mutant, traced: boolean, instances: number) {
       if (!await schedule.run(() => state.done, schedule.now() + 30_000)) throw new Error('the schedule came to nothing')
       return await work
     },
-    /** Runs the world until a gate named so is held. */
+    /** Runs the schedule until a gate named so is held. */
     async reach (hold: { held: unknown[] }): Promise<void> {
       if (!await schedule.run(() => hold.held.length > 0, schedule.now() + 30_000)) throw new Error('the schedule never came to its gate')
     },
@@ -46,7 +46,7 @@ async function setUp (mutant: Mutant, traced: boolean, instances: number) {
       if (redis.get(redis1, stage.key(token))?.startsWith('V') !== true) complaints.push('the entry was not cached')
     },
     async readEverywhere (token: Watched): Promise<void> {
-      for (const api of world.apis) await stage.wait(watch.read(api, token))
+      for (const api of deployment.apis) await stage.wait(watch.read(api, token))
     },
     /** `api` reaches Redis, but helps nobody. */
     withoutHelpOf: (api: Api) => schedule.hold(new RegExp(`^${api.process.name} SELECT settlements runs`))
@@ -245,24 +245,24 @@ export const named = {
     }
   }),
 
-  'a revocation repeated after its revoker died is one': schedule(async ({ schedule, world, api1, api2, revoke, cache, wait, reach, readEverywhere, newToken }) => {
+  'a revocation repeated after its revoker died is one': schedule(async ({ schedule, deployment, api1, api2, revoke, cache, wait, reach, readEverywhere, newToken }) => {
     const token = newToken()
     await cache(api2, token)
     const acknowledgement = schedule.hold(/^api1 COMMIT replies/)
     void revoke(api1, token)
     await reach(acknowledgement)
-    world.crash(api1)
+    deployment.crash(api1)
     await wait(revoke(api2, token))
     await readEverywhere(token)
   }),
 
-  'a revocation nobody repeats after its revoker died is true within 3 s and H': schedule(async ({ schedule, world, api1, api2, revoke, read, cache, wait, reach, newToken }) => {
+  'a revocation nobody repeats after its revoker died is true within 3 s and H': schedule(async ({ schedule, deployment, api1, api2, revoke, read, cache, wait, reach, newToken }) => {
     const token = newToken()
     await cache(api2, token)
     const acknowledgement = schedule.hold(/^api1 COMMIT replies/)
     void revoke(api1, token)
     await reach(acknowledgement)
-    world.crash(api1)
+    deployment.crash(api1)
     for (let i = 0; i < 60; i++) {
       await schedule.pass(100)
       await wait(read(api2, token))

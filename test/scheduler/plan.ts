@@ -1,10 +1,10 @@
-import { type Api, calm, createWorld, type Latencies, type Mutant, type World } from './deployment.js'
+import { type Api, calm, createDeployment, type Deployment, type Latencies, type Mutant } from './deployment.js'
 import { createRandom } from './scheduler.js'
 import { createTally, createWatch, type Tally, type Watched } from './watch.js'
 
 type Random = () => number
 
-interface Scene { world: World, random: Random, tokens: Watched[], hot: number, excuse (untilMs: number): void }
+interface Scene { deployment: Deployment, random: Random, tokens: Watched[], hot: number, excuse (untilMs: number): void }
 interface Action { at: number, name: string, act (): void }
 
 const pick = <T>(random: Random, among: readonly T[]): T | undefined => among[Math.floor(random() * among.length)]
@@ -13,61 +13,61 @@ const between = (random: Random, from: number, to: number) => from + (to - from)
 
 /** What may go wrong around a moment `hot`; each returns what happens when. */
 export const faults = {
-  eviction: ({ world, random, tokens, hot }: Scene): Action[] => Array.from({ length: 6 }, () => ({
+  eviction: ({ deployment, random, tokens, hot }: Scene): Action[] => Array.from({ length: 6 }, () => ({
     at: hot + between(random, -20, 300),
     name: 'eviction',
-    act: () => { for (const server of world.redis.servers) world.redis.evict(server, `token:${pick(random, tokens)?.hash}`) }
+    act: () => { for (const server of deployment.redis.servers) deployment.redis.evict(server, `token:${pick(random, tokens)?.hash}`) }
   })),
-  reconnection: ({ world, random, hot }: Scene): Action[] => Array.from({ length: 2 }, () => ({
-    at: hot + between(random, -100, 200), name: 'a connection is lost', act: () => pick(random, world.apis)?.link.drop()
+  reconnection: ({ deployment, random, hot }: Scene): Action[] => Array.from({ length: 2 }, () => ({
+    at: hot + between(random, -100, 200), name: 'a connection is lost', act: () => pick(random, deployment.apis)?.link.drop()
   })),
-  cut: ({ world, random, hot }: Scene): Action[] => {
+  cut: ({ deployment, random, hot }: Scene): Action[] => {
     const lasts = between(random, 50, 4_000)
     const which = random()
-    const find = () => world.apis[Math.floor(which * world.apis.length)]
+    const find = () => deployment.apis[Math.floor(which * deployment.apis.length)]
     return [
       { at: hot + between(random, -200, 100), name: 'an instance is cut off from Redis', act: () => find()?.link.cut(true) },
       { at: hot + lasts, name: 'the cut is healed', act () { find()?.link.cut(false); if (random() < 0.3) find()?.link.drop() } }
     ]
   },
-  cutAll: ({ world, random, hot }: Scene): Action[] => {
+  cutAll: ({ deployment, random, hot }: Scene): Action[] => {
     // What a network swallows it may deliver later, or, where the connection was reset, never.
     const reset = random() < 0.5
     return [
-      { at: hot + between(random, -100, 40), name: 'nobody reaches Redis', act () { for (const { link } of world.apis) { link.cut(true); if (reset) link.drop() } } },
-      { at: hot + between(random, 1_000, 4_500), name: 'Redis is reached again', act () { for (const { link } of world.apis) link.cut(false) } }
+      { at: hot + between(random, -100, 40), name: 'nobody reaches Redis', act () { for (const { link } of deployment.apis) { link.cut(true); if (reset) link.drop() } } },
+      { at: hot + between(random, 1_000, 4_500), name: 'Redis is reached again', act () { for (const { link } of deployment.apis) link.cut(false) } }
     ]
   },
-  freeze: ({ world, random, hot }: Scene): Action[] => {
-    const server = world.redis.servers[0]
+  freeze: ({ deployment, random, hot }: Scene): Action[] => {
+    const server = deployment.redis.servers[0]
     if (server === undefined) return []
     return [
-      { at: hot + between(random, -100, 60), name: 'Redis is frozen', act: () => world.redis.freeze(server, true) },
-      { at: hot + 60 + between(random, 0, 3_000), name: 'Redis goes on', act: () => world.redis.freeze(server, false) }
+      { at: hot + between(random, -100, 60), name: 'Redis is frozen', act: () => deployment.redis.freeze(server, true) },
+      { at: hot + 60 + between(random, 0, 3_000), name: 'Redis goes on', act: () => deployment.redis.freeze(server, false) }
     ]
   },
-  restart: ({ world, random, hot }: Scene): Action[] => {
-    const server = world.redis.servers[0]
+  restart: ({ deployment, random, hot }: Scene): Action[] => {
+    const server = deployment.redis.servers[0]
     if (server === undefined) return []
     return [
       { at: hot - between(random, 0, 600), name: 'Redis saves a snapshot', act () { server.snapshot = new Map(server.keys) } },
-      { at: hot + between(random, -20, 700), name: 'Redis restarts', act: () => world.redis.restart(server, between(random, 5, 1_500)) }
+      { at: hot + between(random, -20, 700), name: 'Redis restarts', act: () => deployment.redis.restart(server, between(random, 5, 1_500)) }
     ]
   },
-  failover: ({ world, random, hot }: Scene): Action[] => {
-    const [master, replica] = world.redis.servers
+  failover: ({ deployment, random, hot }: Scene): Action[] => {
+    const [master, replica] = deployment.redis.servers
     if (master === undefined || replica === undefined) return []
     const at = hot + between(random, -100, 500)
     const end = random()
     const actions: Action[] = [
-      { at: hot - 900, name: 'redis2 copies redis1', act () { if (replica.role === 'master' && master.role === 'master' && master.alive) world.redis.follow(replica, master) } },
-      { at, name: 'redis2 is promoted', act () { if (replica.role === 'slave') world.redis.promote(replica) } }
+      { at: hot - 900, name: 'redis2 copies redis1', act () { if (replica.role === 'master' && master.role === 'master' && master.alive) deployment.redis.follow(replica, master) } },
+      { at, name: 'redis2 is promoted', act () { if (replica.role === 'slave') deployment.redis.promote(replica) } }
     ]
-    if (end < 0.3) actions.push({ at: at + random() * 50, name: 'redis1 dies', act: () => world.redis.restart(master, 60_000) })
-    else if (end < 0.6) actions.push({ at: at + between(random, 100, 3_000), name: 'redis1 is demoted', act () { if (replica.role === 'master') { world.redis.follow(master, replica); if (random() < 0.5) world.redis.hangUp(master) } } })
+    if (end < 0.3) actions.push({ at: at + random() * 50, name: 'redis1 dies', act: () => deployment.redis.restart(master, 60_000) })
+    else if (end < 0.6) actions.push({ at: at + between(random, 100, 3_000), name: 'redis1 is demoted', act () { if (replica.role === 'master') { deployment.redis.follow(master, replica); if (random() < 0.5) deployment.redis.hangUp(master) } } })
     for (let index = 0; index < 3; index++) {
       actions.push({ at: at + between(random, 0, 1_500), name: 'an instance is told', act () {
-        const api = world.apis[index]
+        const api = deployment.apis[index]
         if (api === undefined) return
         api.link.route = replica
         if (random() < 0.7) api.link.drop()
@@ -75,31 +75,31 @@ export const faults = {
     }
     return actions
   },
-  crash: ({ world, random, hot }: Scene): Action[] => [{ at: hot + between(random, 0, 250), name: 'an instance is killed', act () {
-    const api = pick(random, world.apis)
-    if (api === undefined || world.apis.length < 2) return
+  crash: ({ deployment, random, hot }: Scene): Action[] => [{ at: hot + between(random, 0, 250), name: 'an instance is killed', act () {
+    const api = pick(random, deployment.apis)
+    if (api === undefined || deployment.apis.length < 2) return
     const { route } = api.link
-    world.crash(api)
-    world.schedule.after(between(random, 20, 2_000), `${api.process.name} is started again`, () => world.start(`${api.process.name}'`, route))
+    deployment.crash(api)
+    deployment.schedule.after(between(random, 20, 2_000), `${api.process.name} is started again`, () => deployment.start(`${api.process.name}'`, route))
   } }],
-  suspension: ({ world, random, hot, excuse }: Scene): Action[] => [{ at: hot + between(random, -300, 200), name: 'an instance stands still', act () {
-    const [api, lasts] = [pick(random, world.apis), between(random, 100, 6_000)]
-    excuse(world.schedule.now() + lasts)
-    if (api !== undefined) world.schedule.suspend(api.process, lasts, random() < 0.5)
+  suspension: ({ deployment, random, hot, excuse }: Scene): Action[] => [{ at: hot + between(random, -300, 200), name: 'an instance stands still', act () {
+    const [api, lasts] = [pick(random, deployment.apis), between(random, 100, 6_000)]
+    excuse(deployment.schedule.now() + lasts)
+    if (api !== undefined) deployment.schedule.suspend(api.process, lasts, random() < 0.5)
   } }],
-  unacknowledged: ({ world, random, hot }: Scene): Action[] => [{ at: hot - 10, name: 'the next COMMIT is not acknowledged', act () {
-    const api = pick(random, world.apis)
-    if (api !== undefined) world.database.unacknowledged.add(api.process)
+  unacknowledged: ({ deployment, random, hot }: Scene): Action[] => [{ at: hot - 10, name: 'the next COMMIT is not acknowledged', act () {
+    const api = pick(random, deployment.apis)
+    if (api !== undefined) deployment.database.unacknowledged.add(api.process)
   } }],
-  databaseAway: ({ world, random, hot }: Scene): Action[] => {
-    const api = pick(random, world.apis)
+  databaseAway: ({ deployment, random, hot }: Scene): Action[] => {
+    const api = pick(random, deployment.apis)
     if (api === undefined) return []
     return [
-      { at: hot + between(random, -50, 200), name: 'an instance is cut off from PostgreSQL', act () { world.database.unreachable.add(api.process) } },
-      { at: hot + between(random, 100, 3_000), name: 'PostgreSQL can be reached', act () { world.database.unreachable.delete(api.process) } }
+      { at: hot + between(random, -50, 200), name: 'an instance is cut off from PostgreSQL', act () { deployment.database.unreachable.add(api.process) } },
+      { at: hot + between(random, 100, 3_000), name: 'PostgreSQL can be reached', act () { deployment.database.unreachable.delete(api.process) } }
     ]
   },
-  full: ({ world, random, hot }: Scene): Action[] => world.redis.servers.slice(0, 1).flatMap(server => [
+  full: ({ deployment, random, hot }: Scene): Action[] => deployment.redis.servers.slice(0, 1).flatMap(server => [
     { at: hot - between(random, 0, 300), name: 'Redis is full', act () { server.full = true } },
     { at: hot + between(random, 50, 1_000), name: 'Redis has memory', act () { server.full = false } }
   ])
@@ -118,18 +118,18 @@ export async function play ({ seed, mutant = {}, only, trace = false, without = 
   const random = createRandom(seed * 2 + 1)
   const chosen = only ?? faultNames.filter(() => random() < 0.16)
   const latencies = latenciesOf(random)
-  const world = createWorld({ seed, trace, mutant, latencies, slow: random() < 0.5 ? 0 : 3 })
-  const { schedule } = world
-  const watch = createWatch(world, tally)
-  const [route] = world.redis.servers
-  if (route === undefined) throw new Error('a world without Redis')
-  world.database.epoch.incarnation = world.redis.identify(route)
+  const deployment = createDeployment({ seed, trace, mutant, latencies, slow: random() < 0.5 ? 0 : 3 })
+  const { schedule } = deployment
+  const watch = createWatch(deployment, tally)
+  const [route] = deployment.redis.servers
+  if (route === undefined) throw new Error('the deployment has no Redis server')
+  deployment.database.epoch.incarnation = deployment.redis.identify(route)
   const instances = random() < 0.6 ? 2 : 3
-  for (let i = 1; i <= instances; i++) schedule.after(random() * 300, `api${i} is started`, () => world.start(`api${i}`), { wakes: true })
-  const tokens: Watched[] = Array.from({ length: 3 }, (_, i) => ({ ...world.seedToken(`00000000-0000-4000-8000-00000000000${i >> 1}`, crypto.randomUUID()), ended: false }))
+  for (let i = 1; i <= instances; i++) schedule.after(random() * 300, `api${i} is started`, () => deployment.start(`api${i}`), { wakes: true })
+  const tokens: Watched[] = Array.from({ length: 3 }, (_, i) => ({ ...deployment.seedToken(`00000000-0000-4000-8000-00000000000${i >> 1}`, crypto.randomUUID()), ended: false }))
   const slackMs = 1_000 + latencies.database * 60 + (chosen.includes('databaseAway') ? 4_000 : 0)
 
-  const someone = () => pick(random, world.apis)
+  const someone = () => pick(random, deployment.apis)
   const read = (api: Api | undefined, token: Watched | undefined) => { if (api !== undefined && token !== undefined) void watch.read(api, token) }
 
   async function revoke (api: Api | undefined, token: Watched, repeats: number): Promise<void> {
@@ -142,7 +142,7 @@ export async function play ({ seed, mutant = {}, only, trace = false, without = 
     }
     const told = await watch.revoke(api, token, slackMs)
     if (!told) return
-    for (const reader of [...world.apis]) {
+    for (const reader of [...deployment.apis]) {
       for (const after of [0, 2, 30 + random() * 200, 500 + random() * 900, 1_500]) schedule.after(after, 'probe', () => read(reader, token), { wakes: true, process: reader.process })
     }
   }
@@ -150,7 +150,7 @@ export async function play ({ seed, mutant = {}, only, trace = false, without = 
   const actions: Action[] = []
   const moments = [1_900 + random() * 600, ...random() < 0.3 ? [4_200 + random() * 600] : []]
   moments.forEach((hot, i) => {
-    const scene: Scene = { world, random, tokens, hot, excuse: watch.excuse }
+    const scene: Scene = { deployment, random, tokens, hot, excuse: watch.excuse }
     const victim = tokens[i]
     if (victim === undefined) return
     for (let n = 0; n < 5; n++) actions.push({ at: hot - random() * 500, name: 'read', act: () => read(someone(), victim) })
@@ -179,10 +179,10 @@ export async function play ({ seed, mutant = {}, only, trace = false, without = 
   for (let at = lastAt + 300; at < ends + 4_000; at += 100 + random() * 400) schedule.after(at, 'background read', () => read(someone(), pick(random, tokens)), { wakes: true })
 
   await schedule.run(() => watch.violations.length > 0 || (schedule.now() > ends && watch.underWay() === 0), ends + 12_000)
-  tally.hits += world.apis.reduce((sum, { counters }) => sum + counters.hits, 0)
+  tally.hits += deployment.apis.reduce((sum, { counters }) => sum + counters.hits, 0)
   return {
     seed, faults: chosen, violation: watch.violations[0] ?? null, lines: schedule.lines, virtualMs: schedule.now(),
-    plan: actions.map(({ at, name }, place) => `${place}: ${at.toFixed(0)} ms ${name}`), registrations: world.apis.reduce((sum, { counters }) => sum + counters.registrations, 0)
+    plan: actions.map(({ at, name }, place) => `${place}: ${at.toFixed(0)} ms ${name}`), registrations: deployment.apis.reduce((sum, { counters }) => sum + counters.registrations, 0)
   }
 }
 

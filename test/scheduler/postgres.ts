@@ -9,7 +9,7 @@ import type { NewToken, TokenStore } from '../../src/tokens/store.js'
 import { TokenHash } from '../../src/tokens/token.js'
 import type { Process, Schedule } from './scheduler.js'
 
-/** The wall clock of the world's beginning. */
+/** The wall clock when a schedule begins. */
 export const wallStart = Date.UTC(2026, 0, 1)
 const idleTransactionMs = 5_000
 
@@ -19,10 +19,10 @@ interface SettlementRow { id: string, hashes: string[], createdAt: number, help:
 
 interface Transaction { process: Process, open: boolean, revoked: Set<string>, inserted: TokenRow[], apply: Array<() => void>, startedAt: number, touched: number }
 
-export type WorldPostgres = ReturnType<typeof createWorldPostgres>
+export type SimulatedPostgres = ReturnType<typeof createSimulatedPostgres>
 
-/** The world's PostgreSQL: what the stores' SQL does, statement by statement, each a gate to run and a gate to reply. */
-export function createWorldPostgres (schedule: Schedule, latency: (kind: 'database' | 'find') => number) {
+/** A simulated PostgreSQL: what the stores' SQL does, statement by statement, each a gate to run and a gate to reply. */
+export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'database' | 'find') => number) {
   const { now } = schedule
   const wall = () => wallStart + now()
   const epoch = { generation: 1_000, incarnation: null as string | null, confirmedAt: null as number | null, retired: [] as string[] }
@@ -145,7 +145,7 @@ export function createWorldPostgres (schedule: Schedule, latency: (kind: 'databa
   const seen = () => ({ generation: epoch.generation, incarnation: epoch.incarnation })
 
   function tokenStore (process: Process): TokenStore {
-    const absent = () => Promise.reject(new Error('not in this world'))
+    const absent = () => Promise.reject(new Error('the simulated PostgreSQL has no such query'))
     return {
       requireKey: absent,
       findRefresh: absent,
@@ -198,7 +198,7 @@ export function createWorldPostgres (schedule: Schedule, latency: (kind: 'databa
           oldestSettlementMs: ages.length === 0 ? null : Math.max(...ages), helpWanted: [...settlements.values()].some(({ help }) => help)
         })
       }, { timeoutMs }),
-      bumpWithin: () => Promise.reject(new Error('not in this world')),
+      bumpWithin: () => Promise.reject(new Error('the simulated PostgreSQL has no such query')),
       register: (incarnation, generation, timeoutMs) => statement<boolean>(process, 'register', reply => {
         const { confirmedAt, retired, incarnation: before } = epoch
         if (epoch.generation !== generation || before === incarnation || (retired.includes(incarnation) && confirmedAt !== null && confirmedAt >= wall() - 15_000)) return reply(false)

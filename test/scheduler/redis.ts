@@ -31,8 +31,8 @@ export interface RedisServer {
   backlog: Change[]
 }
 
-/** A link to the world's Redis, and what tests do to it. */
-export interface WorldLink extends CacheLink {
+/** A simulated connection to Redis, and what tests do to it. */
+export interface SimulatedLink extends CacheLink {
   readonly process: Process
   /** Where the next connection leads. */
   route: RedisServer
@@ -46,10 +46,10 @@ export interface WorldLink extends CacheLink {
   lookAnywhere (key: string): Promise<string | null>
 }
 
-export type WorldRedis = ReturnType<typeof createWorldRedis>
+export type SimulatedRedis = ReturnType<typeof createSimulatedRedis>
 
-/** The world's Redis: servers, replication that lags, and links that behave as link-redis does on ioredis. */
-export function createWorldRedis (schedule: Schedule, latency: (kind: 'redis' | 'replication' | 'dial') => number, names: string[]) {
+/** Simulated Redis: servers, replication that lags, and links that behave as link-redis does on ioredis. */
+export function createSimulatedRedis (schedule: Schedule, latency: (kind: 'redis' | 'replication' | 'dial') => number, names: string[]) {
   const { random } = schedule
   let births = 0
   const servers = names.map((name): RedisServer => ({
@@ -131,7 +131,7 @@ export function createWorldRedis (schedule: Schedule, latency: (kind: 'redis' | 
     }
   }
 
-  function link (process: Process, route: RedisServer): WorldLink {
+  function link (process: Process, route: RedisServer): SimulatedLink {
     let opened = 0
     let wire: Wire | null = null
     let unreachable = false
@@ -202,7 +202,7 @@ export function createWorldRedis (schedule: Schedule, latency: (kind: 'redis' | 
       return { connection: used, incarnation }
     }
 
-    const self: WorldLink = {
+    const self: SimulatedLink = {
       process,
       route,
       get connection () { return wire === null ? null : opened },

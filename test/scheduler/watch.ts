@@ -1,4 +1,4 @@
-import type { Api, World } from './deployment.js'
+import type { Api, Deployment } from './deployment.js'
 
 /** What a caller knows of a token: the oracle's side of the promise. */
 export interface Watched { plain: string, hash: string, userId: string, sessionId: string, /** Answered 2xx. */ ended: boolean }
@@ -13,8 +13,8 @@ export interface Tally { reads: number, hits: number, errors: number, revocation
 export const createTally = (): Tally => ({ reads: 0, hits: 0, errors: 0, revocations: 0, refused: 0, slowestMs: 0, cachedBefore: 0 })
 
 /** Reads and revokes as clients do, and remembers whatever breaks the promise. */
-export function createWatch (world: World, tally: Tally = createTally()) {
-  const { schedule, database } = world
+export function createWatch (deployment: Deployment, tally: Tally = createTally()) {
+  const { schedule, database } = deployment
   const violations: string[] = []
   const renamed = new Map<string, number>()
   let underWay = 0
@@ -87,7 +87,7 @@ export function createWatch (world: World, tally: Tally = createTally()) {
     /** Ends the token's session, as its owner does from another one, or an admin: repeated, it is answered 2xx too. */
     async revoke (api: Api, token: Watched, slackMs = 500): Promise<boolean> {
       tally.revocations++
-      if (world.redis.servers.some(server => world.redis.get(server, `token:${token.hash}`)?.startsWith('V'))) tally.cachedBefore++
+      if (deployment.redis.servers.some(server => deployment.redis.get(server, `token:${token.hash}`)?.startsWith('V'))) tally.cachedBefore++
       schedule.note(`${api.process.name} revocation of ${token.hash.slice(0, 4)} starts`)
       const told = await answered(api, `${api.process.name} revocation of ${token.hash.slice(0, 4)}`, () => api.revocation.revoke(async tx => {
         await database.lockUser(tx, token.userId)

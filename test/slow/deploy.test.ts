@@ -9,9 +9,9 @@ import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { loadConfig } from '../../src/config/config.js'
 import { becomesTrue, password, skipMissing } from '../fixtures/app.js'
-import { type Built, buildByHand, listOf } from '../fixtures/dockerfile.js'
 import { findPostgresPrograms, startOwnPostgres } from '../fixtures/own-postgres.js'
 import { freePort, hasRedisServer, isInstalled, startRedis } from '../fixtures/servers.js'
+import { type Built, buildByHand, listOf } from './dockerfile.js'
 
 /** The steps of Dockerfile and compose.yaml, one after another, where no container engine is: same files, same variables, same user. */
 

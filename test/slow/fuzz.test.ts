@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { becomesTrue, type Ground, patienceMs, serverGround } from '../fixtures/app.js'
-import { createWorld, type World } from './fuzz/accounts.js'
+import { type Accounts, createAccounts } from './fuzz/accounts.js'
 import { createReplyCheck, headsOf, leaksIn, type Openapi, operationsOf, secretsOf } from './fuzz/checks.js'
 import { createClient, type Incoming, type Outgoing } from './fuzz/client.js'
 import { type Draft, formOf, mutate, mutationNames, ownPage, rawBytes } from './fuzz/mutations.js'
@@ -35,11 +35,11 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
   const openapi = JSON.parse((await client.send(get('/openapi.json')))?.body ?? '') as Openapi
   const operations = operationsOf(openapi)
   const run = createRun({ openapi, operations, marker, client })
-  const world = createWorld({ call: run.call, sql, marker, mailFolder: server.mailFolder, command: server.command })
+  const accounts = createAccounts({ call: run.call, sql, marker, mailFolder: server.mailFolder, command: server.command })
   const startedAt = performance.now()
   let turn = 0
   await Promise.all(Array.from({ length: workers }, async () => {
-    while (run.sent() < leastRequests && server.isAlive()) await run.turn(turn++, world)
+    while (run.sent() < leastRequests && server.isAlive()) await run.turn(turn++, accounts)
   }))
   const seconds = (performance.now() - startedAt) / 1000
 
@@ -47,7 +47,7 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
   await becomesTrue(async () => (ready = await client.send(get('/health/ready')).catch(() => null))?.body.includes('"status":"ok"') === true, patienceMs)
   t.match(ready, { status: 200, body: /"status":"ok"/ }, 'the server is whole at the end')
   t.ok(server.isAlive(), 'and alive')
-  const secrets = await secretsOf(sql, world.mailedTokens())
+  const secrets = await secretsOf(sql, accounts.mailedTokens())
   client.close()
   const log = await server.end()
 
@@ -104,19 +104,19 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
     return reply
   }
 
-  async function turn (index: number, world: World): Promise<void> {
+  async function turn (index: number, accounts: Accounts): Promise<void> {
     const operation = operations[index % operations.length] as Operation
     const choices = createChoices(seed + index * 7919)
     if ((failedRecipes.get(operation.name) ?? 0) >= 3) return
     let valid: Valid
     try {
-      valid = await validFor(operation, world, choices)
+      valid = await validFor(operation, accounts, choices)
     } catch (error) {
       failedRecipes.set(operation.name, (failedRecipes.get(operation.name) ?? 0) + 1)
       return fault(`${operation.name}: no valid request: ${(error as Error).message}`)
     }
     const draft = draftOf(operation, valid, choices)
-    const names = choices.chance(0.2) ? [] : mutate(draft, choices, world)
+    const names = choices.chance(0.2) ? [] : mutate(draft, choices, accounts)
     for (const name of names) untried.delete(name)
     const what = `${operation.name} (turn ${index}: ${names.join(', ') || 'valid'})`
     const body = draft.text ?? (draft.fields === null ? null : operation.form === null ? JSON.stringify(draft.fields) : formOf(draft.fields))
@@ -136,7 +136,7 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
     const reply = await client.send(outgoing).catch((error: Error) => { fault(`${what}: ${error.message}`); return null })
     if (reply === null) unanswered++
     else note(draft.operation, draft.method, reply, what)
-    settle(draft, valid, reply, world)
+    settle(draft, valid, reply, accounts)
   }
 
   return {
@@ -163,12 +163,12 @@ function draftOf (operation: Operation, { actor, params, body, query = {}, autho
 const harmless = new Set(['POST /v1/login', 'POST /v1/tokens', 'POST /v1/password/forgot', 'POST /v1/email/verify/send', 'POST /oauth/introspect'])
 
 /** Gives back the accounts that the request has left as they were. */
-function settle (draft: Draft, { actor, concerns }: Valid, reply: Incoming | null, world: World): void {
+function settle (draft: Draft, { actor, concerns }: Valid, reply: Incoming | null, accounts: Accounts): void {
   const changed = reply === null || (reply.status < 300 && !/^(GET|HEAD|OPTIONS)$/.test(draft.method) && !harmless.has(draft.operation?.name ?? ''))
   const refused = reply?.status === 401 && !draft.credentialsTouched
   for (const account of new Set([...actor === null ? [] : [actor], ...concerns])) {
     const spent = (changed && concerns.includes(account)) || (refused && (account === actor || actor === null))
-    if (!spent) world.giveBack(account)
+    if (!spent) accounts.giveBack(account)
   }
 }
 

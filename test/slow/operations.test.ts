@@ -6,8 +6,8 @@ import { becomesTrue, skipMissing } from '../fixtures/app.js'
 import { type Block, openShell, pattern, readBlocks } from '../fixtures/document.js'
 import { findPostgresPrograms } from '../fixtures/own-postgres.js'
 import { compile, root } from '../fixtures/programs.js'
-import { startRunbook } from '../fixtures/runbook.js'
 import { hasRedisServer } from '../fixtures/servers.js'
+import { startRunbook } from './runbook.js'
 
 /** docs/OPERATIONS.md, from top to bottom in one shell, with each fault made as its comments say. */
 

@@ -1,8 +1,8 @@
 import t from 'tap'
 import { becomesTrue, newEmail, password, patienceMs, serverGround, skipMissing } from '../fixtures/app.js'
-import { startBalancer } from '../fixtures/balancer.js'
 import { compileServer, createInstance } from '../fixtures/instance.js'
 import { freePort, hasRedisServer, startRedis } from '../fixtures/servers.js'
+import { startBalancer } from './balancer.js'
 
 const restarts = 6
 

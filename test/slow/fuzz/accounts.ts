@@ -19,9 +19,9 @@ interface Parts {
 }
 
 /** The state behind valid requests: accounts that nobody else is using at the moment, and what their mails say. */
-export type World = ReturnType<typeof createWorld>
+export type Accounts = ReturnType<typeof createAccounts>
 
-export function createWorld ({ call, sql, marker, mailFolder, command }: Parts) {
+export function createAccounts ({ call, sql, marker, mailFolder, command }: Parts) {
   const idle = { users: [] as Account[], admins: [] as Account[] }
   const mails = new Map<string, string>()
   let count = 0

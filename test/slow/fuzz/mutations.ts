@@ -1,4 +1,4 @@
-import type { Account, World } from './accounts.js'
+import type { Account, Accounts } from './accounts.js'
 import type { Operation } from './recipes.js'
 import { anything, type Choices, nastyCharacters, nastyTexts, nastyValues } from './values.js'
 
@@ -17,7 +17,7 @@ export interface Draft {
   credentialsTouched: boolean
 }
 
-type Mutation = (draft: Draft, choices: Choices, world: World) => void
+type Mutation = (draft: Draft, choices: Choices, accounts: Accounts) => void
 
 export const ownPage = 'https://app.example.com'
 
@@ -31,7 +31,7 @@ export const formOf = (fields: Record<string, unknown>) => new URLSearchParams(O
 
 /** In a field for secrets even nonsense is a secret. */
 const isSecret = (key: string) => /password|token/i.test(key)
-const nastyFor = (key: string, choices: Choices, world: World) => isSecret(key) && choices.chance(0.5) ? `${world.marker}${choices.pick(nastyTexts)}` : choices.pick(nastyValues)
+const nastyFor = (key: string, choices: Choices, accounts: Accounts) => isSecret(key) && choices.chance(0.5) ? `${accounts.marker}${choices.pick(nastyTexts)}` : choices.pick(nastyValues)
 
 const foreignKeys = ['role', 'userId', 'id', 'expiresAt', 'expiresIn', 'isAdmin', 'emailVerifiedAt', 'disabledAt', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'Email', 'email ', '', 'a.b', '$where', 'password[]', 'sessionId', 'abilities', 'x'.repeat(5_000)]
 const prototypeKeys = ['"__proto__":{"role":"admin"}', '"\\u005f_proto__":{"role":"admin"}', '"constructor":{"prototype":{"role":"admin"}}', '"x":{"__proto__":{"a":1}}', '"__proto__":null']
@@ -50,9 +50,9 @@ const cookiesOf = (token: string, refresh: string, marker: string): string[] => 
 const segments = ['', '0', '-1', 'null', 'undefined', '%00', '%2e%2e', '../..', '.', '%2f', '%252f', "1'%20or%20'1'='1", '%F0%9F%98%80', '%ff', '%', '%zz', '*', '{id}', ':id', '__proto__', 'constructor', '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'FFFFFFFF-FFFF-4FFF-8FFF-FFFFFFFFFFFF', 'x'.repeat(9_000), '\u00e9', 'a;b=c', 'a,b', '[]', '%0d%0aX-Injected:%201']
 
 const onBody: Record<string, Mutation> = {
-  'another value' (draft, choices, world) {
+  'another value' (draft, choices, accounts) {
     const key = choices.pick(Object.keys(draft.fields ?? {}).concat('x'))
-    draft.fields = { ...draft.fields, [key]: nastyFor(key, choices, world) }
+    draft.fields = { ...draft.fields, [key]: nastyFor(key, choices, accounts) }
   },
   'a character more' (draft, choices) {
     const key = choices.pick(Object.keys(draft.fields ?? {}).concat('x'))
@@ -68,13 +68,13 @@ const onBody: Record<string, Mutation> = {
     const left = choices.pick(Object.keys(draft.fields ?? {}).concat('x'))
     draft.fields = Object.fromEntries(Object.entries(draft.fields ?? {}).filter(([key]) => key !== left))
   },
-  'a field more' (draft, choices, world) {
+  'a field more' (draft, choices, accounts) {
     const key = choices.pick(foreignKeys)
-    draft.fields = { ...draft.fields, [key]: choices.pick([1, 'admin', null, {}, world.marker, '2999-01-01T00:00:00Z']) }
+    draft.fields = { ...draft.fields, [key]: choices.pick([1, 'admin', null, {}, accounts.marker, '2999-01-01T00:00:00Z']) }
   },
-  'a key twice' (draft, choices, world) {
+  'a key twice' (draft, choices, accounts) {
     const key = choices.pick(Object.keys(draft.fields ?? {}).concat('x'))
-    draft.text = `{${JSON.stringify(key)}:${JSON.stringify(nastyFor(key, choices, world))},${jsonOf(draft).slice(1)}`.replace(/,\}$/, '}')
+    draft.text = `{${JSON.stringify(key)}:${JSON.stringify(nastyFor(key, choices, accounts))},${jsonOf(draft).slice(1)}`.replace(/,\}$/, '}')
   },
   'a key for prototypes' (draft, choices) { draft.text = `{${choices.pick(prototypeKeys)}${jsonOf(draft) === '{}' ? '}' : `,${jsonOf(draft).slice(1)}`}` },
   'a key in escapes' (draft) { draft.text = jsonOf(draft).replace(/"(\w)/, (_all, letter: string) => `"\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`) },
@@ -93,9 +93,9 @@ const onBody: Record<string, Mutation> = {
 }
 
 const onHeaders: Record<string, Mutation> = {
-  'another Authorization' (draft, choices, world) {
+  'another Authorization' (draft, choices, accounts) {
     draft.credentialsTouched = true
-    set(draft, 'authorization', choices.pick(authorizations(draft.actor?.token ?? 'lk_none', world.marker)))
+    set(draft, 'authorization', choices.pick(authorizations(draft.actor?.token ?? 'lk_none', accounts.marker)))
   },
   'no Authorization' (draft) {
     draft.credentialsTouched = true
@@ -121,10 +121,10 @@ const onHeaders: Record<string, Mutation> = {
     add(draft, 'cookie', `a=b; __Host-latchkey=${draft.actor.token}; __Host-latchkey-refresh=${draft.actor.refreshToken}`)
     set(draft, 'origin', choices.chance(0.7) ? ownPage : choices.pick(origins))
   },
-  'a broken cookie' (draft, choices, world) {
+  'a broken cookie' (draft, choices, accounts) {
     draft.credentialsTouched = true
     if (choices.chance(0.7)) draft.headers = draft.headers.filter(([name]) => name !== 'authorization')
-    set(draft, 'cookie', choices.pick(cookiesOf(draft.actor?.token ?? 'lk_none', draft.actor?.refreshToken ?? 'lkr_none', world.marker)))
+    set(draft, 'cookie', choices.pick(cookiesOf(draft.actor?.token ?? 'lk_none', draft.actor?.refreshToken ?? 'lkr_none', accounts.marker)))
   },
   'another Origin' (draft, choices) { set(draft, 'origin', choices.pick(origins)) },
   'another type' (draft, choices) { set(draft, 'content-type', choices.pick(contentTypes)) },
@@ -150,8 +150,8 @@ const onTarget: Record<string, Mutation> = {
     draft.operation = null
     draft.path = choices.pick([`/${draft.path}`, `${draft.path}/`, `${draft.path};x=1`, draft.path.toUpperCase(), draft.path.replaceAll('/', '//'), `/x/..${draft.path}`, `/.${draft.path}`, draft.path.replace(/[a-z]/, letter => `%${letter.charCodeAt(0).toString(16)}`), `${draft.path}%20`, `${draft.path}%00`, `${draft.path}.json`, `http://evil.example${draft.path}`, `${draft.path}#x`, draft.path.replace(/.$/, '')])
   },
-  'a query' (draft, choices, world) {
-    const junk = choices.pick([`access_token=${draft.actor?.token ?? 'lk_none'}`, `password=${world.marker}`, '__proto__=1', 'a[]=1&a[b]=2', 'x=%zz', 'x=%', '&&&', '=', `x=${'y'.repeat(9_000)}`, '?', 'constructor.prototype=1', 'limit=-1&cursor=x', 'limit=1e9', 'cursor=%00', 'email=%25', 'userId=none', 'email=a&email=b', 'x=%ff'])
+  'a query' (draft, choices, accounts) {
+    const junk = choices.pick([`access_token=${draft.actor?.token ?? 'lk_none'}`, `password=${accounts.marker}`, '__proto__=1', 'a[]=1&a[b]=2', 'x=%zz', 'x=%', '&&&', '=', `x=${'y'.repeat(9_000)}`, '?', 'constructor.prototype=1', 'limit=-1&cursor=x', 'limit=1e9', 'cursor=%00', 'email=%25', 'userId=none', 'email=a&email=b', 'x=%ff'])
     // A query that the operation declares may now be malformed, which is answered as declared; else it counts for nothing.
     draft.query = draft.query === '' ? junk : `${draft.query}&${junk}`
   },
@@ -173,11 +173,11 @@ const withoutBody = [onHeaders, onTarget].map(group => Object.entries(group))
 export const mutationNames = [onBody, onHeaders, onTarget].flatMap(group => Object.keys(group))
 
 /** Changes `draft` in one to three ways and returns their names. */
-export function mutate (draft: Draft, choices: Choices, world: World): string[] {
+export function mutate (draft: Draft, choices: Choices, accounts: Accounts): string[] {
   const times = 1 + choices.below(10) % 3
   return Array.from({ length: times }, () => {
     const [name, change] = choices.pick(choices.pick(draft.fields === null ? withoutBody : kinds))
-    change(draft, choices, world)
+    change(draft, choices, accounts)
     return name
   })
 }

@@ -19,14 +19,14 @@ export class MissingServerError extends Error {
 }
 
 /** What the APIs have for Redis: a server behind proxies, a master that Sentinels watch, or a cluster of six. */
-export type WorldKind = 'server' | 'sentinel' | 'cluster'
+export type RedisKind = 'server' | 'sentinel' | 'cluster'
 
-export const worldKinds: WorldKind[] = ['server', 'sentinel', 'cluster']
+export const redisKinds: RedisKind[] = ['server', 'sentinel', 'cluster']
 
 /** Three APIs, their PostgreSQL and Redis, and a proxy on each link to a single server. */
-export type World = Awaited<ReturnType<typeof createWorld>>
+export type Testbed = Awaited<ReturnType<typeof createTestbed>>
 
-export async function createWorld (mutant: string | null, kind: WorldKind) {
+export async function createTestbed (mutant: string | null, kind: RedisKind) {
   if (!hasRedisServer) throw new MissingServerError('redis-server is missing: install Redis 7 or later')
   const found = await startPostgres()
   if (found === null) throw new MissingServerError('PostgreSQL is missing: install its server (initdb), or set TEST_DATABASE_URL')

@@ -1,6 +1,5 @@
 import Type from 'typebox'
-import { Page } from '../audit/schemas.js'
-import { closed, Email, Id, Moment, Name, nullable, Password, Role, User } from '../http/schemas.js'
+import { closed, Email, Id, Moment, Name, nullable, Page, Password, Role, User } from '../http/schemas.js'
 
 const Count = nullable(Type.Integer({ description: 'null: counting would have taken too long' }))
 const CurrentPassword = { ...Password, description: "The caller's own, where his login is older than 15 minutes" }

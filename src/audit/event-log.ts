@@ -1,6 +1,6 @@
 import type { Transactions, Tx } from '../database/transaction.js'
-import type { Device } from '../http/device.js'
 import type { Log } from '../observability/logger.js'
+import type { Device } from '../shared/device.js'
 import type { AuditEvent } from './service.js'
 
 /** Past so many events of one transaction, as when everybody is logged out, a line counts them. */

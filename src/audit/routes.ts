@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
-import { failures } from '../http/schemas.js'
+import { failures, limitOf, Page } from '../http/schemas.js'
 import { guarded, requireSession } from '../tokens/authenticate.js'
-import { EventList, limitOf, Page, toEvent } from './schemas.js'
+import { EventList, toEvent } from './schemas.js'
 import type { Audit } from './service.js'
 
 interface Options { audit: Audit, authenticate (request: FastifyRequest): Promise<void> }

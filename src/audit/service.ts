@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Tx } from '../database/transaction.js'
-import type { Device } from '../http/device.js'
 import type { Clock } from '../shared/clock.js'
+import type { Device } from '../shared/device.js'
 import { cursorOf, positionOf } from '../shared/pagination.js'
 import type { EventType, Happening } from './event.js'
 import type { AuditEvent, AuditStore } from './store.js'

@@ -24,6 +24,15 @@ export function nullable<T extends TSchema> (schema: T) {
 }
 export const closed = { additionalProperties: false } as const
 
+/** The query of a list that comes in pages. */
+export const Page = Type.Object({
+  cursor: Type.Optional(Type.String({ maxLength: 128, description: 'nextCursor of the page before' })),
+  limit: Type.Optional(Type.String({ pattern: '^([1-9][0-9]?|100)$', default: '50', description: 'Entries on a page, 1 to 100' }))
+}, closed)
+
+/** How many entries a page has: 50 unless the query says otherwise. */
+export const limitOf = ({ limit = '50' }: { limit?: string }): number => Number(limit)
+
 export const Role = choice(['user', 'admin'])
 export const User = Type.Object({
   id: Id, email: Type.String(), emailVerifiedAt: nullable(Moment), name: nullable(Type.String()), role: Role, createdAt: Moment

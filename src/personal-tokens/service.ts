@@ -1,7 +1,7 @@
 import type { Audit } from '../audit/service.js'
-import type { Device } from '../http/device.js'
 import type { SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
+import type { Device } from '../shared/device.js'
 import { InsufficientAbilityError, NotFoundError } from '../shared/errors.js'
 import { can, type Principal } from '../tokens/principal.js'
 import type { PersonalToken, TokenService } from '../tokens/service.js'

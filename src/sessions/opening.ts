@@ -1,6 +1,6 @@
 import type { Tx } from '../database/transaction.js'
-import type { Device } from '../http/device.js'
 import type { Clock } from '../shared/clock.js'
+import type { Device } from '../shared/device.js'
 import type { User } from '../tokens/principal.js'
 import type { Issued, RefreshToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'

@@ -1,5 +1,5 @@
 import type { Tx } from '../database/transaction.js'
-import type { Device } from '../http/device.js'
+import type { Device } from '../shared/device.js'
 import type { User } from '../tokens/principal.js'
 
 /** How an account gets another address: by proving it. */

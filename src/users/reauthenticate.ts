@@ -1,5 +1,5 @@
-import type { Device } from '../http/device.js'
 import type { Clock } from '../shared/clock.js'
+import type { Device } from '../shared/device.js'
 import { ReauthenticateError } from '../shared/errors.js'
 import type { Principal } from '../tokens/principal.js'
 import type { UserService } from './service.js'

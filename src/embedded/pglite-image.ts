@@ -6,8 +6,8 @@ import type { Database } from '../database/database.js'
 import { createPglite } from './pglite.js'
 
 /**
- * A migrated database in memory, for tests. Initialising PostgreSQL takes seconds: that is done once for a schema, and its image kept in
- * the system's folder for temporary files. So all of them have the same keys.
+ * A migrated database in memory, for tests. Initialising PostgreSQL takes seconds, so it is done once per schema and its image is kept in
+ * the system's temporary folder. All databases from one image have the same keys.
  */
 export async function createInMemory (): Promise<Database> {
   const folder = await requireOwnFolder()
@@ -18,18 +18,19 @@ export async function createInMemory (): Promise<Database> {
   const database = await createPglite(null)
   await database.migrate()
   const image = Buffer.from(await (await database.dump()).arrayBuffer())
-  // Several test processes may be at it: each writes a file of its own, and the last one stays.
+  // Several test processes may do this at once: each writes its own file, and the last rename wins.
   await writeFile(`${file}.${process.pid}`, image, { mode: 0o600 })
   await rename(`${file}.${process.pid}`, file)
   return database
 }
 
-/** Others may write to the system's folder, too: what is loaded from there has to be this user's own. */
+/** Other users can write to the system's temporary folder: an image must come from a folder that is this user's own. */
 async function requireOwnFolder (): Promise<string> {
   const { uid } = userInfo()
   const folder = join(tmpdir(), `latchkey-images-${uid}`)
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const found = await lstat(folder)
-  if (!found.isDirectory() || (uid !== -1 && (found.uid !== uid || (found.mode & 0o022) !== 0))) throw new Error(`${folder} belongs to somebody else: remove it`)
+  const isOwn = found.isDirectory() && (uid === -1 || (found.uid === uid && (found.mode & 0o022) === 0))
+  if (!isOwn) throw new Error(`${folder} belongs to another user, or others can write to it: remove it`)
   return folder
 }

@@ -31,7 +31,7 @@ async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
 }
 
 async function carryOut (config: Config, name: string, args: string[], password: string | undefined): Promise<CommandOutcome> {
-  const outcome = config.databaseUrl === undefined ? await callServer(config.dataDir, name, args, undefined, password) : null
+  const outcome = config.databaseUrl === undefined ? await callServer(config.dataDir, { command: name, args, ...password === undefined ? {} : { input: password } }) : null
   return outcome ?? await runAlone(config, name, args, password)
 }
 

@@ -1,9 +1,9 @@
-import { connect } from 'node:net'
+import { once } from 'node:events'
+import { type ClientRequest, type IncomingMessage, request as openRequest } from 'node:http'
 import { join, resolve } from 'node:path'
-import { type CommandOutcome, isAcceptance, isOutcome, isRefusal, parseLine, requestMaxBytes, socketName } from './command-messages.js'
+import { text } from 'node:stream/consumers'
+import { type CommandOutcome, type CommandRequest, parseOutcome, requestMaxBytes, socketName } from './command-messages.js'
 import { isAbsent, isListening, socketAddress } from './unix-socket.js'
-
-const defaultAcceptTimeoutMs = 5_000
 
 /** Whether the server of `dir` listens for commands. */
 export function isServing (dir: string): Promise<boolean> {
@@ -11,76 +11,56 @@ export function isServing (dir: string): Promise<boolean> {
 }
 
 /**
- * Has the server of `dir` run a command: null when none listens there, however long the run takes otherwise.
- * Throws when the server does not accept within `acceptTimeoutMs`, refuses, answers out of turn or closes midway.
+ * Has the server of `dir` run a command, however long that takes; null when no server listens there.
+ * Throws when the server doesn't accept the command within `acceptTimeoutMs`, refuses it, or closes the connection before the outcome.
  */
-export async function callServer (
-  dir: string, command: string, args: string[], acceptTimeoutMs = defaultAcceptTimeoutMs, input?: string
-): Promise<CommandOutcome | null> {
+export async function callServer (dir: string, request: CommandRequest, acceptTimeoutMs = 5_000): Promise<CommandOutcome | null> {
   const path = resolve(dir, socketName)
   const address = socketAddress(path)
   // No server can listen at a path that is too long.
   if (address === null) return null
-  const request = JSON.stringify({ command, args, input })
-  if (Buffer.byteLength(request) > requestMaxBytes) {
+  const body = Buffer.from(JSON.stringify(request))
+  if (body.length > requestMaxBytes) {
     throw new Error(`The command and its arguments are larger than the ${requestMaxBytes} bytes that a server takes.`)
   }
 
-  return await new Promise((resolve, reject) => {
-    const socket = connect({ path: address })
-    const unanswered = () => fail(`The server at ${path} did not accept the command within ${acceptTimeoutMs / 1000} s: ` +
-      'it is frozen or overloaded, and may still run the command when it wakes up.')
-    const timer = setTimeout(unanswered, acceptTimeoutMs)
-    let accepted = false
-    let received = ''
-
-    socket.setEncoding('utf8')
-    socket.on('connect', () => socket.write(`${request}\n`))
-    socket.on('data', (text: string) => {
-      received += text
-      const lines = received.split('\n')
-      received = lines.pop() ?? ''
-      for (const line of lines) read(parseLine(line))
-    })
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (isAbsent(error)) settle(() => resolve(null))
-      // A full queue of connections is what a server leaves that has been frozen for long.
-      else if (error.code === 'EAGAIN') unanswered()
-      else if (isCut(error)) cut()
-      else fail(`The server at ${path} cannot be reached (${error.code ?? error.message}): run this as the server's user.`)
-    })
-    socket.on('close', cut)
-
-    function read (message: unknown) {
-      if (isRefusal(message)) fail(`The server at ${path} refused the command: ${message.refused}.`)
-      else if (!accepted && isAcceptance(message)) accept()
-      else if (accepted && isOutcome(message)) settle(() => resolve(message))
-      else fail(`What listens at ${path} answered something that is no outcome of a command: is it another program?`)
-    }
-
-    function accept () {
-      accepted = true
-      clearTimeout(timer)
-    }
-
-    function cut () {
-      fail(accepted
-        ? `The server at ${path} closed the connection before the command ended: what it did is unknown.`
-        : `The server at ${path} closed the connection before it accepted the command.`)
-    }
-
-    function fail (message: string) {
-      settle(() => reject(new Error(message)))
-    }
-
-    function settle (how: () => void) {
-      clearTimeout(timer)
-      socket.destroy()
-      how()
-    }
-  })
+  const outgoing = openRequest({ socketPath: address, method: 'POST', agent: false, headers: { 'content-length': body.length } })
+  const response = await send(outgoing, body, path, acceptTimeoutMs)
+  if (response === null) return null
+  const answer = await text(response).catch(() => null)
+  if (answer === null) throw new Error(`The server at ${path} closed the connection before the command ended: what it did is unknown.`)
+  if (response.statusCode !== 200) throw new Error(`The server at ${path} refused the command: ${answer || response.statusMessage}.`)
+  return parseOutcome(answer) ?? notOurs(path)
 }
 
-function isCut ({ code }: NodeJS.ErrnoException): boolean {
-  return code === 'ECONNRESET' || code === 'EPIPE'
+/** The response, once its head has arrived; null when nobody listens. */
+async function send (outgoing: ClientRequest, body: Buffer, path: string, acceptTimeoutMs: number): Promise<IncomingMessage | null> {
+  const timer = setTimeout(() => outgoing.destroy(Object.assign(new Error(), { code: 'EAGAIN' })), acceptTimeoutMs)
+  try {
+    outgoing.end(body)
+    const [response] = await once(outgoing, 'response') as [IncomingMessage]
+    outgoing.on('error', () => {})
+    return response
+  } catch (error) {
+    return explain(error as NodeJS.ErrnoException, path, acceptTimeoutMs)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function explain (error: NodeJS.ErrnoException, path: string, acceptTimeoutMs: number): null {
+  const { code = error.message } = error
+  if (isAbsent(error)) return null
+  // The kernel says EAGAIN when the queue of connections is full, as that of a server is which has been frozen for long.
+  if (code === 'EAGAIN') {
+    throw new Error(`The server at ${path} did not accept the command within ${acceptTimeoutMs / 1000} s: ` +
+      'it is frozen or overloaded, and may still run the command when it wakes up.')
+  }
+  if (code === 'ECONNRESET' || code === 'EPIPE') throw new Error(`The server at ${path} closed the connection before it accepted the command.`)
+  if (code.startsWith('HPE_')) return notOurs(path)
+  throw new Error(`The server at ${path} cannot be reached (${code}): run this as the server's user.`)
+}
+
+function notOurs (path: string): never {
+  throw new Error(`The answer at ${path} is not the outcome of a command: is another program listening there?`)
 }

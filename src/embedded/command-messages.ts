@@ -1,43 +1,32 @@
-/** The socket of a data folder's server. What is exchanged on it are lines of JSON: a request, then `accepted` and an outcome, or `refused`. */
+import Type, { type Static } from 'typebox'
+import { Compile } from 'typebox/compile'
+
+/** The socket in a data folder on which its server takes commands: HTTP, one POST a command. */
 export const socketName = 'latchkey.sock'
 export const requestMaxBytes = 64 * 1024
 
-/** What a command printed, and how it ended. */
-export type CommandOutcome = { exitCode: number, stdout: string, stderr: string }
+const CommandRequest = Type.Object({ command: Type.String(), args: Type.Array(Type.String()), input: Type.Optional(Type.String()) })
+const CommandOutcome = Type.Object({ exitCode: Type.Integer(), stdout: Type.String(), stderr: Type.String() })
 
-/** `input` is what the command is told apart from its arguments: a password. */
-export type CommandRequest = { command: string, args: string[], input?: string }
+/** A command with its arguments; `input` is a password, which is never an argument. */
+export type CommandRequest = Static<typeof CommandRequest>
 
-export type CommandReply = { accepted: true } | { refused: string } | CommandOutcome
+/** What a command printed, and the exit code to end with. */
+export type CommandOutcome = Static<typeof CommandOutcome>
 
-/** What a line says; undefined where it is no JSON. */
-export function parseLine (line: string): unknown {
+const [request, outcome] = [Compile(CommandRequest), Compile(CommandOutcome)]
+
+/** The request in `text`; null where it holds none. */
+export const parseRequest = (text: string): CommandRequest | null => parse(text, value => request.Check(value))
+
+/** The outcome in `text`; null where it holds none. */
+export const parseOutcome = (text: string): CommandOutcome | null => parse(text, value => outcome.Check(value))
+
+function parse<T> (text: string, check: (value: unknown) => boolean): T | null {
   try {
-    return JSON.parse(line)
+    const value: unknown = JSON.parse(text)
+    return check(value) ? value as T : null
   } catch {
-    return undefined
+    return null
   }
-}
-
-function isRecord (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
-}
-
-export function isRequest (value: unknown): value is CommandRequest {
-  return isRecord(value) && typeof value.command === 'string' &&
-    Array.isArray(value.args) && value.args.every(arg => typeof arg === 'string') &&
-    (value.input === undefined || typeof value.input === 'string')
-}
-
-export function isAcceptance (value: unknown): boolean {
-  return isRecord(value) && value.accepted === true
-}
-
-export function isRefusal (value: unknown): value is { refused: string } {
-  return isRecord(value) && typeof value.refused === 'string'
-}
-
-export function isOutcome (value: unknown): value is CommandOutcome {
-  return isRecord(value) && Number.isInteger(value.exitCode) &&
-    typeof value.stdout === 'string' && typeof value.stderr === 'string'
 }

@@ -1,35 +1,31 @@
 import { rm } from 'node:fs/promises'
-import { createServer, type Socket } from 'node:net'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { resolve } from 'node:path'
-import { type CommandOutcome, type CommandReply, type CommandRequest, isRequest, parseLine, requestMaxBytes, socketName } from './command-messages.js'
+import { type CommandOutcome, type CommandRequest, parseRequest, requestMaxBytes, socketName } from './command-messages.js'
 import { listenPrivately } from './unix-socket.js'
 
-type Run = (command: string, args: string[], input?: string) => Promise<CommandOutcome>
+type Run = (request: CommandRequest) => Promise<CommandOutcome>
 
 const requestTimeoutMs = 5_000
 
 /**
- * Runs what operators ask for through `latchkey.sock` in `dir`, whose claim the caller holds until after `close`.
- * Throws when the socket cannot be made, a path past the kernel's limit included: whether to go on without is the caller's choice.
+ * Runs the commands that arrive on `latchkey.sock` in `dir`, which the caller has claimed and releases after `close`.
+ * Throws when the socket can't be made, for instance because its path is too long; the caller decides whether to go on without it.
  */
 export async function serveCommands (dir: string, run: Run): Promise<{ close (): Promise<void> }> {
   const path = resolve(dir, socketName)
+  // A server that died leaves its socket behind.
   await rm(path, { force: true })
 
-  const connections = new Set<Socket>()
-  const server = createServer(socket => {
-    connections.add(socket)
-    socket.on('close', () => connections.delete(socket))
-    socket.on('error', () => socket.destroy())
-    serveOne(socket, run)
-  })
+  const limits = { requestTimeout: requestTimeoutMs, connectionsCheckingInterval: 1_000 }
+  const server = createServer(limits, (request, response) => { void answer(request, response, run) })
   await listenPrivately(server, path)
 
   async function close () {
     const closed = new Promise<void>(resolve => server.close(() => resolve()))
-    for (const socket of connections) socket.destroy()
+    server.closeAllConnections()
     await closed
-    // A relative address names another file once the process has changed its folder.
+    // A relative address would name another file if the process has changed its folder.
     await rm(path, { force: true })
   }
 
@@ -37,54 +33,38 @@ export async function serveCommands (dir: string, run: Run): Promise<{ close ():
   return { close: () => (closing ??= close()) }
 }
 
-function serveOne (socket: Socket, run: Run) {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  socket.setTimeout(requestTimeoutMs, () => refuse(`it sent no whole request within ${requestTimeoutMs / 1000} s`))
-  socket.on('data', receive)
+/** The status line tells the caller that its command runs; the outcome follows as the body, however long that takes. */
+async function answer (incoming: IncomingMessage, response: ServerResponse, run: Run): Promise<void> {
+  const body = await readBody(incoming).catch(() => null)
+  // The caller hung up, or was cut off for taking too long: nothing runs.
+  if (body === null) return
+  if (body.length > requestMaxBytes) return refuse(413, `it is larger than ${requestMaxBytes} bytes`)
+  const request = parseRequest(body.toString('utf8'))
+  if (request === null) return refuse(400, 'it is not a command with its arguments')
 
-  function receive (chunk: Buffer) {
-    const end = chunk.indexOf('\n')
-    const part = end === -1 ? chunk : chunk.subarray(0, end)
-    bytes += part.length
-    if (bytes > requestMaxBytes) return refuse(`it is larger than ${requestMaxBytes} bytes`)
-    chunks.push(part)
-    if (end !== -1) void answer(Buffer.concat(chunks).toString('utf8'))
-  }
+  response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders()
+  response.end(JSON.stringify(await attempt(run, request)))
 
-  async function answer (line: string) {
-    stopReceiving()
-    const request = parseLine(line)
-    if (!isRequest(request)) return refuse('it is not a command with its arguments')
-
-    send({ accepted: true })
-    const outcome = await attempt(run, request)
-    send(outcome)
-    socket.end()
-  }
-
-  function refuse (reason: string) {
-    stopReceiving()
-    send({ refused: reason })
-    socket.end()
-  }
-
-  function send (reply: CommandReply) {
-    socket.write(`${JSON.stringify(reply)}\n`)
-  }
-
-  function stopReceiving () {
-    socket.off('data', receive)
-    socket.setTimeout(0)
-    // Whatever else arrives is thrown away: unread bytes would turn the close into a reset and take the answer with them.
-    socket.resume()
+  function refuse (status: number, reason: string): void {
+    response.writeHead(status, { 'content-type': 'text/plain', connection: 'close' }).end(reason)
   }
 }
 
-async function attempt (run: Run, { command, args, input }: CommandRequest): Promise<CommandOutcome> {
+/** Reads to the end, so that a refusal isn't lost with bytes nobody read; keeps one byte more than allowed at most. */
+async function readBody (incoming: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let room = requestMaxBytes + 1
+  for await (const chunk of incoming as AsyncIterable<Buffer>) {
+    chunks.push(chunk.subarray(0, room))
+    room -= Math.min(room, chunk.length)
+  }
+  return Buffer.concat(chunks)
+}
+
+async function attempt (run: Run, request: CommandRequest): Promise<CommandOutcome> {
   try {
-    return await run(command, args, input)
+    return await run(request)
   } catch (error) {
-    return { exitCode: 1, stdout: '', stderr: `${error instanceof Error ? error.message : String(error)}\n` }
+    return { exitCode: 1, stdout: '', stderr: error instanceof Error ? error.message : String(error) }
   }
 }

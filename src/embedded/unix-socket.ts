@@ -5,7 +5,7 @@ import { relative, resolve } from 'node:path'
 // macOS holds 104 bytes with the closing NUL and Linux 108; past that the kernel or libuv may cut the path silently.
 const addressMaxBytes = 103
 
-/** Whether a process, even a frozen one, listens at `path`; one that may not be asked counts as listening. */
+/** Whether a process listens at `path`, a frozen one included; true too where we lack the permission to connect. */
 export async function isListening (path: string): Promise<boolean> {
   const address = socketAddress(path)
   if (address === null) return false
@@ -16,7 +16,7 @@ export async function isListening (path: string): Promise<boolean> {
   })
 }
 
-/** Listens at a socket that is its owner's alone (0600) from the moment it exists; throws when `path` is too long for one. */
+/** Listens on a socket that only its owner may open (0600), from the moment it exists. Throws when `path` is too long for a socket. */
 export async function listenPrivately (server: Server, path: string): Promise<void> {
   const address = socketAddress(path)
   if (address === null) {
@@ -25,7 +25,7 @@ export async function listenPrivately (server: Server, path: string): Promise<vo
   }
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    // `listen` binds before it returns, so nothing else of this process makes a file under this mask.
+    // `listen` binds before it returns, so no other file of this process is made under this mask.
     const previous = process.umask(0o177)
     try {
       server.listen({ path: address }, () => { server.off('error', reject); resolve() })
@@ -37,13 +37,13 @@ export async function listenPrivately (server: Server, path: string): Promise<vo
   await chmod(path, 0o600)
 }
 
-/** The absolute path, or the one from the working folder where only that fits; null when neither does. */
+/** The absolute path, or the one relative to the working folder where only that fits into an address; null when neither does. */
 export function socketAddress (path: string): string | null {
   return [resolve(path), relative(process.cwd(), path)]
     .find(address => Buffer.byteLength(address) <= addressMaxBytes) ?? null
 }
 
-/** Nobody listens there: the kernel itself said so. */
+/** Whether the kernel says that nobody listens there. */
 export function isAbsent ({ code }: NodeJS.ErrnoException): boolean {
   return code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTSOCK'
 }

@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
-  chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync
+  existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync
 } from 'node:fs'
-import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -19,6 +18,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const RACERS = 8
 const ROUNDS = 25
 const ok = { exitCode: 0, stdout: '', stderr: '' }
+const which = { command: 'which', args: [] }
 
 // A process that claims, serves and releases when told to; it ends with the test, whatever becomes of that.
 const STARTER = `
@@ -120,27 +120,6 @@ async function assertTakenOver (t: Test, dir: string): Promise<void> {
   t.equal(readdirSync(dir).length, 2, 'the lock and the sign of life, and nothing of the dead')
   await claim.release()
   t.same(readdirSync(dir), [])
-}
-
-/** What a server answers to bytes that no caller of ours would send, until it hangs up. */
-async function sendRaw (dir: string, bytes: string): Promise<string> {
-  const socket = connect(join(dir, 'latchkey.sock'))
-  let answer = ''
-  socket.on('data', chunk => { answer += String(chunk) })
-  socket.write(bytes)
-  await once(socket, 'close')
-  return answer
-}
-
-/** Something that listens where a server would. */
-async function listenAs (t: Test, dir: string, onConnection: (socket: Socket) => void): Promise<void> {
-  const server = createServer(socket => {
-    socket.on('error', () => {})
-    onConnection(socket)
-  })
-  server.listen(join(dir, 'latchkey.sock'))
-  await once(server, 'listening')
-  t.teardown(() => { server.close() })
 }
 
 t.test('a missing folder is made for its owner alone, and claimed', async t => {
@@ -354,149 +333,17 @@ t.test('between processes', async t => {
     const dir = newFolder(t)
     await second.ask('claim', dir)
     await second.ask('serve', dir)
-    t.equal((await callServer(dir, 'which', []))?.stdout, String(second.pid))
+    t.equal((await callServer(dir, which))?.stdout, String(second.pid))
 
     second.freeze()
     await t.rejects(claimDataDir(dir, 'server'), { name: 'DataDirInUseError', pid: second.pid })
-    await t.rejects(Promise.race([callServer(dir, 'which', [], 200), delay(1_900)]), { message: /did not accept the command within 0.2 s: it is frozen/ })
+    await t.rejects(Promise.race([callServer(dir, which, 200), delay(1_900)]), { message: /did not accept the command within 0.2 s: it is frozen/ })
 
     await second.kill()
-    t.equal(await callServer(dir, 'which', []), null)
+    t.equal(await callServer(dir, which), null)
     rmSync(join(dir, 'latchkey.sock'))
     await assertTakenOver(t, dir)
   })
-})
-
-t.test('a command goes to the server with its arguments, and its outcome comes back', async t => {
-  const dir = newFolder(t)
-  const serving = await serveCommands(dir, async (command, args) => ({
-    exitCode: 2, stdout: `${command}\n${args.join('|')}\n`, stderr: 'naïve — 🔑\n'
-  }))
-  t.equal(statSync(join(dir, 'latchkey.sock')).mode & 0o777, 0o600)
-
-  const args = ['--email', 'ä@b', '', 'two\nlines']
-  const outcome = { exitCode: 2, stdout: `tokens:revoke\n${args.join('|')}\n`, stderr: 'naïve — 🔑\n' }
-  t.same(await callServer(dir, 'tokens:revoke', args), outcome)
-  t.same(await Promise.all([1, 2, 3].map(() => callServer(dir, 'tokens:revoke', args))), [outcome, outcome, outcome])
-
-  await serving.close()
-  t.notOk(existsSync(join(dir, 'latchkey.sock')))
-  await serving.close()
-})
-
-t.test('an outcome of megabytes arrives whole', async t => {
-  const dir = newFolder(t)
-  const stdout = 'ünïcode'.repeat(500_000)
-  const serving = await serveCommands(dir, async () => ({ ...ok, stdout }))
-  t.ok((await callServer(dir, 'long', []))?.stdout === stdout)
-  await serving.close()
-})
-
-t.test('a run may take longer than the limit on being accepted', async t => {
-  const dir = newFolder(t)
-  const serving = await serveCommands(dir, async () => {
-    await delay(2_100)
-    return ok
-  })
-  t.same(await callServer(dir, 'slow', [], 2_000), ok)
-  await serving.close()
-})
-
-t.test('a command that throws ends with 1 and its message, without a stack', async t => {
-  const dir = newFolder(t)
-  const serving = await serveCommands(dir, async () => { throw new Error('there is no such user') })
-  t.same(await callServer(dir, 'users:promote', []), { exitCode: 1, stdout: '', stderr: 'there is no such user\n' })
-  await serving.close()
-})
-
-t.test('where no server listens the answer is null', async t => {
-  const dir = newFolder(t)
-  t.equal(await callServer(dir, 'tokens:stats', []), null, 'no socket')
-  t.equal(await callServer(join(dir, 'missing'), 'tokens:stats', []), null, 'no folder')
-  t.equal(await callServer(join(dir, 'long'.repeat(30)), 'tokens:stats', []), null, 'no room for a socket')
-  writeFileSync(join(dir, 'latchkey.sock'), '')
-  t.equal(await callServer(dir, 'tokens:stats', []), null, 'a file that is no socket')
-})
-
-t.test('a socket file that a dead server left is replaced', async t => {
-  const dir = newFolder(t)
-  writeFileSync(join(dir, 'latchkey.sock'), '')
-  chmodSync(join(dir, 'latchkey.sock'), 0o666)
-  const serving = await serveCommands(dir, async () => ok)
-  t.equal(statSync(join(dir, 'latchkey.sock')).mode & 0o777, 0o600)
-  t.same(await callServer(dir, 'tokens:stats', []), ok)
-  await serving.close()
-})
-
-t.test('a request that is too large is refused on both sides, and runs nothing', async t => {
-  const dir = newFolder(t)
-  const ran: string[] = []
-  const serving = await serveCommands(dir, async command => { ran.push(command); return ok })
-
-  await t.rejects(callServer(dir, 'big', ['x'.repeat(64 * 1024)]), { message: /larger than the 65536 bytes/ })
-  const whole = JSON.stringify({ command: 'big', args: ['x'.repeat(64 * 1024)] })
-  t.equal(await sendRaw(dir, `${whole}\n`), '{"refused":"it is larger than 65536 bytes"}\n')
-  t.equal(await sendRaw(dir, 'x'.repeat(1024 * 1024)), '{"refused":"it is larger than 65536 bytes"}\n')
-
-  const fits = JSON.stringify({ command: 'fits', args: [''] })
-  t.same(await callServer(dir, 'fits', ['x'.repeat(64 * 1024 - fits.length)]), ok)
-  t.same(ran, ['fits'])
-  await serving.close()
-})
-
-t.test('a request that is no command is refused, and runs nothing', async t => {
-  const dir = newFolder(t)
-  const serving = await serveCommands(dir, async () => t.fail('it ran') as never)
-  for (const line of ['', 'tokens:prune', 'null', '[]', '{"command":1,"args":[]}', '{"command":"a","args":[1]}', '{"command":"a"}']) {
-    t.equal(await sendRaw(dir, `${line}\n`), '{"refused":"it is not a command with its arguments"}\n', line)
-  }
-  await serving.close()
-})
-
-t.test('an answer that is none, or that ends midway, is a clear error', async t => {
-  const cases: Array<[string, RegExp]> = [
-    ['HTTP/1.1 400 Bad Request\n', /answered something that is no outcome of a command/],
-    ['{"exitCode":0,"stdout":"","stderr":""}\n', /answered something that is no outcome/],
-    ['{"accepted":true}\n{"exitCode":"0"}\n', /answered something that is no outcome/],
-    ['{"refused":"it is Sunday"}\n', /refused the command: it is Sunday\./],
-    ['', /closed the connection before it accepted the command/],
-    ['{"accepted":true}\n{"exitCode":0', /closed the connection before the command ended: what it did is unknown/]
-  ]
-  for (const [answer, message] of cases) {
-    const dir = newFolder(t)
-    await listenAs(t, dir, socket => socket.once('data', () => socket.end(answer)))
-    await t.rejects(callServer(dir, 'tokens:stats', []), { message }, answer || 'an end at once')
-  }
-})
-
-t.test('closing cuts the commands that still run, and does not wait for them', async t => {
-  const dir = newFolder(t)
-  let started = () => {}
-  const running = new Promise<void>(resolve => { started = resolve })
-  const serving = await serveCommands(dir, async () => {
-    started()
-    return await new Promise<never>(() => {})
-  })
-  const call = callServer(dir, 'endless', [])
-  await running
-  await Promise.all([serving.close(), t.rejects(call, { message: /before the command ended/ })])
-})
-
-t.test('a path too long for a socket is said, unless the path from the working folder fits', async t => {
-  const long = join(newFolder(t), 'a'.repeat(60), 'b'.repeat(60))
-  mkdirSync(long, { recursive: true })
-  await t.rejects(serveCommands(long, async () => ok), { message: /bytes, and a unix socket's may have 103: choose a DATA_DIR/ })
-
-  const before = process.cwd()
-  process.chdir(long)
-  t.teardown(() => process.chdir(before))
-  const serving = await serveCommands(long, async () => ok)
-  t.equal(statSync(join(long, 'latchkey.sock')).mode & 0o777, 0o600)
-  t.same(await callServer(long, 'tokens:stats', []), ok)
-
-  process.chdir(before)
-  await serving.close()
-  t.notOk(existsSync(join(long, 'latchkey.sock')), 'removed, although the working folder is another one')
 })
 
 t.test('a folder behind a symbolic link is the same folder', async t => {

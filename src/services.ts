@@ -5,12 +5,10 @@ import { createTokenStats, type TokenStats } from './admin/stats.js'
 import { createAdminStore } from './admin/store.js'
 import { createAttempts, createIdleAttempts } from './attempts/service.js'
 import { createAttemptStore } from './attempts/store.js'
-import { createAnnouncer } from './audit/event-log.js'
-import { type Audit, type AuditEvent, createAudit } from './audit/service.js'
+import { type Audit, createAudit } from './audit/service.js'
 import { createAuditStore } from './audit/store.js'
 import type { Config } from './config/config.js'
 import type { Database } from './database/database.js'
-import type { Tx } from './database/transaction.js'
 import { createHealth, type Health } from './http/health.js'
 import { createLoginLimiter, createMailLimiter, networkOf } from './http/rate-limit.js'
 import { createExpired } from './mail/expired.js'
@@ -38,7 +36,6 @@ import { createServiceTokenService, type ServiceTokenService } from './service-t
 import { createSessionService, type SessionService } from './sessions/service.js'
 import { createSessionStore } from './sessions/store.js'
 import { type Clock, systemClock } from './shared/clock.js'
-import type { Device } from './shared/device.js'
 import { type CacheLink, noLink } from './token-cache/backend.js'
 import { createTokenCache } from './token-cache/cache.js'
 import { type Counters, createCounters } from './token-cache/counters.js'
@@ -117,16 +114,10 @@ export async function createServices (config: Config, { database: untraced, redi
   const epoch = createEpoch({ store: epochStore, link, clock, counters, log: logger, onNeed: () => { void settle.assist() } })
   const cache = traced(createTokenCache({ link, epoch, clock, counters, log: logger, keyPrefix: config.redisKeyPrefix, cacheTtlSeconds: config.cacheTtlSeconds }), tracing?.cache)
   const settle: Settle = traced(breakSettle(createSettle({ store: epochStore, cache, link, epoch, clock, counters })), tracing?.settle)
-  const audit = createAudit({ store: createAuditStore(database), clock, retentionSeconds: config.auditRetentionSeconds, onRecorded })
-  const announcer = createAnnouncer(logger)
-  async function onRecorded (tx: Tx, events: AuditEvent[], device: Device | null): Promise<void> {
-    announcer.onRecorded(tx, events, device)
-    await outbox.onRecorded(tx, events)
-  }
+  const audit = createAudit({ store: createAuditStore(database), clock, retentionSeconds: config.auditRetentionSeconds, onRecorded: (tx, events) => outbox.onRecorded(tx, events), log: logger })
   const mailStore = createMailStore(database)
   const outbox = createOutbox({ store: mailStore, audit, networkOf, onCommitted: () => sender.wake() })
-  const transactions = announcer.watch(outbox.watch(database))
-  const revocation = traced(createRevocation({ transactions, store: epochStore, settle, log: logger }), tracing?.revocation)
+  const revocation = traced(createRevocation({ transactions: database, store: epochStore, settle, log: logger }), tracing?.revocation)
 
   const limiter = createLoginLimiter(config.loginLimit, { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
   const lastUse = createLastUse({ sessions: sessionStore, tokens: tokenStore, clock, intervalSeconds: config.lastUseIntervalSeconds, graceSeconds: config.refreshGraceSeconds, log: logger })
@@ -134,16 +125,16 @@ export async function createServices (config: Config, { database: untraced, redi
   const attempts = createAttempts({ store: attemptStore, audit, transactions: database, clock, networkOf, key: await tokenStore.requireKey('attempts') })
   const policy = createPasswordPolicy({ minLength: config.passwordMinLength, isBreached: createBreachCheck(config.breachedPasswordsUrl ?? null, logger) })
   const users = createUserService({ store: userStore, passwords, policy, limiter, attempts, clock, registration: config.registration })
-  const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions, clock, counters, log: logger, sessionLimit: config.sessionLimit, lifetimes: config })
+  const sessions = createSessionService({ store: sessionStore, tokens, users, revocation, audit, transactions: database, clock, counters, log: logger, sessionLimit: config.sessionLimit, lifetimes: config })
   const reauthenticate = createReauthenticate({ users, clock })
   const personalTokens = createPersonalTokenService({ tokens, reauthenticate, sessions, audit, clock })
-  const serviceTokens = createServiceTokenService({ tokens, users, sessions, audit, transactions, clock })
+  const serviceTokens = createServiceTokenService({ tokens, users, sessions, audit, transactions: database, clock })
   const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock })
   const mailLimiter = createMailLimiter(config.loginLimit, { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
-  const mail = createMailService({ store: mailStore, outbox, users, sessions, tokens, audit, revocation, transactions, limiter: mailLimiter, confirms: config.registration === 'confirm', clock })
+  const mail = createMailService({ store: mailStore, outbox, users, sessions, tokens, audit, revocation, transactions: database, limiter: mailLimiter, confirms: config.registration === 'confirm', clock })
   const places = { appUrl: config.appUrl ?? null, publicUrl: config.publicUrl ?? null }
   const sender = createMailSender({ store: mailStore, users, audit, transactions: database, mailer, limiter: mailLimiter, places, counters, clock, log: logger })
-  const account = createAccountService({ store: userStore, sessions, tokens, revocation, audit, transactions, reauthenticate, emailChanges: emailChanges ?? { request: mail.requestEmailChange }, clock })
+  const account = createAccountService({ store: userStore, sessions, tokens, revocation, audit, transactions: database, reauthenticate, emailChanges: emailChanges ?? { request: mail.requestEmailChange }, clock })
 
   const adminStore = createAdminStore(database)
   const admin = createAdminService({ store: adminStore, users, sessions, tokens, revocation, settle, audit, accounts: account, reauthenticate, forgive: users.forgive })

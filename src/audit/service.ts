@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Tx } from '../database/transaction.js'
+import type { Log } from '../observability/logger.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
 import { cursorOf, positionOf } from '../shared/pagination.js'
 import type { EventType, Happening } from './event.js'
+import { logEvents } from './event-log.js'
 import type { AuditEvent, AuditStore } from './store.js'
 
 export type { AuditEvent }
@@ -14,13 +16,14 @@ interface Parts {
   /** What happened longer ago is deleted by pruning. */
   retentionSeconds: number
   /** Called within the transaction, once the events are there. */
-  onRecorded? (tx: Tx, events: AuditEvent[], device: Device | null): Promise<void>
+  onRecorded? (tx: Tx, events: AuditEvent[]): Promise<void>
+  log: Pick<Log, 'info'>
 }
 
 /** The audit trail: who did what to which account, when and from where. */
 export type Audit = ReturnType<typeof createAudit>
 
-export function createAudit ({ store, clock, retentionSeconds, onRecorded }: Parts) {
+export function createAudit ({ store, clock, retentionSeconds, onRecorded, log }: Parts) {
   const oldest = () => new Date(clock.now() - retentionSeconds * 1000)
 
   /** Notes what `tx` does, within it: the trail has it exactly if it happened. `device` null: no client was there. For who holds the row of an account that it tells of. */
@@ -29,7 +32,8 @@ export function createAudit ({ store, clock, retentionSeconds, onRecorded }: Par
     const events = happenings.map(({ type, userId, actorId = null, sessionId = null, tokenId = null, cause = null }) =>
       ({ id: randomUUID(), createdAt, type, userId, actorId, sessionId, tokenId, ip: device?.address ?? null, userAgent: device?.userAgent ?? null, cause }))
     await store.insert(tx, events)
-    await onRecorded?.(tx, events, device)
+    logEvents(log, tx, events, device)
+    await onRecorded?.(tx, events)
     return events
   }
 

@@ -5,7 +5,7 @@ import { migrate } from '../../db/migrate.js'
 import { UnavailableError } from '../shared/errors.js'
 import { withTimeout } from '../shared/timeout.js'
 import { type Database, type DedicatedConnection, type Parameter, type Queries, translate } from './database.js'
-import type { Tx } from './transaction.js'
+import { runTransaction, type Tx } from './transaction.js'
 import { parsePostgresUrl } from './url.js'
 
 /** PostgreSQL ends a statement after this; so whoever waits longer waits for a dead link. */
@@ -58,7 +58,7 @@ export function createPostgres (url: string, poolSize: number): Database {
     query: work => run(() => work(queries), deadLinkMs),
     prepared: <Row>(text: string, parameters: Parameter[]) =>
       run(async () => await client.unsafe(text, parameters, { prepare: true }) as unknown as Row[], deadLinkMs),
-    transaction: <T>(work: (tx: Tx) => Promise<T>, limitMs = deadLinkMs * 2) => run(() => transact(queries, work), limitMs),
+    transaction: <T>(work: (tx: Tx) => Promise<T>, limitMs = deadLinkMs * 2) => run(() => runTransaction(begun => transact(queries, begun), work), limitMs),
     dedicated: () => createDedicated(url),
     async migrate () {
       const [holder, worker] = [connect(url, 1, migrationMs), connect(url, 1, migrationMs, migrationLockMs)]

@@ -7,3 +7,24 @@ export interface Tx { readonly [tx]: true }
 export interface Transactions {
   transaction<T> (work: (tx: Tx) => Promise<T>, limitMs?: number): Promise<T>
 }
+
+const actions = new WeakMap<Tx, Array<() => void>>()
+
+/** Runs `action` once `tx` is committed, in the order of the calls; never, if it is rolled back. `action` must not throw. */
+export function afterCommit (tx: Tx, action: () => void): void {
+  const waiting = actions.get(tx)
+  if (waiting === undefined) throw new Error('afterCommit needs a transaction opened by runTransaction')
+  waiting.push(action)
+}
+
+/** For whoever implements Transactions: runs `work` in the transaction that `begin` opens, and after its COMMIT what `work` left for then. */
+export async function runTransaction<T> (begin: (work: (tx: Tx) => Promise<T>) => Promise<T>, work: (tx: Tx) => Promise<T>): Promise<T> {
+  let waiting: Array<() => void> = []
+  const outcome = await begin(async tx => {
+    waiting = []
+    actions.set(tx, waiting)
+    return await work(tx)
+  })
+  for (const action of waiting) action()
+  return outcome
+}

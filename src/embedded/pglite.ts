@@ -2,7 +2,7 @@ import { PGlite } from '@electric-sql/pglite'
 import { drizzle } from 'drizzle-orm/pglite'
 import { migrate } from '../../db/migrate.js'
 import { type Database, type DedicatedConnection, type Parameter, type Queries, translate } from '../database/database.js'
-import type { Tx } from '../database/transaction.js'
+import { runTransaction, type Tx } from '../database/transaction.js'
 import { withTimeout } from '../shared/timeout.js'
 
 /** PostgreSQL inside this process: in `folder`, or in memory; `image` is a dump to start from. One session, so everything takes turns. */
@@ -35,7 +35,7 @@ export async function createPglite (folder: string | null, image?: Blob): Promis
     prepared,
     async transaction<T> (work: (tx: Tx) => Promise<T>) {
       try {
-        return await queries.transaction(tx => work(tx as unknown as Tx))
+        return await runTransaction(begun => queries.transaction(tx => begun(tx as unknown as Tx)), work)
       } catch (error) {
         throw translate(error)
       }

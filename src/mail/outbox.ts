@@ -1,6 +1,6 @@
 import type { EventType } from '../audit/event.js'
 import type { Audit, AuditEvent } from '../audit/service.js'
-import type { Transactions, Tx } from '../database/transaction.js'
+import { afterCommit, type Tx } from '../database/transaction.js'
 import type { MailKind, MailTokenKind } from './messages.js'
 import type { MailStore, NewMail } from './store.js'
 
@@ -36,11 +36,9 @@ interface Parts {
 export type Outbox = ReturnType<typeof createOutbox>
 
 export function createOutbox ({ store, audit, networkOf, onCommitted }: Parts) {
-  const filled = new WeakSet<Tx>()
-
   async function enqueue (tx: Tx, mail: NewMail): Promise<void> {
     await store.enqueue(tx, mail)
-    filled.add(tx)
+    afterCommit(tx, onCommitted)
   }
 
   /** Makes tokens of these kinds void, and mails that would bring one. */
@@ -83,20 +81,6 @@ export function createOutbox ({ store, audit, networkOf, onCommitted }: Parts) {
           if (recipient?.verified === false) await enqueue(tx, { kind: 'verify_email', email: recipient.email, userId })
         }
       }
-    },
-
-    /** `transactions`, after whose COMMIT the mails in them are sent at once. */
-    watch: (transactions: Transactions): Transactions => ({
-      async transaction<T> (work: (tx: Tx) => Promise<T>, limitMs?: number): Promise<T> {
-        let has = false
-        const outcome = await transactions.transaction(async tx => {
-          const done = await work(tx)
-          has = filled.has(tx)
-          return done
-        }, limitMs)
-        if (has) onCommitted()
-        return outcome
-      }
-    })
+    }
   }
 }

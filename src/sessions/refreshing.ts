@@ -8,7 +8,7 @@ import type { Counters } from '../token-cache/counters.js'
 import type { TokenService } from '../tokens/service.js'
 import type { UserService } from '../users/service.js'
 import type { EndingOfSessions } from './ending.js'
-import type { Lifetimes, Opened, Opening, OpeningOfSessions } from './opening.js'
+import type { Lifetimes, Opened, OpeningOfSessions } from './opening.js'
 import type { SessionStore } from './store.js'
 
 interface Parts {
@@ -41,7 +41,7 @@ export function createRefreshing ({ store, tokens, users, revocation, audit, clo
       throw new InvalidTokenError()
     }
     const { plain, row: { userId, sessionId } } = presented
-    const { opening, outcome } = await revocation.revoke<{ opening: Opening, outcome: 'succeeded' | 'repeated' }>(async tx => {
+    const { opened, outcome } = await revocation.revoke<{ opened: Opened, outcome: 'succeeded' | 'repeated' }>(async tx => {
       const owner = await users.lock(tx, userId)
       const row = await tokens.requireRefresh(tx, plain)
       const session = await store.find(tx, userId, sessionId, now())
@@ -49,11 +49,11 @@ export function createRefreshing ({ store, tokens, users, revocation, audit, clo
       if (row.revoked) return { named: null, refusal: superseded() }
       if (row.consumedAt === null) {
         if (row.expiresAt <= now()) return { named: null, refusal: new InvalidTokenError() }
-        return { named: null, outcome: { opening: await succeed(tx, session, owner.user, plain, row), outcome: 'succeeded' } }
+        return { named: null, outcome: { opened: await succeed(tx, session, owner.user, plain, row), outcome: 'succeeded' } }
       }
       if (row.successorSecret !== null && now().getTime() < row.consumedAt.getTime() + lifetimes.refreshGraceSeconds * 1000) {
         const same = await repeat(tx, session, owner.user, plain, row.successorSecret)
-        return same === null ? { named: null, refusal: superseded() } : { named: null, outcome: { opening: same, outcome: 'repeated' } }
+        return same === null ? { named: null, refusal: superseded() } : { named: null, outcome: { opened: same, outcome: 'repeated' } }
       }
       await audit.record(tx, device, { type: 'refresh_token_reused', userId, sessionId, tokenId: row.id })
       return { named: await end(tx, userId, [sessionId], { device, cause: 'refresh_token_reused' }), refusal: new TokenReusedError() }
@@ -63,7 +63,7 @@ export function createRefreshing ({ store, tokens, users, revocation, audit, clo
       throw error
     })
     noteRefresh(outcome, presented.row, device)
-    return opening.announced()
+    return opened
   }
 
   function noteRefresh (outcome: keyof Counters['refreshes'], { id, userId, sessionId }: { id: string, userId: string, sessionId: string }, { requestId }: Device): void {

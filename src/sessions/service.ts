@@ -10,7 +10,7 @@ import type { Principal } from '../tokens/principal.js'
 import type { TokenService } from '../tokens/service.js'
 import type { Credentials, Proven, UserService } from '../users/service.js'
 import { createEnding, type Ending } from './ending.js'
-import { createOpening, type Lifetimes, type Opened, type Opening } from './opening.js'
+import { createOpening, type Lifetimes, type Opened } from './opening.js'
 import { createRefreshing } from './refreshing.js'
 import type { Session, SessionStore } from './store.js'
 
@@ -47,19 +47,18 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
   async function register (request: { email: string, password: string, name?: string | undefined } & LoginOptions, device: Device): Promise<Opened> {
     requireGrantable(request.abilities)
     const insertUser = await users.prepareRegistration(request)
-    const opened = await transactions.transaction(async tx => {
+    return await transactions.transaction(async tx => {
       const user = await insertUser(tx)
       await users.entered(tx, user, device)
-      const opening = await open(tx, user, request, device)
-      await audit.record(tx, device, { type: 'registered', userId: user.id, sessionId: opening.sessionId })
-      return opening
+      const opened = await open(tx, user, request, device)
+      await audit.record(tx, device, { type: 'registered', userId: user.id, sessionId: opened.session.id })
+      return opened
     })
-    return opened.announced()
   }
 
   async function logIn (request: { email: string, password: string } & LoginOptions, device: Device): Promise<Opened> {
     requireGrantable(request.abilities)
-    const enter = (seen: Proven): Promise<Opening | null> => revocation.revoke(async tx => {
+    const enter = (seen: Proven): Promise<Opened | null> => revocation.revoke(async tx => {
       // The password may have been changed, or the account disabled, while bcrypt was at work.
       const locked = await users.lockUnchanged(tx, seen)
       if (locked === null) return { named: null, outcome: null }
@@ -67,23 +66,23 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
       if (seen.renewedHash !== null) await users.setPassword(tx, id, seen.renewedHash)
       const replaced = sessionLimit === 0 ? [] : await store.beyond(tx, id, sessionLimit - 1, now())
       const named = await end(tx, id, replaced, { device, cause: 'session_limit' })
-      const opening = await open(tx, locked.user, request, device)
+      const opened = await open(tx, locked.user, request, device)
       await users.entered(tx, locked.user, device)
-      await audit.record(tx, device, { type: 'login_succeeded', userId: id, sessionId: opening.sessionId })
-      return { named: named.length > 0 ? named : null, outcome: opening }
+      await audit.record(tx, device, { type: 'login_succeeded', userId: id, sessionId: opened.session.id })
+      return { named: named.length > 0 ? named : null, outcome: opened }
     })
     const seen = await users.requireCredentials(request.email, request.password, device)
     // Where another login has only made the hash anew, the password still opens the account.
     const opened = await enter(seen) ?? await enter(await users.requireSamePassword(seen, request.password))
     if (opened === null) throw new InvalidCredentialsError()
     await users.succeeded(opened.user, device.address)
-    return opened.announced()
+    return opened
   }
 
   /** Ends every other session and this one's tokens; the session goes on under new ones. */
   async function changePassword (caller: Principal, { currentPassword, newPassword, revokePersonalTokens }: { currentPassword: string, newPassword: string, revokePersonalTokens?: boolean | undefined }, device: Device): Promise<Opened> {
     const prove = () => users.requireCurrentPassword(caller.user.id, currentPassword, device)
-    const change = (seen: Credentials): Promise<Opening | null> => asCaller(caller, async (tx, session) => {
+    const change = (seen: Credentials): Promise<Opened | null> => asCaller(caller, async (tx, session) => {
       const locked = await users.lockUnchanged(tx, seen)
       if (locked === null) return { named: null, outcome: null }
       await users.setPassword(tx, caller.user.id, passwordHash)
@@ -99,7 +98,7 @@ export function createSessionService ({ store, tokens, users, revocation, audit,
     // A login under another cost makes the hash anew: then the same password is looked at once more.
     const opened = await change(seen) ?? await change(await prove())
     if (opened === null) throw new InvalidTokenError()
-    return opened.announced()
+    return opened
   }
 
   const logOut = (caller: Principal, device: Device): Promise<void> =>

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Tx } from '../database/transaction.js'
+import { afterCommit, type Tx } from '../database/transaction.js'
 import type { RevokingTx } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
 import { batchPerTurn } from '../token-cache/batch.js'
@@ -13,8 +13,11 @@ import type { PlainToken, TokenHash, TokenKind, TokenMint } from './token.js'
 
 export type { PersonalToken, RefreshToken, ServiceToken, TokenRow } from './store.js'
 
-/** A token just made. `announce` belongs behind the COMMIT. */
-export interface Issued { id: string, plain: PlainToken, announce (principal: Principal): void }
+/** A token just made. */
+export interface Issued { id: string, plain: PlainToken }
+
+/** `plain`: the token, where it is derived instead of random; `principalOf`: what a token of that id stands for. */
+interface IssueOptions { plain?: PlainToken | undefined, principalOf?: (id: string) => Principal }
 
 interface Parts {
   lastUse: Pick<LastUse, 'note'>
@@ -59,14 +62,14 @@ export function createTokenService ({ lastUse, mint, cache, store, clock, counte
     parse: (candidate: string): PlainToken | null => mint.parse(candidate),
 
     /**
-     * Makes a token within `tx`. `announce` belongs behind the COMMIT: it fills the cache under a lease taken before; for access tokens alone.
+     * Makes a token within `tx`. With `principalOf` it is cached as soon as `tx` is committed, under a lease taken before; without, at its first use.
      */
-    async issue (tx: Tx, grant: Omit<NewToken, 'hash'>, plain = mint.issue(grant.kind)): Promise<Issued> {
+    async issue (tx: Tx, grant: Omit<NewToken, 'hash'>, { plain = mint.issue(grant.kind), principalOf }: IssueOptions = {}): Promise<Issued> {
       const hash = plain.hash()
-      // Refresh tokens are never cached, and one for a program not before its first use.
-      const fill = grant.kind === 'access' ? await cache.prepare(hash) : null
+      const fill = principalOf === undefined ? null : await cache.prepare(hash)
       const id = await store.insert(tx, { ...grant, hash })
-      return { id, plain, announce: principal => fill?.(principal) }
+      if (principalOf !== undefined) afterCommit(tx, () => fill?.(principalOf(id)))
+      return { id, plain }
     },
 
     /** The refresh token that `candidate` names, with its row; null when there is none, or it is another kind of token. */

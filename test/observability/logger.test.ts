@@ -46,6 +46,15 @@ onEachGround(t, async (t, ground) => {
     t.same(saying(await linesOf(one, () => one.register(email)), 'event recorded'), [])
   })
 
+  t.test('a failed login leaves a line with its cause, once for an account and once for an address that has none', async t => {
+    const { email, userId } = await one.account()
+    const wrong = await linesOf(one, () => one.call('POST', '/v1/login', { body: { email, password: 'not the password' } }))
+    t.match(saying(wrong, 'event recorded'), [{ level: 30, event: 'login_failed', cause: 'wrong_password', userId, reqId: uuid }])
+    const unknown = await linesOf(one, () => one.call('POST', '/v1/login', { body: { email: newEmail(), password } }))
+    t.match(saying(unknown, 'event recorded'), [{ level: 30, event: 'login_failed', cause: 'unknown_account', reqId: uuid }])
+    t.notOk('userId' in (saying(unknown, 'event recorded')[0] ?? {}))
+  })
+
   t.test('a revocation that could not be settled is told, with its request answered 503', async t => {
     const other = await startApp(t, ground, { env: { LOG_LEVEL: 'info' }, settle: real => ({ ...real, settle: () => Promise.reject(new UnavailableError()) }) })
     const { token } = await other.account()

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Transactions, Tx } from '../../src/database/transaction.js'
+import { runTransaction, type Transactions, type Tx } from '../../src/database/transaction.js'
 import type { RevokingTx } from '../../src/revocation/revocation.js'
 import type { EpochReading, EpochStore } from '../../src/revocation/store.js'
 import { UnavailableError } from '../../src/shared/errors.js'
@@ -262,7 +262,7 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
     epochStore,
 
     transactions: (process: Process): Transactions => ({
-      transaction: work => transaction(process, tx => work(tx as unknown as Tx))
+      transaction: work => runTransaction(begun => transaction(process, tx => begun(tx as unknown as Tx)), work)
     }),
 
     /** The user's row, taken until the transaction ends. */

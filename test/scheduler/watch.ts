@@ -116,12 +116,12 @@ export function createWatch (deployment: Deployment, tally: Tally = createTally(
       const now = api.clock.now()
       const expiresAt = new Date(now + 3_600_000)
       try {
-        const { plain, announce, principal } = await api.transactions.transaction(async tx => {
+        const { plain } = await api.transactions.transaction(async tx => {
           await database.lockUser(tx, userId)
-          const issued = await api.tokens.issue(tx, { kind: 'access', userId, sessionId, abilities: ['*'], createdAt: new Date(now), expiresAt })
-          return { ...issued, principal: database.principalOf({ id: issued.id, userId, sessionId, expiresAt: expiresAt.getTime() }) }
+          return await api.tokens.issue(tx, { kind: 'access', userId, sessionId, abilities: ['*'], createdAt: new Date(now), expiresAt }, {
+            principalOf: id => database.principalOf({ id, userId, sessionId, expiresAt: expiresAt.getTime() })
+          })
         })
-        announce(principal)
         return { plain: plain.reveal(), hash: plain.hash().hex(), userId, sessionId, ended: false }
       } catch {
         return null

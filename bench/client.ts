@@ -2,7 +2,7 @@ import { Agent, request } from 'node:http'
 
 export interface Answer { status: number, body: string, ms: number }
 
-/** A small HTTP client on kept-alive connections, for what needs more than the same GET again and again. */
+/** A small HTTP client on kept-alive connections, for what a load generator can't send. */
 export function createClient (base: string, connections: number) {
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
 
@@ -28,7 +28,7 @@ export function createClient (base: string, connections: number) {
 
   return {
     call,
-    /** The same, and an error for any status but `status`. */
+    /** The same; throws on any status but `status`. */
     async expect (status: number, ...request: Parameters<typeof call>): Promise<Answer> {
       const answer = await call(...request)
       if (answer.status !== status) throw new Error(`${request[0]} ${request[1]} answered ${answer.status} ${answer.body.slice(0, 200)}, not ${status}`)
@@ -38,7 +38,7 @@ export function createClient (base: string, connections: number) {
   }
 }
 
-/** Works through `items`, `concurrency` at a time. */
+/** Runs `work` for each of `items`, `concurrency` at a time. */
 export async function eachOf<T> (items: readonly T[], concurrency: number, work: (item: T) => Promise<void>): Promise<void> {
   const rest = items.values()
   await Promise.all(Array.from({ length: concurrency }, async () => { for (const item of rest) await work(item) }))

@@ -9,17 +9,17 @@ import type { Machinery } from './machinery.js'
 import { measureLogins, measureLogouts, measurePaced, whileLoggingIn } from './measures.js'
 import { median } from './statistics.js'
 
-/** As many clients take turns at each server. */
+/** The number of clients, each with its own token, that take turns at each server. */
 const clients = 256
-/** More than a server remembers anything of from one turn to the next. */
+/** More tokens than a server's memory holds from one turn to the next. */
 const manyClients = 100_000
 
 export type Unit = 'requests/s' | 'logins/s' | 'ms'
 
-/** What measures a contender once, for so many seconds; `pid` where its processor time a request can be told too. */
+/** `once` measures a contender for so many seconds; `pid` is given if its processor time per request can be measured. */
 export interface Ready { once (seconds: number): Promise<number>, pid?: number }
 
-/** One thing to be measured. */
+/** One thing to measure. */
 export interface Contender {
   name: ContenderName
   label: string
@@ -30,7 +30,7 @@ export interface Contender {
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** All contenders of a run; what several of them stand on is started with the first. */
+/** All contenders of a run; servers shared by several start with the first of them. */
 export function createContenders (machinery: Machinery, load: Load, connections: number): Contender[] {
   const own = once(async () => {
     const instance = await seeded(clients)
@@ -38,7 +38,7 @@ export function createContenders (machinery: Machinery, load: Load, connections:
     const reply = await probe({ url: `${base}/v1/me`, expected: 200 }, bearer(callers[0]?.token), callers[0]?.email ?? '')
     return { ...instance, reply, me: await meOf(base, tokensOf(callers), 'latchkey') }
   })
-  /** A server with a database and a Redis of its own, and so many users with a token each. */
+  /** A server with its own database and Redis, and `count` users with a token each. */
   async function seeded (count: number, env: Record<string, string> = {}) {
     const databaseUrl = await machinery.database()
     const redis = await machinery.redis()
@@ -57,7 +57,7 @@ export function createContenders (machinery: Machinery, load: Load, connections:
 
   async function meOf (base: string, tokens: readonly string[], name: string) {
     const target = { url: `${base}/v1/me`, headersFile: writeHeaders(machinery, name, tokens.map(bearer)), expected: 200 as const }
-    // Each once, so that what is measured finds them in the cache.
+    // Each token once, so that the measurement finds it in the cache.
     const client = createClient(base, 16)
     await eachOf(tokens, 16, async token => { await client.expect(200, 'GET', '/v1/me', { token }) })
     client.close()
@@ -145,7 +145,7 @@ export function createContenders (machinery: Machinery, load: Load, connections:
       unit: 'requests/s',
       kind: 'own',
       async start () {
-        // Longer than the run: what is measured are hits.
+        // Longer than the run: only hits are measured.
         const { base, pid, callers } = await seeded(manyClients, { CACHE_TTL: '12h' })
         const me = await meOf(base, tokensOf(callers), 'many')
         return { once: async seconds => (await me(seconds)).perSecond, pid }
@@ -255,7 +255,7 @@ export function createContenders (machinery: Machinery, load: Load, connections:
 const tokensOf = (callers: readonly Seeded[]) => callers.map(({ token }) => token)
 const bearer = (token: string | undefined) => `Authorization: Bearer ${token}`
 
-/** Of the right shape, and with a check that 1 in 3 × 10^12 would pass. */
+/** A token of the right shape whose check is right by chance once in 3 × 10^12. */
 function madeUp (): string {
   return `lk_${BigInt(`0x${randomBytes(38).toString('hex')}`).toString(36).padStart(50, '0').slice(-50)}`
 }

@@ -1,10 +1,10 @@
-/** Everything that is measured, by the name it has in the report and for --only. */
+/** Everything measured, by its name in the report and for --only. */
 export type ContenderName =
   | 'bare' | 'deferred' | 'latchkey' | 'many' | 'redis-dead' | 'embedded' | 'made-up'
   | 'jwt' | 'jwt-redis' | 'jwt-redis-pipelined' | 'jwt-cached' | 'fastify-session' | 'express-session' | 'better-auth-redis' | 'better-auth-database' | 'oidc-provider'
   | 'idle-p99' | 'busy-p99' | 'paced-idle-p99' | 'paced-busy-p99' | 'logins' | 'bcrypt' | 'logins-all-cores' | 'bcrypt-all-cores' | 'logout' | 'transaction'
 
-/** What a measurement has to reach: `of` in proportion to the largest of `against`. */
+/** A bound on the ratio of `of` to the largest of `against`. */
 export interface Goal {
   name: string
   work: string
@@ -14,7 +14,7 @@ export interface Goal {
   times: number
 }
 
-/** Peers in the case they are made for; without jwt-cached, which could not even log anybody out. */
+/** Peers in the case they are made for; without jwt-cached, which can't log anybody out. */
 export const peers = ['jwt', 'jwt-redis', 'jwt-redis-pipelined', 'fastify-session', 'express-session', 'better-auth-redis', 'better-auth-database', 'oidc-provider'] as const
 
 export const goals: readonly Goal[] = [
@@ -32,11 +32,11 @@ export const goals: readonly Goal[] = [
   { name: 'logout', work: 'logout with healthy Redis: of its transaction alone', of: 'logout', against: ['transaction'], bound: 'at most', times: 2.5 }
 ]
 
-/** Resident memory of the last fifth of the run, in proportion to the second fifth: 10,000 connections, a million tokens in the cache. */
+/** Resident memory in the last fifth of the run relative to the second fifth: 10,000 connections, a million tokens in the cache. */
 export const memoryGrowsAtMost = 1.05
 
-/** Costs at each size, in proportion to the smallest. */
+/** Costs at each size relative to the smallest. */
 export const growthAtMost = 1.3
 
-/** p99 of live requests during a prune, in proportion to before. */
+/** p99 of live requests during a prune relative to before. */
 export const pruneSlowsAtMost = 2

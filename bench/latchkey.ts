@@ -13,7 +13,7 @@ const serverFile = fileURLToPath(new URL('../dist/src/server.js', import.meta.ur
 
 export const password = 'correct horse battery staple'
 
-/** A user with a session and its token, as the API's own login would have made them. */
+/** A user with a session and its token, as a login creates them. */
 export interface Seeded { email: string, userId: string, sessionId: string, tokenId: string, token: string }
 
 export interface Instance {
@@ -27,13 +27,13 @@ interface Where {
   redisUrl?: string
   core: string | null
   env?: Record<string, string>
-  /** Before the script: --cpu-prof and the like. */
+  /** Node options before the script, such as --cpu-prof. */
   nodeArgs?: string[]
 }
 
 /**
- * Latchkey as `npm start` runs it: compiled, with every hook, header, schema and the metrics' port, and its log thrown away by the
- * system. Only limits on attempts are out of the way. Without a database it is embedded. Resolves when the cache is trusted.
+ * Latchkey as `npm start` runs it: compiled, with every hook, header and schema and with the metrics port; its log goes to /dev/null. Only
+ * the limits on attempts are off. Without a database it runs embedded. Resolves when the cache is trusted.
  */
 export async function startLatchkey (machinery: Machinery, { databaseUrl, redisUrl, core, env = {}, nodeArgs = [] }: Where): Promise<Instance> {
   const port = await freePort()
@@ -59,13 +59,13 @@ async function becomesReady (base: string, cached: boolean): Promise<void> {
     const reply = await fetch(`${base}/health/ready`).catch(() => null)
     if (reply === null || !reply.ok) continue
     const { cache } = await reply.json() as { cache: { trusted: boolean } }
-    // A generation that is 1.6 s old delays no revocation.
+    // A generation older than 1.5 s delays no revocation.
     if (cache.trusted || !cached) return await delay(1_600)
   }
   throw new Error(`Latchkey at ${base} is not ready after 30 s`)
 }
 
-/** What makes tokens and passwords for a database from outside, with its own keys. */
+/** Creates users, sessions and tokens directly in a database, with that database's keys. */
 export async function createSeeder (machinery: Machinery, databaseUrl: string, bcryptCost = 12) {
   const sql = postgres(databaseUrl, { max: 2, onnotice: () => {} })
   machinery.atEnd(() => sql.end({ timeout: 1 }))
@@ -104,7 +104,7 @@ async function insert (sql: Sql, passwordHash: string, rows: Array<{ number: num
   ])
 }
 
-/** Accounts made through the API itself, for an embedded database, which nobody else can open. */
+/** Creates accounts through the API, for an embedded database, which no second process can open. */
 export async function register (base: string, count: number): Promise<string[]> {
   const client = createClient(base, 8)
   const tokens: string[] = []

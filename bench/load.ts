@@ -9,14 +9,14 @@ import type { Machinery } from './machinery.js'
 
 const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
-/** Where a load goes: one URL, and the header of one client a line. */
+/** The URL to load, and a file with one client's header per line. */
 export interface Target {
   url: string
   /** Lines like `Authorization: Bearer …`; each request takes the next. */
   headersFile: string
-  /** What every reply has to be: 200, or 401 where refusing is the work. */
+  /** The status every reply must have: 200, or 401 if refusing is what is measured. */
   expected: 200 | 401
-  /** Milliseconds, on average, before each request of a connection; none by default: then the server is loaded as far as it goes. */
+  /** Average milliseconds before each request of a connection; none by default: the server runs at full load. */
   pauseMs?: number
 }
 
@@ -27,10 +27,10 @@ export type Load = (target: Target, connections: number, seconds: number) => Pro
 
 export type Generator = 'wrk' | 'autocannon'
 
-/** wrk where it is installed: on one core autocannon is slower than a fast server, and would be what is measured. */
+/** wrk if installed: on one core autocannon is slower than a fast server, so its own speed would be measured. */
 export const bestGenerator = (): Generator => has('wrk') ? 'wrk' : 'autocannon'
 
-/** A load generator on a core of its own. A run with an error, or with a reply other than the expected, counts for nothing: it throws. */
+/** A load generator on its own core. It throws if a request failed or a reply was not the expected one. */
 export function createLoad (machinery: Machinery, generator: Generator): Load {
   return async ({ url, headersFile, expected, pauseMs }, connections, seconds) => {
     const pause = pauseMs === undefined ? [] : [String(pauseMs)]
@@ -53,7 +53,7 @@ export function writeHeaders (machinery: Machinery, name: string, lines: readonl
   return file
 }
 
-/** One request by hand: what is measured has to be what it says, a reply with the user in it. */
+/** Sends one request and checks its reply, so that the load measures what it claims to; `mustHave` must be in the body. */
 export async function probe ({ url, expected }: Pick<Target, 'url' | 'expected'>, header: string, mustHave: string | null): Promise<string> {
   const colon = header.indexOf(': ')
   const reply = await fetch(url, { headers: { [header.slice(0, colon)]: header.slice(colon + 2) } })

@@ -8,7 +8,7 @@ export function has (program: string): boolean {
   return (process.env.PATH ?? '').split(delimiter).some(folder => existsSync(join(folder, program)))
 }
 
-/** Which processor each part of a measurement has to itself; null where processes can't be pinned. */
+/** The processor of each part of a measurement; null if processes can't be pinned. */
 export interface Cores { server: string | null, load: string | null, redis: string | null, all: string | null }
 
 /** The server under test on core 0, the load on core 1, Redis on core 2 or with the load. */
@@ -23,12 +23,12 @@ export function pinned (core: string | null, command: string, args: string[]): [
   return core === null ? [command, args] : ['taskset', ['-c', core, command, ...args]]
 }
 
-/** Pins a process that runs already, with all its threads. */
+/** Pins a running process with all its threads. */
 export function pin (core: string | null, pid: number): void {
   if (core !== null) execFileSync('taskset', ['-a', '-c', '-p', core, String(pid)], { stdio: 'ignore' })
 }
 
-/** What was measured on, for the report. */
+/** Describes the machine, for the report. */
 export function describeMachine (cores: Cores): string[] {
   const model = cpus()[0]?.model.trim() ?? 'unknown processor'
   return [
@@ -39,7 +39,7 @@ export function describeMachine (cores: Cores): string[] {
   ]
 }
 
-/** What a process has used of the processor so far, its threads included; null where there is no such process, or no Linux to tell. */
+/** The processor time a process has used so far, threads included; null if there is no such process, or not on Linux. */
 export function processorMs (pid: number | undefined): number | null {
   if (pid === undefined || !existsSync(`/proc/${pid}/stat`)) return null
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []

@@ -9,7 +9,7 @@ import { type Cores, chooseCores, pin, pinned } from './machine.js'
 
 export interface Child {
   process: ChildProcess
-  /** The next message of the child; rejects when it ends before. */
+  /** The child's next message; rejects if the child ends first. */
   message<T> (): Promise<T>
   stop (): Promise<void>
 }
@@ -17,7 +17,7 @@ export interface Child {
 /** Everything a run has started; `close` ends it, newest first. */
 export type Machinery = Awaited<ReturnType<typeof createMachinery>>
 
-/** Needs a PostgreSQL that answers and a redis-server to start: throws where one is missing. */
+/** Throws if PostgreSQL doesn't answer or redis-server is not installed. */
 export async function createMachinery () {
   const cores: Cores = chooseCores()
   const server = await findPostgres()
@@ -25,7 +25,7 @@ export async function createMachinery () {
   if (!hasRedisServer) throw new Error('there is no redis-server on the PATH: install it')
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
   const endings: Array<() => Promise<void>> = [async () => { rmSync(folder, { recursive: true, force: true }) }]
-  // The clients of logins and logouts live in this process.
+  // The clients of logins and logouts run in this process.
   pin(cores.load, process.pid)
 
   return {
@@ -40,7 +40,7 @@ export async function createMachinery () {
       return url
     },
 
-    /** One without our tables. */
+    /** A database without our tables. */
     async emptyDatabase (): Promise<string> {
       const { url, drop } = await createEmptyDatabase(server)
       endings.push(drop)
@@ -54,7 +54,7 @@ export async function createMachinery () {
       return redis
     },
 
-    /** A Node process on `core`, with a channel for messages. Its output is thrown away; what it says of errors is shown if it ends before its time. */
+    /** A Node process on `core` with a message channel. Its stdout is discarded; its stderr is shown if it ends early. */
     start (core: string | null, args: string[], env: Record<string, string> = {}): Child {
       const [command, all] = pinned(core, process.execPath, args)
       const child = spawn(command, all, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: { ...withoutServers(process.env), ...env } })
@@ -72,7 +72,7 @@ export async function createMachinery () {
         process: child,
         stop,
         message: <T>() => new Promise<T>((resolve, reject) => {
-          const early = () => reject(new Error(`${args[0]} ended before its time\n${errors}`))
+          const early = () => reject(new Error(`${args[0]} ended too early\n${errors}`))
           child.once('exit', early)
           child.once('message', message => { child.off('exit', early); resolve(message as T) })
         })
@@ -97,7 +97,7 @@ async function createEmptyDatabase (server: string): Promise<{ url: string, drop
   return { url: url.href, drop: () => run(`drop database if exists ${name} with (force)`) }
 }
 
-/** Variables of the developer's own must not decide what is measured. */
+/** The developer's own variables must not affect the measurement. */
 function withoutServers (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const { DATABASE_URL: _database, REDIS_URL: _redis, NODE_ENV: _mode, NODE_OPTIONS: _options, ...rest } = env
   return rest

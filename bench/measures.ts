@@ -3,10 +3,10 @@ import { createClient } from './client.js'
 import { password, type Seeded } from './latchkey.js'
 import { median, quantile } from './statistics.js'
 
-/** More than any server has cores: bcrypt is never without work. */
+/** More than any server has cores, so that bcrypt is never idle. */
 const loggingIn = 8
 
-/** Logs `people` in again and again until `stopped` says so; tells each success. */
+/** Logs `people` in again and again until `stopped` returns true; reports each success. */
 async function logInUntil (stopped: () => boolean, base: string, people: readonly Seeded[], done: () => void): Promise<void> {
   const client = createClient(base, loggingIn)
   let next = 0
@@ -20,11 +20,11 @@ async function logInUntil (stopped: () => boolean, base: string, people: readonl
   client.close()
 }
 
-/** Runs `work` while bcrypt has more to do than it can. */
+/** Runs `work` while logins saturate bcrypt. */
 export async function whileLoggingIn<T> (base: string, people: readonly Seeded[], work: () => Promise<T>): Promise<T> {
   let over = false
   const flood = logInUntil(() => over, base, people, () => {})
-  // A failure of the flood is told after the measurement, which it makes void.
+  // A failed login is thrown after the measurement, and so makes it void.
   flood.catch(() => {})
   await delay(500)
   try {
@@ -35,18 +35,18 @@ export async function whileLoggingIn<T> (base: string, people: readonly Seeded[]
   }
 }
 
-/** Logins a second: from the first that was done to the last, without those that were under way at either end. */
+/** Logins per second between the first and the last completed one, without those still in progress at either end. */
 export async function measureLogins (base: string, people: readonly Seeded[], seconds: number): Promise<number> {
   const times: number[] = []
   const until = performance.now() + seconds * 1000
   await logInUntil(() => performance.now() > until, base, people, () => times.push(performance.now()))
-  // Those that begin when the time is up are fewer than bcrypt can take.
+  // Near the end fewer logins are in progress than bcrypt can run.
   const full = times.slice(0, times.length - loggingIn + 1)
-  if (full.length < 3) throw new Error('too few logins in that time: give --seconds more')
+  if (full.length < 3) throw new Error('too few logins in that time: raise --seconds')
   return (full.length - 1) / ((full.at(-1) as number) - (full[0] as number)) * 1000
 }
 
-/** The median time of a logout, one after the other, each of a token that is in the cache. */
+/** The median time of logouts, one after another, each of a cached token. */
 export async function measureLogouts (base: string, callers: readonly Seeded[]): Promise<number> {
   const client = createClient(base, 1)
   for (const { token } of callers) await client.expect(200, 'GET', '/v1/me', { token })
@@ -56,7 +56,7 @@ export async function measureLogouts (base: string, callers: readonly Seeded[]):
   return median(times)
 }
 
-/** p99 in milliseconds at `rate` requests a second, each counted from when it was due: whoever waits for a late one is late too. */
+/** p99 in milliseconds at `rate` requests per second, each timed from when it was due, so that waiting behind a late request counts. */
 export async function measurePaced (client: ReturnType<typeof createClient>, tokens: readonly string[], rate: number, seconds: number): Promise<number> {
   const times: number[] = []
   const underWay: Array<Promise<void>> = []

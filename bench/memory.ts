@@ -11,17 +11,17 @@ import type { Machinery } from './machinery.js'
 import type { Options } from './options.js'
 import { median } from './statistics.js'
 
-/** Users to log in and out meanwhile; their tokens are apart from those that are read. */
+/** Users that log in and out meanwhile; their tokens are not among those read. */
 const people = 200
-/** Of each kind of request beside the reading ones. */
+/** Requests per second of each other kind. */
 const perSecond = 5
 /**
- * So many connections at full speed tell how the load waits in its own queues and in the system's, and some of it for longer than a client
- * would. As clients come, each after a while, it is a steady load of a good part of what the server can do.
+ * At full speed so many connections would measure how requests wait in the client's and the system's queues. With a pause before each
+ * request, as real clients have, the load is steady at a good part of what the server can do.
  */
 const pauseMs = 1_000
 
-/** Prints how the server's memory went under a mixed load, and whether it stayed flat. Linux alone tells it. */
+/** Prints the server's memory over time under a mixed load, and whether it stayed flat. Linux only. */
 export async function measureMemory (machinery: Machinery, { tokens, memoryConnections, minutes }: Options): Promise<void> {
   const databaseUrl = await machinery.database()
   const redis = await machinery.redis()
@@ -57,7 +57,7 @@ export async function measureMemory (machinery: Machinery, { tokens, memoryConne
   console.log(`last fifth of second fifth: ${growth.toFixed(3)}; wanted at most ${memoryGrowsAtMost}: ${growth <= memoryGrowsAtMost ? 'met' : 'NOT MET'}`)
 }
 
-/** Logins, lists and logouts at a walking pace, until `stopped`. */
+/** Logins, lists and logouts at a low rate, until `stopped` returns true. */
 async function mixWith (client: ReturnType<typeof createClient>, emails: readonly string[], stopped: () => boolean): Promise<void> {
   for (let i = 0; !stopped(); i++) {
     const { body } = await client.expect(200, 'POST', '/v1/login', { body: { email: emails[i % emails.length], password } })
@@ -68,7 +68,7 @@ async function mixWith (client: ReturnType<typeof createClient>, emails: readonl
   }
 }
 
-/** `count` tokens of a tenth as many users, each in a session of its own. */
+/** `count` tokens, each in its own session, of a tenth as many users. */
 async function seedMany (sql: Sql, mint: TokenMint, count: number): Promise<string[]> {
   const users = Math.ceil(count / 10)
   await sql`insert into users (id, email, password_hash, created_at) select md5('u' || n)::uuid, 'many-' || n || '@example.com', '', now() from generate_series(0, ${users - 1}) n`

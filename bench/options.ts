@@ -1,13 +1,13 @@
 import { parseArgs } from 'node:util'
 
-/** What the command line asks of `npm run bench`. */
+/** The options of `npm run bench`. */
 export interface Options {
   rounds: number
   seconds: number
   connections: number
-  /** Names of goals or contenders; empty: everything but `memory`, which takes its minutes. */
+  /** Names of goals or contenders; empty: everything but `memory`, which takes ten minutes. */
   only: string[]
-  /** Puts figures and picture into docs/. */
+  /** Writes figures and picture to docs/. */
   publish: boolean
   generator: 'wrk' | 'autocannon' | null
   minutes: number

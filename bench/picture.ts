@@ -3,7 +3,7 @@ import type { Report } from './report.js'
 const colours = { own: '#1a7f5a', peer: '#8a94a6', denominator: '#c7ccd6' }
 const [left, width, height, top] = [330, 900, 26, 64]
 
-/** The requests a second of a report as bars, longest on top: an SVG that needs nothing else, readable on white and on black. */
+/** A report's requests per second as bars, longest on top: a standalone SVG, readable on light and dark backgrounds. */
 export function draw ({ at, connections, generator, machine, results }: Report): string {
   const bars = results.filter(({ unit }) => unit === 'requests/s').sort((one, other) => other.summary.median - one.summary.median)
   const longest = bars[0]?.summary.median ?? 1

@@ -3,7 +3,7 @@ import { figure, table } from './format.js'
 import { type Goal, goals } from './goals.js'
 import { median, ratios, type Summary, summarise } from './statistics.js'
 
-/** One round of one contender; the processor's time is a request's, where it is known. */
+/** One round of one contender; the processor time is per request, null if unknown. */
 export interface Measured { value: number, processorMicroseconds: number | null }
 
 export interface Result { name: string, label: string, kind: Contender['kind'], unit: Unit, values: number[], summary: Summary, ofBare: Summary | null, ofDeferred: Summary | null, processorMicroseconds: number | null }
@@ -21,7 +21,7 @@ export interface Report {
   goals: Verdict[]
 }
 
-/** What contenders were measured at, round by round, as figures: a ratio is the median of the rounds' ratios. */
+/** The measured values as figures: a ratio is the median of the rounds' ratios. */
 export function toResults (contenders: readonly Contender[], values: ReadonlyMap<string, Measured[]>): Result[] {
   const valuesOf = (name: string) => (values.get(name) ?? []).map(({ value }) => value)
   const of = (name: string, unit: Unit, own: number[]): Summary | null => {
@@ -35,7 +35,7 @@ export function toResults (contenders: readonly Contender[], values: ReadonlyMap
   })
 }
 
-/** The goals whose parts were measured, met or not. */
+/** The goals whose contenders were measured, met or not. */
 export function judge (results: readonly Result[]): Verdict[] {
   const byName = new Map(results.map(result => [result.name, result]))
   return goals.flatMap(({ name, work, of, against, bound, times }) => {
@@ -48,7 +48,7 @@ export function judge (results: readonly Result[]): Verdict[] {
   })
 }
 
-/** The report for people: two tables. */
+/** The report as text: two tables. */
 export function print ({ machine, generator, rounds, seconds, connections, results, goals }: Report): string {
   const figures = results.map(({ label, unit, summary, ofBare, ofDeferred, processorMicroseconds }) => [
     label, `${figure(summary.median)} ${unit}`, `${figure(summary.min)} – ${figure(summary.max)}`, spread(ofBare), spread(ofDeferred), processorMicroseconds === null ? '' : processorMicroseconds.toFixed(1)

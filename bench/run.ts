@@ -14,7 +14,7 @@ import { shuffled } from './statistics.js'
 
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** `npm run bench`: everything against everything in one run, its tables on the screen, its figures and its picture in files. */
+/** `npm run bench`: measures all contenders in one run, prints tables, and writes figures and a picture to files. */
 async function main (options: Options): Promise<void> {
   if (options.only.includes('memory')) return await withMachinery(machinery => measureMemory(machinery, options))
   installPeers()
@@ -39,7 +39,7 @@ async function main (options: Options): Promise<void> {
   })
 }
 
-/** Rounds in which each contender has its turn, in a new order each time; the first only warms up. */
+/** Measures every contender once per round, in a new order each time; the first round only warms up. */
 async function measure (contenders: readonly Contender[], { rounds, seconds }: Options): Promise<Map<string, Measured[]>> {
   const values = new Map<string, Measured[]>(contenders.map(({ name }) => [name, []]))
   const ready = []
@@ -55,7 +55,7 @@ async function measure (contenders: readonly Contender[], { rounds, seconds }: O
   return values
 }
 
-/** Those of `contenders` that the named goals rest on, or that are named themselves; with bare Fastify as the measure of all. */
+/** The contenders named, and those that the named goals compare; always with bare Fastify, the denominator. */
 function choose (contenders: Contender[], only: readonly string[]): Contender[] {
   if (only.length === 0) return contenders
   const wanted = new Set<string>()
@@ -69,7 +69,7 @@ function choose (contenders: Contender[], only: readonly string[]): Contender[] 
   return contenders.filter(({ name }) => wanted.has(name) || (speeds && (name === 'bare' || name === 'deferred')))
 }
 
-/** The peers' packages are not the project's: they are fetched when they are first needed. */
+/** Installs the peers' packages, which the project itself doesn't need, on first use. */
 function installPeers (): void {
   if (existsSync(file('node_modules/better-auth'))) return
   console.error('installing the peers in bench/')

@@ -1,9 +1,9 @@
-/** The middle of `values`; the mean of the two middle ones where their number is even. NaN of none. */
+/** The median of `values`; NaN if empty. */
 export function median (values: readonly number[]): number {
   return quantile(values, 0.5)
 }
 
-/** The value below which the share `q` of `values` lies, between neighbours in proportion. NaN of none. */
+/** The `q` quantile of `values`, interpolated linearly; NaN if empty. */
 export function quantile (values: readonly number[], q: number): number {
   const sorted = [...values].sort((one, other) => one - other)
   const at = (sorted.length - 1) * q
@@ -18,12 +18,12 @@ export function summarise (values: readonly number[]): Summary {
   return { median: median(values), min: Math.min(...values), max: Math.max(...values) }
 }
 
-/** Round by round, so that a machine which is slow for a while is so for both. */
+/** Ratios round by round, so that a machine that is slow for a while affects both sides. */
 export function ratios (values: readonly number[], against: readonly number[]): number[] {
   return values.flatMap((value, i) => against[i] === undefined ? [] : [value / against[i]])
 }
 
-/** Fisher and Yates' shuffle, of a copy. */
+/** A shuffled copy (Fisher and Yates). */
 export function shuffled<T> (items: readonly T[]): T[] {
   const order = [...items]
   for (let i = order.length - 1; i > 0; i--) {

@@ -1,4 +1,4 @@
-// Fastify with nothing before it: the denominators. DEFERRED awaits one setImmediate, so that replies of a turn leave together.
+// Plain Fastify: the denominators. DEFERRED awaits one setImmediate, so that replies of one event-loop turn are sent together.
 import { setImmediate as turn } from 'node:timers/promises'
 import fastify from 'fastify'
 import { ready } from './serve.mjs'

@@ -1,5 +1,5 @@
 // Better Auth behind Node's own HTTP server. SESSIONS: "redis" (its Redis storage as secondary storage) or "database". Its rate limit is off, as
-// 100 requests in 10 s would measure nothing else. Passwords of this run are hashed cheaply: only the sessions matter here.
+// otherwise its 100 requests per 10 s would be what is measured. Passwords are hashed cheaply: only sessions matter here.
 import { createServer } from 'node:http'
 import { redisStorage } from '@better-auth/redis-storage'
 import { betterAuth } from 'better-auth'

@@ -1,4 +1,4 @@
-// express-session in Redis by connect-redis, as both recommend: resave and saveUninitialized off.
+// express-session with connect-redis, as both recommend: resave and saveUninitialized off.
 import { RedisStore } from 'connect-redis'
 import express from 'express'
 import session from 'express-session'

@@ -1,5 +1,5 @@
-// @fastify/jwt as its documentation has it: HS256, verified in an onRequest hook. CHECK looks the token's id up in Redis, by `trusted`, so that it
-// can be revoked: "plain" a command each, "pipelined" with ioredis' auto-pipelining. CACHE keeps verified tokens, which then can't be revoked at all.
+// @fastify/jwt as documented: HS256, verified in an onRequest hook. CHECK looks the token's id up in Redis, through the `trusted` option, so that it
+// can be revoked: "plain" sends each command alone, "pipelined" uses ioredis' auto-pipelining. CACHE keeps verified tokens, which can't be revoked.
 import fastifyJwt from '@fastify/jwt'
 import fastify from 'fastify'
 import { Redis } from 'ioredis'

@@ -1,4 +1,4 @@
-// @fastify/session in Redis by connect-redis. Not rolling: reading a session then writes nothing.
+// @fastify/session with connect-redis. Not rolling: reading a session writes nothing.
 import fastifyCookie from '@fastify/cookie'
 import fastifySession from '@fastify/session'
 import { RedisStore } from 'connect-redis'

@@ -1,11 +1,11 @@
-// oidc-provider's userinfo with opaque access tokens; its models in Redis, one JSON value each.
+// oidc-provider's userinfo with opaque access tokens; its models are in Redis, one JSON value each.
 import { Redis } from 'ioredis'
 import { Provider } from 'oidc-provider'
 import { everyUser, ready, redisUrl, secret } from './serve.mjs'
 
 const redis = new Redis(redisUrl, { keyPrefix: 'oidc:' })
 
-/** What userinfo asks of an adapter; the rest of its contract isn't reached here. */
+/** The part of the adapter interface that userinfo uses. */
 class RedisAdapter {
   constructor (model) { this.model = model }
   async upsert (id, payload, expiresIn) { await redis.set(`${this.model}:${id}`, JSON.stringify(payload), ...expiresIn === undefined ? [] : ['EX', expiresIn]) }

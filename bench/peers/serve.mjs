@@ -1,13 +1,13 @@
-// What the peers have in common: settings in the environment, credentials sent to the parent when all is ready.
+// Shared by the peers: settings from the environment; credentials go to the parent once the server is ready.
 
-/** As many clients take turns. */
+/** The number of clients that take turns. */
 export const clients = Number(process.env.CLIENTS ?? 256)
 export const redisUrl = process.env.REDIS_URL ?? ''
 export const databaseUrl = process.env.DATABASE_URL ?? ''
-/** For signatures; nobody but this run uses it. */
+/** Signing key of this run only. */
 export const secret = 'a secret of this benchmark alone, longer than 32 characters'
 
-/** A user as Latchkey shows one, so that replies are of like size. */
+/** A user as Latchkey returns one, so that replies have the same size. */
 export const userOf = number => ({
   id: `00000000-0000-4000-8000-${String(number).padStart(12, '0')}`,
   email: `peer-${number}@example.com`,
@@ -19,13 +19,13 @@ export const userOf = number => ({
 
 export const everyUser = Array.from({ length: clients }, (_, number) => userOf(number))
 
-/** Tells the parent where to go, and with which header each client comes. */
+/** Sends the parent the URL and each client's header. */
 export function ready (port, path, headers) {
   process.send({ url: `http://127.0.0.1:${port}${path}`, headers })
   process.once('SIGTERM', () => process.exit(0))
 }
 
-/** Logs every user in over HTTP and returns his `Cookie:` header. */
+/** Logs every user in over HTTP and returns their `Cookie:` headers. */
 export async function cookiesBy (port, path) {
   const headers = []
   for (const { email } of everyUser) {

@@ -1,18 +1,18 @@
 import type { Sql } from 'postgres'
 import type { TokenMint } from '../../src/tokens/token.js'
 
-/** Of each user's four sessions the first is long over, the last two live. */
+/** Sessions per user: the first has long ended, the last two are live. */
 const sessionsEach = 4
 
-/** A live token of a user who has no other role in the measurements. */
+/** A live token of a user used only for this measurement. */
 export interface Sample { email: string, userId: string, sessionId: string, token: string }
 
 interface Definition { table: string, name: string, text: string }
 
 /**
- * Fills users, sessions and tokens with `rows` tokens by one statement each: four to a user, created one after the other over 41 days, so that
- * a tenth is past its time and the retention, and one in twenty of the youngest revoked. `picked` users get tokens that are known. Indexes and
- * constraints are taken off meanwhile, and put back as they were.
+ * Inserts users, sessions and `rows` tokens with one statement each: four tokens per user, created over 41 days, so that a tenth is past
+ * expiry and retention, and one in twenty of the newest revoked. `picked` users get tokens that are returned. Indexes and constraints are
+ * dropped meanwhile and then restored.
  */
 export async function fill (sql: Sql, { rows, picked, mint, passwordHash }: { rows: number, picked: number, mint: TokenMint, passwordHash: string }): Promise<Sample[]> {
   const users = Math.floor(rows / sessionsEach)
@@ -47,7 +47,7 @@ export async function fill (sql: Sql, { rows, picked, mint, passwordHash }: { ro
   }))
 }
 
-/** Drops constraints and indexes of the three tables, those that point at them included; returns what makes them again, in that order. */
+/** Drops constraints and indexes of the three tables and foreign keys to them; returns the statements that recreate them, in order. */
 async function takeOff (sql: Sql): Promise<Definition[]> {
   const constraints = await sql<Array<Definition & { foreign: boolean }>>`
     select conrelid::regclass::text as table, conname as name, pg_get_constraintdef(oid) as text, contype = 'f' as foreign from pg_constraint

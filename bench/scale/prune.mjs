@@ -1,4 +1,4 @@
-// Prunes when the parent says so, and tells what it deleted and how long that took.
+// Prunes on the parent's message and reports how many rows it deleted and how long that took.
 import { loadConfig } from '../../dist/src/config.js'
 import { createPostgres } from '../../dist/src/edges/postgres.js'
 import { createLogger } from '../../dist/src/logger.js'

@@ -8,10 +8,10 @@ import { positive } from '../options.js'
 import { median, shuffled } from '../statistics.js'
 import { openSite, type Site, samples, type Work } from './site.js'
 
-/** Shorter than this, a prune meets too few requests for a p99. */
+/** A shorter prune overlaps too few requests for a p99. */
 const measurableMs = 1_000
 
-/** `npm run bench:scale`: what the same requests cost with more and more rows, and what a prune of a tenth of them does to them. */
+/** `npm run bench:scale`: the cost of the same requests as the tables grow, and while a tenth of the rows is pruned. */
 async function main (args: string[]): Promise<void> {
   const { values } = parseArgs({ args, options: { rows: { type: 'string', default: '10000,1000000,10000000' }, rounds: { type: 'string', default: '5' } } })
   const sizes = values.rows.split(',').map(text => positive('rows', text)).sort((one, other) => one - other)
@@ -34,7 +34,7 @@ async function main (args: string[]): Promise<void> {
   })
 }
 
-/** In rounds, so that a machine which is slow for a while is so for all sizes; the first warms up. */
+/** In rounds, so that a machine that is slow for a while affects all sizes; the first warms up. */
 async function printCosts (sites: Site[], rounds: number): Promise<void> {
   const found = new Map(sites.map(site => [site, new Map<Work, number[]>()]))
   for (let round = 0; round <= rounds; round++) {

@@ -10,17 +10,17 @@ import type { Machinery } from '../machinery.js'
 import { median, quantile } from '../statistics.js'
 import { fill } from './fill.js'
 
-/** What is measured of each in one round. */
+/** Samples of each kind per round. */
 export const samples = { misses: 200, logins: 40, logouts: 60, flushed: 500 }
 
 export type Work = 'GET /v1/me, a miss' | 'POST /v1/login' | 'POST /v1/logout' | 'GET /v1/sessions' | 'flush of 500 last uses'
 
-/** A Latchkey on a database of `rows` tokens. */
+/** A Latchkey server on a database with `rows` tokens. */
 export type Site = Awaited<ReturnType<typeof openSite>>
 
 export async function openSite (machinery: Machinery, redis: RedisServer, rows: number, rounds: number) {
   const databaseUrl = await machinery.database()
-  // bcrypt costs the same at each size, and would hide what doesn't.
+  // bcrypt costs the same at every size and would hide the rest.
   const { sql, mint, passwordHash } = await createSeeder(machinery, databaseUrl, 4)
   const startedAt = performance.now()
   const single = await sql.reserve()
@@ -51,7 +51,7 @@ export async function openSite (machinery: Machinery, redis: RedisServer, rows: 
     filledInMs,
     sql,
 
-    /** Medians in milliseconds, one request after the other. */
+    /** Medians in milliseconds, one request after another. */
     async measure (): Promise<Map<Work, number>> {
       const [some, people, leaving] = [readers.slice(0, samples.misses), picked.splice(0, samples.logins), picked.splice(0, samples.logouts)]
       await cache.flushdb()
@@ -68,7 +68,7 @@ export async function openSite (machinery: Machinery, redis: RedisServer, rows: 
       return new Map<Work, number>([['GET /v1/me, a miss', misses], ['POST /v1/login', logins], ['POST /v1/logout', logouts], ['GET /v1/sessions', lists], ['flush of 500 last uses', flushes]])
     },
 
-    /** p99 of live requests of all kinds before a prune and during it, and what it deleted. */
+    /** p99 of live requests before and during a prune, and the number of rows deleted. */
     async prune (calmSeconds: number): Promise<{ before: number, during: number, rows: number, ms: number }> {
       const child = machinery.start(null, [fileURLToPath(new URL('prune.mjs', import.meta.url))], { DATABASE_URL: databaseUrl, LOG_LEVEL: 'warn' })
       await child.message()
@@ -89,7 +89,7 @@ export async function openSite (machinery: Machinery, redis: RedisServer, rows: 
     }
   }
 
-  /** Reads, lists and logins on eight connections until `end`; the cache is emptied all the time, so that they are the database's. */
+  /** Reads, lists and logins on eight connections until `end`; the cache is flushed all the time, so that the database answers. */
   async function live (end: Promise<unknown>): Promise<number> {
     let over = false
     end.finally(() => { over = true }).catch(() => {})

@@ -1,4 +1,4 @@
-// bcrypt alone: compares for as long as the parent says, a comparison a core at a time, and tells how many it did a second.
+// bcrypt alone: compares for as long as the parent asks, one comparison per core at a time, and reports comparisons per second.
 import { availableParallelism } from 'node:os'
 import bcrypt from 'bcrypt'
 

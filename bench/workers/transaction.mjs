@@ -1,4 +1,4 @@
-// The transaction of a logout alone: the session service's own, without HTTP, and with nothing settled. Takes principals, tells the times it took.
+// A logout's transaction alone: the session service's own, without HTTP and without settling. Takes principals, reports the times.
 import { loadConfig } from '../../dist/src/config.js'
 import { createPostgres } from '../../dist/src/edges/postgres.js'
 import { createLogger } from '../../dist/src/logger.js'

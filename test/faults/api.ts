@@ -3,12 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Call, call, type Reply } from './client.js'
 import { startWire } from './wire.js'
 
-/** `doomed`: told to die in one of its next requests. Only an instance that is up may not fail a connection. */
+/** `doomed`: will be killed during one of its next requests. Only from an instance that is `up` is a failed connection a fault. */
 type State = 'up' | 'frozen' | 'doomed' | 'down'
 
 export interface Servers { redisPort: number, databasePort: number, databaseUrl (port: number): string }
 
-/** One API process with a proxy on each of its links. */
+/** One API process with a proxy in front of each server it uses. */
 export type Api = Awaited<ReturnType<typeof createApi>>
 
 export async function createApi (index: number, entry: string, servers: Servers, env: Record<string, string>) {
@@ -50,7 +50,7 @@ export async function createApi (index: number, entry: string, servers: Servers,
     state = 'up'
   }
 
-  /** As a supervisor would: until it stays up. */
+  /** Restarts it as a supervisor would, until it stays up. */
   async function revive (): Promise<void> {
     for (let i = 0; i < 20 && state === 'down'; i++) {
       await delay(500)
@@ -69,13 +69,13 @@ export async function createApi (index: number, entry: string, servers: Servers,
     index,
     redisLink,
     databaseLink,
-    /** Left out by the load balancer. */
+    /** Whether the load balancer leaves it out. */
     shunned: false,
     log,
     start,
     kill,
     get state () { return state },
-    /** Told of an end that nobody asked for; the process is started again. */
+    /** Called when the process ends unexpectedly; it is then restarted. */
     set onCrash (tell: (text: string) => void) { onCrash = tell },
     /** Resolves when the process has ended. */
     get gone () { return gone },
@@ -90,15 +90,15 @@ export async function createApi (index: number, entry: string, servers: Servers,
       state = 'up'
     },
 
-    /** It is about to be sent a request in which it dies, if that one comes so far. */
+    /** Call before a request during which it is to be killed. */
     doom (): void { state = 'doomed' },
 
-    /** It survived: the point wasn't reached. */
+    /** The request ended before the point of death was reached. */
     spare (): void {
       if (state === 'doomed') state = 'up'
     },
 
-    /** `excused`: a failed connection means nothing, for the process was not up all the while. */
+    /** `excused`: the process was not up all the time, so a failed connection is no fault. */
     async ask (what: Call): Promise<Reply & { excused: boolean }> {
       const before = { life, wasUp: state === 'up' }
       const reply = await call(port, what)

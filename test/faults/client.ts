@@ -1,10 +1,10 @@
 import { Agent, request as send } from 'node:http'
 import type { Death } from './points.js'
 
-/** What came back: `status` null when the connection failed. Times are of this process's monotonic clock, in milliseconds. */
+/** A reply: `status` is null if the connection failed. Times are this process's monotonic clock, in milliseconds. */
 export interface Reply { status: number | null, body: string, fromCache: boolean, startedAt: number, endedAt: number, failure: string | null }
 
-/** `death`: where the process that is asked dies over it. */
+/** `death`: where the called process is to be killed. */
 export interface Call { method: string, path: string, token?: string | undefined, body?: object | undefined, death?: Death | undefined }
 
 const agent = new Agent({ keepAlive: true, maxSockets: 512 })

@@ -6,7 +6,7 @@ import ts from 'typescript'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** The instance's entry file as plain JavaScript: it starts in a third of the time, and edits during a run reach no restarted process. */
+/** The instance compiled to plain JavaScript: it starts in a third of the time, and edits during a run don't reach restarted processes. */
 export interface Compiled { entry: string, remove (): void }
 
 export function compileInstance (): Compiled {

@@ -5,14 +5,14 @@ import type { Token, User } from './oracle.js'
 import type { Death } from './points.js'
 import { endOther } from './ways.js'
 
-/** Far above the number of awaits of a revocation: the loop ends at the first one that isn't reached. */
+/** More than a revocation's awaits: the loop ends at the first one that isn't reached. */
 const mostAwaits = 60
-/** A revocation whose API died is settled by others: 3 s until it is overdue, H until that is known, and a margin. */
+/** Others settle a revocation whose API died: 3 s until it is overdue, H until they know, and a margin. */
 const settledByOthersMs = 3_000 + 1_500 + 500
 
 /**
- * An API dies at each await of a revocation in turn (or at the named ones), and starts again. Every other time the request is repeated on
- * another instance at once; else, where the first one was committed, the token has to be dead once the others had their time.
+ * Kills an API at each await of a revocation in turn (or at the named ones) and restarts it. Every other time the request is repeated on
+ * another instance at once; else, if the first one was committed, the token must be dead after the time that the others have to settle it.
  */
 export async function killAtEachAwait (scene: Scene, points: string[] | null): Promise<void> {
   const { testbed } = scene
@@ -35,7 +35,7 @@ async function nextVictim (candidates: Api[], i: number): Promise<Api> {
   }
 }
 
-/** `lived`: the request came to its end before that await; `nobody`: there was no session to end. */
+/** `lived`: the request ended before that await; `nobody`: there was no session to end. */
 async function killOnce ({ testbed, load, oracle }: Scene, api: Api, death: Death, repeats: boolean): Promise<'died' | 'lived' | 'nobody'> {
   const user = await takeUser(() => load.takeUser(({ tokens }) => tokens.length > 1))
   if (user === null) return 'nobody'
@@ -66,10 +66,10 @@ async function killOnce ({ testbed, load, oracle }: Scene, api: Api, death: Deat
 
   async function expectDead (token: Token, diedAt: number): Promise<void> {
     const rows = await testbed.sql`select revoked_at is not null as revoked from tokens where hash = decode(${token.hash}, 'hex')`
-    // The commit may be under way still: what isn't there 100 ms after the death of its client is not claimed to be.
+    // The COMMIT may still be in progress: without the row there is no claim to check.
     if (rows[0]?.revoked !== true) return oracle.unresolved()
     await delay(Math.max(0, diedAt + settledByOthersMs - performance.now()))
-    token.history.push(`${performance.now().toFixed(1)} revoked in the database by an API that died: dead by now`)
+    token.history.push(`${performance.now().toFixed(1)} revoked in the database by an API that was killed: must be dead now`)
     oracle.ended([token], { status: null, body: '', fromCache: false, startedAt: performance.now(), endedAt: performance.now(), failure: null }, oracle.fault)
     load.hammer(token)
   }

@@ -8,14 +8,14 @@ import type { Plan } from './ways.js'
 
 /** REFRESH_GRACE of the run. */
 export const graceMs = 6_000
-/** Between the driver's clock and the moment that an instance wrote down. */
+/** Allows for the difference between the driver's clock and the time an instance recorded. */
 const marginMs = 700
 const mostPersonal = 2
 const mostAccess = 4
 
 type Answer = Reply & { excused: boolean }
 
-/** What a family needs of the load around it. */
+/** The part of the load that accounts with refresh tokens need. */
 interface Load {
   read (token: Token, api: Api): Promise<Answer>
   revoke (user: User, plan: Plan, first?: Api | null): Promise<boolean>
@@ -27,12 +27,12 @@ interface Load {
   readonly revoking: boolean
 }
 
-/** Somebody with one session that refreshes, and personal tokens beside it. `user.tokens` are the session's live access tokens. */
+/** A user with one session that refreshes, and personal tokens. `user.tokens` are the session's live access tokens. */
 interface Account {
   user: User
   sessionId: string
   refresh: string
-  /** Consumed refresh tokens, oldest first, with the time at which that had been answered. */
+  /** Consumed refresh tokens, oldest first, each with the time of the answer. */
   consumed: Array<{ plain: string, answeredAt: number }>
   personal: Array<{ id: string, token: Token }>
 }
@@ -42,7 +42,7 @@ interface Opened extends Pair { session: { id: string }, user: { id: string } }
 
 const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)] as T
 
-/** Clients that refresh, also twice at once and again within the grace; that make personal tokens; and that end both in every way there is. */
+/** Clients that refresh (also twice at once, and again within the grace), create personal tokens, and end both in every possible way. */
 export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, oracle: Oracle, load: Load }) {
   async function ask (what: Call, allowed: number[]): Promise<Answer & { api: Api } | null> {
     const api = testbed.anyUp()
@@ -61,7 +61,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     return adopt({ user, sessionId: '', refresh: '', consumed: [], personal: [] }, opened)
   }
 
-  /** Opens the account's next session; its personal tokens live on. */
+  /** Opens the account's next session; its personal tokens stay. */
   async function logInAgain (account: Account): Promise<boolean> {
     const { email, password } = account.user
     for (let i = 0; i < 30 && !load.stopped; i++) {
@@ -104,10 +104,10 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
       const api = testbed.anyUp()
       if (api === null) return
       const reply = await present(presented, api)
-      // It may have been taken for reuse, which ends the session.
+      // It may have counted as reuse, which ends the session.
       if (reply.status !== 200 && reply.endedAt > firstAt + graceMs - marginMs) late = true
       if (!oracle.judgeStatus(api, 'POST /v1/refresh', reply, [200])) return
-      // The first use was not before the first request: until then and the grace, every other has to be given the same.
+      // The grace begins no earlier than the first request: until it ends, every exchange must return the same pair.
       if (reply.status === 401 && reply.endedAt < firstAt + graceMs) oracle.refused(account.user.tokens[0] ?? null, 'POST /v1/refresh', api)
       if (reply.status !== 200) return
       const { accessToken, refreshToken } = JSON.parse(reply.body) as Pair
@@ -150,7 +150,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     account.user.certain = true
   }
 
-  /** Ends the session, by one of the tokens that can. True when it was answered. */
+  /** Ends the session with one of the tokens that can do it. True if that was answered. */
   async function end (account: Account): Promise<boolean> {
     const { user, refresh, consumed } = account
     const old = consumed.findLast(({ answeredAt }) => answeredAt < performance.now() - graceMs - marginMs)
@@ -160,13 +160,13 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     const body = { refreshToken: path === '/v1/logout' && Math.random() < 0.3 ? consumed.at(-1)?.plain ?? refresh : refresh }
     const call: Call = { method: 'POST', path, ...byRefresh ? { body } : { token: any(user.tokens).plain } }
     const dead = [...user.tokens]
-    // Whether a logout of every session by refresh token can be repeated depends on whether it was carried out.
+    // A logout-all by refresh token can only be repeated if the first one was not carried out.
     if (!await load.revoke(user, { what: `${path} (${what})`, call, ends: dead, repeatable: path === '/v1/logout', opens: null })) return false
     hammerRefresh(account, dead[0] as Token)
     return true
   }
 
-  /** A refresh token consumed longer ago than the grace: it ends the session, and that is answered with 401. */
+  /** Presents a refresh token consumed longer ago than the grace: it ends the session, with the answer 401. */
   async function reuse (account: Account, old: string): Promise<boolean> {
     const { user } = account
     const dead = user.tokens.splice(0)
@@ -198,7 +198,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     }
   }
 
-  /** The session's refresh tokens, the last and the one before, on every instance and later again: a family that has ended never comes back. */
+  /** Presents the ended session's last two refresh tokens on every instance, and again later: none may be exchanged. */
   function hammerRefresh ({ refresh, consumed }: Account, dead: Token): void {
     const { deadAt } = dead
     if (deadAt === null) return
@@ -215,7 +215,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     }
   }
 
-  /** Nobody knows any more what the server holds of it: it is left alone. */
+  /** Stops using an account whose state on the server is unknown. */
   function abandon ({ user, personal }: Account): void {
     for (const token of [...user.tokens, ...personal.map(({ token }) => token)]) token.sentAt ??= performance.now()
     oracle.unresolved()
@@ -233,7 +233,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
       if (personal.length < mostPersonal) await makePersonal(account)
       if (!load.revoking) continue
       if (personal.length > 0 && personal[0]?.token.hit === true) await endPersonal(account)
-      // Some wait for a token of theirs to be old enough for reuse.
+      // Some accounts wait until a consumed token is old enough for reuse.
       const waits = user.id < '8' && (consumed[0]?.answeredAt ?? 0) > performance.now() - graceMs - marginMs
       if (waits || !user.tokens.every(({ hit }) => hit)) continue
       const ended = await end(account)
@@ -244,7 +244,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
 
   return {
     actors: 8,
-    /** One account after another, each until something about it is no longer known. */
+    /** Uses one account after another, each until its state is unknown. */
     async act (): Promise<void> {
       while (!load.stopped) {
         const account = await open()

@@ -10,12 +10,12 @@ import type { Testbed } from './testbed.js'
 import { logOut } from './ways.js'
 import { startWire } from './wire.js'
 
-export interface Scene { testbed: Testbed, load: Load, oracle: Oracle, /** Whether the whole of a fault is wanted, or a selection. */ thorough: boolean, hold (ms: number): Promise<void> }
+export interface Scene { testbed: Testbed, load: Load, oracle: Oracle, /** Whether to run the whole fault or a selection of it. */ thorough: boolean, hold (ms: number): Promise<void> }
 
-/** `strike` breaks something, holds it broken, and returns when it is whole again. `short`: part of the one-minute run. */
+/** `strike` breaks something, keeps it broken for a while, and resolves once it is repaired. `short`: part of the short run. */
 export interface Fault { short: boolean, strike (scene: Scene): Promise<void> }
 
-/** Does `work` every `everyMs` until `ms` are over. */
+/** Runs `work` every `everyMs` for `ms`. */
 async function repeatedly (ms: number, everyMs: number, work: () => Promise<unknown>): Promise<void> {
   const until = performance.now() + ms
   while (performance.now() < until) {
@@ -36,12 +36,12 @@ function broken (one: (testbed: Testbed) => Api, breakIt: (api: Api) => void, me
 let turn = 0
 const oneOf = ({ apis }: Testbed): Api => apis[turn++ % apis.length] as Api
 
-/** The replica takes over; what `before` the promotion it may have missed. */
+/** Promotes a replica; revocations written to the old master afterwards are missing in it. */
 async function failOver ({ testbed, hold }: Scene, killClients: boolean): Promise<void> {
   const replica = await testbed.startReplica(testbed.redis.port)
   await hold(500)
   await testbed.onRedis(replica.port, client => client.call('REPLICAOF', 'NO', 'ONE'))
-  // What is revoked in the old master meanwhile, its successor never hears of.
+  // What is written to the old master meanwhile never reaches its successor.
   await hold(300)
   const old = testbed.succeed(replica)
   await testbed.onRedis(old.port, client => client.call('REPLICAOF', '127.0.0.1', replica.port))
@@ -49,7 +49,7 @@ async function failOver ({ testbed, hold }: Scene, killClients: boolean): Promis
   await hold(2_500)
 }
 
-/** Each fault by its name. */
+/** All faults by name. */
 export const faults: Record<string, Fault> = {
   none: { short: true, strike: ({ hold }) => hold(1_500) },
 
@@ -128,12 +128,12 @@ export const faults: Record<string, Fault> = {
     }
   },
 
-  /** Between the database's answer and the fill lies the whole of a revocation. */
+  /** A whole revocation happens between the database's answer and the fill. */
   'slow-fills': {
     short: true,
     async strike (scene) {
       const slow = oneOf(scene.testbed)
-      // Its pool is for the reads that race: a transaction over such a link would hold a connection for seconds.
+      // Its pool serves the racing reads only: a transaction over so slow a connection would hold it for seconds.
       slow.shunned = true
       slow.databaseLink.delay(250, 'replies')
       await scene.testbed.onRedis(scene.testbed.redis.port, redis => raceFills(scene, slow, redis, 2_500))
@@ -186,7 +186,7 @@ export const faults: Record<string, Fault> = {
   'failover-clients-killed': { short: false, strike: scene => failOver(scene, true) },
   'failover-clients-kept': { short: false, strike: scene => failOver(scene, false) },
 
-  /** The replica misses the last revocations; the old master lives on, and one instance still talks to it. */
+  /** The replica lacks the last revocations; the old master still runs, and one instance still uses it. */
   'failover-lost-writes': {
     short: true,
     async strike ({ testbed, hold }) {
@@ -221,7 +221,7 @@ export const faults: Record<string, Fault> = {
   }
 }
 
-/** Tokens evicted, read by an instance that is slow to fill, and revoked by another while the fill is under way. */
+/** Evicts tokens, reads them on an instance that is slow to fill, and revokes them on another while the fill is in progress. */
 async function raceFills ({ testbed, load }: Scene, slow: Api, redis: Redis, ms: number): Promise<void> {
   const until = performance.now() + ms
   async function race (): Promise<void> {

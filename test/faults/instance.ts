@@ -10,14 +10,14 @@ import type { CacheLink } from '../../src/token-cache/backend.js'
 import { isMutant, mutate } from './mutants.js'
 import { type Death, watchStatements } from './points.js'
 
-/** One API process of the fault run: what server.ts starts, with a header that tells where an answer came from, and a way to die. */
+/** One API process of the fault run: like server.ts, with a reply header that says where the answer came from, and kill points. */
 
 interface Underway { path: string, hit: boolean, death: Death | null }
 
 const requests = new AsyncLocalStorage<Underway>()
 let latchkey: Latchkey | null = null
 
-/** An await of a request; the process that was told to die here does, without a word to anybody. */
+/** Called at each await of a request: kills the process if this is the point it was told to die at. */
 function reach (point: string): void {
   const death = requests.getStore()?.death
   if (death === undefined || death === null || (death.point !== null && death.point !== point)) return
@@ -64,7 +64,7 @@ async function main (): Promise<void> {
   const config = loadConfig()
   const logger = createLogger(config.logLevel)
   const { database, redis, close } = await openFoundation(config, logger)
-  if (redis === null) throw new Error('the fault run needs Redis')
+  if (redis === null) throw new Error('the fault run needs REDIS_URL')
   const name = process.env.FAULTS_MUTANT
   const mutant = name !== undefined && isMutant(name) ? mutate(name, redis.limiter, () => latchkey?.epoch.trust()?.generation ?? 0, () => requests.getStore()?.path ?? '') : {}
   latchkey = await buildApp(config, {
@@ -82,7 +82,7 @@ async function main (): Promise<void> {
     const underway: Underway = { path: request.url ?? '', hit: false, death: death === undefined ? null : JSON.parse(String(death)) as Death }
     const writeHead = response.writeHead.bind(response) as (...parts: unknown[]) => typeof response
     response.writeHead = ((...parts: unknown[]) => {
-      // Who is answered takes it that the process lives.
+      // After the answer the client may assume that the process lives.
       underway.death = null
       response.setHeader('x-answered-from', underway.hit ? 'cache' : 'database')
       return writeHead(...parts)

@@ -11,13 +11,13 @@ const users = 80
 const readers = 6
 const revokers = 14
 const registrars = 2
-/** When a dead token is tried again on some instance, after it was tried on all at once. */
+/** When a dead token is presented again on some instance, after it was presented on all at once. */
 const laterMs = [5, 30, 120, 400, 1_000, 1_800, 3_000, 4_500]
 const repeatForMs = 15_000
 
 type Answer = Reply & { excused: boolean }
 
-/** Clients of all three instances: they read, log in, revoke, and try dead tokens. */
+/** Clients of all three instances that read, log in, revoke, and present dead tokens. */
 export type Load = ReturnType<typeof createLoad>
 
 export function createLoad (testbed: Testbed, oracle: Oracle) {
@@ -41,13 +41,13 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
     return reply
   }
 
-  /** On every instance at once, frozen ones too, and later again: what an instance still believes has to show. */
+  /** Presents the token on every instance at once, frozen ones too, and again later, so that an instance that still accepts it is found. */
   function hammer (token: Token): void {
     for (const api of testbed.apis) if (api.state !== 'down') void track(read(token, api))
     later(api => read(token, api))
   }
 
-  /** Does `work` with some instance several times within the next seconds. */
+  /** Runs `work` with a random instance several times within the next seconds. */
   function later (work: (api: Api) => Promise<unknown>): void {
     for (const ms of laterMs) {
       const timer = setTimeout(() => {
@@ -59,7 +59,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
     }
   }
 
-  /** `plan` until it is answered with 2xx or can't be repeated; `first` is asked first. True when its tokens are dead. */
+  /** Repeats `plan` until it is answered 2xx or can't be repeated; `first` is the first instance asked. True if its tokens are dead. */
   async function revoke (user: User, plan: Plan, first: Api | null = null): Promise<boolean> {
     for (const token of plan.ends) {
       token.sentAt ??= performance.now()
@@ -88,7 +88,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
       for (const token of plan.ends) oracle.note(token, api, plan.what, reply)
       if (!oracle.judgeStatus(api, plan.what, reply, [200, 204])) break
       if (reply.status === 200 || reply.status === 204) {
-        // A login that replaces nothing is no revocation.
+        // A login that ends no session is no revocation.
         if (plan.ends.length > 0) oracle.ended(plan.ends, reply, during)
         if (plan.opens !== null) adopt(user, plan.opens, reply)
         for (const token of plan.ends) hammer(token)
@@ -101,7 +101,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
       if (!plan.repeatable) break
       await delay(50 + Math.random() * 150)
     }
-    // Nobody knows what the server did: what it may have ended or opened is left alone from here on.
+    // The outcome is unknown: tokens it may have ended or issued are not used any more.
     if (plan.ends.length > 0) oracle.unresolved()
     user.certain = false
     if (plan.opens !== null) for (const token of user.tokens) token.sentAt ??= performance.now()
@@ -130,7 +130,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
     release(user)
   }
 
-  /** Marks a user whose tokens are all known to the cache, or null; the caller clears `busy`. */
+  /** Reserves a user whose tokens have all been cached, or null; the caller clears `busy`. */
   function takeUser (fits: (user: User) => boolean = () => true): User | null {
     for (let tries = 0; tries < 40; tries++) {
       const user = pool[Math.floor(Math.random() * pool.length)]
@@ -205,7 +205,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
       repeat(families.actors, families.act)
     },
 
-    /** Whether sessions are being ended; reading and logging in go on all the time. */
+    /** Turns ending sessions on or off; reading and logging in always continue. */
     revoking (on: boolean): void { revoking = on },
 
     /** Resolves once most live tokens have been answered from the cache; false when that takes longer than `withinMs`. */
@@ -218,7 +218,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
       return false
     },
 
-    /** Ends the load: requests under way are awaited, later tries of dead tokens for `ms` at most. */
+    /** Stops the load: waits for requests in progress, and at most `ms` for later attempts with dead tokens. */
     async stop (ms: number): Promise<void> {
       revoking = false
       const until = performance.now() + ms

@@ -1,7 +1,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Foundation } from '../../src/app.js'
 
-/** Rules taken out of the protocol, and the faults that show soonest what breaks without them. */
+/** Rules that can be removed from the protocol, and the faults under which their absence shows soonest. */
 export const mutants = {
   'fill-without-lease': ['slow-fills'],
   'no-generation-check': ['redis-old-snapshot', 'redis-frozen'],
@@ -15,7 +15,7 @@ export function isMutant (name: string): name is Mutant {
   return Object.hasOwn(mutants, name)
 }
 
-/** The hooks of `buildApp` that take the rule out; `path` is that of the request under way. */
+/** The hooks of `buildApp` that remove the rule; `path` is the current request's. */
 export function mutate (name: Mutant, redis: Redis | Cluster, generation: () => number, path: () => string): Pick<Foundation, 'link' | 'settle'> {
   switch (name) {
     case 'fill-without-lease': return {

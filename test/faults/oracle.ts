@@ -2,17 +2,17 @@ import { createHash } from 'node:crypto'
 import type { Api } from './api.js'
 import type { Reply } from './client.js'
 
-/** Of what kind a token is: of a session without refreshing, of one with, or a personal one. */
+/** The kinds of token: of a session without refresh tokens, of one with them, or personal. */
 export const kinds = ['access', 'refreshed', 'personal'] as const
 export type Kind = typeof kinds[number]
 
-/** What the driver knows of one token. Live until a request naming it was sent; dead once one was answered with 2xx. */
+/** What the driver knows about a token. It is live until a request that ends it is sent, and dead once one was answered 2xx. */
 export interface Token {
   plain: string
   hash: string
   kind: Kind
   sessionId: string
-  /** An instance has answered for it from the cache. */
+  /** Whether an instance has accepted it from the cache. */
   hit: boolean
   sentAt: number | null
   deadAt: number | null
@@ -20,7 +20,7 @@ export interface Token {
   history: string[]
 }
 
-export interface User { id: string, email: string, password: string, tokens: Token[], busy: boolean, /** False once the server may know sessions that the driver doesn't. */ certain: boolean }
+export interface User { id: string, email: string, password: string, tokens: Token[], busy: boolean, /** False once the server may have sessions that the driver doesn't know. */ certain: boolean }
 
 export type Verdict = 'accepted' | 'refused' | 'answer'
 export interface Violation { kind: Verdict, fault: string, text: string, token: Token | null }
@@ -31,20 +31,20 @@ interface Counts { reads: number, accepted: number, revoked: number, revokedAfte
 
 const createCounts = (): Counts => ({ reads: 0, accepted: 0, revoked: 0, revokedAfterHit: 0 })
 
-/** What happened during one fault; several rounds of it add up. */
+/** Counts for one fault, summed over its rounds. */
 export function createStats () {
   return {
     reads: 0, hits: 0, accepted: 0, revoked: 0, revokedAfterHit: 0, revocations: 0, unresolved: 0, deaths: 0, slowestMs: 0, trustBackMs: 0 as number | null, cold: false,
     kinds: { access: createCounts(), refreshed: createCounts(), personal: createCounts() } satisfies Record<Kind, Counts>,
-    /** Exchanges of refresh tokens: answered with new ones, twice at the same time, again within the grace; and reuses that ended a session. */
-    refreshes: 0, parallel: 0, repeats: 0, reuses: 0, /** Refresh tokens of sessions that were over, presented. */ late: 0,
+    /** Uses of refresh tokens: exchanged, exchanged twice at once, repeated within the grace, and reuses that ended a session. */
+    refreshes: 0, parallel: 0, repeats: 0, reuses: 0, /** Refresh tokens presented after their session had ended. */ late: 0,
     unavailable: new Set<number>(), violations: { accepted: 0, refused: 0, answer: 0 } satisfies Record<Verdict, number>
   }
 }
 
 export type Stats = ReturnType<typeof createStats>
 
-/** Judges every answer: it alone decides what is a violation. */
+/** Checks every answer: only the oracle decides what is a violation. */
 export type Oracle = ReturnType<typeof createOracle>
 
 export function createOracle () {
@@ -107,7 +107,7 @@ export function createOracle () {
       report('refused', fault, `${what} by a live token or a right password was refused on API ${api.index}`, token)
     },
 
-    /** `during`: the fault in which the request was sent. */
+    /** `during`: the fault during which the request was sent. */
     ended (tokens: Token[], reply: Reply, during: string): void {
       const stats = statsOf(during)
       stats.revocations++
@@ -122,7 +122,7 @@ export function createOracle () {
       }
     },
 
-    /** `deadAt`: when its session's end was answered. From then on nothing may be had for it. */
+    /** `deadAt`: when the end of its session was answered. After that it must not be exchanged. */
     judgeLateRefresh (deadAt: number, token: Token, api: Api, reply: Reply & { excused: boolean }): void {
       statsOf(fault).late++
       note(token, api, 'POST /v1/refresh for its dead session', reply)
@@ -131,7 +131,7 @@ export function createOracle () {
       }
     },
 
-    /** What refreshing must not do, besides. */
+    /** Reports another fault of refreshing. */
     broken (text: string, token: Token | null): void { report('answer', fault, text, token) },
 
     crashed (text: string): void { report('answer', fault, text, null) },

@@ -1,9 +1,9 @@
 import type { Tx } from '../../src/database/transaction.js'
 
-/** Where a process is to die: at the `nth` await named `point`, or at the nth of any name. */
+/** Where a process is to be killed: at the `nth` await named `point`, or the nth of any name. */
 export interface Death { point: string | null, nth: number }
 
-/** `tx` whose every statement passes `reach` before it is sent and after it was answered. */
+/** Wraps `tx` so that every statement calls `reach` before it is sent and after its answer. */
 export function watchStatements (tx: Tx, reach: (point: string) => void): Tx {
   return watched(tx as object, reach) as Tx
 }

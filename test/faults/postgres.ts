@@ -1,18 +1,18 @@
 import { findPostgresPrograms, startOwnPostgres } from '../fixtures/own-postgres.js'
 import { createTestDatabase, findPostgres } from '../fixtures/servers.js'
 
-/** The PostgreSQL of a fault run: of its own where initdb is found, else the tests' server, which can't be frozen. */
+/** The fault run's PostgreSQL: its own server if initdb is found, else the tests' server, which can't be frozen. */
 export interface PostgresServer {
   port: number
-  /** The database's URL by way of `port`, a proxy's. */
+  /** The database's URL through the proxy at `port`. */
   urlThrough (port: number): string
   url: string
-  /** Stops and continues every process of the server; null where it isn't ours. */
+  /** Stops or continues every process of the server; null if it isn't ours. */
   freeze: ((frozen: boolean) => void) | null
   stop (): Promise<void>
 }
 
-/** Null where neither initdb nor a server is to be found. */
+/** Null if neither initdb nor a server is found. */
 export async function startPostgres (): Promise<PostgresServer | null> {
   const bin = findPostgresPrograms()
   const own = bin === null ? null : await startOwnPostgres(bin)

@@ -1,6 +1,6 @@
 import { kinds, type Stats, type Violation } from './oracle.js'
 
-/** A claim of the run, and whether it held. */
+/** A claim about a fault, and whether it held. */
 export interface Check { fault: string, claim: string, held: boolean }
 
 const columns = ['fault', 'reads', 'hits', 'revoked', 'after a hit', 'slowest', 'unavailable', 'trust back', 'verdict'] as const
@@ -8,11 +8,11 @@ const widths = [28, 7, 6, 8, 12, 9, 12, 11, 8]
 
 export const header = columns.map((name, i) => name.padEnd(widths[i]!)).join('').trimEnd()
 
-/** Trust has to be back this long after a fault has ended. */
+/** The cache must be trusted again this long after a fault has ended. */
 export const trustWithinMs = 20_000
 const hitBeforeShare = 0.8
 
-/** What holds at any time. */
+/** The claims that hold at any time. */
 export function violationsOf (fault: string, { violations: { accepted, refused, answer } }: Stats): Check[] {
   return [
     { claim: 'no token is accepted after its revocation', held: accepted === 0 },
@@ -21,7 +21,7 @@ export function violationsOf (fault: string, { violations: { accepted, refused, 
   ].map(check => ({ fault, ...check }))
 }
 
-/** The claims on one fault. */
+/** All claims on one fault. */
 export function checksOf (fault: string, stats: Stats): Check[] {
   return [
     ...violationsOf(fault, stats),
@@ -42,7 +42,7 @@ export function row (fault: string, stats: Stats): string {
   ].map((cell, i) => cell.padEnd(widths[i]!)).join('').trimEnd()
 }
 
-/** All faults as one row. */
+/** One line of totals over all faults. */
 export function totals (all: Iterable<Stats>): string {
   const sum = { reads: 0, accepted: 0, hits: 0, revoked: 0, revokedAfterHit: 0, unresolved: 0, deaths: 0, slowestMs: 0, dead: 0, refused: 0 }
   const unavailable = new Set<number>()
@@ -56,22 +56,22 @@ export function totals (all: Iterable<Stats>): string {
   const percent = (part: number, whole: number) => `${(whole === 0 ? 0 : part / whole * 100).toFixed(1)}%`
   return `${sum.reads} reads, ${percent(sum.hits, sum.accepted)} of the accepted from the cache; ${sum.revoked} tokens revoked, ${percent(sum.revokedAfterHit, sum.revoked)} of them after a cache hit; ` +
     `slowest revocation ${Math.round(sum.slowestMs)} ms; 503 in ${(unavailable.size / 10).toFixed(1)} s; ${sum.unresolved} revocations ended without 2xx; ` +
-    `${sum.deaths} APIs killed within a revocation; ${sum.dead} dead tokens accepted, ${sum.refused} live tokens refused`
+    `${sum.deaths} APIs killed during a revocation; ${sum.dead} dead tokens accepted, ${sum.refused} live tokens refused`
 }
 
 const exchanges = ['refreshes', 'parallel', 'repeats', 'reuses', 'late'] as const
 
-/** All faults by kind of token, and what refreshing was put to. */
+/** Totals by kind of token, and of the uses of refresh tokens. */
 export function totalsByKind (all: Stats[]): string {
   const lines = kinds.map(kind => {
     const sum = (name: keyof Stats['kinds'][typeof kind]) => all.reduce((total, stats) => total + stats.kinds[kind][name], 0)
     return `${kind}: ${sum('reads')} reads, ${sum('accepted')} accepted; ${sum('revoked')} revoked, ${sum('revokedAfterHit')} of them after a cache hit`
   })
   const [refreshes, parallel, repeats, reuses, late] = exchanges.map(name => all.reduce((total, stats) => total + stats[name], 0))
-  return [...lines, `${refreshes} refreshes, ${parallel} of them twice at once, ${repeats} repeated within the grace; ${reuses} reuses ended a session; ${late} tries with a refresh token whose session was over`].join('\n')
+  return [...lines, `${refreshes} refreshes, ${parallel} of them twice at once, ${repeats} repeated within the grace; ${reuses} reuses ended a session; ${late} refresh tokens presented after their session had ended`].join('\n')
 }
 
-/** The claims on a whole run: that each kind of token was there, and each use of a refresh token. */
+/** The claims on a whole run: each kind of token was revoked, and refresh tokens were used in each way. */
 export function checksOfAll (all: Stats[]): Check[] {
   return [
     ...kinds.map(kind => ({ claim: `tokens were revoked: ${kind}`, held: all.some(stats => stats.kinds[kind].revoked > 0) })),
@@ -79,7 +79,7 @@ export function checksOfAll (all: Stats[]): Check[] {
   ].map(check => ({ fault: 'the whole run', ...check }))
 }
 
-/** A violation with all that is known of its token, in the order of the answers. */
+/** A violation with its token's history, in the order of the answers. */
 export function trace ({ fault, text, token }: Violation): string {
   return [`[${fault}] ${text}`, ...token === null ? [] : token.history.slice(-24).map(line => `    ${line}`)].join('\n')
 }

@@ -18,7 +18,7 @@ const usage = `npm run test:faults -- [--minutes N] [--redis kind] [--only fault
   --only     ${redisKinds.map(kind => `${kind}: ${Object.keys(faultsOf[kind]).join(', ')}`).join('\n             ')}
   --mutant   ${Object.keys(mutants).join(', ')}: runs without that rule until a violation shows`
 
-/** A mutant that shows nothing within this long counts as not caught. */
+/** A mutant without a violation after this long counts as not caught. */
 const mutantMs = 120_000
 const say = (line: string) => { process.stdout.write(`${line}\n`) }
 
@@ -43,7 +43,7 @@ function readOptions (): Options & { kinds: RedisKind[] } {
   return { minutes, redis, kinds, only, mutant: mutant as Mutant | null }
 }
 
-/** The faults in their order: the selection once, or all of them round after round, shuffled, until the time is over. */
+/** The order of faults: the selection once, or all of them in shuffled rounds until the time is over. */
 function * schedule ({ minutes, redis, only, mutant }: Options): Generator<string> {
   const all = faultsOf[redis]
   const names = only ?? (mutant !== null ? mutantFaults(mutant, redis) : Object.keys(all).filter(name => minutes !== null || all[name]?.short === true))
@@ -56,7 +56,7 @@ function * schedule ({ minutes, redis, only, mutant }: Options): Generator<strin
   }
 }
 
-/** Where the absence of a rule shows soonest. */
+/** The faults under which a mutant breaks the promise soonest. */
 function mutantFaults (mutant: Mutant, redis: RedisKind): string[] {
   return redis === 'server' ? [...mutants[mutant]] : Object.keys(faultsOf[redis])
 }
@@ -72,11 +72,11 @@ async function runFaults (options: Options): Promise<Check[]> {
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
   const stretch = options.minutes === null ? 1 : 1.5
   const scene: Scene = { testbed, load, oracle, thorough: options.minutes !== null, hold: ms => delay(ms * stretch) }
-  // A mutant's first violation is all that is wanted of it.
+  // One violation is enough to catch a mutant.
   const enough = () => options.mutant !== null ? oracle.violations.some(({ kind }) => kind === 'accepted') : oracle.violations.length >= 20
   const told = new Set<unknown>()
 
-  /** `work`, or less of it where `stops` says so and enough is known. */
+  /** Waits for `work`; if `stops`, only until there are enough violations. */
   async function orEnough (work: Promise<void> | undefined, stops: boolean): Promise<void> {
     let over = false
     const done = Promise.resolve(work).finally(() => { over = true })
@@ -120,7 +120,7 @@ async function runFaults (options: Options): Promise<Check[]> {
     say(totals(all))
     say(totalsByKind(all))
     const checks = [...oracle.byFault].flatMap(([name, stats]) => name === 'start' ? violationsOf(name, stats) : checksOf(name, stats))
-    // A single fault may be over before a token is old enough for reuse.
+    // A single fault may end before any token is old enough for reuse.
     return options.only === null && options.mutant === null ? [...checks, ...checksOfAll(all)] : checks
   } finally {
     await close()
@@ -128,7 +128,7 @@ async function runFaults (options: Options): Promise<Check[]> {
   }
 }
 
-/** The same run without one rule, as a process of its own: it has to find a token that was accepted after its revocation. */
+/** Runs once more without one rule, in a process of its own: it must find a token accepted after its revocation. */
 async function catchMutant (name: Mutant): Promise<Check> {
   const startedAt = performance.now()
   const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(import.meta.url), '--mutant', name], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -154,7 +154,7 @@ async function main (): Promise<void> {
   const failed = checks.filter(({ held }) => !held)
   for (const { fault, claim } of failed) say(`failed: ${fault}: ${claim}`)
   say(`${checks.length - failed.length} passed, ${failed.length} failed`)
-  // A connection that was reset may never be reported closed: nothing else is left to wait for.
+  // A reset connection may never be reported as closed, and nothing else is left to wait for.
   process.exit(failed.length > 0 ? 1 : 0)
 }
 

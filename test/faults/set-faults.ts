@@ -4,7 +4,7 @@ import { type ClusterNode, onServer, type RedisClusterSet, type SentinelSet } fr
 import type { RedisServer } from '../fixtures/servers.js'
 import type { Fault, Scene } from './faults.js'
 
-/** Faults of several servers that look after each other: they decide themselves who is master. */
+/** Faults of Sentinels and clusters, which choose their master themselves. */
 
 const none: Fault = { short: true, strike: ({ hold }) => hold(1_500) }
 
@@ -14,7 +14,7 @@ function onSentinels (short: boolean, strike: (scene: Scene, set: SentinelSet) =
   return {
     short,
     async strike (scene) {
-      if (scene.testbed.sentinels === null) throw new Error('this fault needs Sentinels')
+      if (scene.testbed.sentinels === null) throw new Error('this fault needs --redis sentinel')
       await strike(scene, scene.testbed.sentinels)
     }
   }
@@ -24,7 +24,7 @@ function onCluster (short: boolean, strike: (scene: Scene, set: RedisClusterSet)
   return {
     short,
     async strike (scene) {
-      if (scene.testbed.cluster === null) throw new Error('this fault needs a cluster')
+      if (scene.testbed.cluster === null) throw new Error('this fault needs --redis cluster')
       await strike(scene, scene.testbed.cluster)
     }
   }
@@ -38,7 +38,7 @@ async function oneOf (set: RedisClusterSet): Promise<ClusterNode> {
   return masters[turn++ % masters.length] as ClusterNode
 }
 
-/** Slots with entries in them, and masters they don't belong to. */
+/** Slots that hold entries, each with a master it doesn't belong to. */
 async function occupied ({ testbed }: Scene, set: RedisClusterSet, most: number): Promise<Array<{ slot: number, to: ClusterNode }>> {
   const masters = await set.masters()
   const from = await oneOf(set)
@@ -64,7 +64,7 @@ export const setFaults: Record<'sentinel' | 'cluster', Record<string, Fault>> = 
       await set.revive(old)
     }),
 
-    /** It wakes up after its successor was chosen, and believes for a moment that it is master. */
+    /** The frozen master resumes after its successor was chosen, and acts as master for a moment. */
     'master-frozen': onSentinels(true, async ({ hold }, set) => {
       const old = await set.master()
       signal([old], 'SIGSTOP')
@@ -74,7 +74,7 @@ export const setFaults: Record<'sentinel' | 'cluster', Record<string, Fault>> = 
       await hold(1_500)
     }),
 
-    /** The successor has missed the last revocations. */
+    /** The successor lacks the last revocations. */
     'master-killed-lost-writes': onSentinels(true, async ({ hold }, set) => {
       const old = await set.master()
       const replicas = set.servers.filter(server => server !== old)
@@ -114,7 +114,7 @@ export const setFaults: Record<'sentinel' | 'cluster', Record<string, Fault>> = 
       await hold(1_500)
     }),
 
-    /** The successor has missed the last revocations. */
+    /** The successor lacks the last revocations. */
     'shard-killed-lost-writes': onCluster(true, async ({ hold }, set) => {
       const old = await oneOf(set)
       const replica = await set.replicaOf(old)
@@ -132,7 +132,7 @@ export const setFaults: Record<'sentinel' | 'cluster', Record<string, Fault>> = 
       await scene.hold(1_000)
     }),
 
-    /** Entries lie on both sides of a move for seconds. */
+    /** Entries are on both sides of a move for seconds. */
     'slots-on-their-way': onCluster(false, async (scene, set) => {
       for (const { slot, to } of await occupied(scene, set, 3)) await set.moveSlot(slot, to, () => scene.hold(1_000))
       await scene.hold(1_000)

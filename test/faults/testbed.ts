@@ -13,17 +13,17 @@ import { compileInstance } from './compile.js'
 import { graceMs } from './families.js'
 import { startPostgres } from './postgres.js'
 
-/** What a run needs and doesn't find, with what to install. */
+/** A server that the run needs is missing; the message says what to install. */
 export class MissingServerError extends Error {
   override name = 'MissingServerError'
 }
 
-/** What the APIs have for Redis: a server behind proxies, a master that Sentinels watch, or a cluster of six. */
+/** The APIs' Redis: one server behind proxies, a master that Sentinels watch, or a cluster of six. */
 export type RedisKind = 'server' | 'sentinel' | 'cluster'
 
 export const redisKinds: RedisKind[] = ['server', 'sentinel', 'cluster']
 
-/** Three APIs, their PostgreSQL and Redis, and a proxy on each link to a single server. */
+/** Three APIs, their PostgreSQL and Redis, and a proxy on each connection to a single server. */
 export type Testbed = Awaited<ReturnType<typeof createTestbed>>
 
 export async function createTestbed (mutant: string | null, kind: RedisKind) {
@@ -73,7 +73,7 @@ export async function createTestbed (mutant: string | null, kind: RedisKind) {
     throw error
   }
 
-  /** Runs commands on the Redis at `port`, one after another; replies that are errors reject. */
+  /** Runs commands on the Redis at `port`; error replies reject. */
   async function onRedis<T> (port: number, work: (client: Redis) => Promise<T>): Promise<T> {
     const client = new Redis({ port, host: '127.0.0.1', retryStrategy: () => null, maxRetriesPerRequest: 0, lazyConnect: true })
     client.on('error', () => {})
@@ -95,22 +95,22 @@ export async function createTestbed (mutant: string | null, kind: RedisKind) {
     close,
     keyOf: (hash: string) => `${prefix}token:${hash}`,
     get redis () { return redis },
-    /** A command to the Redis that is registered now. */
+    /** Sends a command to the current Redis. */
     redisCommand: (name: string, ...args: Array<string | number>): Promise<unknown> => onRedis(redis.port, client => client.call(name, ...args)),
     onRedis,
 
-    /** Any instance that takes requests, as a load balancer would choose. */
+    /** A random instance that takes requests, as a load balancer would choose. */
     anyUp (except?: Api): Api | null {
       const up = apis.filter(api => api.state === 'up' && !api.shunned && api !== except)
       return up[Math.floor(Math.random() * up.length)] ?? null
     },
 
-    /** Redis again on its old port; it loads the dump in its folder, if there is one. */
+    /** Starts Redis again on its port; it loads the dump in its folder, if there is one. */
     async restartRedis (): Promise<void> {
       redis = await startRedis({ port: redis.port, dir: redis.dir })
     },
 
-    /** A replica of the present Redis by way of `port`, in sync when this resolves. */
+    /** Starts a replica that follows the current Redis through `port`; in sync when this resolves. */
     async startReplica (port: number): Promise<RedisServer> {
       const replica = await startRedis({ dir: folderOf(`replica-${spares.length}`), args: ['--replicaof', '127.0.0.1', String(port), '--repl-diskless-sync-delay', '0'] })
       spares.push(replica)
@@ -122,7 +122,7 @@ export async function createTestbed (mutant: string | null, kind: RedisKind) {
       return replica
     },
 
-    /** From now on `next` is the Redis; new connections lead to it. Returns the old one. */
+    /** Makes `next` the current Redis, where new connections lead. Returns the old one. */
     succeed (next: RedisServer): RedisServer {
       const old = redis
       redis = next
@@ -131,7 +131,7 @@ export async function createTestbed (mutant: string | null, kind: RedisKind) {
       return old
     },
 
-    /** Milliseconds until every instance trusts its cache again; null when one didn't within `withinMs`. */
+    /** Milliseconds until every instance trusts its cache again; null if one doesn't within `withinMs`. */
     async trustReturns (withinMs: number): Promise<number | null> {
       const since = performance.now()
       while (performance.now() - since < withinMs) {
@@ -142,7 +142,7 @@ export async function createTestbed (mutant: string | null, kind: RedisKind) {
       return null
     },
 
-    /** What an operator would look at: the epoch, and what Redis says of a key. */
+    /** The epoch and a key's value in Redis, for the report. */
     async describe (hash: string): Promise<string> {
       const [epoch] = await sql`select generation, incarnation from cache_epoch`.catch(() => [undefined])
       const { port } = await cluster?.ownerOf(`${prefix}token:${hash}`) ?? await sentinels?.master() ?? redis

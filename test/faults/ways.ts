@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import type { Call } from './client.js'
 import type { Token, User } from './oracle.js'
 
-/** A request that ends tokens. `repeatable`: it may be sent again when nobody knows whether it was carried out. */
-export interface Plan { what: string, call: Call, ends: Token[], repeatable: boolean, /** The reply brings a token for this password. */ opens: string | null }
+/** A request that ends tokens. `repeatable`: it may be sent again if its outcome is unknown. */
+export interface Plan { what: string, call: Call, ends: Token[], repeatable: boolean, /** The reply contains a token; the user's password is then this. */ opens: string | null }
 
 interface Way { weight: number, fits (user: User): boolean, plan (user: User): Plan }
 
@@ -12,7 +12,7 @@ export const sessionLimit = 3
 
 const any = <T>(items: T[]): T => items[Math.floor(Math.random() * items.length)] as T
 
-/** Ends one session by way of another: the one request that can be repeated and be answered 2xx again. */
+/** Ends one session from another: the one request that can be repeated and answered 2xx again. */
 export function endOther (user: User): Plan {
   const [victim, caller] = [...user.tokens].sort(() => Math.random() - 0.5) as [Token, Token]
   return { what: 'DELETE /v1/sessions/:id', call: { method: 'DELETE', path: `/v1/sessions/${victim.sessionId}`, token: caller.plain }, ends: [victim], repeatable: true, opens: null }
@@ -23,7 +23,7 @@ export function logOut (user: User): Plan {
   return { what: 'POST /v1/logout', call: { method: 'POST', path: '/v1/logout', token: token.plain }, ends: [token], repeatable: true, opens: null }
 }
 
-/** Opens one more session; at the limit the oldest ends. */
+/** Opens one more session; at the limit this ends the oldest. */
 export function logIn (user: User): Plan {
   return {
     what: 'POST /v1/login',
@@ -55,7 +55,7 @@ const ways: Way[] = [
   }
 ]
 
-/** One of the ways in which this user's tokens may end. */
+/** A random way to end tokens of this user. */
 export function anyWay (user: User): Plan {
   const fitting = ways.filter(way => way.fits(user))
   let ticket = Math.random() * fitting.reduce((sum, { weight }) => sum + weight, 0)

@@ -1,22 +1,22 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
 /**
- * What a link does. `swallow`: bytes vanish, and so do the connections when it ends; `stall`: bytes wait and arrive late, as TCP resends
- * them; `cut`: connections are reset, new ones too.
+ * What a proxy does. `swallow`: drops all bytes, and resets the connections when it ends; `stall`: holds all bytes and delivers them later,
+ * as TCP retransmission does; `cut`: resets all connections, new ones too.
  */
 export type LinkMode = 'pass' | 'cut' | 'swallow' | 'stall'
 
-/** One link between an API and a server, that can be broken. */
+/** A TCP proxy between an API and a server that can be told to fail. */
 export interface Wire {
   readonly port: number
   mode (next: LinkMode): void
-  /** Delays every byte to the server, or every byte of its replies. */
+  /** Delays all bytes to the server, or all bytes of its replies. */
   delay (ms: number, which?: 'requests' | 'replies'): void
-  /** Where new connections lead. */
+  /** Sets the port that new connections lead to. */
   target (port: number): void
   /** Resets all connections. */
   drop (): void
-  /** Makes all open connections swallow for good, while new ones pass: a peer that went away without a word. */
+  /** Makes all open connections drop their bytes for good, while new ones work: a peer that vanished without closing. */
   strand (): void
   close (): void
 }
@@ -98,7 +98,7 @@ export async function startWire (serverPort: number): Promise<Wire> {
   }
 }
 
-/** Bytes leave in the order in which they came, each no earlier than its delay allows. */
+/** Forwards bytes in order, none before its delay is over. */
 function pump (from: Socket, to: Socket, isDeaf: () => boolean, delayMs: () => number): void {
   const waiting: Array<{ chunk: Buffer, dueAt: number }> = []
   const send = (chunk: Buffer) => { if (!isDeaf() && to.writable) to.write(chunk) }

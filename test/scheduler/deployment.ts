@@ -30,7 +30,7 @@ export interface Api {
   tokens: TokenService
 }
 
-/** A rule taken out of the real code, by wrapping what it stands on. `api` is complete once anything runs. */
+/** Removes a rule from the real code by wrapping its dependencies. `api` is complete once anything runs. */
 export interface Mutant {
   epochClock? (real: Clock, api: Api): Clock
   link? (real: SimulatedLink, api: Api): CacheLink
@@ -44,10 +44,10 @@ export interface Mutant {
 
 export interface Latencies { redis: number, replication: number, dial: number, database: number, find: number }
 
-/** Nothing takes longer than a millisecond. */
+/** No step takes longer than a millisecond. */
 export const calm: Latencies = { redis: 1, replication: 1, dial: 1, database: 1, find: 1 }
 
-export interface DeploymentOptions { seed?: number, trace?: boolean, mutant?: Mutant, latencies?: Latencies, /** Of each kind, how many of a hundred take up to twenty times as long. */ slow?: number, servers?: string[] }
+export interface DeploymentOptions { seed?: number, trace?: boolean, mutant?: Mutant, latencies?: Latencies, /** Per cent of the steps that take up to twenty times as long. */ slow?: number, servers?: string[] }
 
 export type Deployment = ReturnType<typeof createDeployment>
 
@@ -102,7 +102,7 @@ export function createDeployment ({ seed = 1, trace = false, mutant = {}, latenc
     mint,
     start,
 
-    /** kill -9: what it has sent may still be carried out, what it was about to do is not. */
+    /** kill -9: commands it has sent may still be executed, nothing else is. */
     crash (api: Api): void {
       schedule.note(`${api.process.name} is killed`)
       api.process.alive = false
@@ -111,7 +111,7 @@ export function createDeployment ({ seed = 1, trace = false, mutant = {}, latenc
       schedule.after(random() * 50, `the database notices that ${api.process.name} is gone`, () => database.abort(api.process))
     },
 
-    /** A token that was in the database all along. */
+    /** A token that is in the database from the start. */
     seedToken (userId: string, sessionId: string) {
       const plain = mint.issue('access')
       const hash = plain.hash().hex()

@@ -8,10 +8,10 @@ import type { ScheduleName } from './named.js'
 import type { Fault } from './plan.js'
 import type { SimulatedLink } from './redis.js'
 
-/** A rule less, and where its absence shows: in a named schedule, or in random ones with these faults. */
+/** A removed rule, and what must catch it: a named schedule, or random ones with these faults. */
 export interface RemovedRule { rule: string, shownBy: ScheduleName | Fault[], mutant: Mutant }
 
-/** `link`, with some of its commands replaced; `connection` stays what it is at each moment. */
+/** `link` with some of its commands replaced; `connection` stays live. */
 function relink (link: SimulatedLink, replaced: Partial<CacheLink>): CacheLink {
   return {
     get connection () { return link.connection },
@@ -25,7 +25,7 @@ function relink (link: SimulatedLink, replaced: Partial<CacheLink>): CacheLink {
   }
 }
 
-/** Trust that, once it was there, is what `from` makes of it. */
+/** An epoch whose trust, after the first time, is computed by `from`. */
 function retrust (api: Api, from: (now: Trust | null, last: Trust) => Trust | null): Mutant['epoch'] {
   return real => {
     let last: Trust | null = null
@@ -40,7 +40,7 @@ function retrust (api: Api, from: (now: Trust | null, last: Trust) => Trust | nu
 
 const underWay = new WeakMap<Api, Promise<Epoch>>()
 
-/** Every rule that can be taken out of the real code from outside it. */
+/** Every rule that can be removed from the real code by wrapping it. */
 export const removedRules: RemovedRule[] = [
   {
     rule: 'a fill happens only where its lease stands',
@@ -49,7 +49,7 @@ export const removedRules: RemovedRule[] = [
   },
   {
     rule: 'the generation is captured before the database is read',
-    shownBy: 'a fill delayed past two generations is an entry of its own',
+    shownBy: 'a fill delayed past two generations keeps its old generation',
     mutant: { link: (link, api) => relink(link, { compareAndSet: (key, expected, value, ttlMs) => link.compareAndSet(key, expected, value.replace(/^V\d+/, `V${api.epoch.trust()?.generation ?? 0}`), ttlMs) }) }
   },
   {
@@ -117,12 +117,12 @@ export const removedRules: RemovedRule[] = [
     }
   },
   {
-    rule: 'a replica refuses to be read',
+    rule: 'a look-up is a command that a replica refuses',
     shownBy: 'a master that becomes a replica under its connections is not believed',
     mutant: { link: link => relink(link, { look: key => link.lookAnywhere(key) }) }
   },
   {
-    rule: 'another server makes older entries void',
+    rule: 'registering another server bumps the generation',
     shownBy: ['failover'],
     mutant: {
       epochStore: (real, _api, { database }) => ({
@@ -141,7 +141,7 @@ export const removedRules: RemovedRule[] = [
     mutant: { settle: real => ({ ...real, settle: async committed => { void real.settle(committed).catch(() => {}) } }) }
   },
   {
-    rule: 'every reply of the overwriting is looked at',
+    rule: 'every reply of the overwrite is checked',
     shownBy: 'a peer settles for an instance that is cut off',
     mutant: {
       link: (link, api) => relink(link, {
@@ -158,7 +158,7 @@ export const removedRules: RemovedRule[] = [
     }
   },
   {
-    rule: 'the epoch is read after the overwriting',
+    rule: 'the epoch is read after the overwrite',
     shownBy: ['failover'],
     mutant: { epochStore: real => ({ ...real, finish: async (ids, incarnation) => { void real.finish(ids, incarnation).catch(() => {}); return { generation: 0, incarnation } } }) }
   },
@@ -184,7 +184,7 @@ export const removedRules: RemovedRule[] = [
   },
   {
     rule: 'a settlement is left for the others, in the same transaction',
-    shownBy: 'a revocation nobody repeats after its revoker died is true within 3 s and H',
+    shownBy: 'a revocation whose revoker died takes effect within 3 s and H',
     mutant: { epochStore: real => ({ ...real, insertSettlement: async () => {} }) }
   },
   {
@@ -251,12 +251,12 @@ export const removedRules: RemovedRule[] = [
   },
   {
     rule: 'the wall clock takes trust away too',
-    shownBy: 'a machine that was suspended believes no poll of before',
+    shownBy: 'a machine that was suspended trusts no earlier poll',
     mutant: { epochClock: real => ({ ...real, now: () => 0 }) }
   },
   {
-    rule: 'a bump under way is joined by nobody',
-    shownBy: 'a bump under way is joined by nobody whose COMMIT it may precede',
+    rule: 'a revocation does not join a bump in progress',
+    shownBy: 'a revocation does not join a bump sent before its COMMIT',
     mutant: {
       epochStore (real, api) {
         return {

@@ -1,7 +1,7 @@
 import { type Api, createDeployment, type Mutant } from './deployment.js'
 import { createWatch, type Watched } from './watch.js'
 
-/** What went against the promise, or against what the schedule is there to show; empty when all is well. */
+/** Runs the schedule and returns all violations of the promise and of what the schedule must show; empty if there are none. */
 export type NamedSchedule = (mutant?: Mutant, trace?: (lines: string[]) => void) => Promise<string[]>
 
 const user = '00000000-0000-4000-8000-000000000001'
@@ -32,14 +32,14 @@ async function setUp (mutant: Mutant, traced: boolean, instances: number) {
       const state = { done: false }
       const done = () => { state.done = true }
       work.then(done, done)
-      if (!await schedule.run(() => state.done, schedule.now() + 30_000)) throw new Error('the schedule came to nothing')
+      if (!await schedule.run(() => state.done, schedule.now() + 30_000)) throw new Error('the awaited work never finished')
       return await work
     },
-    /** Runs the schedule until a gate named so is held. */
+    /** Runs the schedule until `hold` holds a gate. */
     async reach (hold: { held: unknown[] }): Promise<void> {
-      if (!await schedule.run(() => hold.held.length > 0, schedule.now() + 30_000)) throw new Error('the schedule never came to its gate')
+      if (!await schedule.run(() => hold.held.length > 0, schedule.now() + 30_000)) throw new Error('the schedule never reached its gate')
     },
-    /** Reads, and leaves the entry in the cache. */
+    /** Reads the token, so that its entry is cached. */
     async cache (api: Api, token: Watched): Promise<void> {
       await stage.wait(watch.read(api, token))
       await schedule.pass(5)
@@ -48,10 +48,10 @@ async function setUp (mutant: Mutant, traced: boolean, instances: number) {
     async readEverywhere (token: Watched): Promise<void> {
       for (const api of deployment.apis) await stage.wait(watch.read(api, token))
     },
-    /** `api` reaches Redis, but helps nobody. */
+    /** `api` reaches Redis but settles for no other instance. */
     withoutHelpOf: (api: Api) => schedule.hold(new RegExp(`^${api.process.name} SELECT settlements runs`))
   }
-  // Polls have been answered for longer than H: what is revoked now doesn't wait for a young generation.
+  // The generation is now older than H, so a revocation doesn't wait for it.
   await schedule.pass(2_100)
   return stage
 }
@@ -69,9 +69,9 @@ function schedule (act: (stage: Stage) => Promise<void>, instances = 2): NamedSc
   }
 }
 
-/** Schedules forced exactly; each name says what must hold in it. */
+/** Schedules forced step by step; each name says what must hold. */
 export const named = {
-  'a fill that read the row before the revocation comes to nothing': schedule(async ({ schedule, api1, api2, read, revoke, wait, reach, readEverywhere, newToken }) => {
+  'a fill that read the row before the revocation has no effect': schedule(async ({ schedule, api1, api2, read, revoke, wait, reach, readEverywhere, newToken }) => {
     const token = newToken()
     const answer = schedule.hold(/^api1 find replies/)
     const reading = read(api1, token)
@@ -97,7 +97,7 @@ export const named = {
     await wait(Promise.all([before, after]))
   }),
 
-  'a fill whose lease was evicted comes to nothing': schedule(async ({ schedule, redis, redis1, api1, api2, read, revoke, cache, wait, reach, readEverywhere, newToken, key }) => {
+  'a fill whose lease was evicted has no effect': schedule(async ({ schedule, redis, redis1, api1, api2, read, revoke, cache, wait, reach, readEverywhere, newToken, key }) => {
     const token = newToken()
     const answer = schedule.hold(/^api1 find replies/)
     const reading = read(api1, token)
@@ -112,7 +112,7 @@ export const named = {
     await readEverywhere(token)
   }),
 
-  'a server that is replaced between the overwriting and the reading of the epoch is not taken for settled': schedule(async ({ schedule, redis, redis1, redis2, api1, api2, revoke, cache, wait, reach, readEverywhere, newToken }) => {
+  'a server replaced between the overwrite and the reading of the epoch does not count as settled': schedule(async ({ schedule, redis, redis1, redis2, api1, api2, revoke, cache, wait, reach, readEverywhere, newToken }) => {
     const token = newToken()
     redis.follow(redis2, redis1)
     await cache(api1, token)
@@ -136,7 +136,7 @@ export const named = {
     await readEverywhere(token)
   }),
 
-  'a server that lost the last write is worth nothing, although nobody was told': schedule(async ({ schedule, redis, redis1, redis2, api1, api2, revoke, cache, wait, readEverywhere, newToken }) => {
+  'a promoted server without the last write is not believed': schedule(async ({ schedule, redis, redis1, redis2, api1, api2, revoke, cache, wait, readEverywhere, newToken }) => {
     const token = newToken()
     redis.follow(redis2, redis1)
     await cache(api1, token)
@@ -167,7 +167,7 @@ export const named = {
     }
   }),
 
-  'a fill delayed past two generations is an entry of its own': schedule(async ({ schedule, database, api1, api2, read, revoke, wait, reach, withoutHelpOf, newToken }) => {
+  'a fill delayed past two generations keeps its old generation': schedule(async ({ schedule, database, api1, api2, read, revoke, wait, reach, withoutHelpOf, newToken }) => {
     const token = newToken()
     withoutHelpOf(api2)
     const answer = schedule.hold(/^api2 find replies/)
@@ -181,7 +181,7 @@ export const named = {
     void database.epochStore(api1.process).bump([])
     await schedule.pass(5)
     const seen = api2.epoch.trust()?.generation ?? 0
-    // Now, and not at its time: by then the lease may be over.
+    // Now, and not at its regular time: by then the lease may have expired.
     void api2.epoch.poll()
     await schedule.run(() => (api2.epoch.trust()?.generation ?? 0) > seen)
     answer.release()
@@ -245,7 +245,7 @@ export const named = {
     }
   }),
 
-  'a revocation repeated after its revoker died is one': schedule(async ({ schedule, deployment, api1, api2, revoke, cache, wait, reach, readEverywhere, newToken }) => {
+  'a repeated revocation is settled although the first revoker died': schedule(async ({ schedule, deployment, api1, api2, revoke, cache, wait, reach, readEverywhere, newToken }) => {
     const token = newToken()
     await cache(api2, token)
     const acknowledgement = schedule.hold(/^api1 COMMIT replies/)
@@ -256,7 +256,7 @@ export const named = {
     await readEverywhere(token)
   }),
 
-  'a revocation nobody repeats after its revoker died is true within 3 s and H': schedule(async ({ schedule, deployment, api1, api2, revoke, read, cache, wait, reach, newToken }) => {
+  'a revocation whose revoker died takes effect within 3 s and H': schedule(async ({ schedule, deployment, api1, api2, revoke, read, cache, wait, reach, newToken }) => {
     const token = newToken()
     await cache(api2, token)
     const acknowledgement = schedule.hold(/^api1 COMMIT replies/)
@@ -276,11 +276,11 @@ export const named = {
     const from = schedule.now()
     expect(await wait(revoke(api1, token)), 'the revocation was not answered 2xx')
     expect(schedule.now() - from < 1_800, 'help took too long')
-    expect(api1.counters.settledByPeers === 1 && api1.counters.bumps === 0, 'the cache was voided')
+    expect(api1.counters.settledByPeers === 1 && api1.counters.bumps === 0, 'there was a bump')
     await readEverywhere(token)
   }),
 
-  'a bump under way is joined by nobody whose COMMIT it may precede': schedule(async ({ schedule, api1, api2, revoke, cache, wait, reach, readEverywhere, withoutHelpOf, newToken, expect }) => {
+  'a revocation does not join a bump sent before its COMMIT': schedule(async ({ schedule, api1, api2, revoke, cache, wait, reach, readEverywhere, withoutHelpOf, newToken, expect }) => {
     const [first, second] = [newToken(), newToken(otherUser)]
     withoutHelpOf(api2)
     api1.link.cut(true)
@@ -298,7 +298,7 @@ export const named = {
     await readEverywhere(second)
   }),
 
-  'a machine that was suspended believes no poll of before': schedule(async ({ schedule, api1, api2, revoke, read, cache, wait, newToken, expect }) => {
+  'a machine that was suspended trusts no earlier poll': schedule(async ({ schedule, api1, api2, revoke, read, cache, wait, newToken, expect }) => {
     const token = newToken()
     await cache(api2, token)
     await schedule.run(() => api2.epoch.state() === 'trusted')
@@ -316,10 +316,10 @@ export const named = {
     await schedule.pass(14_000)
     expect(redis.identify(redis2) === database.epoch.incarnation, 'the other master was not registered')
     expect(apis.reduce((sum, { counters }) => sum + counters.registrations, 0) === 1, 'they took turns')
-    expect(database.epoch.generation > before, 'nothing was made void')
+    expect(database.epoch.generation > before, 'there was no bump')
   }),
 
-  'a master that was replaced comes back once nobody confirms the other': schedule(async ({ schedule, redis, redis1, redis2, database, api1, api2, expect }) => {
+  'a replaced master can register again once its successor is no longer confirmed': schedule(async ({ schedule, redis, redis1, redis2, database, api1, api2, expect }) => {
     api2.link.route = redis2
     api2.link.drop()
     await schedule.pass(8_000)
@@ -331,7 +331,7 @@ export const named = {
     expect(api1.epoch.state() === 'trusted' && api2.epoch.state() === 'trusted', 'the cache is not trusted again')
   }),
 
-  'a frozen Redis costs a revocation some seconds, and its old entries nothing else': schedule(async ({ schedule, redis, redis1, api1, api2, revoke, cache, wait, readEverywhere, newToken, expect }) => {
+  'a frozen Redis delays a revocation by seconds, and its old entries are not accepted later': schedule(async ({ schedule, redis, redis1, api1, api2, revoke, cache, wait, readEverywhere, newToken, expect }) => {
     const token = newToken()
     await cache(api2, token)
     redis.freeze(redis1, true)

@@ -8,10 +8,10 @@ interface Scene { deployment: Deployment, random: Random, tokens: Watched[], hot
 interface Action { at: number, name: string, act (): void }
 
 const pick = <T>(random: Random, among: readonly T[]): T | undefined => among[Math.floor(random() * among.length)]
-/** Mostly near `from`, seldom as far as `to`. */
+/** Mostly near `from`, rarely near `to`. */
 const between = (random: Random, from: number, to: number) => from + (to - from) * random() ** 2
 
-/** What may go wrong around a moment `hot`; each returns what happens when. */
+/** Faults around the time `hot`; each returns its timed actions. */
 export const faults = {
   eviction: ({ deployment, random, tokens, hot }: Scene): Action[] => Array.from({ length: 6 }, () => ({
     at: hot + between(random, -20, 300),
@@ -31,11 +31,11 @@ export const faults = {
     ]
   },
   cutAll: ({ deployment, random, hot }: Scene): Action[] => {
-    // What a network swallows it may deliver later, or, where the connection was reset, never.
+    // A network may deliver held-back bytes later, or never if the connection was reset.
     const reset = random() < 0.5
     return [
-      { at: hot + between(random, -100, 40), name: 'nobody reaches Redis', act () { for (const { link } of deployment.apis) { link.cut(true); if (reset) link.drop() } } },
-      { at: hot + between(random, 1_000, 4_500), name: 'Redis is reached again', act () { for (const { link } of deployment.apis) link.cut(false) } }
+      { at: hot + between(random, -100, 40), name: 'no instance reaches Redis', act () { for (const { link } of deployment.apis) { link.cut(true); if (reset) link.drop() } } },
+      { at: hot + between(random, 1_000, 4_500), name: 'Redis can be reached again', act () { for (const { link } of deployment.apis) link.cut(false) } }
     ]
   },
   freeze: ({ deployment, random, hot }: Scene): Action[] => {
@@ -66,7 +66,7 @@ export const faults = {
     if (end < 0.3) actions.push({ at: at + random() * 50, name: 'redis1 dies', act: () => deployment.redis.restart(master, 60_000) })
     else if (end < 0.6) actions.push({ at: at + between(random, 100, 3_000), name: 'redis1 is demoted', act () { if (replica.role === 'master') { deployment.redis.follow(master, replica); if (random() < 0.5) deployment.redis.hangUp(master) } } })
     for (let index = 0; index < 3; index++) {
-      actions.push({ at: at + between(random, 0, 1_500), name: 'an instance is told', act () {
+      actions.push({ at: at + between(random, 0, 1_500), name: 'an instance learns of the new master', act () {
         const api = deployment.apis[index]
         if (api === undefined) return
         api.link.route = replica
@@ -82,7 +82,7 @@ export const faults = {
     deployment.crash(api)
     deployment.schedule.after(between(random, 20, 2_000), `${api.process.name} is started again`, () => deployment.start(`${api.process.name}'`, route))
   } }],
-  suspension: ({ deployment, random, hot, excuse }: Scene): Action[] => [{ at: hot + between(random, -300, 200), name: 'an instance stands still', act () {
+  suspension: ({ deployment, random, hot, excuse }: Scene): Action[] => [{ at: hot + between(random, -300, 200), name: 'an instance is suspended', act () {
     const [api, lasts] = [pick(random, deployment.apis), between(random, 100, 6_000)]
     excuse(deployment.schedule.now() + lasts)
     if (api !== undefined) deployment.schedule.suspend(api.process, lasts, random() < 0.5)
@@ -109,11 +109,11 @@ export type Fault = keyof typeof faults
 
 export const faultNames = Object.keys(faults) as Fault[]
 
-export interface PlayOptions { seed: number, mutant?: Mutant, only?: Fault[], trace?: boolean, /** Actions of the plan left out, by their place in it. */ without?: Set<number>, tally?: Tally }
+export interface PlayOptions { seed: number, mutant?: Mutant, only?: Fault[], trace?: boolean, /** Actions to leave out, by their place in the plan. */ without?: Set<number>, tally?: Tally }
 
 export interface Played { seed: number, faults: Fault[], violation: string | null, plan: string[], lines: string[], virtualMs: number, registrations: number }
 
-/** One schedule: what happens, when, and in which order gates open, follow from the seed. */
+/** Plays one schedule: the seed decides what happens, when, and in which order gates open. */
 export async function play ({ seed, mutant = {}, only, trace = false, without = new Set(), tally = createTally() }: PlayOptions): Promise<Played> {
   const random = createRandom(seed * 2 + 1)
   const chosen = only ?? faultNames.filter(() => random() < 0.16)
@@ -137,7 +137,7 @@ export async function play ({ seed, mutant = {}, only, trace = false, without = 
     if (repeats > 0) {
       const again = { after: between(random, 0, 800), chance: random() }
       const repeat = () => { if (!token.ended && again.chance < 0.7) void revoke(someone(), token, repeats - 1) }
-      // A client that was cut off repeats as well as one that was told 503, and it doesn't always wait for either.
+      // Clients repeat after a lost connection as after a 503, and don't always wait for either.
       schedule.after(again.after + 40, 'the client repeats the revocation', repeat, { wakes: true })
     }
     const told = await watch.revoke(api, token, slackMs)

@@ -13,7 +13,7 @@ import type { Process, Schedule } from './scheduler.js'
 export const wallStart = Date.UTC(2026, 0, 1)
 const idleTransactionMs = 5_000
 
-export interface TokenRow { id: string, hash: string, userId: string, sessionId: string, expiresAt: number, revokedAt: number | null, /** When the revocation's COMMIT was carried out. */ committedAt: number | null }
+export interface TokenRow { id: string, hash: string, userId: string, sessionId: string, expiresAt: number, revokedAt: number | null, /** When the revocation's COMMIT was executed. */ committedAt: number | null }
 
 interface SettlementRow { id: string, hashes: string[], createdAt: number, help: boolean }
 
@@ -21,7 +21,7 @@ interface Transaction { process: Process, open: boolean, revoked: Set<string>, i
 
 export type SimulatedPostgres = ReturnType<typeof createSimulatedPostgres>
 
-/** A simulated PostgreSQL: what the stores' SQL does, statement by statement, each a gate to run and a gate to reply. */
+/** A simulated PostgreSQL: it does what the stores' SQL does, with a gate before each statement runs and one before its reply. */
 export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'database' | 'find') => number) {
   const { now } = schedule
   const wall = () => wallStart + now()
@@ -31,12 +31,12 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
   const settlements = new Map<string, SettlementRow>()
   const locks = new Map<string, { holder: Transaction, waiting: Array<() => void> }>()
   const open = new Set<Transaction>()
-  /** Processes that PostgreSQL cannot be reached from. */
+  /** Processes that can't reach PostgreSQL. */
   const unreachable = new Set<Process>()
-  /** Processes whose next COMMIT is carried out, but never acknowledged. */
+  /** Processes whose next COMMIT is executed but never acknowledged. */
   const unacknowledged = new Set<Process>()
 
-  /** `run` calls `reply` when it is done, at once or when a lock is free; an error it throws is the statement's. */
+  /** `run` calls `reply` when it is done, at once or after waiting for a lock; if it throws, the statement fails. */
   function statement<T> (process: Process, name: string, run: (reply: (value: T) => void) => void, { timeoutMs = 7_000, kind = 'database' as 'database' | 'find' } = {}): Promise<T> {
     const label = `${process.name} ${name}`
     return new Promise<T>((resolve, reject) => {
@@ -265,10 +265,10 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
       transaction: work => runTransaction(begun => transaction(process, tx => begun(tx as unknown as Tx)), work)
     }),
 
-    /** The user's row, taken until the transaction ends. */
+    /** Locks the user's row until the transaction ends. */
     lockUser: (tx: Tx, userId: string): Promise<void> => inTransaction<void>(of(tx).process, of(tx), 'lock user', reply => lock(of(tx), userId, reply)),
 
-    /** Renames the user, to the number after the present one: it revokes nothing, but every entry says otherwise. */
+    /** Renames the user to the next number: this revokes nothing, but every cached entry is out of date. */
     rename: (tx: Tx, userId: string): Promise<{ hashes: TokenHash[], version: number }> => inTransaction(of(tx).process, of(tx), 'rename', reply => {
       const version = (versions.get(userId) ?? 0) + 1
       of(tx).apply.push(() => versions.set(userId, version))
@@ -277,7 +277,7 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
 
     principalOf,
 
-    /** What the server does once it notices that a process is gone. */
+    /** Rolls back a dead process's transactions, as the server does once it notices. */
     abort (process: Process): void {
       for (const tx of [...open]) if (tx.process === process) end(tx, false)
     }

@@ -27,28 +27,28 @@ export interface RedisServer {
   snapshot: Map<string, Entry>
   wires: Set<Wire>
   replicas: Set<RedisServer>
-  /** Changes of its master's that it hasn't applied. */
+  /** Its master's changes that it hasn't applied yet. */
   backlog: Change[]
 }
 
 /** A simulated connection to Redis, and what tests do to it. */
 export interface SimulatedLink extends CacheLink {
   readonly process: Process
-  /** Where the next connection leads. */
+  /** The server that the next connection leads to. */
   route: RedisServer
-  /** Ends the connection in use; the next one is dialled soon. */
+  /** Closes the connection; a new one is dialled soon. */
   drop (): void
-  /** A network that delivers nothing for a while, and everything afterwards. */
+  /** While on, the network delivers nothing; afterwards it delivers everything. */
   cut (off: boolean): void
-  /** For mutants: writes without asking what stands there. */
+  /** For mutants: writes without comparing. */
   overwriteWith (key: string, value: string, ttlMs: number): Promise<boolean>
-  /** For mutants: reads a replica as well. */
+  /** For mutants: also reads from a replica. */
   lookAnywhere (key: string): Promise<string | null>
 }
 
 export type SimulatedRedis = ReturnType<typeof createSimulatedRedis>
 
-/** Simulated Redis: servers, replication that lags, and links that behave as link-redis does on ioredis. */
+/** Simulated Redis: servers, replication that lags, and connections that behave as token-cache/redis.ts does on ioredis. */
 export function createSimulatedRedis (schedule: Schedule, latency: (kind: 'redis' | 'replication' | 'dial') => number, names: string[]) {
   const { random } = schedule
   let births = 0
@@ -104,7 +104,7 @@ export function createSimulatedRedis (schedule: Schedule, latency: (kind: 'redis
     master.replicas.add(replica)
   }
 
-  /** Every connection of `server`'s ends; its clients learn of it a little later. */
+  /** Closes every connection of `server`; its clients notice a little later. */
   function hangUp (server: RedisServer): void {
     for (const wire of server.wires) {
       wire.open = false
@@ -159,7 +159,7 @@ export function createSimulatedRedis (schedule: Schedule, latency: (kind: 'redis
       const ended = wire
       if (ended === null) return
       wire = null
-      // What was sent may have reached the server, in part, or not.
+      // Commands sent may have reached the server, all, some or none of them.
       const reaching = Math.floor(random() * (ended.commands.length + 1))
       ended.commands.splice(reaching)
       for (const command of [...ended.commands, ...ended.replies]) settle(command, { error: new Error('the connection was lost') })
@@ -168,7 +168,7 @@ export function createSimulatedRedis (schedule: Schedule, latency: (kind: 'redis
 
     function settle (command: Command, outcome: { value: unknown } | { error: Error }): void {
       const { resolve } = command
-      // Nothing goes on in a process that is dead.
+      // A dead process doesn't run on.
       if (resolve === null || !process.alive) return
       command.resolve = null
       schedule.cancel(command.timer)
@@ -261,7 +261,7 @@ export function createSimulatedRedis (schedule: Schedule, latency: (kind: 'redis
       for (const wire of server.wires) advance(wire)
     },
 
-    /** Dies, and `downMs` later comes back with what its last snapshot held. */
+    /** Kills the server; `downMs` later it is back with the data of its last snapshot. */
     restart (server: RedisServer, downMs: number): void {
       server.alive = false
       hangUp(server)
@@ -271,7 +271,7 @@ export function createSimulatedRedis (schedule: Schedule, latency: (kind: 'redis
       })
     },
 
-    /** Its master's last changes are lost with `backlog`; the old master, where it lives, goes on believing in itself. */
+    /** Makes a replica master. The changes in its backlog are lost; the old master, if alive, remains a master. */
     promote (replica: RedisServer): void {
       for (const server of servers) server.replicas.delete(replica)
       Object.assign(replica, { role: 'master', replication: `replication${++births}`, backlog: [] })

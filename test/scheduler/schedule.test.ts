@@ -5,7 +5,7 @@ import { named } from './named.js'
 import { faultNames, type Played, type PlayOptions, play } from './plan.js'
 import { createTally } from './watch.js'
 
-/** How many random schedules, of which `npm run test:slow` plays the next 900; and the first of their seeds, so that `SEED=17 SCHEDULES=1` replays one. */
+/** The number of random schedules and their first seed; `SEED=17 SCHEDULES=1` replays one. `npm run test:slow` plays the next 900. */
 const schedules = Number(process.env.SCHEDULES ?? 300)
 const firstSeed = Number(process.env.SEED ?? 1)
 const longestSearch = 400
@@ -35,8 +35,8 @@ t.test('no random schedule breaks the promise', async t => {
   }
   t.comment(`${schedules} schedules from seed ${firstSeed}, ${withFaults} with faults, ${registrations} with a server registered:`, tally)
   if (schedules < 100) return
-  // Otherwise it would pass for nothing.
-  t.ok(tally.hits > tally.reads / 10, 'tokens were answered from a cache')
+  // Otherwise the run would prove nothing.
+  t.ok(tally.hits > tally.reads / 10, 'tokens were accepted from a cache')
   t.ok(tally.cachedBefore > tally.revocations * 0.4, 'what was revoked had been cached')
   t.ok(tally.refused < tally.revocations / 4, 'most revocations were answered 2xx')
 })
@@ -49,7 +49,7 @@ t.test('each kind of fault alone leaves the promise whole', async t => {
       if (played.violation !== null) t.comment(await explain({ seed, only: [fault] }))
       t.equal(played.violation, null, `${fault}, seed ${seed}`)
     }
-    t.ok(tally.hits > 0, `${fault}: tokens were answered from a cache`)
+    t.ok(tally.hits > 0, `${fault}: tokens were accepted from a cache`)
   }
 })
 
@@ -86,7 +86,7 @@ async function search (mutant: Mutant, only: NonNullable<PlayOptions['only']>): 
   return null
 }
 
-/** The plan of a schedule that fails, less what it fails without, and the end of its trace. */
+/** A failing schedule's plan, reduced to the actions it needs to fail, and the end of its trace. */
 async function explain (options: PlayOptions): Promise<string> {
   const without = new Set<number>()
   const { plan } = await play(options)

@@ -1,18 +1,18 @@
 import type { Api, Deployment } from './deployment.js'
 
-/** What a caller knows of a token: the oracle's side of the promise. */
+/** What the oracle knows about a token. */
 export interface Watched { plain: string, hash: string, userId: string, sessionId: string, /** Answered 2xx. */ ended: boolean }
 
-/** A committed revocation nobody was answered for ends the token this long after its COMMIT. */
+/** A committed revocation without an answer must end the token this long after its COMMIT. */
 const overdueMs = 3_000 + 1_500
-/** A revoking request is answered within this, and the time the database takes of it. */
+/** A revoking request must be answered within this, plus the time the database takes. */
 const answerMs = 5_000
 
-export interface Tally { reads: number, hits: number, errors: number, revocations: number, refused: number, slowestMs: number, /** Revoked tokens of which a cache held an entry. */ cachedBefore: number }
+export interface Tally { reads: number, hits: number, errors: number, revocations: number, refused: number, slowestMs: number, /** Revoked tokens that had a cache entry. */ cachedBefore: number }
 
 export const createTally = (): Tally => ({ reads: 0, hits: 0, errors: 0, revocations: 0, refused: 0, slowestMs: 0, cachedBefore: 0 })
 
-/** Reads and revokes as clients do, and remembers whatever breaks the promise. */
+/** Reads and revokes as clients do, and records every violation of the promise. */
 export function createWatch (deployment: Deployment, tally: Tally = createTally()) {
   const { schedule, database } = deployment
   const violations: string[] = []
@@ -49,7 +49,7 @@ export function createWatch (deployment: Deployment, tally: Tally = createTally(
     }
   }
 
-  /** Watches that `work` is answered in time; crashed processes are excused, suspended ones for as long as they stood. */
+  /** Runs `work` and checks that it is answered in time; killed processes are excused, suspended ones while suspended. */
   async function answered (api: Api, name: string, work: () => Promise<void>, slackMs: number): Promise<boolean> {
     const startedAt = schedule.now()
     let open = true
@@ -81,10 +81,10 @@ export function createWatch (deployment: Deployment, tally: Tally = createTally(
     tally,
     read,
     underWay: () => underWay,
-    /** Nobody need be answered in time whose request was under way while an instance stood still. */
+    /** Requests in progress while an instance is suspended need not be answered in time. */
     excuse: (untilMs: number) => { excusedUntil = Math.max(excusedUntil, untilMs) },
 
-    /** Ends the token's session, as its owner does from another one, or an admin: repeated, it is answered 2xx too. */
+    /** Ends the token's session, as its user from another one or an admin does: a repeat is answered 2xx too. */
     async revoke (api: Api, token: Watched, slackMs = 500): Promise<boolean> {
       tally.revocations++
       if (deployment.redis.servers.some(server => deployment.redis.get(server, `token:${token.hash}`)?.startsWith('V'))) tally.cachedBefore++
@@ -97,7 +97,7 @@ export function createWatch (deployment: Deployment, tally: Tally = createTally(
       return told
     },
 
-    /** Changes what every entry of the user's says. */
+    /** Changes what every entry of the user says. */
     async rename (api: Api, userId: string, slackMs = 500): Promise<boolean> {
       let version = 0
       const told = await answered(api, `${api.process.name} rename`, () => api.revocation.change(async tx => {
@@ -110,7 +110,7 @@ export function createWatch (deployment: Deployment, tally: Tally = createTally(
       return told
     },
 
-    /** Logs the user in: the token is known from the COMMIT on, and filled under a lease from before it. Null: an error. */
+    /** Logs the user in: the token exists from the COMMIT on and is cached under a lease taken before it. Null on an error. */
     async issue (api: Api, userId: string): Promise<Watched | null> {
       const sessionId = crypto.randomUUID()
       const now = api.clock.now()

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { becomesTrue, embeddedGround, newEmail, password, skipMissing, startApp } from '../fixtures/app.js'
 import { type Certificate, createCertificate, openBrowser, type Seen, servePage, serveProxy } from '../fixtures/browser.js'
 
-/** What every page here can do; hostile ones mean no more than they say. */
+/** Functions available on every page of these tests. */
 const html = `<!doctype html><link rel="icon" href="data:,"><body><script>
 async function call (method, url, body, more) {
   const init = { method, credentials: 'include', ...more }
@@ -36,13 +36,13 @@ function embed (tag, url) {
 
 interface Reply { status: number, text: string }
 
-/** Hosts of one site, and one of another; the same four on http and on https. */
+/** Three hosts of one site and one of another site; the same four for http and https. */
 interface Scene { scheme: 'http' | 'https', page: string, api: string, neighbour: string, names: [string, string] }
 
 const plain: Scene = { scheme: 'http', page: 'localhost', api: 'localhost', neighbour: 'localhost', names: ['latchkey', 'latchkey-refresh'] }
 const secure: Scene = { scheme: 'https', page: 'app.latchkey.localhost', api: 'api.latchkey.localhost', neighbour: 'evil.latchkey.localhost', names: ['__Host-latchkey', '__Host-latchkey-refresh'] }
 
-/** The API, a page of ours in a real browser, and two hostile ones. */
+/** The API, our own page in a real browser, and two hostile pages. */
 async function openScene (t: Test, scene: Scene, browser: BrowserContext, tls: Certificate | null) {
   const { scheme } = scene
   const ours = `${scheme}://${scene.page}:${await servePage(t, html, tls)}`
@@ -59,12 +59,12 @@ async function openScene (t: Test, scene: Scene, browser: BrowserContext, tls: C
   return {
     service, browser, api, ours, neighbour, stranger, spa, names: scene.names,
     call: (method: string, url: string, body?: object) => run<Reply>(spa, `call(${JSON.stringify(method)}, ${JSON.stringify(api + url)}, ${JSON.stringify(body)})`),
-    /** The cookies of ours in the browser, by name. */
+    /** Latchkey's cookies in the browser, by name. */
     async cookies () {
       const all = await browser.cookies()
       return Object.fromEntries(all.filter(({ name }) => name.includes('latchkey')).map(cookie => [cookie.name, cookie]))
     },
-    /** Runs an attempt that carries `mark` in its URL, and returns the request that came of it. */
+    /** Runs an attempt with `mark` in its URL and returns the request that arrived. */
     async attempt (page: Page, mark: string, script: string): Promise<{ result: unknown, request: Seen }> {
       const result = await run<unknown>(page, script)
       const arrived = () => proxy.seen.findLast(({ url }) => url.endsWith(`?${mark}`))
@@ -86,7 +86,7 @@ async function inBrowser (t: Test, body: (browser: BrowserContext) => Promise<vo
   else await body(browser)
 }
 
-/** A page of ours logs in, calls, refreshes and logs out; hostile pages try what they can in between. */
+/** Our own page logs in, makes calls, refreshes and logs out; hostile pages attack in between. */
 async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certificate | null): Promise<void> {
   const stage = await openScene(t, scene, browser, tls)
   const { api, call, cookies, spa, names: [access, refresh] } = stage
@@ -94,7 +94,7 @@ async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certif
   const credentials = { email, password, cookies: true, refresh: true }
   const isLoggedIn = async () => (await call('GET', '/v1/me')).status === 200
 
-  await t.test('a page of ours logs in, calls and refreshes, and no script sees a token', async t => {
+  await t.test('our own page logs in, makes calls and refreshes, and no script sees a token', async t => {
     t.equal((await call('POST', '/v1/register', credentials)).status, 201)
     const login = await call('POST', '/v1/login', credentials)
     t.equal(login.status, 200, login.text)
@@ -124,7 +124,7 @@ async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certif
 
       const login = JSON.stringify({ email: attacker, password, cookies: true })
       const json = JSON.stringify(login)
-      // One for each form: a reply still on its way into a frame would cancel the next form's navigation.
+      // One frame per form: a reply still loading into a frame would cancel the next form's navigation.
       const frame = "(made => { document.body.append(made); return made.name })(Object.assign(document.createElement('iframe'), { name: 'frame-' + Math.random() }))"
       const posts: Array<[string, (url: string) => string]> = [
         ['text', url => `blind('${url}', ${json})`],
@@ -161,7 +161,7 @@ async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certif
       for (const tag of ['img', 'script', 'link', 'object', 'iframe', 'video']) {
         const mark = `${tag}-${sameSite}`
         const { result } = await stage.attempt(hostile, mark, `embed('${tag}', '${api}/v1/me?${mark}')`)
-        // A frame reports the page of its refusal as loaded; its document is out of reach.
+        // A frame reports the browser's error page as loaded; its document cannot be read.
         if (tag !== 'iframe') t.equal(result, 'nothing', mark)
       }
       t.equal(await run(hostile, "read(() => [...frames].map(frame => frame.document.body.innerText).join() || 'nothing')"), 'nothing', 'no frame can be read')
@@ -177,7 +177,7 @@ async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certif
     })
   }
 
-  await t.test('logging out takes the cookies out of the browser, and the refresh cookie alone suffices', async t => {
+  await t.test('logging out removes the cookies from the browser, and the refresh cookie alone is enough for it', async t => {
     t.equal((await call('POST', '/v1/logout')).status, 204)
     t.strictSame(await cookies(), {})
     t.notOk(await isLoggedIn())
@@ -193,7 +193,7 @@ async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certif
     t.strictSame(await cookies(), {})
   })
 
-  await t.test('a neighbour cannot put its own session under our page', async t => {
+  await t.test('another subdomain cannot put its own session under our page', async t => {
     const { accessToken: planted } = (await stage.service.login(attacker)).json<{ accessToken: string }>()
     const hostile = await browser.newPage()
     await hostile.goto(stage.neighbour)
@@ -204,7 +204,7 @@ async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certif
       }
     }
     const me = await call('GET', '/v1/me')
-    // Without the prefix a neighbour can get in the way, but not in: of two cookies neither counts.
+    // Without the prefix another subdomain can block a login but not take it over: of two cookies with one name neither counts.
     if (tls === null) t.match(me, { status: 401, text: /AUTH_MISSING_TOKEN/ })
     else t.match(JSON.parse(me.text), { user: { email } })
   })

@@ -18,12 +18,12 @@ const page = 'https://app.example.com'
 interface Session { call (method: string, path: string, body?: object): Promise<Response>, logIn (email: string, password: string, device?: string): Promise<Response>, changePassword (current: string, next: string): Promise<Response>, logOut (everywhere?: boolean): Promise<void> }
 interface Store { load (): Promise<string | null>, save (text: string): Promise<void>, clear (): Promise<void> }
 
-t.test('every example is run by somebody', async t => {
+t.test('every example is run by some test', async t => {
   t.strictSame(blocks.filter(({ info }) => info === 'js').map(({ text }) => text.split('\n', 1)[0]), ['// session.js', '// memory.js', '// tokens.js', '// caller.js'])
   t.strictSame([...new Set(blocks.map(({ info }) => info))].sort(), ['js', 'sh', 'text'])
 })
 
-t.test('what is typed into a shell prints what is written below it', async t => {
+t.test('each shell command prints what the document shows below it', async t => {
   await compile()
   const dir = mkdtempSync(join(tmpdir(), 'latchkey-clients-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
@@ -37,7 +37,7 @@ t.test('what is typed into a shell prints what is written below it', async t => 
     }
     const { printed, exitCode } = await type(text.replaceAll(address, base).trimEnd().split('\n'))
     t.equal(exitCode, 0, `line ${line} ends well`, { printed })
-    t.match(printed.join('\n').trimEnd(), pattern((blocks[i + 1]?.text ?? '').trimEnd()), `line ${line} prints what is promised`)
+    t.match(printed.join('\n').trimEnd(), pattern((blocks[i + 1]?.text ?? '').trimEnd()), `line ${line} prints what the document shows`)
   }
 })
 
@@ -50,7 +50,7 @@ t.test('session.js, the browser app on the same site', async t => {
 
   t.equal(await whoAmI(), null, 'a stranger')
   t.equal((await logIn(email, 'a wrong password')).status, 401)
-  t.equal(browser.count('/v1/refresh'), 1, 'a wrong password is nothing to refresh for')
+  t.equal(browser.count('/v1/refresh'), 1, 'a wrong password triggers no refresh')
   const login = await logIn(email, password)
   t.notMatch(await login.text(), /lkr?_/)
   t.equal((await whoAmI())?.email, email)
@@ -61,7 +61,7 @@ t.test('session.js, the browser app on the same site', async t => {
   t.equal(browser.count('/v1/refresh'), 1, 'by one refresh')
 
   browser.drop('__Host-latchkey')
-  t.equal((await whoAmI())?.email, email, 'and where the browser has thrown the cookie away')
+  t.equal((await whoAmI())?.email, email, 'also after the browser has discarded the cookie')
 
   browser.drop('__Host-latchkey')
   browser.answer('/v1/refresh', 503)
@@ -85,7 +85,7 @@ t.test('tokens.js, the mobile app, and memory.js, a browser app on another site'
     browser.forget()
   }
 
-  t.test('logs in, lists its sessions by name, and refreshes once for all who ask', async t => {
+  t.test('logs in, lists its sessions by name, and refreshes once for parallel callers', async t => {
     const store = createMemory()
     const app = createSession(base, store)
     t.equal((await app.call('GET', '/v1/me')).status, 401)
@@ -98,14 +98,14 @@ t.test('tokens.js, the mobile app, and memory.js, a browser app on another site'
     t.equal(browser.count('/v1/refresh'), 1)
   })
 
-  t.test('wakes up with what it has saved', async t => {
+  t.test('starts again from what it has saved', async t => {
     const store = createMemory()
     await createSession(base, store).logIn(email, password, 'phone')
     const awake = createSession(base, store)
     t.equal((await awake.call('GET', '/v1/me')).status, 200)
   })
 
-  t.test('a lost reply is asked for again with the same token, and the session goes on', async t => {
+  t.test('after a lost reply it retries with the same token, and the session continues', async t => {
     const store = createMemory()
     const app = createSession(base, store)
     await app.logIn(email, password, 'phone')
@@ -119,7 +119,7 @@ t.test('tokens.js, the mobile app, and memory.js, a browser app on another site'
     t.equal((await app.call('GET', '/v1/me')).status, 200, 'with the successor, too')
   })
 
-  t.test('keeps everything while nobody can say, and forgets when the session is over', async t => {
+  t.test('keeps its tokens while the server is unreachable, and drops them when the session is over', async t => {
     const store = createMemory()
     const app = createSession(base, store)
     await app.logIn(email, password, 'phone')
@@ -133,7 +133,7 @@ t.test('tokens.js, the mobile app, and memory.js, a browser app on another site'
     t.equal(await store.load(), null)
   })
 
-  t.test('changes the password and goes on, while others are logged out', async t => {
+  t.test('changes the password and stays logged in, while other sessions end', async t => {
     const [mine, other] = [createMemory(), createMemory()]
     const [app, elsewhere] = [createSession(base, mine), createSession(base, other)]
     await app.logIn(email, password, 'phone')
@@ -146,7 +146,7 @@ t.test('tokens.js, the mobile app, and memory.js, a browser app on another site'
     t.equal((await app.changePassword('a quite different battery staple', password)).status, 200)
   })
 
-  t.test('logs out when its access token has run out, here or everywhere', async t => {
+  t.test('logs out with an expired access token, from one session or from all', async t => {
     for (const everywhere of [false, true]) {
       const [mine, other] = [createMemory(), createMemory()]
       const app = createSession(base, mine)
@@ -181,7 +181,7 @@ async function load<T> (name: string, base: string, fetch: typeof globalThis.fet
   return await import(`data:text/javascript,${encodeURIComponent(`const fetch = globalThis.${key}\n${shown.replaceAll(address, base)}`)}`) as T
 }
 
-/** As a page's `fetch`: cookies are kept and sent, and the origin told. Requests can be lost on their way back, or answered by somebody in between. */
+/** A page's `fetch`: it keeps and sends cookies and sets Origin. Replies can be lost, or replaced by a proxy's. */
 function createBrowser () {
   const cookies = new Map<string, string>()
   const asked: string[] = []

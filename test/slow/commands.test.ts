@@ -14,13 +14,13 @@ import { alone, cliFile, compile, serverFile } from '../fixtures/programs.js'
 await compile()
 const cli = (t: Test, env: Record<string, string>, args: string[], input = '', folder = '.') => shell(t, args, { BCRYPT_COST: '4', ...env }, input, folder)
 
-t.test('beside instances with Redis, by a process without it: done means done on all of them', async t => {
+t.test('a command without Redis takes effect on all running instances with Redis before it returns', async t => {
   const ground = await serverGround(t)
   if (ground === null) return
   const env = { DATABASE_URL: ground.databaseUrl as string }
   const withRedis = { ...env, REDIS_URL: ground.redisUrl as string, REDIS_KEY_PREFIX: ground.prefix }
   const [one, two] = await Promise.all([startApp(t, ground), startApp(t, ground)])
-  // These poll, as servers do: who settles for a process without Redis is seen by its poll.
+  // These instances poll, as servers do: one of them settles for the process without Redis.
   const codes = async (token: string, path = '/v1/me') => (await Promise.all([one, two].map(app => app.call('GET', path as '/v1/me', { token })))).map(reply => reply.statusCode)
   const cached = async (token: string) => { for (const app of [one, two]) t.ok(await app.cached(token)) }
 
@@ -36,7 +36,7 @@ t.test('beside instances with Redis, by a process without it: done means done on
     await cached(theirs.token)
     const figures = async () => JSON.parse((await cli(t, environment, ['tokens:stats', '--json'])).stdout).cache
     let cache = await figures()
-    // A command asks Redis once, with as little patience as a server.
+    // A command tries Redis once, with the same short timeout as a server.
     while (name === 'with Redis' && cache.keys === null) cache = await figures()
     t.match(cache, { openSettlements: 0, registered: true, hitRatio: null, keys: name === 'with Redis' ? Number : null })
     t.match(await cli(t, environment, ['tokens:revoke', '--all', '--yes', '--json']), { code: 0, stderr: '' })
@@ -44,10 +44,10 @@ t.test('beside instances with Redis, by a process without it: done means done on
   }
   await Promise.all([one.close(), two.close()])
   t.match(await cli(t, env, ['users:create', '--email', newEmail(), '--admin', '--json']), { code: 0, stderr: '' })
-  t.match(await cli(t, env, ['cache:clear']), { code: 0 }, 'where no instance is left')
+  t.match(await cli(t, env, ['cache:clear']), { code: 0 }, 'with no instance running')
 })
 
-t.test('what would be asked is refused where nobody can answer, and a password comes by the standard input', async t => {
+t.test('without a terminal a command that would ask is refused, and a password is read from standard input', async t => {
   const dir = mkdtempSync(join(tmpdir(), 'latchkey-commands-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const env = { DATA_DIR: dir }
@@ -55,7 +55,7 @@ t.test('what would be asked is refused where nobody can answer, and a password c
   const [first, second] = [newEmail(), newEmail()]
   t.strictSame(await cli(t, env, ['users:create', '--email', first, '--admin', '--password-stdin'], `${password}\nmore\n`), { code: 0, stdout: `Made the account of ${first}, an administrator.\n`, stderr: '' })
   t.match(await cli(t, env, ['users:create', '--email', first]), { code: 1, stdout: '', stderr: 'An account with this email exists\n' })
-  t.match(await cli(t, env, ['users:promote', '--email', first]), { code: 0 }, 'the embedded database alone, whose last server is gone')
+  t.match(await cli(t, env, ['users:promote', '--email', first]), { code: 0 }, 'on the embedded database, after its last server has ended')
 
   const base = await startServer(t, env)
   t.match(await cli(t, env, ['users:create', '--email', second, '--password-stdin'], `${password}\r\n`), { code: 0, stderr: '' })
@@ -75,7 +75,7 @@ t.test('what would be asked is refused where nobody can answer, and a password c
   t.match(await cli(t, env, ['users:promote', '--email', newEmail()]), { code: 1, stdout: '', stderr: /no account/ })
 })
 
-t.test('users are imported into the database itself where no server runs, and by the server, in another folder, where one does', async t => {
+t.test('users:import opens the database itself when no server runs, and hands the work to a running server', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-import-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const env = { DATA_DIR: join(folder, 'data') }
@@ -93,7 +93,7 @@ function logIn (base: string, email: string): Promise<globalThis.Response> {
   return fetch(`${base}/v1/login`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email, password }) })
 }
 
-/** A command's end, and what it printed. */
+/** A command's exit code and output. */
 async function shell (t: Test, args: string[], env: Record<string, string>, input: string, cwd: string): Promise<{ code: number | null, stdout: string, stderr: string }> {
   const child = spawn(...alone(env, process.execPath, cliFile, ...args), { stdio: 'pipe', cwd })
   let [stdout, stderr] = ['', '']
@@ -117,5 +117,5 @@ async function startServer (t: Test, env: Record<string, string>): Promise<strin
     const [, base] = /^Latchkey listens on (\S+)$/.exec(line) ?? []
     if (base !== undefined) return base
   }
-  throw new Error('the server never listened')
+  throw new Error('the server did not start listening')
 }

@@ -13,13 +13,13 @@ import { findPostgresPrograms, startOwnPostgres } from '../fixtures/own-postgres
 import { freePort, hasRedisServer, isInstalled, startRedis } from '../fixtures/servers.js'
 import { type Built, buildByHand, listOf } from './dockerfile.js'
 
-/** The steps of Dockerfile and compose.yaml, one after another, where no container engine is: same files, same variables, same user. */
+/** The steps of Dockerfile and compose.yaml without a container engine: same files, same variables, same user. */
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 interface Service { command: string[], environment: Record<string, string | null>, healthcheck: { test: string[] }, stop_grace_period: string, secrets: string[] }
 const compose = parse(readFileSync(join(root, 'compose.yaml'), 'utf8')) as { services: Record<'api' | 'redis' | 'postgres', Service>, secrets: Record<string, { file: string }> }
 const { api, redis } = compose.services
-/** As an image would be run: by a user who owns nothing. */
+/** As an image runs: with a user that owns no files. */
 const stranger = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
 
 t.test('the image, built and run by hand', { timeout: 580_000 }, async t => {
@@ -32,7 +32,7 @@ t.test('the image, built and run by hand', { timeout: 580_000 }, async t => {
   const app = join(image.root, image.workdir)
   execFileSync('chmod', ['-R', 'a-w', app])
 
-  t.test('it holds what runs, and no sources, tests or tools', async t => {
+  t.test('it holds what is needed at run time, and no sources, tests or tools', async t => {
     t.strictSame(readdirSync(app).sort(), ['db', 'dist', 'node_modules', 'package.json'])
     const installed = readdirSync(join(app, 'node_modules'))
     for (const tool of ['typescript', 'tap', 'tsx', 'drizzle-kit']) t.notOk(installed.includes(tool), tool)
@@ -66,8 +66,8 @@ t.test('the image, built and run by hand', { timeout: 580_000 }, async t => {
   const [healthCommand = '', ...healthArgs] = listOf(image, 'HEALTHCHECK')
   const healthy = async () => (await promisify(execFile)(healthCommand, healthArgs, { env }).then(() => 0, (error: { code: number }) => error.code))
 
-  t.test('it runs as a user who may write nowhere, with secrets from files', async t => {
-    t.equal(await healthy(), 1, 'before it is there the health check fails')
+  t.test('it runs as a user without write access, with secrets from files', async t => {
+    t.equal(await healthy(), 1, 'the health check fails before the server listens')
     const server = await run(t, image, env)
     t.equal(await becomesTrue(async () => await healthy() === 0, 60_000), true, `the health check passes: ${server.output()}`)
     const base = `http://127.0.0.1:${port}`
@@ -87,13 +87,13 @@ t.test('the image, built and run by hand', { timeout: 580_000 }, async t => {
     if (process.getuid?.() === 0) t.strictSame(writtenBy(folder), [], 'and it wrote no file')
   })
 
-  t.test('compose.yaml waits longer for its end than that may take', async t => {
+  t.test('compose.yaml waits longer for the container to stop than a shutdown may take', async t => {
     const { drainDelaySeconds } = loadConfig({})
     t.ok(seconds(api.stop_grace_period) > drainDelaySeconds + 8)
   })
 })
 
-/** What deploy/make-secrets makes, beside a copy of it. */
+/** Runs a copy of deploy/make-secrets and returns the folder it creates. */
 function makeSecrets (t: Test, folder: string) {
   const there = join(folder, 'checkout')
   mkdirSync(join(there, 'deploy'), { recursive: true })
@@ -101,10 +101,10 @@ function makeSecrets (t: Test, folder: string) {
   cpSync(join(root, 'deploy/make-secrets'), script)
   execFileSync(script, { input: 'smtps://user:hidden-word@mail.example.com\n' })
   const secrets = join(there, 'secrets')
-  t.equal(statSync(secrets).mode & 0o777, 0o700, 'the folder is for its owner')
+  t.equal(statSync(secrets).mode & 0o777, 0o700, 'only its owner can open the folder')
   t.throws(() => execFileSync(script, { input: 'x\n', stdio: ['pipe', 'ignore', 'ignore'] }), 'made once')
   t.strictSame(readdirSync(secrets).map(name => `secrets/${name}`).sort(), Object.values(compose.secrets).map(({ file }) => file).sort(), 'those of compose.yaml')
-  // In a container the folder is another one.
+  // In a container the secrets are in a different folder.
   chmodSync(secrets, 0o755)
   const path = (name: string) => join(secrets, name)
   return {
@@ -133,7 +133,7 @@ async function run (t: Test, image: Built, env: Record<string, string>) {
   }
 }
 
-/** Arguments of env(1): tap would put something of its own into the environment of a child, which is not the image's. */
+/** Arguments for env(1): tap would otherwise add variables to the child's environment that the image doesn't have. */
 const only = (env: Record<string, string>): string[] => ['-i', ...Object.entries(env).map(([name, value]) => `${name}=${value}`)]
 
 const seconds = (duration: string): number => Number(/^(\d+)s$/.exec(duration)?.[1])

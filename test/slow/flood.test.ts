@@ -8,10 +8,10 @@ import { hasRedisServer, startRedis } from '../fixtures/servers.js'
 
 const floodSize = 100_000
 const atOnce = 200
-/** A session of PostgreSQL tells its statistics with the first statement a second after the last. */
+/** PostgreSQL publishes a session's statistics with its first statement that comes a second or more after the last report. */
 const statisticsDelayMs = 1_100
 
-t.test('a flood of made-up tokens moves Redis and PostgreSQL no more than an idle while of the same length', async t => {
+t.test('a flood of made-up tokens causes no more Redis and PostgreSQL work than an idle period of the same length', async t => {
   if (!hasRedisServer) return skipMissing(t, 'needs a redis-server binary: install Redis 7 or later')
   const server = await startRedis()
   t.teardown(() => server.kill())
@@ -24,7 +24,7 @@ t.test('a flood of made-up tokens moves Redis and PostgreSQL no more than an idl
   const { token } = await app.account()
   await app.me(token)
 
-  /** All commands of Redis but the polls' INFO and our own, reads of the table of tokens, and look-ups of the app. */
+  /** Redis commands except the polls' INFO and our own, scans of the tokens table, and the app's look-ups. */
   async function counters () {
     await delay(statisticsDelayMs)
     await app.database.prepared('select 1', [])
@@ -53,14 +53,14 @@ t.test('a flood of made-up tokens moves Redis and PostgreSQL no more than an idl
   t.strictSame([...answers], [['401 AUTH_INVALID_TOKEN', floodSize]])
   const [{ scans: scanned, ...during }, { scans: resting, ...after }] = [difference(flooded, before), difference(idle, flooded)]
   t.strictSame(during, after, 'as in an idle while of the same length')
-  // Secrets of refresh tokens are erased every few seconds, and PostgreSQL tells of it late; look-ups would come by the hundred.
+  // Refresh secrets are erased every few seconds, and PostgreSQL reports that late; look-ups would come by the hundred.
   t.ok(Math.abs(scanned - resting) < 50, `${scanned} and ${resting} scans`)
 
   await app.me(token)
   await redis.flushdb()
   await app.me(token)
   const moved = difference(await counters(), idle)
-  t.ok(moved.commands > 0 && moved.scans > 0 && moved.reads > 0, 'one valid token moves them all')
+  t.ok(moved.commands > 0 && moved.scans > 0 && moved.reads > 0, 'one valid token raises all three figures')
 })
 
 type Counts = { commands: number, scans: number, reads: number }

@@ -15,7 +15,7 @@ import { type Draft, formOf, mutate, mutationNames, ownPage, rawBytes } from './
 import { type Operation, type Valid, validFor } from './fuzz/recipes.js'
 import { type Choices, createChoices } from './fuzz/values.js'
 
-/** FUZZ_SEED repeats what a run has sent, but for the order in which its workers came to it. */
+/** FUZZ_SEED repeats the requests of a run; only their order between workers may differ. */
 const seed = Number(process.env.FUZZ_SEED ?? randomInt(2 ** 31))
 const leastRequests = Number(process.env.FUZZ_REQUESTS ?? 20_000)
 const workers = 12
@@ -45,7 +45,7 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
 
   let ready: Incoming | null = null
   await becomesTrue(async () => (ready = await client.send(get('/health/ready')).catch(() => null))?.body.includes('"status":"ok"') === true, patienceMs)
-  t.match(ready, { status: 200, body: /"status":"ok"/ }, 'the server is whole at the end')
+  t.match(ready, { status: 200, body: /"status":"ok"/ }, 'the server is ready at the end')
   t.ok(server.isAlive(), 'and alive')
   const secrets = await secretsOf(sql, accounts.mailedTokens())
   client.close()
@@ -53,7 +53,7 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
 
   t.ok(run.sent() >= leastRequests, `${run.sent()} requests`)
   t.same(run.faults(), [], 'no reply breaks a promise')
-  for (const { name } of operations) t.ok(run.successes(name) > 0, `${name} was answered with 2xx: else its recipe is missing in test/fixtures/fuzz-recipes.ts`)
+  for (const { name } of operations) t.ok(run.successes(name) > 0, `${name} was answered with 2xx: else its recipe is missing in test/slow/fuzz/recipes.ts`)
   t.ok(run.share(status => status === 429) < 0.01, 'under 1 % were limited')
   t.same([...run.unused()], [], 'every mutation was tried')
 
@@ -76,7 +76,7 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
 
 interface RunParts { openapi: Openapi, operations: Operation[], marker: string, client: ReturnType<typeof createClient> }
 
-/** What was sent, what came back, and what was wrong with it. */
+/** Sends the requests, and collects replies and faults. */
 function createRun ({ openapi, operations, marker, client }: RunParts) {
   const check = createReplyCheck(openapi, marker)
   const statuses = new Map<number, number>()
@@ -126,7 +126,7 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
       unanswered += replies.length === 0 ? 1 : 0
       for (const reply of replies) {
         statuses.set(reply.status, (statuses.get(reply.status) ?? 0) + 1)
-        // What follows the head may be one reply's end or another's beginning.
+        // What follows the head may belong to this reply or be the next one.
         for (const found of check(null, 'HEAD', { ...reply, body: '' })) fault(`raw ${what}: ${found}`)
       }
       return
@@ -143,7 +143,7 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
     sent, share, call, turn,
     successes: (name: string) => successes.get(name) ?? 0,
     unused: () => untried,
-    /** The first of each kind; all kinds would fill the screen. */
+    /** The first twenty kinds. */
     faults: () => [...faults].slice(0, 20).map(([what, count]) => count === 1 ? what : `${what} (${count} times)`),
     classes: () => [...['2xx', '3xx', '4xx', '5xx'].map(name => `${name} ${(100 * share(status => Math.floor(status / 100) === Number(name[0]))).toFixed(1)} %`), `429 ${(100 * share(status => status === 429)).toFixed(2)} %`, `401 ${(100 * share(status => status === 401)).toFixed(1)} %`, `unanswered ${unanswered}`].join(', ')
   }
@@ -153,16 +153,16 @@ function draftOf (operation: Operation, { actor, params, body, query = {}, autho
   const headers: Array<[string, string]> = [['user-agent', 'fuzz']]
   if (actor !== null || authorization !== undefined) headers.push(['authorization', authorization ?? `Bearer ${actor?.token}`])
   if (body !== null) headers.push(['content-type', operation.form === null ? 'application/json' : 'application/x-www-form-urlencoded'])
-  // Cookies are given to our own pages alone.
+  // Only our own pages are given cookies.
   if (body?.cookies === true || choices.chance(0.2)) headers.push(['origin', ownPage])
   const path = operation.path.replace(/\{(\w+)\}/g, (_all, name: string) => params[name] ?? '')
   return { operation, method: operation.method, path, query: new URLSearchParams(query).toString(), headers, fields: body, text: null, actor, credentialsTouched: false }
 }
 
-/** Operations after which an account is what it was. */
+/** Operations that leave an account unchanged. */
 const harmless = new Set(['POST /v1/login', 'POST /v1/tokens', 'POST /v1/password/forgot', 'POST /v1/email/verify/send', 'POST /oauth/introspect'])
 
-/** Gives back the accounts that the request has left as they were. */
+/** Returns the accounts that the request left unchanged to the pool. */
 function settle (draft: Draft, { actor, concerns }: Valid, reply: Incoming | null, accounts: Accounts): void {
   const changed = reply === null || (reply.status < 300 && !/^(GET|HEAD|OPTIONS)$/.test(draft.method) && !harmless.has(draft.operation?.name ?? ''))
   const refused = reply?.status === 401 && !draft.credentialsTouched
@@ -184,7 +184,7 @@ function isJsonObject (line: string): boolean {
   }
 }
 
-/** The real process, compiled, with limits that a run does not reach, every line of its log kept. */
+/** The compiled server, with limits too high to be reached and its whole log kept. */
 async function startServer (t: Test, ground: Ground) {
   await promisify(execFile)('npx', ['tsc', '-b', 'tsconfig.build.json'], { cwd: root })
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-fuzz-'))
@@ -209,7 +209,7 @@ async function startServer (t: Test, ground: Ground) {
     mailFolder: join(folder, 'mail'),
     isAlive,
     command: async (name: string, ...args: string[]) => (await promisify(execFile)(process.execPath, [join(root, 'dist/src/cli.js'), name, ...args], { cwd: root, env })).stdout,
-    /** All it has written, stdout and stderr, once it has ended. */
+    /** Stops it and returns everything it wrote to stdout and stderr. */
     async end (): Promise<string> {
       child.kill('SIGTERM')
       await exited

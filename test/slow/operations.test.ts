@@ -9,7 +9,7 @@ import { compile, root } from '../fixtures/programs.js'
 import { hasRedisServer } from '../fixtures/servers.js'
 import { startRunbook } from './runbook.js'
 
-/** docs/OPERATIONS.md, from top to bottom in one shell, with each fault made as its comments say. */
+/** Runs docs/OPERATIONS.md from top to bottom in one shell, causing each fault that its comments name. */
 
 t.setTimeout(600_000)
 
@@ -17,7 +17,7 @@ const blocks = readBlocks('docs/OPERATIONS.md')
 const bin = findPostgresPrograms()
 const programs = ['psql', 'redis-cli', 'curl'].filter(name => spawnSync('sh', ['-c', `command -v ${name}`]).status !== 0)
 
-t.test('every block is a command with what it prints, or what the log says', async t => {
+t.test('every block is a command with its output, or log lines', async t => {
   for (const [i, { info, line, flags }] of blocks.entries()) {
     t.ok(['sh', 'text', 'log', ''].includes(info), `line ${line}: ${info} is run, or is a promise`)
     if (info === 'sh') t.equal(blocks[i + 1]?.info, 'text', `line ${line}: says what it prints`)
@@ -33,7 +33,7 @@ t.test('every link within the document leads to a heading', async t => {
   for (const [, anchor = ''] of text.matchAll(/\]\(#([^)]*)\)/g)) t.ok(anchors.includes(anchor), anchor)
 })
 
-t.test('every command does what is written below it', async t => {
+t.test('every command does what the document says', async t => {
   if (bin === null || !hasRedisServer || programs.length > 0) return skipMissing(t, `needs initdb, postgres, redis-server, psql, redis-cli and curl: install PostgreSQL, Redis and curl (missing: ${programs.join(', ') || 'a server'})`)
   await compile()
   const { shellEnv, addresses, faults, log } = await startRunbook(t, bin)
@@ -48,14 +48,14 @@ t.test('every command does what is written below it', async t => {
         for (const name of given) {
           from = log().length
           const fault = faults[name]
-          if (fault === undefined) throw new Error(`nobody knows how to make this true: ${name}`)
+          if (fault === undefined) throw new Error(`startRunbook has no fault named: ${name}`)
           await fault()
         }
         if (info === 'sh') {
           const { printed, exitCode } = await type(here(text).trimEnd().split('\n'))
           run++
           t.equal(exitCode, Number(flags[0]?.slice('exit='.length) ?? 0), `line ${line} ends with its exit code`, { printed })
-          t.match(printed.join('\n').trimEnd(), pattern(here(own[i + 1]?.text ?? '').trimEnd()), `line ${line} prints what is promised`)
+          t.match(printed.join('\n').trimEnd(), pattern(here(own[i + 1]?.text ?? '').trimEnd()), `line ${line} prints what the document shows`)
         }
         if (info === 'log') {
           for (const promised of here(text).trimEnd().split('\n')) {

@@ -55,7 +55,7 @@ t.test('TLS to PostgreSQL', async t => {
     }
   }
 
-  // Where settings are loaded again nobody is told when that is done.
+  // PostgreSQL doesn't say when it has reloaded its settings.
   await becomesTrue(async () => await attempt(`?sslrootcert=${caFile}`) === 'encrypted', patienceMs)
 
   t.test('without sslmode nothing is encrypted', async t => {
@@ -70,7 +70,7 @@ t.test('TLS to PostgreSQL', async t => {
     }
   })
 
-  t.test('with its CA it is accepted, for the name in it alone', async t => {
+  t.test('with its CA it is accepted, for the name in the certificate only', async t => {
     for (const mode of ['require', 'verify-ca', 'verify-full']) t.equal(await attempt(`?sslmode=${mode}&sslrootcert=${caFile}`), 'encrypted', mode)
     t.equal(await attempt(`?sslrootcert=${caFile}`), 'encrypted', 'a CA alone means verify-full')
     t.match(await attempt(`?sslmode=verify-full&sslrootcert=${caFile}`, '127.0.0.1'), /ERR_TLS_CERT_ALTNAME_INVALID/, 'an address that is not in it')
@@ -78,7 +78,7 @@ t.test('TLS to PostgreSQL', async t => {
     t.equal(ca, readFileSync(caFile, 'utf8'))
   })
 
-  t.test('modes that would fall back to plain text, and files that are not there, are named', async t => {
+  t.test('modes that could fall back to plain text, and missing files, are refused by name', async t => {
     for (const [query, reason] of [['?sslmode=prefer', /sslmode must be one of/], ['?sslmode=allow', /sslmode/], ['?sslmode=require&sslrootcert=/nowhere.pem', /sslrootcert cannot be read/]] as const) {
       t.throws(() => parsePostgresUrl(`postgres://u:secret@h/d${query}`), reason)
       t.throws(() => parsePostgresUrl(`postgres://u:secret@h/d${query}`), ConfigError)
@@ -86,7 +86,7 @@ t.test('TLS to PostgreSQL', async t => {
     t.match(parsePostgresUrl('postgres://u@h/d?sslmode=require&target_session_attrs=read-write').url, 'postgres://u@h/d?target_session_attrs=read-write')
   })
 
-  t.test('a whole instance lives on it', async t => {
+  t.test('a whole instance works over TLS', async t => {
     const { url } = await createTestDatabase(server.url)
     const one = await startApp(t, groundAt(`${url.replace('127.0.0.1', 'localhost')}?sslmode=verify-full&sslrootcert=${caFile}`))
     const { token } = await one.account()
@@ -115,7 +115,7 @@ t.test('PgBouncer in transaction mode', async t => {
   t.test('two instances register, read, refresh and revoke through it', async t => {
     const ground = groundAt(through('postgres'))
     const [one, two] = [await startApp(t, ground), await startApp(t, ground)]
-    t.equal(await becomesTrue(() => one.epoch.state() === 'trusted', patienceMs), true, 'the poll goes through it too')
+    t.equal(await becomesTrue(() => one.epoch.state() === 'trusted', patienceMs), true, 'the poll works through it too')
     const email = newEmail()
     const { accessToken, refreshToken } = (await one.register(email, { refresh: true })).json()
     for (let i = 0; i < 30; i++) t.equal((await Promise.all([one.me(accessToken), two.me(accessToken)])).every(reply => reply.statusCode === 200), true)
@@ -136,7 +136,7 @@ t.test('PgBouncer in transaction mode', async t => {
   })
 })
 
-t.test('PostgreSQL restarted in mid-load: 503 with Retry-After, then back by itself, and nothing answered is lost', async t => {
+t.test('PostgreSQL restarted under load: 503 with Retry-After, then recovery without a restart, and nothing that was answered is lost', async t => {
   const server = await ownPostgres(t)
   if (server === null) return
   const { url } = await createTestDatabase(server.url)
@@ -163,9 +163,9 @@ t.test('PostgreSQL restarted in mid-load: 503 with Retry-After, then back by its
     const before = made.length
     await server.halt()
     await delay(1_700)
-    t.equal((await one.me(token)).statusCode, 503, 'once the last poll is too old, cached answers are none')
+    t.equal((await one.me(token)).statusCode, 503, 'once the last poll is too old, cached answers are no longer used')
     await server.resume()
-    t.equal(await becomesTrue(() => made.length > before + 10, 60_000), true, 'registrations go on by themselves')
+    t.equal(await becomesTrue(() => made.length > before + 10, 60_000), true, 'registrations resume without a restart')
   }
   running = false
   await Promise.all(workers)
@@ -176,7 +176,7 @@ t.test('PostgreSQL restarted in mid-load: 503 with Retry-After, then back by its
   await one.close()
 })
 
-t.test('a primary that has become a standby is noticed: 503, and back when it is promoted', async t => {
+t.test('a primary that became a standby answers 503, and works again once it is promoted', async t => {
   const primary = await ownPostgres(t, ['wal_level=replica', 'hot_standby=on'])
   if (primary === null) return
   const { url } = await createTestDatabase(primary.url)
@@ -242,7 +242,7 @@ function isThere (path: string): boolean {
   }
 }
 
-/** A CA, and a certificate of "localhost" that it signed. */
+/** A CA, and a certificate for "localhost" signed by it. */
 function makeCertificates (folder: string): { ca: string, certificate: string, key: string, caFile: string } {
   const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' })
   writeFileSync(join(folder, 'san'), 'subjectAltName=DNS:localhost')
@@ -253,7 +253,7 @@ function makeCertificates (folder: string): { ca: string, certificate: string, k
   return { ca: text('ca.pem'), certificate: text('server.crt'), key: text('server.key'), caFile: join(folder, 'ca.pem') }
 }
 
-/** The real one, with 5 server connections for all; `through` gives the URL of a database by way of it. */
+/** Starts a real PgBouncer with 5 server connections; the returned function gives a database's URL through it. */
 async function startPgbouncer (t: Test, program: string, serverPort: number): Promise<(database: string) => string> {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-pgbouncer-'))
   const port = await freePort()
@@ -274,7 +274,7 @@ ignore_startup_parameters = statement_timeout,lock_timeout,idle_in_transaction_s
   const owner = ownerOfPostgres()
   chmodSync(folder, 0o755)
   if (owner !== null) chownSync(folder, owner.uid, owner.gid)
-  // It refuses to run as root, like PostgreSQL.
+  // Like PostgreSQL, it refuses to run as root.
   const child = spawn(program, [join(folder, 'pgbouncer.ini')], { ...owner, cwd: folder, stdio: 'ignore' })
   const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
   t.teardown(async () => {

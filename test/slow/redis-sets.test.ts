@@ -12,7 +12,7 @@ import { createAuthority } from '../fixtures/certificates.js'
 import { onServer, type SentinelSet, startClusterSet, startSentinelSet } from '../fixtures/redis-sets.js'
 import { hasRedisServer } from '../fixtures/servers.js'
 
-/** Sentinels and a cluster, of real servers that the test has started. */
+/** Sentinels and a cluster, on real servers started by the test. */
 
 t.setTimeout(600_000)
 
@@ -76,7 +76,7 @@ t.test('a master that Sentinels watch', { skip }, async t => {
   })
 })
 
-/** Each resolves with the moment at which the Sentinels had agreed. */
+/** Each resolves with the time at which the Sentinels agreed on the new master. */
 function successions (set: SentinelSet): Record<string, () => Promise<number>> {
   return {
     async ordered () {
@@ -114,7 +114,7 @@ t.test('a cluster of six', { skip }, async t => {
     t.comment(`trusted after ${Math.round(performance.now() - from)} ms`)
   }
 
-  /** An account whose token is answered from the cache of each of `apps`. */
+  /** An account whose token each of `apps` answers from its cache. */
   async function cached (t: Test, ...apps: [App, ...App[]]) {
     const account = await apps[0].account()
     for (const app of apps) {
@@ -124,7 +124,7 @@ t.test('a cluster of six', { skip }, async t => {
     return account
   }
 
-  /** Tokens until each master has one of them. */
+  /** Creates tokens until each master holds at least one. */
   async function cachedOnEach (t: Test, ...apps: [App, ...App[]]) {
     const byOwner = new Map<string, Awaited<ReturnType<App['account']>>>()
     while (byOwner.size < 3) {
@@ -134,7 +134,7 @@ t.test('a cluster of six', { skip }, async t => {
     return byOwner
   }
 
-  t.test('is one cache, over TLS too, and each user may do no more than is needed', async t => {
+  t.test('is one cache, over TLS too, and each Redis user has only the permissions it needs', async t => {
     const rights = /^user latchkey on >PASSWORD (.*)$/m.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8'))?.[1]?.split(' ') ?? []
     for (const { port } of set.nodes) await onServer(port, client => client.call('ACL', 'SETUSER', 'latchkey', 'on', '>pw', ...rights, '+cluster|slots'))
     const tls = set.nodes.slice(3).map(({ tlsPort }) => `rediss://latchkey:pw@127.0.0.1:${tlsPort}`).join()
@@ -144,7 +144,7 @@ t.test('a cluster of six', { skip }, async t => {
     t.ok((await link.identify()).incarnation, 'found by replicas alone')
     const keys = Array.from({ length: 30 }, (_, i) => `lk:${i}`)
     for (const name of keys) t.equal(await link.takeLease(name, 'La', 60_000), null)
-    t.equal((await link.overwrite(keys, 60_000)).incarnation, (await link.identify()).incarnation, 'one overwriting over all shards')
+    t.equal((await link.overwrite(keys, 60_000)).incarnation, (await link.identify()).incarnation, 'one overwrite covers all shards')
     for (const name of keys) t.equal(await link.takeLease(name, 'Lb', 60_000), 'R')
     t.ok(await becomesTrue(() => limiter.status === 'ready', patienceMs))
     t.equal(await limiter.get('lk:7'), 'R')
@@ -166,7 +166,7 @@ t.test('a cluster of six', { skip }, async t => {
       const { bumps } = one.counters
       t.equal((await one.logout(token)).statusCode, 204)
       t.equal((await other.me(token)).statusCode, 401)
-      t.equal(one.counters.bumps, bumps, 'without voiding what others have')
+      t.equal(one.counters.bumps, bumps, 'without a bump')
       const owner = await set.ownerOf(keyOf(token))
       t.equal(await onServer(owner.port, client => client.get(keyOf(token))), 'R', 'where the key belongs')
     }
@@ -210,7 +210,7 @@ t.test('a cluster of six', { skip }, async t => {
     if (to === undefined) return t.fail('no other master')
     await set.moveSlot(slot, to, async () => {
       t.equal((await other.me(token)).statusCode, 200)
-      t.equal((await one.logout(token)).statusCode, 204, 'ended while its slot is on the way')
+      t.equal((await one.logout(token)).statusCode, 204, 'ended while its slot was moving')
       t.equal((await other.me(token)).statusCode, 401)
     })
     t.equal((await other.me(token)).statusCode, 401)

@@ -10,7 +10,7 @@ import { newEmail, password, serverGround, skipMissing, startApp, type TestApp }
 import { compileServer, createInstance, root } from '../fixtures/instance.js'
 import { freePort, isInstalled } from '../fixtures/servers.js'
 
-/** What docs/BACKUP.md tells operators to type, typed. */
+/** Runs the commands of docs/BACKUP.md. */
 
 const blocks = [...readFileSync(join(root, 'docs/BACKUP.md'), 'utf8').matchAll(/^ *```sh\n(.*?)^ *```$/gms)].flatMap(match => (match[1] as string).trim().split('\n').map(line => line.trim()))
 const [backUp, keepEvents, restore, revoke, forget, clear, copy] = ['pg_dump', 'psql "$DATABASE_URL" --csv', 'pg_restore', 'npm run tokens:revoke', "psql \"$DATABASE_URL\" --command='delete", 'npm run cache:clear', 'cp '].map(start => {
@@ -55,7 +55,7 @@ t.test('with PostgreSQL and Redis', { timeout: 280_000 }, async t => {
   await shell(restore)
   await passMinute(ground.redisUrl, ground.prefix)
 
-  t.test('the danger: what was revoked since the backup lives again', async t => {
+  t.test('the danger: tokens revoked since the backup are accepted again', async t => {
     apps = await instances()
     for (const token of [ada.token, personal.accessToken]) t.strictSame(await statuses(apps, token), [200, 200])
     t.equal(await introspect(apps[1]), 200)
@@ -64,7 +64,7 @@ t.test('with PostgreSQL and Redis', { timeout: 280_000 }, async t => {
     await Promise.all(apps.map(app => app.close()))
   })
 
-  t.test('cache:clear alone lets the dead live, and only forgets who is gone', async t => {
+  t.test('cache:clear alone does not end restored tokens; it only forgets users that the backup lacks', async t => {
     t.match(await shell(clear), 'Every cache entry is void.')
     apps = await instances()
     t.strictSame(await statuses(apps, ada.token), [200, 200])
@@ -72,7 +72,7 @@ t.test('with PostgreSQL and Redis', { timeout: 280_000 }, async t => {
     await Promise.all(apps.map(app => app.close()))
   })
 
-  t.test('after the commands nothing of before is accepted anywhere, and people log in again', async t => {
+  t.test('after the commands no earlier token is accepted anywhere, and users can log in again', async t => {
     t.match(await shell(revoke), /Ended \d+ sessions and \d+ personal tokens of \d+ users, and the tokens of \d+ services\./)
     await shell(forget)
     apps = await instances()
@@ -107,7 +107,7 @@ t.test('with the embedded database', { timeout: 280_000 }, async t => {
   await shell('rm -r .latchkey && cp -a latchkey-backup .latchkey')
 
   await server.start()
-  t.equal(await me(token), 200, 'the danger: it lives again')
+  t.equal(await me(token), 200, 'the danger: it is accepted again')
   await server.end()
   t.match(await shell(revoke), 'Ended 1 sessions')
   await server.start()
@@ -116,14 +116,14 @@ t.test('with the embedded database', { timeout: 280_000 }, async t => {
   t.equal((await server.end()).code, 0)
 })
 
-/** What a minute does to Redis: the marks of tokens that were revoked are gone. */
+/** Removes the keys of revoked tokens from Redis, as a minute's wait would. */
 async function passMinute (url: string, prefix: string): Promise<void> {
   const client = new Redis(url)
   for (const key of await client.keys(`${prefix}token:*`)) if (await client.get(key) === 'R') await client.del(key)
   client.disconnect()
 }
 
-/** Types lines into a shell in a folder of its own, those of npm where the project is; returns what they print, and throws where they fail. */
+/** Runs lines in a shell in a folder of its own (npm in the project's); returns their output, throws if one fails. */
 function openShell (t: Test, env: Record<string, string>) {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-restore-'))
   t.teardown(() => rmSync(folder, { recursive: true }))

@@ -6,7 +6,7 @@ import { startBalancer } from './balancer.js'
 
 const restarts = 6
 
-t.test('instances restarted one after another under load cost no request', { timeout: 300_000 }, async t => {
+t.test('restarting instances one after another under load fails no request', { timeout: 300_000 }, async t => {
   if (!hasRedisServer) return skipMissing(t, 'needs a redis-server binary: install Redis 7 or later')
   await compileServer()
   const redis = await startRedis()
@@ -17,7 +17,7 @@ t.test('instances restarted one after another under load cost no request', { tim
   const ports = [await freePort(), await freePort()]
   const instances = ports.map(port => createInstance(t, port, env))
   await Promise.all(instances.map(instance => instance.start()))
-  // A server is out after two looks that take 2 s at most each: within DRAIN_DELAY.
+  // The balancer drops a server after two checks of at most 2 s each: within DRAIN_DELAY.
   const balancer = await startBalancer(ports, 500)
   t.teardown(balancer.close)
   t.equal(await becomesTrue(() => ports.every(port => balancer.isIn(port)), patienceMs), true)
@@ -46,7 +46,7 @@ t.test('instances restarted one after another under load cost no request', { tim
   t.comment(`${restarts} restarts, ${total} requests (${Object.entries(load.answered).map(([name, count]) => `${name} ${count}`).join(', ')}), ${load.failures.length} failed; an instance ended within ${Math.round(Math.max(...tookMs))} ms of SIGTERM`)
 })
 
-/** Clients of the service at `url` that expect each answer to be what it always is. */
+/** Clients of the service at `url` that check every answer. */
 function createLoad (url: string) {
   const answered = { register: 0, login: 0, me: 0, refresh: 0, logout: 0, 'me after logout': 0 }
   const failures: string[] = []

@@ -18,10 +18,10 @@ import { createTestDatabase, findPostgres, freePort, hasRedisServer, startRedis 
 const hidden = 'hidden-word'
 const scratch = mkdtempSync(join(tmpdir(), 'latchkey-server-mails-'))
 t.teardown(() => rmSync(scratch, { recursive: true, force: true }))
-/** Nothing of the environment of the tests: neither their loaders nor a developer's DATABASE_URL. */
+/** Without the tests' environment: neither its loaders nor a developer's DATABASE_URL. */
 const clean = { PORT: '0', DRAIN_DELAY: '0', BCRYPT_COST: '4', PRUNE_SCHEDULE: '0 2 29 2 *', DATA_DIR: scratch }
 
-// Many processes: half a minute on an idle machine.
+// This starts many processes: half a minute on an idle machine.
 t.setTimeout(400_000)
 
 await compile()
@@ -31,7 +31,7 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
   const env = { DATA_DIR: dir }
   let token = ''
 
-  t.test('it starts, and what it prints to try works', async t => {
+  t.test('it starts, and the commands it suggests work', async t => {
     const server = await startServer(t, env)
     t.match(server.stdout(), `Latchkey listens on ${server.base}\n`)
     t.match(server.stdout(), `Documentation: ${server.base}/docs\n`)
@@ -42,7 +42,7 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
     token = JSON.parse(stdout).accessToken
     t.equal(await me(server, token), 200)
 
-    await t.test('a second server on the same folder is refused, by pid', async t => {
+    await t.test('a second server on the same folder is refused, naming the pid of the first', async t => {
       const second = await run(serverFile, [], env)
       t.equal(second.code, 1)
       t.match(second.stderr, new RegExp(`in use by a running server \\(process ${server.pid}\\)`))
@@ -50,7 +50,7 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
       t.equal(await me(server, token), 200, 'the first one goes on')
     })
 
-    await t.test('a thousand clients that come at once, while it is busy, all get in', { skip: mostWaiting() < 2_000 && 'net.core.somaxconn is too low' }, async t => {
+    await t.test('a thousand clients connecting at once while it is busy are all served', { skip: mostWaiting() < 2_000 && 'net.core.somaxconn is too low' }, async t => {
       process.kill(server.pid, 'SIGSTOP')
       const clients = Array.from({ length: 1_000 }, () => connect(Number(new URL(server.base).port), '127.0.0.1').on('error', () => {}))
       t.teardown(() => { for (const client of clients) client.destroy() })
@@ -80,7 +80,7 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
     t.match(onlyJson(t, report.stdout), { tokens: 2, sessions: 2, dryRun: false, skipped: false })
   })
 
-  t.test('tokens:prune beside a running server is carried out by it', async t => {
+  t.test('tokens:prune hands the work to a running server', async t => {
     const server = await startServer(t, env)
     const dry = await run(cliFile, ['tokens:prune', '--dry-run', '--json'], env)
     t.equal(dry.code, 0, dry.stderr)
@@ -93,7 +93,7 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
     t.equal((await server.end('SIGTERM')).code, 0)
   })
 
-  t.test('services:create works without a server and beside a running one', async t => {
+  t.test('services:create works with and without a running server', async t => {
     const alone = await run(cliFile, ['services:create', '--name', 'orders', '--json'], env)
     t.equal(alone.code, 0, alone.stderr)
     const server = await startServer(t, env)
@@ -106,7 +106,7 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
       t.notMatch(server.stdout(), accessToken)
     }
     const metadata = await (await fetch(`${server.base}/.well-known/oauth-authorization-server`)).json() as { issuer: string }
-    t.equal(metadata.issuer, server.base, 'in development it knows itself')
+    t.equal(metadata.issuer, server.base, 'in development it derives its own URL')
     t.equal((await run(cliFile, ['services:create'], env)).code, 2)
     await server.end('SIGTERM')
   })
@@ -123,7 +123,7 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
   })
 })
 
-t.test('a bad environment is refused in one message that names every variable and no value', async t => {
+t.test('a bad environment is refused in one message that names every variable and shows no value', async t => {
   const bad = { PORT: 'many', BCRYPT_COST: '99', SESSION_LIMIT: '-1', TOKEN_TTL: '3 weeks', PRUNE_SCHEDULE: 'sometimes', PRUNE_TIMEZONE: 'Moon/Base', LOG_LEVEL: 'loud', DATABASE_URL: `mysql://u:${hidden}@h/d` }
   for (const [file, args, code] of [[serverFile, [], 1], [cliFile, ['tokens:prune'], 2]] as const) {
     const refused = await run(file, [...args], bad)
@@ -135,7 +135,7 @@ t.test('a bad environment is refused in one message that names every variable an
   }
 })
 
-t.test('tokens:prune explains itself', async t => {
+t.test('tokens:prune --help explains its options', async t => {
   const help = await run(cliFile, ['tokens:prune', '--help'], {})
   t.equal(help.code, 0)
   t.match(help.stdout, /Usage: npm run tokens:prune -- \[--dry-run\] \[--json\]/)
@@ -147,7 +147,7 @@ t.test('tokens:prune explains itself', async t => {
   }
 })
 
-t.test('a database that does not answer ends server and command in one line', async t => {
+t.test('server and command end with one line when the database does not answer', async t => {
   const silent = await startSilent(t)
   const urls = [`postgres://latchkey:${hidden}@127.0.0.1:${await freePort()}/latchkey`, `postgres://latchkey:${hidden}@127.0.0.1:${silent}/latchkey`]
   for (const url of urls) {
@@ -186,7 +186,7 @@ t.test('with PostgreSQL', async t => {
     t.strictSame(ends.map(end => end.code), [0, 0, 0, 0])
   })
 
-  t.test('a database that is not there is named in one line', async t => {
+  t.test('a missing database is named in one line', async t => {
     const nowhere = new URL(url)
     nowhere.pathname = '/latchkey_is_not_here'
     const ended = await run(serverFile, [], { DATABASE_URL: nowhere.href })
@@ -195,7 +195,7 @@ t.test('with PostgreSQL', async t => {
     t.match(ended.stderr, /latchkey_is_not_here|3D000/)
   })
 
-  t.test('a Redis that will never let it in is named in one line, and nothing is served', async t => {
+  t.test('a Redis that refuses its credentials is named in one line, and the server does not start', async t => {
     if (!hasRedisServer) return skipMissing(t, 'needs a redis-server binary: install Redis 7 or later')
     const redis = await startRedis({ args: ['--requirepass', 'another'] })
     t.teardown(() => redis.kill())
@@ -207,7 +207,7 @@ t.test('with PostgreSQL', async t => {
     t.notMatch(ended.stdout, 'answering from the database')
   })
 
-  t.test('an unreachable REDIS_URL is served without', async t => {
+  t.test('with an unreachable REDIS_URL it serves without a cache', async t => {
     const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: `redis://:${hidden}@127.0.0.1:${await freePort()}` })
     const ready = await fetch(`${server.base}/health/ready`)
     t.equal(ready.status, 200)
@@ -220,13 +220,13 @@ t.test('with PostgreSQL', async t => {
     t.notMatch(server.stdout() + server.stderr(), hidden)
   })
 
-  t.test('SIGTERM leaves the load balancer first: not ready for DRAIN_DELAY, and everything is answered meanwhile', async t => {
+  t.test('after SIGTERM it reports not ready for DRAIN_DELAY, and answers every request meanwhile', async t => {
     const server = await startServer(t, { DATABASE_URL: url, DRAIN_DELAY: '8s' })
     const token = await register(server)
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     t.teardown(() => agent.destroy())
     t.match(await ask(server, agent, '/v1/me', token), { status: 200, connection: 'keep-alive' })
-    // Browsers and balancers open connections in advance.
+    // Browsers and balancers open connections before they need them.
     const silent = connect(Number(new URL(server.base).port), '127.0.0.1').on('error', () => {})
     t.teardown(() => silent.destroy())
     await once(silent, 'connect')
@@ -236,7 +236,7 @@ t.test('with PostgreSQL', async t => {
     const ready = await fetch(`${server.base}/health/ready`)
     t.match([ready.status, await ready.json(), ready.headers.get('retry-after')], [503, { status: 'stopping', database: { status: 'ok' } }, '2'])
     t.equal((await fetch(`${server.base}/health/live`)).status, 200, 'but alive')
-    t.match(await ask(server, agent, '/v1/me', token), { status: 200, connection: 'close' }, 'on a connection of before, which then ends')
+    t.match(await ask(server, agent, '/v1/me', token), { status: 200, connection: 'close' }, 'on an existing connection, which then closes')
     t.equal((await post(server, '/v1/logout', {}, token)).status, 204, 'on a new one too')
     t.equal(await me(server, token), 401)
     const { code, ms } = await ended
@@ -252,7 +252,7 @@ t.test('with PostgreSQL', async t => {
     t.ok(ms < 30_000, `${Math.round(ms)} ms`)
   })
 
-  t.test('a request that never comes to its end does not hold it up', async t => {
+  t.test('an unfinished request does not delay shutdown', async t => {
     const server = await startServer(t, { DATABASE_URL: url })
     const half = connect(Number(new URL(server.base).port), '127.0.0.1').on('error', () => {})
     t.teardown(() => half.destroy())
@@ -263,7 +263,7 @@ t.test('with PostgreSQL', async t => {
     t.ok(ms < 10_000, `${Math.round(ms)} ms`)
   })
 
-  t.test('SIGTERM ends it while PostgreSQL is gone', async t => {
+  t.test('SIGTERM ends it while PostgreSQL is down', async t => {
     const proxy = await startProxy(t, url)
     const server = await startServer(t, { DATABASE_URL: proxy.url })
     const token = await register(server)
@@ -275,7 +275,7 @@ t.test('with PostgreSQL', async t => {
     t.ok(end.ms < 10_000, `${Math.round(end.ms)} ms`)
   })
 
-  t.test('SIGTERM ends it while requests wait for a PostgreSQL that fell silent', async t => {
+  t.test('SIGTERM ends it while requests wait for a PostgreSQL that stopped answering', async t => {
     const proxy = await startProxy(t, url)
     const server = await startServer(t, { DATABASE_URL: proxy.url, BCRYPT_COST: '11', LOG_LEVEL: 'debug' })
     const email = `${Math.random()}@example.com`
@@ -301,7 +301,7 @@ t.test('with PostgreSQL', async t => {
       await drains(t, server, () => { process.kill(redis.pid, 'SIGSTOP') })
     })
 
-    t.test('SIGTERM lets a request finish while Redis is gone', async t => {
+    t.test('SIGTERM lets a request finish while Redis is down', async t => {
       const redis = await startRedis()
       const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, DRAIN_DELAY: '2s', BCRYPT_COST: '11', LOG_LEVEL: 'debug' })
       await drains(t, server, () => redis.kill())
@@ -309,7 +309,7 @@ t.test('with PostgreSQL', async t => {
   })
 })
 
-/** A login under way when SIGTERM arrives is answered, and the process ends with 0 within DRAIN_DELAY and 10 s; `meanwhile` happens just before. */
+/** A login in progress when SIGTERM arrives is answered, and the process exits with 0 within DRAIN_DELAY plus 10 s; `meanwhile` runs just before the signal. */
 async function drains (t: Test, server: Running, meanwhile: () => void | Promise<void> = () => {}): Promise<void> {
   const email = `${Math.random()}@example.com`
   await register(server, email)
@@ -327,7 +327,7 @@ async function drains (t: Test, server: Running, meanwhile: () => void | Promise
 
 type Running = Awaited<ReturnType<typeof startServer>>
 
-/** A server that has printed where it listens. */
+/** Starts a server and waits until it prints its address. */
 async function startServer (t: Test, env: Record<string, string>) {
   const child = spawn(...alone({ ...clean, ...env }, process.execPath, serverFile), { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
   const { exited, stdout, stderr } = follow(child)
@@ -351,7 +351,7 @@ async function startServer (t: Test, env: Record<string, string>) {
   }
 }
 
-/** A program to its end. */
+/** Runs a program until it exits. */
 async function run (file: string, args: string[], env: Record<string, string>) {
   const startedAt = performance.now()
   const child = spawn(...alone({ ...clean, ...env }, process.execPath, file, ...args), { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 })
@@ -388,7 +388,7 @@ async function me (server: Running, token: string): Promise<number> {
   return (await fetch(`${server.base}/v1/me`, { headers: { authorization: `Bearer ${token}` } })).status
 }
 
-/** One request by way of `agent`: its status, and what is said of the connection. */
+/** One request through `agent`: its status and Connection header. */
 async function ask (server: Running, agent: Agent, path: string, token: string): Promise<{ status: number | undefined, connection: string | undefined }> {
   return await new Promise((resolve, reject) => {
     get(`${server.base}${path}`, { agent, headers: { authorization: `Bearer ${token}` } }, reply => {
@@ -397,7 +397,7 @@ async function ask (server: Running, agent: Agent, path: string, token: string):
   })
 }
 
-/** How many connections the system lets wait for a program to accept them; 0 where it does not tell. */
+/** The system's limit on connections waiting to be accepted; 0 if unknown. */
 function mostWaiting (): number {
   const file = '/proc/sys/net/core/somaxconn'
   return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0
@@ -407,7 +407,7 @@ function oneLine (text: string): boolean {
   return /^[^\n]+\n$/.test(text)
 }
 
-/** Standard output that is one line of JSON and nothing else. */
+/** Parses standard output that must be exactly one line of JSON. */
 function onlyJson (t: Test, stdout: string): unknown {
   t.equal(oneLine(stdout), true)
   return JSON.parse(stdout)
@@ -419,7 +419,7 @@ function temporaryFolder (t: Test): string {
   return dir
 }
 
-/** One session with one token for each of `ages`, which expired so many days ago; straight into a data folder nobody has open. */
+/** Inserts a session with one token per entry of `ages`, expired that many days ago, into a data folder that no process has open. */
 async function insertDead (dir: string, ages: number[]): Promise<void> {
   const database = await createPglite(join(dir, 'postgres'))
   await database.prepared(`
@@ -443,7 +443,7 @@ async function createEmptyDatabase (t: Test, maintenance: string): Promise<strin
   return url.href
 }
 
-/** A port that takes connections and never says a word. */
+/** A port that accepts connections and never answers. */
 async function startSilent (t: Test): Promise<number> {
   const sockets = new Set<Socket>()
   const server = createServer(socket => { sockets.add(socket.on('error', () => {})) })
@@ -452,7 +452,7 @@ async function startSilent (t: Test): Promise<number> {
   return portOf(server)
 }
 
-/** The way to the database at `url`, which can be closed, or fall silent with all connections open. */
+/** A proxy to the database at `url` that can close, or go silent with its connections open. */
 async function startProxy (t: Test, url: string) {
   const { hostname, port } = new URL(url)
   const pairs: Array<[Socket, Socket]> = []

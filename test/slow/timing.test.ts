@@ -8,12 +8,12 @@ import { median, spread, superiority } from '../fixtures/ranks.js'
 import { createChoices } from './fuzz/values.js'
 
 const samples = 1_000
-/** Attempts an account: below any limit on failures, and enough that an account's first use weighs nothing. */
+/** Attempts per account: below every failure limit, and enough that an account's first use doesn't matter. */
 const attemptsEach = 40
 /**
- * So far may the probability that one kind takes longer than another be from a half. With 1,000 samples of each its standard deviation is 0.013 where
- * nothing tells them apart: the limit is six of them away from chance, and a probability of 0.65 another five beyond the limit. Without the dummy hash
- * it is a quarter away from a half even on a machine with ten times the work it can do.
+ * How far the probability that one kind takes longer than another may be from one half. With 1,000 samples of each, its standard deviation is 0.013
+ * if both kinds take the same time: the limit is six of them away from chance, and a probability of 0.65 another five beyond the limit. Without the
+ * dummy hash the probability is a quarter away from one half even on a machine with ten times the work it can do.
  */
 const limit = 0.08
 const [unknown, wrong, disabled] = ['unknown', 'wrong', 'disabled'] as const
@@ -21,9 +21,9 @@ const kinds = [unknown, wrong, disabled]
 
 t.setTimeout(600_000)
 
-t.test('the limit has the power that it is said to have', async t => {
+t.test('the limit detects the difference that its comment claims', async t => {
   t.ok(limit > 6 * spread(samples, samples), `${(limit / spread(samples, samples)).toFixed(1)} standard deviations from chance`)
-  t.ok(0.65 - 0.5 - limit > 5 * spread(samples, samples), 'a probability of 0.65 is seen')
+  t.ok(0.65 - 0.5 - limit > 5 * spread(samples, samples), 'a probability of 0.65 is detected')
   const choices = createChoices(1)
   const noise = (shift: number) => Array.from({ length: samples }, () => shift + [1, 2, 3, 4, 5, 6].reduce(sum => sum + choices.below(1_000) / 1_000, 0))
   t.ok(Math.abs(superiority(noise(0), noise(0)) - 0.5) < limit, 'noise alone passes')
@@ -40,8 +40,8 @@ t.test('V6.3.8 logins of an unknown email, with a wrong password, and of a disab
   t.comment(`with a tenth less work for unknown: ${superiority(took.unknown.map(ms => ms * 0.9), took.wrong).toFixed(3)}`)
 })
 
-t.test('a build without the dummy hash is found out', async t => {
-  // The first hash that is made is the one of nobody: comparing with it ends at once.
+t.test('a build without the dummy hash is detected', async t => {
+  // The first hash made is the dummy: comparing with this one ends at once.
   const { compare, hash } = bcrypt
   let nobody: string | null = null
   t.teardown(() => Object.assign(bcrypt, { compare, hash }))
@@ -87,7 +87,7 @@ t.test('with mails', async t => {
 
 type Took = Record<typeof kinds[number], number[]>
 
-/** The pairs of kinds whose times differ. */
+/** The pairs of kinds whose times differ beyond the limit. */
 function toldApart (t: Test, took: Took): string[] {
   t.comment(`medians in ms: ${kinds.map(kind => `${kind} ${median(took[kind]).toFixed(2)}`).join(', ')}`)
   return ([[unknown, wrong], [unknown, disabled], [wrong, disabled]] as const).flatMap(([one, other]) => {
@@ -102,7 +102,7 @@ async function start (t: Test): Promise<TestApp | null> {
   return ground === null ? null : await startApp(t, ground, { env: { BCRYPT_COST: '7', LOGIN_LIMIT: '1000000/1m', LOG_LEVEL: 'warn' } })
 }
 
-/** Milliseconds of each attempt, one after the other, in an order without a pattern: what else the machine does falls on all alike. */
+/** Milliseconds of each attempt, one after another in random order, so that the machine's other work affects all kinds alike. */
 async function measure (one: TestApp): Promise<Took> {
   const accounts = Array.from({ length: samples / attemptsEach }, (_, i) => i)
   const emails = {
@@ -127,7 +127,7 @@ async function attempt (one: TestApp, email: string): Promise<number> {
   return took
 }
 
-/** Asks for all addresses of two kinds, mixed at random, and ranks the times. */
+/** Sends requests for the addresses of two kinds in random order and ranks their times. */
 async function takesTheSame (t: Test, kinds: [Asked, Asked]): Promise<void> {
   const choices = createChoices(3)
   const order = kinds.flatMap(({ emails, ask }, kind) => emails.map(email => ({ kind, email, ask, at: choices.below(2 ** 31) }))).sort((a, b) => a.at - b.at)

@@ -4,7 +4,7 @@ import t from 'tap'
 import { alone, root } from '../fixtures/programs.js'
 import { isInstalled } from '../fixtures/servers.js'
 
-t.test('Valkey does all that is asked of Redis: one server, a master that Sentinels watch, a cluster', { skip: isInstalled('valkey-server') ? false : 'needs valkey-server in PATH', timeout: 580_000 }, async t => {
+t.test('Valkey works in place of Redis: one server, a master that Sentinels watch, a cluster', { skip: isInstalled('valkey-server') ? false : 'needs valkey-server in PATH', timeout: 580_000 }, async t => {
   const files = ['test/redis/server.test.ts', 'test/slow/redis-sets.test.ts', 'test/instances.test.ts']
   const kept = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(TAP|NODE_OPTIONS|_TAPJS)/.test(name)).map(([name, value]) => [name, value ?? '']))
   const { stdout, code } = await promisify(execFile)(...alone({ ...kept, TEST_REDIS_SERVER: 'valkey-server' }, 'npx', 'tap', ...files, '--reporter=tap', '--timeout=280'), { cwd: root, maxBuffer: 64 * 1024 * 1024 })
@@ -13,7 +13,7 @@ t.test('Valkey does all that is asked of Redis: one server, a master that Sentin
   t.match(stdout, /^# \{ total: \d+, pass: \d+ \}/m, 'with its totals')
 })
 
-/** Each failed check with the lines that say how, the innermost first: as many as fit a report. */
+/** Each failed check with its details, innermost first, cut to fit a report. */
 function failuresIn (output: string): string {
   const lines = output.split('\n')
   const failed = lines.flatMap((line, index) => /^ *not ok/.test(line) ? [lines.slice(index, index + 25).join('\n')] : [])

@@ -4,21 +4,21 @@ import type postgres from 'postgres'
 import { becomesTrue } from '../../fixtures/app.js'
 import type { Incoming } from './client.js'
 
-/** Somebody with all that a request may need; `personal` once it was asked for. */
+/** A user with everything a request may need; `personal` once it has been created. */
 export interface Account { email: string, password: string, userId: string, sessionId: string, token: string, refreshToken: string, personal: { id: string, token: string } | null, admin: boolean }
 
 interface Parts {
-  /** Sends JSON to the server and checks the reply like every other. */
+  /** Sends JSON to the server and checks the reply like any other. */
   call (method: string, path: string, token: string | null, body: object | null): Promise<Incoming>
   sql: postgres.Sql
-  /** In every password of the run, and in nothing else: no log line may have it. */
+  /** Part of every password of the run and of nothing else: it may appear in no log line. */
   marker: string
   mailFolder: string
-  /** Runs a command of the operator's on the same database, and gives what it prints. */
+  /** Runs an operator's command on the same database and returns its output. */
   command (name: string, ...args: string[]): Promise<string>
 }
 
-/** The state behind valid requests: accounts that nobody else is using at the moment, and what their mails say. */
+/** Accounts for valid requests, each used by one request at a time, and the mails sent to them. */
 export type Accounts = ReturnType<typeof createAccounts>
 
 export function createAccounts ({ call, sql, marker, mailFolder, command }: Parts) {
@@ -42,7 +42,7 @@ export function createAccounts ({ call, sql, marker, mailFolder, command }: Part
     return { email, password, userId: user.id, sessionId: session.id, token: accessToken, refreshToken, personal: null, admin: false }
   }
 
-  /** Promoted in the database, as the operator's command would; a login afterwards has it in its token. */
+  /** Promotes the user in the database, as the operator's command does; their next login is an admin's. */
   async function openAdmin (): Promise<Account> {
     const account = await open()
     await sql`update users set role = 'admin' where id = ${account.userId}`
@@ -50,7 +50,7 @@ export function createAccounts ({ call, sql, marker, mailFolder, command }: Part
     return { ...account, token: accessToken, refreshToken, sessionId: session.id, admin: true }
   }
 
-  /** Mails of the folder by their names, quoted-printable undone. */
+  /** The folder's mails by file name, decoded from quoted-printable. */
   function readMails (): void {
     if (!existsSync(mailFolder)) return
     for (const name of readdirSync(mailFolder, { recursive: true, encoding: 'utf8' })) {
@@ -69,7 +69,7 @@ export function createAccounts ({ call, sql, marker, mailFolder, command }: Part
     borrowAdmin: async (): Promise<Account> => idle.admins.pop() ?? await openAdmin(),
     giveBack (account: Account): void { idle[account.admin ? 'admins' : 'users'].push(account) },
 
-    /** A personal token of the account, made once. */
+    /** The account's personal token, created on first use. */
     async personalOf (account: Account): Promise<{ id: string, token: string }> {
       if (account.personal === null) {
         const { accessToken, token } = await require('POST', '/v1/tokens', account.token, { name: 'fuzz', password: account.password }) as unknown as { accessToken: string, token: { id: string } }
@@ -78,16 +78,16 @@ export function createAccounts ({ call, sql, marker, mailFolder, command }: Part
       return account.personal
     },
 
-    /** The token of a service that may introspect; one serves all. */
+    /** The token of a service that may introspect, shared by all requests. */
     serviceToken: (): Promise<string> => service ??= command('services:create', '--name', 'fuzz', '--json').then(printed => /lk[a-z]_[0-9A-Za-z]{50}/.exec(printed)?.[0] ?? 'none'),
 
-    /** A service to be ended. */
+    /** A service that the request may delete. */
     async newServiceId (): Promise<string> {
       const [row] = await sql<Array<{ id: string }>>`insert into tokens (id, hash, kind, abilities, name, created_at) values (gen_random_uuid(), sha256(gen_random_uuid()::text::bytea), 'service', '{introspect}', 'fuzz', now()) returning id`
       return row?.id ?? ''
     },
 
-    /** The token of the mail to `email` that `trigger` brings about, one that begins with `prefix`. Throws when none comes within a minute. */
+    /** Runs `trigger` and returns the token, beginning with `prefix`, of the mail that it sends to `email`. Throws if none arrives within a minute. */
     async mailed (email: string, prefix: string, trigger: () => Promise<Incoming>): Promise<string> {
       const tokensTo = () => {
         readMails()
@@ -103,7 +103,7 @@ export function createAccounts ({ call, sql, marker, mailFolder, command }: Part
 
     call,
 
-    /** Every token that a mail of the run has carried. */
+    /** Every token mailed during the run. */
     mailedTokens (): string[] {
       readMails()
       return [...mails.values()].flatMap(tokensIn)

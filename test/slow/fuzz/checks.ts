@@ -21,12 +21,12 @@ export function operationsOf ({ paths }: Openapi): Operation[] {
   })))
 }
 
-/** What any route may say, before it is the route that speaks: of a URL, a framing, a type, a body that none can take. */
+/** Answers any route may give before its handler runs: for a bad URL, framing, content type or body. */
 const beforeRoutes = new Set([400, 404, 408, 413, 415, 417, 431])
 
 const failure = { type: 'object', required: ['statusCode', 'code', 'error', 'message'], additionalProperties: false, properties: { statusCode: { type: 'integer' }, code: { type: 'string', pattern: '^(AUTH|FST)_[A-Z_]+$' }, error: { type: 'string' }, message: { type: 'string' }, error_description: { type: 'string' } } }
 
-/** Finds fault with replies: each line is one broken promise. */
+/** Checks replies: each returned line is one broken promise. */
 export function createReplyCheck (openapi: Openapi, marker: string) {
   const ajv = new Ajv2020({ strict: false, formats: { 'date-time': /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, uuid: true, email: true, uri: true } })
   ajv.addSchema({ $id: 'openapi', ...openapi }, 'openapi', false, false)
@@ -61,7 +61,7 @@ export function createReplyCheck (openapi: Openapi, marker: string) {
     const mayBeBare = operation === null ? status < 300 : declared !== undefined && declared.content === undefined
     claim(json !== undefined || mayBeBare, 'the body is no JSON')
     if (status >= 400 && !isFailure(json) && status !== 503) faults.push(`no error of the house: ${body.slice(0, 200)}`)
-    // Of a request that never became one nobody knows the route.
+    // The route of a request that could not be parsed is unknown.
     if (operation === null || (json as { code?: string } | undefined)?.code === 'FST_ERR_BAD_REQUEST') return faults
     if (declared === undefined) claim(beforeRoutes.has(status) && /^(FST_|AUTH_NOT_FOUND)/.test((json as { code?: string } | undefined)?.code ?? ''), `${status} is not declared: ${body.slice(0, 200)}`)
     else if (declared.content?.['application/json'] === undefined) claim(body === '', `${status} is declared without a body`)
@@ -73,7 +73,7 @@ export function createReplyCheck (openapi: Openapi, marker: string) {
   }
 }
 
-/** Heads of all replies in what a raw connection said; interim ones have nothing to say. */
+/** The heads of all final replies received on a raw connection; 1xx replies are skipped. */
 export function headsOf (said: string): Incoming[] {
   return said.split(/(?=HTTP\/1\.[01] \d{3} )/).filter(part => /^HTTP\/1\.[01] [2-5]/.test(part)).map(part => {
     const [head = '', ...rest] = part.split('\r\n\r\n')
@@ -82,7 +82,7 @@ export function headsOf (said: string): Incoming[] {
   })
 }
 
-/** Everything a log must not have, in every spelling a log could have it in. */
+/** All secrets that must not be in a log, in every encoding a log could use. */
 export async function secretsOf (sql: postgres.Sql, mailed: string[]): Promise<Set<string>> {
   const columns = await sql<Array<{ relation: string, name: string }>>`
     select table_name as relation, column_name as name from information_schema.columns

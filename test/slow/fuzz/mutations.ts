@@ -2,18 +2,18 @@ import type { Account, Accounts } from './accounts.js'
 import type { Operation } from './recipes.js'
 import { anything, type Choices, nastyCharacters, nastyTexts, nastyValues } from './values.js'
 
-/** A request in the making. `operation` is null once it goes to a path or a method that may be another's. */
+/** A request being built. `operation` is null once its path or method may belong to another operation. */
 export interface Draft {
   operation: Operation | null
   method: string
   path: string
   query: string
   headers: Array<[name: string, value: string]>
-  /** What the body says, until `text` says it in another way. */
+  /** The body's fields, unless `text` replaces them. */
   fields: Record<string, unknown> | null
   text: string | Buffer | null
   actor: Account | null
-  /** Whether a 401 or 403 is the header's doing, and tells nothing of the account. */
+  /** Whether a 401 or 403 is due to a mutated header and says nothing about the account. */
   credentialsTouched: boolean
 }
 
@@ -26,10 +26,10 @@ const add = (draft: Draft, name: string, value: string) => { draft.headers.push(
 const has = (draft: Draft, name: string) => draft.headers.some(([other]) => other === name)
 const jsonOf = (draft: Draft) => JSON.stringify(draft.fields ?? {})
 
-/** The fields as a form: of anything but text, what JavaScript makes of it. */
+/** The fields as a form; other values than strings are converted by JavaScript. */
 export const formOf = (fields: Record<string, unknown>) => new URLSearchParams(Object.entries(fields).map(([key, value]): [string, string] => [key, typeof value === 'string' ? value : JSON.stringify(value) ?? ''])).toString()
 
-/** In a field for secrets even nonsense is a secret. */
+/** Any value in a secret's field counts as a secret. */
 const isSecret = (key: string) => /password|token/i.test(key)
 const nastyFor = (key: string, choices: Choices, accounts: Accounts) => isSecret(key) && choices.chance(0.5) ? `${accounts.marker}${choices.pick(nastyTexts)}` : choices.pick(nastyValues)
 
@@ -152,7 +152,7 @@ const onTarget: Record<string, Mutation> = {
   },
   'a query' (draft, choices, accounts) {
     const junk = choices.pick([`access_token=${draft.actor?.token ?? 'lk_none'}`, `password=${accounts.marker}`, '__proto__=1', 'a[]=1&a[b]=2', 'x=%zz', 'x=%', '&&&', '=', `x=${'y'.repeat(9_000)}`, '?', 'constructor.prototype=1', 'limit=-1&cursor=x', 'limit=1e9', 'cursor=%00', 'email=%25', 'userId=none', 'email=a&email=b', 'x=%ff'])
-    // A query that the operation declares may now be malformed, which is answered as declared; else it counts for nothing.
+    // A declared query may now be malformed and is answered as declared; an undeclared one is ignored.
     draft.query = draft.query === '' ? junk : `${draft.query}&${junk}`
   },
   'another method' (draft, choices) {
@@ -169,10 +169,10 @@ const onTarget: Record<string, Mutation> = {
 const kinds = [onBody, onBody, onHeaders, onTarget].map(group => Object.entries(group))
 const withoutBody = [onHeaders, onTarget].map(group => Object.entries(group))
 
-/** The names of all there are. */
+/** The names of all mutations. */
 export const mutationNames = [onBody, onHeaders, onTarget].flatMap(group => Object.keys(group))
 
-/** Changes `draft` in one to three ways and returns their names. */
+/** Applies one to three mutations to `draft` and returns their names. */
 export function mutate (draft: Draft, choices: Choices, accounts: Accounts): string[] {
   const times = 1 + choices.below(10) % 3
   return Array.from({ length: times }, () => {
@@ -182,7 +182,7 @@ export function mutate (draft: Draft, choices: Choices, accounts: Accounts): str
   })
 }
 
-/** The request in bytes, in one of the ways in which no client of ours would write it. */
+/** The request's bytes, malformed in one of several ways. */
 export function rawBytes (draft: Draft, body: string, choices: Choices): Buffer {
   const lines = draft.headers.map(([name, value]) => `${name}: ${value}`)
   const target = `${draft.path}${draft.query === '' ? '' : `?${draft.query}`}`

@@ -6,14 +6,14 @@ export interface Answer { content?: Record<string, { schema: Schema }> }
 /** A method of a path of /openapi.json. */
 export interface Operation { name: string, method: string, path: string, security: unknown[], body: Schema | null, form: Schema | null, query: Array<{ name: string, required: boolean, schema: Schema }>, responses: Record<string, Answer> }
 
-/** What makes a request of an operation a valid one. `concerns` are the accounts that it may leave different. */
+/** The parts of a valid request. `concerns` are the accounts that it may change. */
 export interface Valid { actor: Account | null, concerns: Account[], params: Record<string, string>, body: Record<string, unknown> | null, query?: Record<string, string>, authorization?: string }
 
 type Recipe = (accounts: Accounts, body: Record<string, unknown>) => Promise<Valid>
 
 const alone = (body: Record<string, unknown> | null = null): Valid => ({ actor: null, concerns: [], params: {}, body })
 
-/** Bodies that need more than their schema says; a new route without an entry gets a caller, ids of its own, and what the schema gives. */
+/** Operations that need more than a body made from their schema; one without an entry gets a caller, its ids and a body from its schema. */
 const recipes: Record<string, Recipe> = {
   'POST /v1/register': async (accounts, body) => alone({ ...body, email: accounts.newEmail(), password: accounts.newPassword() }),
   'POST /v1/login': async (accounts, body) => {
@@ -79,7 +79,7 @@ const recipes: Record<string, Recipe> = {
   }
 }
 
-/** What makes every revocation wait for seconds is asked of admins seldom, and of others else. */
+/** Operations that delay every revocation for seconds are rarely sent by admins; otherwise by users, who are refused. */
 const costly = new Set(['POST /v1/admin/cache/clear'])
 
 async function callerOnly (accounts: Accounts): Promise<Valid> {

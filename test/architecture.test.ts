@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import ts from 'typescript'
-import { environmentSchema } from '../src/config/config.js'
+import { environmentSchema } from '../src/config/environment.js'
 
 interface Import { from: string, to: string, typeOnly: boolean, names: string[] }
 
@@ -21,7 +21,7 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
   [/^(postgres|@electric-sql\/pglite)$/, /^src\/(database|embedded)\/.*$/],
   [/^ioredis$/, /^src\/(redis\/.*|http\/rate-limit|token-cache\/redis)\.ts$/],
   [/^cluster-key-slot$/, /^src\/token-cache\/cluster\.ts$/],
-  [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config\/config|embedding\/guards|http\/rate-limit|observability\/.*|retention\/schedule)\.ts$/],
+  [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config\/problems|embedding\/guards|http\/rate-limit|observability\/.*|retention\/schedule)\.ts$/],
   [/^@opentelemetry\//, /^src\/observability\/tracing\.ts$/],
   [/^nodemailer/, /^src\/mail\/transport\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { environmentSchema } from '../src/config/config.js'
+import { environmentSchema } from '../src/config/environment.js'
 import { embeddedGround, startApp } from './fixtures/app.js'
 import { openShell, pattern, readBlocks } from './fixtures/document.js'
 import { compile, root, startCompiled } from './fixtures/programs.js'

@@ -1,42 +1,45 @@
 import { isIP } from 'node:net'
 
-/** So many points within so many seconds. */
+/** At most `points` requests within `seconds`. */
 export interface Limit { points: number, seconds: number }
 
-/** Seconds of a duration like 30s, 15m, 7d. */
+/** A duration like 30s, 15m or 7d in seconds. */
 export function toSeconds (text: string): number {
   const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(text) as RegExpExecArray
   return Number(amount) * { ms: 0.001, s: 1, m: 60, h: 3600, d: 86400 }[unit as 'ms']
 }
 
-/** The same, where `0` says that there is to be none. */
+/** The same for a duration that may be `0`. */
 export function secondsOrNone (text: string): number {
   return text === '0' ? 0 : toSeconds(text)
 }
 
-/** A limit like 5/1m; null for `0`, which switches it off. */
+/** A limit like 5/1m; null for `0`, which switches the limit off. */
 export function toLimit (text: string): Limit | null {
   if (text === '0') return null
   const [points, time] = text.split('/') as [string, string]
   return { points: Number(points), seconds: toSeconds(time) }
 }
 
-/** The parts of a list like `a, b`. */
+/** The items of a list like `a, b`. */
 export function list (text: string): string[] {
   return text.split(',').map(part => part.trim()).filter(part => part !== '')
 }
 
-/** Whether it is an address or a CIDR, as `trustProxy` takes them. */
+/** Whether `text` is an IP address or a CIDR, as Fastify's `trustProxy` takes them. */
 export function isNetwork (text: string): boolean {
   const [address = '', bits, ...more] = text.split('/')
   const family = isIP(address)
-  return family !== 0 && !address.includes('%') && more.length === 0 && (bits === undefined || (/^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)))
+  if (family === 0 || address.includes('%') || more.length > 0) return false
+  return bits === undefined || (/^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
 }
 
+/** Whether `text` is exactly the origin of web pages, as browsers send it. */
 export function isOrigin (text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text && !text.includes('*')
 }
 
+/** Whether `name` is an IANA time zone. */
 export function isTimeZone (name: string): boolean {
   try {
     return new Intl.DateTimeFormat('en', { timeZone: name }).format(0) !== ''

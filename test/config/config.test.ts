@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import t, { type Test } from 'tap'
-import { ConfigError, environmentSchema, loadConfig } from '../../src/config/config.js'
+import { ConfigError, loadConfig } from '../../src/config/config.js'
+import { environmentSchema } from '../../src/config/environment.js'
 
-/** The message of the refusal of `env`. */
+/** The message with which `env` is refused. */
 function refusal (t: Test, env: Record<string, string>): string {
   try {
     loadConfig(env)
@@ -17,15 +18,15 @@ function refusal (t: Test, env: Record<string, string>): string {
   return ''
 }
 
-/** Variables as words of `message`: their names, and nothing else in capitals. */
+/** The variables that `message` names. */
 const named = (message: string): string[] => Object.keys(environmentSchema.properties).filter(name => new RegExp(`(^|[^A-Z_])${name}\\b`).test(message)).sort()
 
 const durations = ['', '-1s', '0s', '1', 's', '1.5h', '1 h', '1w', '1y', 'P1D', '1h30m', '9999999999d', '999999999d', 'forever', 'Infinity', '1D', ' 1d', '1d\n'].filter(value => value !== '')
-/** A file that is not there, a folder, an empty file, one without end. */
+/** A missing file, a folder, an empty file, one that never ends. */
 const files = ['SENTINEL', '/SENTINEL/secret', '/', '/dev/null', '/dev/zero']
 const limits = ['5', '5/', '/1m', '5/0m', '-5/1m', '5/1', '5/1w', '5 / 1m', '1.5/1m', '5/1m/1m', '5/25d', '5/9999999d', 'none', '00', '05/1m']
 
-/** Each of them must be refused. SENTINEL stands for what belongs in no message. */
+/** Values that must be refused. No message may contain SENTINEL. */
 const bad: Record<string, string[]> = {
   PORT: ['SENTINEL', '-1', '65536', '3000.5', '3000,3001', '127.0.0.1:3000', 'true'],
   DRAIN_DELAY: [...durations, '301s', '6m'],
@@ -71,7 +72,7 @@ const bad: Record<string, string[]> = {
   LOG_LEVEL: ['SENTINEL', 'INFO', '30', 'verbose']
 }
 
-t.test('each variable refuses what it cannot be, by its name and without its value', async t => {
+t.test('each variable is checked; the message has its name and not its value', async t => {
   for (const [name, values] of Object.entries(bad)) {
     for (const value of values) {
       const message = refusal(t, { [name]: value })
@@ -82,7 +83,7 @@ t.test('each variable refuses what it cannot be, by its name and without its val
   }
 })
 
-t.test('every variable of a constrained kind is tried above', async t => {
+t.test('every variable that can be wrong is tried above', async t => {
   const free = ['NODE_ENV', 'HOST', 'DATA_DIR', 'REDIS_CA_FILE']
   t.same(Object.keys(bad).sort(), Object.keys(environmentSchema.properties).filter(name => !free.includes(name)).sort())
 })
@@ -107,11 +108,11 @@ t.test('an empty variable counts as absent', async t => {
   t.same(loadConfig(Object.fromEntries(Object.keys(environmentSchema.properties).map(name => [name, '']))), loadConfig({}))
 })
 
-t.test('variables that are not ours are not looked at', async t => {
+t.test('variables of other programs are ignored', async t => {
   t.same(loadConfig({ PATH: '/bin', port: 'x', LATCHKEY: 'x', constructor: 'x', toString: 'x' }), loadConfig({}))
 })
 
-t.test('what is read is what was written', async t => {
+t.test('each variable is read into the configuration', async t => {
   t.match(loadConfig({
     NODE_ENV: 'production', HOST: '::', PORT: '0', DRAIN_DELAY: '0', DATABASE_URL: 'postgresql://a:b@db.example:5433/x?sslmode=require', DATABASE_POOL: '1000', REDIS_URL: 'rediss://u:p@redis.example:6380/2', REDIS_KEY_PREFIX: 'my:',
     SESSION_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
@@ -134,7 +135,7 @@ t.test('a secret may be kept in a file', async t => {
   }
   const database = 'postgres://a:b@db.example/x'
 
-  t.test('which counts as its variable, with or without a newline at its end', async t => {
+  t.test('whose content counts as the variable, with or without a newline at its end', async t => {
     for (const content of [database, `${database}\n`, `${database}\r\n`]) t.same(loadConfig({ DATABASE_URL_FILE: file(content) }), loadConfig({ DATABASE_URL: database }))
     t.same(
       loadConfig({ REDIS_URL_FILE: file('redis://:p@mymaster\n'), REDIS_SENTINELS_FILE: file('redis://:q@s1,redis://:q@s2\n'), SMTP_URL_FILE: file('smtps://u:p@mail.example\n') }),
@@ -143,7 +144,7 @@ t.test('a secret may be kept in a file', async t => {
     t.match(loadConfig({ DATABASE_URL_FILE: '', DATABASE_URL: database }), { databaseUrl: database }, 'an empty name is none')
   })
 
-  t.test('and is refused by the name of its variable, without path and contents, where it cannot be that', async t => {
+  t.test('and a bad file is refused by the name of its variable, without path and content', async t => {
     for (const [content, reason] of [
       ['', /DATABASE_URL_FILE must be a file that is not empty/],
       ['\n', /DATABASE_URL_FILE must be a file that is not empty/],
@@ -163,14 +164,14 @@ t.test('a secret may be kept in a file', async t => {
     t.match(refusal(t, { REDIS_SENTINELS_FILE: file('redis://s1') }), /REDIS_SENTINELS \(of REDIS_SENTINELS_FILE\) needs REDIS_URL/)
   })
 
-  t.test('but not beside its variable', async t => {
+  t.test('but not together with the variable itself', async t => {
     for (const name of ['DATABASE_URL', 'REDIS_URL', 'REDIS_SENTINELS', 'SMTP_URL']) {
       t.match(refusal(t, { REDIS_URL: 'redis://a', [name]: bad[name]?.at(-1) ?? '', [`${name}_FILE`]: file('SENTINEL') }), `${name} and ${name}_FILE must not both be set`)
     }
   })
 })
 
-t.test('mails are encrypted on their way, but within this machine or where the URL says otherwise', async t => {
+t.test('mail is sent over TLS, unless the server is on this machine or the URL says otherwise', async t => {
   const smtp = (url: string) => loadConfig({ SMTP_URL: url }).smtp
   t.same(smtp('smtp://mail.example'), { host: 'mail.example', port: 587, tls: 'required', user: null, password: null })
   t.match(smtp('smtp://mail.example:25?tls=off'), { port: 25, tls: 'off' })
@@ -180,14 +181,14 @@ t.test('mails are encrypted on their way, but within this machine or where the U
   t.match(smtp('smtps://localhost?tls=required'), { tls: 'implicit' })
 })
 
-t.test('mails come from an address of ours', async t => {
+t.test('the default sender is an address on our own host', async t => {
   t.equal(loadConfig({ PUBLIC_URL: 'https://api.example.com:8443/x' }).mailFrom, 'latchkey@api.example.com')
   t.equal(loadConfig({ APP_URL: 'https://app.example.com' }).mailFrom, 'latchkey@app.example.com')
   t.equal(loadConfig({ PUBLIC_URL: 'http://192.0.2.1' }).mailFrom, 'latchkey@localhost')
   t.equal(loadConfig({ MAIL_FROM: 'no-reply@example.com' }).mailFrom, 'no-reply@example.com')
 })
 
-t.test('Redis is one server, what Sentinels watch, or a cluster, and each says what it cannot be', async t => {
+t.test('REDIS_URL is one server, a master that Sentinels watch, or a cluster; each mode names what it does not allow', async t => {
   const read = (env: Record<string, string>) => loadConfig(env).redis
   t.match(read({ REDIS_URL: 'redis://[::1]' }), { mode: 'server', tls: false, username: undefined, password: undefined, address: { host: '::1', port: 6379 }, db: 0 })
   t.match(read({ REDIS_URL: 'rediss://u:%2C%23%40@a:1, rediss://u:%2C%23%40@b', REDIS_CA_FILE: '/ca.pem' }), { mode: 'cluster', tls: true, username: 'u', password: ',#@', caFile: '/ca.pem', seeds: [{ host: 'a', port: 1 }, { host: 'b', port: 6379 }] })
@@ -196,8 +197,8 @@ t.test('Redis is one server, what Sentinels watch, or a cluster, and each says w
   })
   for (const [env, message] of [
     [{ REDIS_SENTINELS: 'redis://s1' }, /REDIS_SENTINELS needs REDIS_URL, whose host is the name/],
-    [{ REDIS_SENTINELS: 'redis://s1', REDIS_URL: 'redis://a,redis://b' }, /REDIS_URL must be one URL where there are REDIS_SENTINELS/],
-    [{ REDIS_SENTINELS: 'redis://s1', REDIS_URL: 'redis://mymaster:6379' }, /REDIS_URL must have no port where there are REDIS_SENTINELS/],
+    [{ REDIS_SENTINELS: 'redis://s1', REDIS_URL: 'redis://a,redis://b' }, /REDIS_URL must be one URL when REDIS_SENTINELS is set/],
+    [{ REDIS_SENTINELS: 'redis://s1', REDIS_URL: 'redis://mymaster:6379' }, /REDIS_URL must have no port when REDIS_SENTINELS is set/],
     [{ REDIS_SENTINELS: 'redis://s1/1', REDIS_URL: 'redis://mymaster' }, /REDIS_SENTINELS must name no database/],
     [{ REDIS_SENTINELS: 'redis://s1,rediss://s2', REDIS_URL: 'redis://mymaster' }, /REDIS_SENTINELS must have the same scheme, user and password/],
     [{ REDIS_URL: 'redis://a/1,redis://b/1' }, /REDIS_URL must name no database/],

@@ -4,7 +4,7 @@ import { configWarnings } from '../../src/config/warnings.js'
 
 const warningsOf = (env: Record<string, string>) => configWarnings(loadConfig(env))
 
-t.test('what works is not warned of', async t => {
+t.test('settings that work give no warning', async t => {
   for (const env of [
     {},
     { CORS_ORIGINS: 'http://localhost:5173' },
@@ -19,19 +19,19 @@ t.test('what works is not warned of', async t => {
   ] as Array<Record<string, string>>) t.strictSame(warningsOf(env), [], JSON.stringify(env))
 })
 
-t.test('Secure cookies over http are warned of, but for loopback', async t => {
+t.test('Secure cookies over http give a warning, except on loopback', async t => {
   for (const url of ['http://api.example.com', 'http://192.168.0.7:3000', 'http://localhost.example.com', 'http://127.example.com']) {
     t.match(warningsOf({ PUBLIC_URL: url }), [/COOKIE_SECURE=true and PUBLIC_URL is http/], url)
   }
   t.match(warningsOf({ CORS_ORIGINS: 'http://app.example.com' }), [/http:\/\/app\.example\.com and COOKIE_SECURE=true/])
 })
 
-t.test('cookies without Secure are warned of in production, and where https is served', async t => {
+t.test('cookies without Secure give a warning in production and where https is served', async t => {
   t.match(warningsOf({ COOKIE_SECURE: 'false', NODE_ENV: 'production', PUBLIC_URL: 'http://api.example.com' }), [/COOKIE_SECURE=false/])
   t.match(warningsOf({ COOKIE_SECURE: 'false', PUBLIC_URL: 'https://api.example.com' }), [/COOKIE_SECURE=false/])
 })
 
-t.test('a page on another site gets no cookies, and is named', async t => {
+t.test('an origin on another site is named, as its pages get no cookies', async t => {
   for (const [url, origin] of [
     ['https://api.example.com', 'https://app.example.net'],
     ['https://api.example.com', 'http://app.example.com'],
@@ -46,12 +46,12 @@ t.test('a page on another site gets no cookies, and is named', async t => {
   }
 })
 
-t.test('in production cookies want PUBLIC_URL or CORS_ORIGINS', async t => {
+t.test('production without PUBLIC_URL and CORS_ORIGINS gives a warning', async t => {
   t.match(warningsOf({ NODE_ENV: 'production' }), [/Neither PUBLIC_URL nor CORS_ORIGINS/])
   t.strictSame(warningsOf({ NODE_ENV: 'production', CORS_ORIGINS: 'https://app.example.com' }), [])
 })
 
-t.test('what is no exact origin is refused outright', async t => {
+t.test('anything but an exact origin is refused', async t => {
   for (const origin of ['*', 'https://*.example.com', 'https://app.example.com/', 'https://app.example.com/path', 'https://app.example.com?', 'https://app.example.com:443', 'https://APP.example.com', 'app.example.com', '//app.example.com', 'null', 'file://', 'https://user@app.example.com', 'capacitor://localhost']) {
     t.throws(() => loadConfig({ CORS_ORIGINS: `https://good.example.com,${origin}` }), { name: 'ConfigError', message: /CORS_ORIGINS must list origins/ }, origin)
   }

@@ -2,8 +2,8 @@ import { and, desc, eq, notLike, type SQL, sql } from 'drizzle-orm'
 import { users } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { Position } from '../shared/pagination.js'
-import type { User } from '../tokens/principal.js'
 import { buriedPrefix } from '../users/deleted-accounts.js'
+import type { User } from '../users/user.js'
 
 /** A user as administrators see him. */
 export type ListedUser = User & { disabledAt: string | null }

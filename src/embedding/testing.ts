@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { createInMemory } from '../embedded/pglite-image.js'
-import type { User } from '../tokens/principal.js'
 import { createTokenStore } from '../tokens/store.js'
+import { normaliseEmail } from '../users/email.js'
 import { createPasswords } from '../users/password.js'
-import { normaliseEmail } from '../users/service.js'
 import { createUserStore } from '../users/store.js'
+import type { User } from '../users/user.js'
 import { type Opener, type Parts, requireMounted } from './instances.js'
 import type { LatchkeyOptions } from './plugin.js'
 

@@ -1,9 +1,10 @@
 import type { Tx } from '../database/transaction.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
-import type { Principal, User } from '../tokens/principal.js'
+import type { Principal } from '../tokens/principal.js'
 import type { RefreshToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
+import type { User } from '../users/user.js'
 import type { LoginOptions } from './service.js'
 import type { Session, SessionStore } from './store.js'
 

@@ -1,7 +1,8 @@
 import { byteaArray, type Database } from '../database/database.js'
 import { UnavailableError } from '../shared/errors.js'
 import { Recent } from '../shared/repeat-cache.js'
-import { type AnyPrincipal, frozen, type User } from './principal.js'
+import type { User } from '../users/user.js'
+import { type AnyPrincipal, frozen } from './principal.js'
 
 /** What the database says of a hash. Only `revoked` is final for every instance: clocks differ on what is `over`, and a user may be enabled again. */
 export type Found = { state: 'live', principal: AnyPrincipal } | { state: 'revoked' } | { state: 'over' } | { state: 'disabled' } | { state: 'unknown' }

@@ -1,15 +1,6 @@
 import Type from 'typebox'
 import { Compile } from 'typebox/compile'
-
-/** A user as the wire shows it; times are RFC 3339 in UTC. */
-export interface User {
-  id: string
-  email: string
-  emailVerifiedAt: string | null
-  name: string | null
-  role: 'user' | 'admin'
-  createdAt: string
-}
+import type { User } from '../users/user.js'
 
 interface Standing {
   /** Milliseconds since 1970. */

@@ -6,14 +6,15 @@ import type { Ending, SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
 import { LastAdminError, UnavailableError } from '../shared/errors.js'
-import type { Principal, User } from '../tokens/principal.js'
+import type { Principal } from '../tokens/principal.js'
 import type { TokenService } from '../tokens/service.js'
 import type { TokenHash } from '../tokens/token.js'
 import { isBuried } from './deleted-accounts.js'
+import { requireEmail } from './email.js'
 import type { EmailChanges } from './email-changes.js'
 import type { Reauthenticate } from './reauthenticate.js'
-import { requireEmail } from './service.js'
 import type { UserStore } from './store.js'
+import type { User } from './user.js'
 
 const batchSize = 5_000
 

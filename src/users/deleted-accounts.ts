@@ -1,4 +1,4 @@
-import type { User } from '../tokens/principal.js'
+import type { User } from './user.js'
 
 /** How the address of an account begins that is being deleted: no address does, for each has an @. */
 export const buriedPrefix = 'deleted:'

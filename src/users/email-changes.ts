@@ -1,6 +1,6 @@
 import type { Tx } from '../database/transaction.js'
 import type { Device } from '../shared/device.js'
-import type { User } from '../tokens/principal.js'
+import type { User } from './user.js'
 
 /** How an account gets another address: by proving it. */
 export interface EmailChanges {

@@ -4,8 +4,8 @@ import { Compile } from 'typebox/compile'
 import type { Transactions } from '../database/transaction.js'
 import { Email, Moment, Name } from '../http/schemas.js'
 import type { Clock } from '../shared/clock.js'
+import { normaliseEmail } from './email.js'
 import { isPlainBcrypt } from './password.js'
-import { normaliseEmail } from './service.js'
 import type { NewUser, UserStore } from './store.js'
 
 const batchSize = 1_000

@@ -1,6 +1,6 @@
 import { PasswordRejectedError } from '../shared/errors.js'
-import type { User } from '../tokens/principal.js'
 import { commonPasswords } from './common-passwords.js'
+import type { User } from './user.js'
 
 /** Whether a password is known from breaches; false where that cannot be told in time. */
 export type BreachCheck = (password: string) => Promise<boolean>

@@ -4,12 +4,13 @@ import type { Tx } from '../database/transaction.js'
 import type { RevokingTx } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
-import { EmailRejectedError, EmailTakenError, InvalidCredentialsError, InvalidTokenError, LastAdminError, RegistrationClosedError, WrongPasswordError } from '../shared/errors.js'
-import type { User } from '../tokens/principal.js'
+import { EmailTakenError, InvalidCredentialsError, InvalidTokenError, LastAdminError, RegistrationClosedError, WrongPasswordError } from '../shared/errors.js'
 import { isBuried } from './deleted-accounts.js'
+import { normaliseEmail, requireEmail } from './email.js'
 import type { Passwords } from './password.js'
 import type { PasswordPolicy } from './password-policy.js'
 import type { Credentials, NewUser, UserStore } from './store.js'
+import type { User } from './user.js'
 
 export type { Credentials }
 
@@ -160,17 +161,4 @@ export function createUserService ({ store, passwords, policy, limiter, attempts
     // The one moment when the password is at hand: a hash of another cost, or from elsewhere, is made anew.
     return { ...credentials, renewedHash: passwords.isStale(credentials.passwordHash) ? await passwords.hash(password) : null, attempt }
   }
-}
-
-/** The same, of an address that is to become an account's. Throws EmailRejectedError. */
-export function requireEmail (email: string): string {
-  const address = normaliseEmail(email)
-  // What NFKC takes apart may hide a space.
-  if (!/^[^\s@]+@[^\s@]+$/.test(address)) throw new EmailRejectedError()
-  return address
-}
-
-/** One account, however its address is typed: NFKC and lower case; a final sigma is a sigma. */
-export function normaliseEmail (email: string): string {
-  return email.normalize('NFKC').toLowerCase().replaceAll('ς', 'σ')
 }

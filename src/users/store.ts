@@ -4,8 +4,8 @@ import { sessions, tokens, users } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import type { RevokingTx } from '../revocation/revocation.js'
-import type { User } from '../tokens/principal.js'
 import { buriedPrefix } from './deleted-accounts.js'
+import type { User } from './user.js'
 
 /** A user with what decides whether a login succeeds. */
 export interface Credentials { user: User, passwordHash: string, disabled: boolean }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
-import type { User } from '../../src/tokens/principal.js'
+import type { User } from '../../src/users/user.js'
 import { becomesTrue, createTestClock, newEmail, onEachGround, password, patienceMs, startApp, type TestApp } from '../fixtures/app.js'
 import { createPostbox, tokenIn } from '../fixtures/mail.js'
 

@@ -55,7 +55,7 @@ t.test('modules are imported only where they belong', async t => {
 
 t.test('services know neither Fastify, nor drizzle, nor Redis, nor how the database is reached', async t => {
   const forbidden = /^(fastify|@fastify\/|drizzle-orm|ioredis|postgres$|db\/|src\/(redis|embedded)\/|src\/database\/(?!transaction\.))/
-  t.same(imports.filter(({ from, to }) => /\/(service|opening|refreshing|ending|settle|epoch|revocation|cache|batch|prune|outbox|sender)\.ts$/.test(from) && forbidden.test(to)).map(describe), [])
+  t.same(imports.filter(({ from, to }) => /\/(service|opening|refreshing|ending|login|logout|password-change|live-caller|settle|epoch|revocation|cache|batch|prune|outbox|sender)\.ts$/.test(from) && forbidden.test(to)).map(describe), [])
 })
 
 t.test('the database is reached by stores alone', async t => {
@@ -149,13 +149,13 @@ t.test('the one door is in revocation.ts', async t => {
 })
 
 t.test("each of the session service's functions that ends something goes through the door", async t => {
-  const service = sources.filter(({ fileName }) => /^src\/sessions\/(service|refreshing)\.ts$/.test(fileName))
-  const through = service.flatMap(source => all(source, node => ts.isCallExpression(node) && /^(revocation(\.(revoke|change)|\[through\])|asCaller)$/.test(node.expression.getText())))
+  const service = sources.filter(({ fileName }) => /^src\/sessions\/(?!routes|schemas|store|cookies)/.test(fileName))
+  const through = service.flatMap(source => all(source, node => ts.isCallExpression(node) && /^(revocation(\.(revoke|change)|\[through\])|(liveCaller\.)?withLiveCaller)$/.test(node.expression.getText())))
   const names = new Set(through.map(node => {
     const writer = enclosing(node)
     return writer?.name?.getText() ?? (writer?.parent as ts.VariableDeclaration | undefined)?.name.getText()
   }))
-  t.same([...names].sort(), ['asCaller', 'change', 'endAll', 'endOne', 'endOthers', 'enter', 'logOut', 'logOutByRefresh', 'refresh'])
+  t.same([...names].sort(), ['change', 'endAll', 'endOne', 'endOthers', 'logOut', 'logOutByRefresh', 'openUnchanged', 'refresh', 'withLiveCaller'])
 })
 
 t.test('the environment has the same variables in the schema, in .env.example and in compose.yaml', async t => {

@@ -33,7 +33,7 @@ export interface Ended { users: number, sessions: number, personalTokens: number
 interface Parts {
   store: AdminStore
   users: Pick<UserService, 'lockAdmins' | 'lockAll' | 'lockNext' | 'prepareUser' | 'findByEmail' | 'requireOtherAdmin' | 'setRole' | 'setDisabled'>
-  sessions: Pick<SessionService, 'findLive' | 'endAllOf' | 'endAllOfMany' | 'endPersonal'>
+  sessions: Pick<SessionService, 'findLiveSession' | 'endAllOfUser' | 'endAllOfUsers' | 'endPersonalTokens'>
   tokens: Pick<TokenService, 'namedOfUser' | 'revokeServices'>
   revocation: Pick<Revocation, 'change' | 'revokeMany'>
   settle: Pick<Settle, 'voidAll'>
@@ -75,7 +75,7 @@ export function createAdminService ({ store, users, sessions, tokens, revocation
   /** Ends the user's sessions, and lets nobody in; personal tokens are dead until the account is enabled. Throws NotFoundError, LastAdminError. */
   const disable = (actor: Actor, userId: string): Promise<void> => upon(actor, userId, async (tx, target) => {
     await users.requireOtherAdmin(tx, target)
-    await sessions.endAllOf(tx, userId, ending(actor, 'disabled'))
+    await sessions.endAllOfUser(tx, userId, ending(actor, 'disabled'))
     if (target.disabled) return
     await users.setDisabled(tx, userId, true)
     await record(tx, actor, 'user_disabled', userId)
@@ -91,8 +91,8 @@ export function createAdminService ({ store, users, sessions, tokens, revocation
 
   /** Ends the user's sessions, and with `personalTokens` those too. Throws NotFoundError. */
   const revoke = (actor: Actor, userId: string, { personalTokens }: { personalTokens: boolean }): Promise<void> => upon(actor, userId, async tx => {
-    if (personalTokens) await sessions.endPersonal(tx, userId, ending(actor, 'ended_by_admin'))
-    await sessions.endAllOf(tx, userId, ending(actor, 'ended_by_admin'))
+    if (personalTokens) await sessions.endPersonalTokens(tx, userId, ending(actor, 'ended_by_admin'))
+    await sessions.endAllOfUser(tx, userId, ending(actor, 'ended_by_admin'))
   })
 
   /** Deletes the account and everything of it, as its owner would. Who dies in between leaves it to the next prune. Throws NotFoundError, LastAdminError. */
@@ -115,7 +115,7 @@ export function createAdminService ({ store, users, sessions, tokens, revocation
         await audit.record(tx, actor.device, ...tokenIds.map(tokenId => ({ type: 'service_ended' as const, userId: null, actorId: actor.caller?.user.id ?? null, tokenId, cause: ending(actor, 'ended_by_admin').cause })))
         ended.services = tokenIds.length
       }
-      const { sessions: some, personalTokens } = await sessions.endAllOfMany(tx, ids, ending(actor, 'ended_by_admin'))
+      const { sessions: some, personalTokens } = await sessions.endAllOfUsers(tx, ids, ending(actor, 'ended_by_admin'))
       ended.users += ids.length
       ended.sessions += some
       ended.personalTokens += personalTokens
@@ -167,7 +167,7 @@ export function createAdminService ({ store, users, sessions, tokens, revocation
       const locked = await users.lockAll(tx, caller === null ? userIds : [caller.user.id, ...userIds])
       if (caller === null) return await work(tx, locked)
       const own = locked.get(caller.user.id) ?? null
-      if (await sessions.findLive(tx, caller, own) === null) return { named: await tokens.namedOfUser(tx, caller.user.id), refusal: new InvalidTokenError() }
+      if (await sessions.findLiveSession(tx, caller, own) === null) return { named: await tokens.namedOfUser(tx, caller.user.id), refusal: new InvalidTokenError() }
       if (own?.user.role !== 'admin') return { named: await tokens.namedOfUser(tx, caller.user.id), refusal: new ForbiddenError() }
       return await work(tx, locked)
     })

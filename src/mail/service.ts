@@ -22,7 +22,7 @@ interface Parts {
   store: Pick<MailStore, 'findToken' | 'takeToken' | 'insertRegistration' | 'lockRegistrations' | 'deleteRegistrations'>
   outbox: Pick<Outbox, 'enqueue' | 'forget'>
   users: UserService
-  sessions: Pick<SessionService, 'endAllOf' | 'endPersonal'>
+  sessions: Pick<SessionService, 'endAllOfUser' | 'endPersonalTokens'>
   tokens: Pick<TokenService, 'namedOfUser'>
   audit: Pick<Audit, 'record' | 'recordAttempt'>
   revocation: Revocation
@@ -70,10 +70,10 @@ export function createMailService ({ store, outbox, users, sessions, tokens, aud
       await audit.record(tx, device, { type: 'password_reset', userId })
       if (account.user.emailVerifiedAt === null) {
         await users.setVerifiedEmail(tx, userId, taken.email)
-        await sessions.endPersonal(tx, userId, { device, cause: 'password_reset' })
+        await sessions.endPersonalTokens(tx, userId, { device, cause: 'password_reset' })
         await audit.record(tx, device, { type: 'email_verified', userId })
       }
-      return { named: await sessions.endAllOf(tx, userId, { device, cause: 'password_reset' }), outcome: account.user }
+      return { named: await sessions.endAllOfUser(tx, userId, { device, cause: 'password_reset' }), outcome: account.user }
     })
     await users.succeeded(user, device.address)
   }

@@ -1,6 +1,6 @@
 import type { Audit } from '../audit/service.js'
 import type { Revocation, RevokingTx } from '../revocation/revocation.js'
-import type { Opened } from '../sessions/opening.js'
+import type { IssuedTokens } from '../sessions/opening.js'
 import type { SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
@@ -17,7 +17,7 @@ interface By { device: Device, caller: AnyPrincipal | null }
 interface Parts {
   tokens: TokenService
   users: Pick<UserService, 'lock'>
-  sessions: Pick<SessionService, 'refresh' | 'endThese'>
+  sessions: Pick<SessionService, 'refresh' | 'endSessions'>
   revocation: Revocation
   audit: Pick<Audit, 'record'>
   clock: Clock
@@ -66,7 +66,7 @@ export function createOauthService ({ tokens, users, sessions, revocation, audit
     if (row.revoked) return await tokens.endSessions(tx, userId, [])
     // An access token that has run out proves nothing any more; on an instance whose clock is behind it may still be accepted.
     const alone = sessionId === null || (kind === 'access' && expiresAt !== null && expiresAt.getTime() <= clock.now())
-    return alone ? await endOne(tx, row, by) : await sessions.endThese(tx, userId, [sessionId], { device: by.device, actorId: actorOf(row, by), cause: 'token_revoked' })
+    return alone ? await endOne(tx, row, by) : await sessions.endSessions(tx, userId, [sessionId], { device: by.device, actorId: actorOf(row, by), cause: 'token_revoked' })
   }
 
   async function endOne (tx: RevokingTx, row: TokenRow, by: By): Promise<TokenHash[]> {
@@ -78,7 +78,7 @@ export function createOauthService ({ tokens, users, sessions, revocation, audit
   }
 
   /** Exchanges a refresh token. A `scope` that isn't exactly the token's is refused, as no narrower token is made. Throws InvalidGrantError, InvalidScopeError. */
-  async function refresh (candidate: string, scope: string | undefined, device: Device): Promise<Opened> {
+  async function refresh (candidate: string, scope: string | undefined, device: Device): Promise<IssuedTokens> {
     try {
       if (scope !== undefined) await requireSameScope(candidate, scope)
       return await sessions.refresh(candidate, device)

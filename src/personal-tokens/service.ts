@@ -10,7 +10,7 @@ import type { Reauthenticate } from '../users/reauthenticate.js'
 
 export interface PersonalTokenRequest { name: string, abilities?: string[] | undefined, expiresIn?: number | undefined, password?: string | undefined }
 
-interface Parts { tokens: TokenService, reauthenticate: Reauthenticate, sessions: Pick<SessionService, 'asCaller'>, audit: Pick<Audit, 'record'>, clock: Clock }
+interface Parts { tokens: TokenService, reauthenticate: Reauthenticate, sessions: Pick<SessionService, 'withLiveCaller'>, audit: Pick<Audit, 'record'>, clock: Clock }
 
 /** Tokens that a person makes for a program: named, limited, and apart from any session. */
 export type PersonalTokenService = ReturnType<typeof createPersonalTokenService>
@@ -22,7 +22,7 @@ export function createPersonalTokenService ({ tokens, reauthenticate, sessions, 
       const beyond = abilities.find(ability => !can(caller, ability))
       if (beyond !== undefined) throw new InsufficientAbilityError(beyond)
       await reauthenticate(caller, password, device)
-      return await sessions.asCaller(caller, async tx => {
+      return await sessions.withLiveCaller(caller, async tx => {
         const createdAt = new Date(clock.now())
         const expiresAt = expiresIn === undefined ? null : new Date(createdAt.getTime() + expiresIn * 1000)
         const { id, plain } = await tokens.issue(tx, { kind: 'personal', userId: caller.user.id, sessionId: null, name, abilities, createdAt, expiresAt })
@@ -35,7 +35,7 @@ export function createPersonalTokenService ({ tokens, reauthenticate, sessions, 
     list: (caller: Principal): Promise<PersonalToken[]> => tokens.listPersonal(caller.user.id),
 
     /** Throws NotFoundError for one that isn't the caller's. */
-    end: (caller: Principal, id: string, device: Device): Promise<void> => sessions.asCaller(caller, async tx => {
+    end: (caller: Principal, id: string, device: Device): Promise<void> => sessions.withLiveCaller(caller, async tx => {
       const ended = await tokens.revokePersonal(tx, caller.user.id, id)
       if (ended === null) return { named: null, refusal: new NotFoundError() }
       await audit.record(tx, device, ...ended.map(tokenId => ({ type: 'personal_token_ended' as const, userId: caller.user.id, tokenId, cause: 'ended_by_user' as const })))

@@ -9,7 +9,7 @@ import type { ServiceToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
 import type { UserService } from '../users/service.js'
 
-interface Parts { tokens: TokenService, users: Pick<UserService, 'lock'>, sessions: Pick<SessionService, 'asCaller'>, audit: Pick<Audit, 'record'>, transactions: Transactions, clock: Clock }
+interface Parts { tokens: TokenService, users: Pick<UserService, 'lock'>, sessions: Pick<SessionService, 'withLiveCaller'>, audit: Pick<Audit, 'record'>, transactions: Transactions, clock: Clock }
 
 /** Tokens of other services, with which they ask whose a token is. A service is its token: another token is another service. */
 export type ServiceTokenService = ReturnType<typeof createServiceTokenService>
@@ -30,7 +30,7 @@ export function createServiceTokenService ({ tokens, users, sessions, audit, tra
     list: (): Promise<ServiceToken[]> => tokens.listServices(),
 
     /** Throws NotFoundError for what is no service, ForbiddenError for a caller who is no admin any more. */
-    end: (caller: Principal, id: string, device: Device): Promise<void> => sessions.asCaller(caller, async tx => {
+    end: (caller: Principal, id: string, device: Device): Promise<void> => sessions.withLiveCaller(caller, async tx => {
       const owner = await users.lock(tx, caller.user.id)
       if (owner?.user.role !== 'admin') return { named: null, refusal: new ForbiddenError() }
       const ending = await tokens.revokeOne(tx, id, 'service')

@@ -7,44 +7,61 @@ import type { TokenService } from '../tokens/service.js'
 import type { TokenHash } from '../tokens/token.js'
 import type { SessionStore } from './store.js'
 
-/** Why sessions end, and at whose bidding: `actorId` null is the user's own. */
-export interface Ending { device: Device | null, actorId?: string | null, cause: EventCause }
+/** Why sessions end and who ends them; `actorId` null: the user. `device` null: no request did, a command for instance. */
+export interface EndReason { device: Device | null, actorId?: string | null, cause: EventCause }
 
-interface Parts { store: SessionStore, tokens: TokenService, audit: Pick<Audit, 'record'>, clock: Clock }
+/**
+ * Ends sessions and personal tokens and records it. The caller's transaction holds the user's row. What returns hashes returns those that
+ * the transaction has to name.
+ */
+export interface SessionEnder {
+  /** These sessions of the user; sessions that have already ended are named again. */
+  endSessions (tx: RevokingTx, userId: string, sessionIds: string[], reason: EndReason): Promise<TokenHash[]>
+  /** Every session of the user. */
+  endAllOfUser (tx: RevokingTx, userId: string, reason: EndReason): Promise<TokenHash[]>
+  /** Every session and personal token of several users. Names no hashes: for callers that void the whole cache. */
+  endAllOfUsers (tx: RevokingTx, userIds: string[], reason: EndReason): Promise<{ sessions: number, personalTokens: number }>
+  /** Every personal token of the user. Returns no hashes: endSessions, called after it, names them. */
+  endPersonalTokens (tx: RevokingTx, userId: string, reason: EndReason): Promise<void>
+}
 
-export type EndingOfSessions = ReturnType<typeof createEnding>
+interface EnderDependencies {
+  store: Pick<SessionStore, 'unendedExcept' | 'end' | 'endOfUsers'>
+  tokens: Pick<TokenService, 'endSessions' | 'revokeOfUsers' | 'revokePersonal'>
+  audit: Pick<Audit, 'record'>
+  clock: Clock
+}
 
-/** Ends sessions and personal tokens within a transaction that revokes, with the row of their user taken, and puts it on the record. */
-export function createEnding ({ store, tokens, audit, clock }: Parts) {
+export function createSessionEnder ({ store, tokens, audit, clock }: EnderDependencies): SessionEnder {
   const now = () => new Date(clock.now())
+  const sessionEnded = (userId: string, sessionId: string, { actorId = null, cause }: EndReason) =>
+    ({ type: 'session_ended' as const, userId, actorId, sessionId, cause })
+  const personalTokenEnded = (userId: string, tokenId: string, { actorId = null, cause }: EndReason) =>
+    ({ type: 'personal_token_ended' as const, userId, actorId, tokenId, cause })
 
-  /** Every session of `userId`, whoever asks for it. */
-  async function endAllOf (tx: RevokingTx, userId: string, ending: Ending): Promise<TokenHash[]> {
-    return await end(tx, userId, await store.others(tx, userId, null), ending)
-  }
-
-  /** Sessions of `userId`, whoever asks for it; over ones are ended again. Returns what is to be named. */
-  async function end (tx: RevokingTx, userId: string, sessionIds: string[], { device, actorId = null, cause }: Ending): Promise<TokenHash[]> {
+  async function endSessions (tx: RevokingTx, userId: string, sessionIds: string[], reason: EndReason): Promise<TokenHash[]> {
     const ended = await store.end(tx, sessionIds, now())
-    await audit.record(tx, device, ...ended.map(sessionId => ({ type: 'session_ended' as const, userId, actorId, sessionId, cause })))
+    await audit.record(tx, reason.device, ...ended.map(id => sessionEnded(userId, id, reason)))
     return await tokens.endSessions(tx, userId, sessionIds)
   }
 
-  /** Every session and token of users whose rows are taken, for who makes every cache entry void: names none. */
-  async function endAllOfMany (tx: RevokingTx, userIds: string[], { device, actorId = null, cause }: Ending): Promise<{ sessions: number, personalTokens: number }> {
+  async function endAllOfUser (tx: RevokingTx, userId: string, reason: EndReason): Promise<TokenHash[]> {
+    return await endSessions(tx, userId, await store.unendedExcept(tx, userId, null), reason)
+  }
+
+  async function endAllOfUsers (tx: RevokingTx, userIds: string[], reason: EndReason) {
     const ended = await store.endOfUsers(tx, userIds, now())
     const personal = await tokens.revokeOfUsers(tx, userIds)
-    await audit.record(tx, device,
-      ...ended.map(({ id, userId }) => ({ type: 'session_ended' as const, userId, actorId, sessionId: id, cause })),
-      ...personal.map(({ id, userId }) => ({ type: 'personal_token_ended' as const, userId, actorId, tokenId: id, cause })))
+    await audit.record(tx, reason.device,
+      ...ended.map(({ id, userId }) => sessionEnded(userId, id, reason)),
+      ...personal.map(({ id, userId }) => personalTokenEnded(userId, id, reason)))
     return { sessions: ended.length, personalTokens: personal.length }
   }
 
-  /** All personal tokens of `userId`; which hashes that names, endSessions tells. */
-  async function endPersonal (tx: RevokingTx, userId: string, { device, actorId = null, cause }: Ending): Promise<void> {
+  async function endPersonalTokens (tx: RevokingTx, userId: string, reason: EndReason): Promise<void> {
     const ended = await tokens.revokePersonal(tx, userId, null) ?? []
-    await audit.record(tx, device, ...ended.map(tokenId => ({ type: 'personal_token_ended' as const, userId, actorId, tokenId, cause })))
+    await audit.record(tx, reason.device, ...ended.map(id => personalTokenEnded(userId, id, reason)))
   }
 
-  return { end, endAllOf, endAllOfMany, endPersonal }
+  return { endSessions, endAllOfUser, endAllOfUsers, endPersonalTokens }
 }

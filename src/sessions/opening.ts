@@ -5,10 +5,12 @@ import type { Principal } from '../tokens/principal.js'
 import type { RefreshToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
 import type { User } from '../users/user.js'
-import type { LoginOptions } from './service.js'
 import type { Session, SessionStore } from './store.js'
 
-/** How long things last, in seconds. */
+/** What a client may ask for when it registers or logs in. */
+export interface LoginOptions { deviceName?: string | undefined, abilities?: string[] | undefined, refresh?: boolean | undefined }
+
+/** How long tokens and sessions live, in seconds. */
 export interface Lifetimes {
   tokenTtlSeconds: number
   accessTokenTtlSeconds: number
@@ -17,8 +19,8 @@ export interface Lifetimes {
   refreshGraceSeconds: number
 }
 
-/** A session just opened or renewed, with its tokens: the only place where the plaintext leaves. */
-export interface Opened {
+/** A session with the tokens it was just given. The plaintext of a token leaves the service only here. */
+export interface IssuedTokens {
   access: { plain: PlainToken, expiresInSeconds: number }
   refresh: { plain: PlainToken, expiresInSeconds: number } | null
   session: Session
@@ -26,13 +28,28 @@ export interface Opened {
   abilities: string[]
 }
 
-interface Parts { store: SessionStore, tokens: TokenService, clock: Clock, lifetimes: Lifetimes }
+/** Gives a session its tokens: at login, after a password change, and at each refresh. */
+export interface SessionOpener {
+  /** A new session with its first tokens. */
+  open (tx: Tx, user: User, options: LoginOptions, device: Device): Promise<IssuedTokens>
+  /** New random tokens for an existing session. */
+  renew (tx: Tx, session: Session, user: User, abilities: string[]): Promise<IssuedTokens>
+  /** Consumes a refresh token and issues its successors. Counts as a use of the session. */
+  succeed (tx: Tx, session: Session, user: User, presented: PlainToken, row: RefreshToken): Promise<IssuedTokens>
+  /** The successors that `presented` has already been given; null when they have been used or revoked. */
+  repeat (tx: Tx, session: Session, user: User, presented: PlainToken, secret: Buffer): Promise<IssuedTokens | null>
+}
 
-export type OpeningOfSessions = ReturnType<typeof createOpening>
+interface OpenerDependencies {
+  store: Pick<SessionStore, 'insert' | 'use' | 'idleSeconds'>
+  tokens: Pick<TokenService, 'issue' | 'consume' | 'successors' | 'requireRefresh'>
+  clock: Clock
+  lifetimes: Lifetimes
+}
 
-/** Gives a session its tokens: at log-in, after a password change, at each refresh. */
-export function createOpening ({ store, tokens, clock, lifetimes }: Parts) {
-  async function open (tx: Tx, user: User, { deviceName, abilities, refresh = false }: LoginOptions, device: Device): Promise<Opened> {
+export function createSessionOpener ({ store, tokens, clock, lifetimes }: OpenerDependencies): SessionOpener {
+  async function open (tx: Tx, user: User, options: LoginOptions, device: Device): Promise<IssuedTokens> {
+    const { deviceName, abilities, refresh = false } = options
     const createdAt = new Date(clock.now())
     const seconds = refresh ? lifetimes.sessionTtlSeconds : Math.min(lifetimes.tokenTtlSeconds, lifetimes.sessionTtlSeconds)
     const session = await store.insert(tx, {
@@ -44,26 +61,21 @@ export function createOpening ({ store, tokens, clock, lifetimes }: Parts) {
       expiresAt: after(createdAt, seconds),
       refreshes: refresh
     })
-    return await renew(tx, session, user, abilities ?? ['*'])
+    return await issue(tx, session, user, abilities ?? ['*'])
   }
 
-  /** New tokens for `session`, unrelated to any before. */
-  const renew = (tx: Tx, session: Session, user: User, abilities: string[]): Promise<Opened> => grant(tx, session, user, abilities, null)
-
-  /** The successors of a refresh token that hasn't been used; refreshing counts as a use of the session. */
-  async function succeed (tx: Tx, session: Session, user: User, presented: PlainToken, row: RefreshToken): Promise<Opened> {
+  async function succeed (tx: Tx, session: Session, user: User, presented: PlainToken, row: RefreshToken): Promise<IssuedTokens> {
     const secret = await tokens.consume(tx, row.id)
     await store.use(tx, session.id, new Date(clock.now()))
-    return await grant(tx, session, user, row.abilities, tokens.successors(presented, secret))
+    return await issue(tx, session, user, row.abilities, tokens.successors(presented, secret))
   }
 
-  /** The successors that `presented` has already been given; null when they were used or revoked. */
-  async function repeat (tx: Tx, session: Session, user: User, presented: PlainToken, secret: Buffer): Promise<Opened | null> {
+  async function repeat (tx: Tx, session: Session, user: User, presented: PlainToken, secret: Buffer): Promise<IssuedTokens | null> {
     const { access, refresh } = tokens.successors(presented, secret)
     const row = await tokens.requireRefresh(tx, refresh)
     if (row === null || row.revoked || row.consumedAt !== null) return null
     const now = new Date(clock.now())
-    // Both were issued together: the access token's end follows from the refresh token's row.
+    // Both were issued at the same time, so the refresh token's row also says when the access token expires.
     const accessEnds = earlier(after(row.createdAt, lifetimes.accessTokenTtlSeconds), session.expiresAt)
     return {
       access: { plain: access, expiresInSeconds: secondsBetween(now, accessEnds) },
@@ -74,14 +86,20 @@ export function createOpening ({ store, tokens, clock, lifetimes }: Parts) {
     }
   }
 
-  async function grant (tx: Tx, session: Session, user: User, abilities: string[], plain: Record<'access' | 'refresh', PlainToken> | null): Promise<Opened> {
+  /** `plain`: tokens derived from a refresh token; random ones without it. */
+  async function issue (
+    tx: Tx, session: Session, user: User, abilities: string[], plain?: Record<'access' | 'refresh', PlainToken>
+  ): Promise<IssuedTokens> {
     const createdAt = new Date(clock.now())
     const common = { userId: user.id, sessionId: session.id, abilities, createdAt }
-    const accessEnds = earlier(after(createdAt, session.refreshes ? lifetimes.accessTokenTtlSeconds : lifetimes.tokenTtlSeconds), session.expiresAt)
+    const accessSeconds = session.refreshes ? lifetimes.accessTokenTtlSeconds : lifetimes.tokenTtlSeconds
+    const accessEnds = earlier(after(createdAt, accessSeconds), session.expiresAt)
     const refreshEnds = earlier(after(createdAt, lifetimes.refreshTokenTtlSeconds), session.expiresAt)
     const principalOf = (id: string) => principal(id, session, user, abilities, createdAt, accessEnds)
     const access = await tokens.issue(tx, { ...common, kind: 'access', expiresAt: accessEnds }, { plain: plain?.access, principalOf })
-    const refresh = session.refreshes ? await tokens.issue(tx, { ...common, kind: 'refresh', expiresAt: refreshEnds }, { plain: plain?.refresh }) : null
+    const refresh = session.refreshes
+      ? await tokens.issue(tx, { ...common, kind: 'refresh', expiresAt: refreshEnds }, { plain: plain?.refresh })
+      : null
     return {
       access: { plain: access.plain, expiresInSeconds: secondsBetween(createdAt, accessEnds) },
       refresh: refresh === null ? null : { plain: refresh.plain, expiresInSeconds: secondsBetween(createdAt, refreshEnds) },
@@ -91,21 +109,25 @@ export function createOpening ({ store, tokens, clock, lifetimes }: Parts) {
     }
   }
 
-  /** What an access token of a session stands for. */
   function principal (id: string, session: Session, user: User, abilities: string[], createdAt: Date, expiresAt: Date): Principal {
     return {
       issuedAtMs: createdAt.getTime(),
       expiresAtMs: expiresAt.getTime(),
       ...store.idleSeconds === null ? {} : { idleAtMs: clock.now() + store.idleSeconds * 1000 },
       token: { id, kind: 'access', abilities, expiresAt: expiresAt.toISOString() },
-      session: { id: session.id, deviceName: session.deviceName, createdAt: session.createdAt.toISOString(), expiresAt: session.expiresAt.toISOString() },
+      session: {
+        id: session.id,
+        deviceName: session.deviceName,
+        createdAt: session.createdAt.toISOString(),
+        expiresAt: session.expiresAt.toISOString()
+      },
       user
     }
   }
 
-  return { open, renew, succeed, repeat }
+  return { open, renew: issue, succeed, repeat }
 }
 
-const after = (moment: Date, seconds: number) => new Date(moment.getTime() + seconds * 1000)
+const after = (start: Date, seconds: number) => new Date(start.getTime() + seconds * 1000)
 const earlier = (one: Date, other: Date) => one < other ? one : other
 const secondsBetween = (from: Date, to: Date) => Math.max(0, Math.round((to.getTime() - from.getTime()) / 1000))

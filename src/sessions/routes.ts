@@ -8,7 +8,7 @@ import { InvalidTokenError, MissingTokenError, NotFoundError, type Superseded } 
 import { isUuid } from '../shared/ids.js'
 import { guarded, requireSession } from '../tokens/authenticate.js'
 import type { Cookies } from './cookies.js'
-import type { Opened } from './opening.js'
+import type { IssuedTokens } from './opening.js'
 import { ChangePasswordBody, LoginBody, RefreshBody, RegisterBody, SessionList, SessionParams, TokenReply, toSession } from './schemas.js'
 import type { SessionService } from './service.js'
 
@@ -136,13 +136,13 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     if (cookie !== undefined && authorization === undefined && refreshToken === undefined && cookies.isOwnSite(request)) cookies.clear(reply)
   }
 
-  async function give (reply: FastifyReply, opened: Opened, byCookie = false) {
-    if (byCookie) cookies.set(reply, opened)
-    return await reply.send(toReply(opened, byCookie))
+  async function give (reply: FastifyReply, issued: IssuedTokens, byCookie = false) {
+    if (byCookie) cookies.set(reply, issued)
+    return await reply.send(toReply(issued, byCookie))
   }
 }
 
-function toReply ({ access, refresh, session, user }: Opened, byCookie: boolean) {
+function toReply ({ access, refresh, session, user }: IssuedTokens, byCookie: boolean) {
   return {
     tokenType: 'Bearer' as const,
     ...byCookie ? {} : { accessToken: access.plain.reveal() },

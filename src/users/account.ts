@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Audit } from '../audit/service.js'
 import type { Transactions } from '../database/transaction.js'
 import type { Revocation, RevokingTx } from '../revocation/revocation.js'
-import type { Ending, SessionService } from '../sessions/service.js'
+import type { EndReason, SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
 import { LastAdminError, UnavailableError } from '../shared/errors.js'
@@ -23,7 +23,7 @@ export interface ProfileChange { name?: string | null | undefined, email?: strin
 
 interface Parts {
   store: Pick<UserStore, 'lock' | 'lockAdmins' | 'hasOtherAdmin' | 'setName' | 'bury' | 'findBuried' | 'deleteBuried'>
-  sessions: Pick<SessionService, 'asCaller' | 'endAllOf' | 'endPersonal' | 'forget'>
+  sessions: Pick<SessionService, 'withLiveCaller' | 'endAllOfUser' | 'endPersonalTokens' | 'deleteOfUser'>
   tokens: Pick<TokenService, 'endSessions' | 'namedOfUser' | 'forget'>
   revocation: Pick<Revocation, 'revoke'>
   audit: Pick<Audit, 'record' | 'forget'>
@@ -41,7 +41,7 @@ export function createAccountService ({ store, sessions, tokens, revocation, aud
   async function change (caller: Principal, { name, email, password }: ProfileChange, device: Device): Promise<User> {
     const address = email === undefined ? caller.user.email : requireEmail(email)
     if (address !== caller.user.email || password !== undefined) await reauthenticate(caller, password, device)
-    return await sessions.asCaller(caller, async (tx, session, { user }) => {
+    return await sessions.withLiveCaller(caller, async (tx, session, { user }) => {
       const happened = { userId: user.id, sessionId: session.id }
       if (address !== caller.user.email && address !== user.email) {
         await emailChanges.request(tx, user, address, device)
@@ -65,20 +65,20 @@ export function createAccountService ({ store, sessions, tokens, revocation, aud
     await reauthenticate(caller, password, device)
     const { id } = caller.user
     const isAdmin = caller.user.role === 'admin'
-    await sessions.asCaller(caller, async (tx, _session, { user }) => {
+    await sessions.withLiveCaller(caller, async (tx, _session, { user }) => {
       // Made one this very moment, without having taken his turn: the next attempt will.
       if (user.role === 'admin' && !isAdmin) throw new UnavailableError()
       if (user.role === 'admin' && !await store.hasOtherAdmin(tx, id)) return { named: null, refusal: new LastAdminError() }
       return { named: await bury(tx, id, { device, cause: 'deleted' }), outcome: undefined }
-    }, { first: isAdmin ? store.lockAdmins : undefined })
+    }, { lockFirst: isAdmin ? store.lockAdmins : undefined })
     await erase(id)
   }
 
   /** Ends every token of the account and empties its row; returns what is to be named. `erase` belongs behind the COMMIT. */
-  async function bury (tx: RevokingTx, id: string, ending: Ending): Promise<TokenHash[]> {
-    await sessions.endPersonal(tx, id, ending)
+  async function bury (tx: RevokingTx, id: string, ending: EndReason): Promise<TokenHash[]> {
+    await sessions.endPersonalTokens(tx, id, ending)
     await store.bury(tx, id, new Date(clock.now()))
-    return await sessions.endAllOf(tx, id, ending)
+    return await sessions.endAllOfUser(tx, id, ending)
   }
 
   /** Deletes what is left of a buried account whose tokens are dead everywhere, in pieces; whoever comes second finds nothing. */
@@ -86,7 +86,7 @@ export function createAccountService ({ store, sessions, tokens, revocation, aud
     const piece = () => transactions.transaction(async tx => {
       const locked = await store.lock(tx, id)
       if (locked === null || !isBuried(locked.user)) return false
-      for (const forget of [tokens.forget, sessions.forget, audit.forget]) if (await forget(tx, id, batchSize) === batchSize) return true
+      for (const forget of [tokens.forget, sessions.deleteOfUser, audit.forget]) if (await forget(tx, id, batchSize) === batchSize) return true
       await store.deleteBuried(tx, id)
       await audit.record(tx, null, { type: 'account_deleted', userId: id })
       return false

@@ -1,0 +1,83 @@
+import type { Audit } from '../audit/service.js'
+import type { Transactions } from '../database/transaction.js'
+import type { Revocation } from '../revocation/revocation.js'
+import type { Clock } from '../shared/clock.js'
+import type { Device } from '../shared/device.js'
+import { InsufficientAbilityError, InvalidCredentialsError } from '../shared/errors.js'
+import type { Proven, UserService } from '../users/service.js'
+import type { SessionEnder } from './ending.js'
+import type { IssuedTokens, LoginOptions, SessionOpener } from './opening.js'
+import type { SessionStore } from './store.js'
+
+export interface LoginRequest extends LoginOptions { email: string, password: string }
+export interface RegistrationRequest extends LoginRequest { name?: string | undefined }
+
+/** Opens sessions for people who prove who they are. */
+export interface Login {
+  /** Makes an account and opens its first session. Throws EmailTakenError, PasswordRejectedError, RegistrationClosedError. */
+  register (request: RegistrationRequest, device: Device): Promise<IssuedTokens>
+  /** Opens a session; ends the oldest ones past SESSION_LIMIT. Throws InvalidCredentialsError and 429 errors. */
+  logIn (request: LoginRequest, device: Device): Promise<IssuedTokens>
+}
+
+interface LoginDependencies {
+  store: Pick<SessionStore, 'unendedBeyond'>
+  users: Pick<UserService,
+    'prepareRegistration' | 'entered' | 'requireCredentials' | 'requireSamePassword' | 'lockUnchanged' | 'setPassword' | 'succeeded'>
+  revocation: Pick<Revocation, 'revoke'>
+  transactions: Transactions
+  audit: Pick<Audit, 'record'>
+  clock: Clock
+  opener: Pick<SessionOpener, 'open'>
+  ender: Pick<SessionEnder, 'endSessions'>
+  /** 0: no limit. */
+  sessionLimit: number
+}
+
+export function createLogin (
+  { store, users, revocation, transactions, audit, clock, opener, ender, sessionLimit }: LoginDependencies
+): Login {
+  async function register (request: RegistrationRequest, device: Device): Promise<IssuedTokens> {
+    requireGrantable(request.abilities)
+    const insertUser = await users.prepareRegistration(request)
+    return await transactions.transaction(async tx => {
+      const user = await insertUser(tx)
+      await users.entered(tx, user, device)
+      const issued = await opener.open(tx, user, request, device)
+      await audit.record(tx, device, { type: 'registered', userId: user.id, sessionId: issued.session.id })
+      return issued
+    })
+  }
+
+  async function logIn (request: LoginRequest, device: Device): Promise<IssuedTokens> {
+    requireGrantable(request.abilities)
+    const seen = await users.requireCredentials(request.email, request.password, device)
+    // Another login may have rehashed the password meanwhile. Then the same password still opens the account.
+    const issued = await openUnchanged(seen, request, device) ??
+      await openUnchanged(await users.requireSamePassword(seen, request.password), request, device)
+    if (issued === null) throw new InvalidCredentialsError()
+    await users.succeeded(issued.user, device.address)
+    return issued
+  }
+
+  /** Null when the password has changed, or the account has been disabled, while bcrypt was running. */
+  const openUnchanged = (seen: Proven, request: LoginRequest, device: Device) => revocation.revoke<IssuedTokens | null>(async tx => {
+    const locked = await users.lockUnchanged(tx, seen)
+    if (locked === null) return { named: null, outcome: null }
+    const { id } = locked.user
+    if (seen.renewedHash !== null) await users.setPassword(tx, id, seen.renewedHash)
+    const replaced = sessionLimit === 0 ? [] : await store.unendedBeyond(tx, id, sessionLimit - 1, new Date(clock.now()))
+    const named = await ender.endSessions(tx, id, replaced, { device, cause: 'session_limit' })
+    const issued = await opener.open(tx, locked.user, request, device)
+    await users.entered(tx, locked.user, device)
+    await audit.record(tx, device, { type: 'login_succeeded', userId: id, sessionId: issued.session.id })
+    return { named: named.length > 0 ? named : null, outcome: issued }
+  })
+
+  return { register, logIn }
+}
+
+/** Only `services:create` grants `introspect`. */
+function requireGrantable (abilities: string[] | undefined): void {
+  if (abilities?.includes('introspect')) throw new InsufficientAbilityError('introspect')
+}

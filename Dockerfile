@@ -6,10 +6,12 @@ RUN npm ci --omit=dev --ignore-scripts
 FROM node:22-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY clients/js/package.json clients/js/package.json
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 COPY db db
+COPY clients clients
 RUN npm run build
 
 # Nothing is written below /app, and all of it is root's: it runs with a read-only root.

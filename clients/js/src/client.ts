@@ -1,0 +1,159 @@
+import { createAuthorizedFetch } from './authorized-fetch.js'
+import { createAutoRefresh } from './auto-refresh.js'
+import { createBearerSource } from './bearer-source.js'
+import { createCookieSource } from './cookie-source.js'
+import { createRefreshing } from './refreshing.js'
+import type { TokenReply } from './source.js'
+import { createState } from './state.js'
+import { createMemoryStorage } from './storage.js'
+import { createTabs } from './tabs.js'
+import { createTransport, jsonOf, readReply, refuse } from './transport.js'
+import type { AuthError, AuthListener, AuthSession, ClientOptions, ListedSession, PersonalToken, Result, SessionResult, User } from './types.js'
+
+export type Client = ReturnType<typeof createClient>
+
+/** A client of the Latchkey at `url`. Sends nothing, and listens to nothing, before it is used. */
+export function createClient ({ url, mode = 'cookie', storage: given, fetch: givenFetch, origins = [] }: ClientOptions) {
+  const byCookie = mode === 'cookie'
+  const storage = given ?? createMemoryStorage()
+  const fetch: typeof globalThis.fetch = givenFetch ?? ((...args) => globalThis.fetch(...args))
+  const transport = createTransport({ url, byCookie, fetch })
+  const name = `latchkey/1 ${byCookie ? url : storage.shared}`
+  const tabs = createTabs({
+    name: byCookie || storage.shared !== undefined ? name : null,
+    key: byCookie ? name : storage.shared ?? null,
+    onNews: news => source.takeNews(news),
+    onWake: surely => void refreshing.recheck(surely)
+  })
+  const state = createState(() => auto.schedule())
+  const source = byCookie ? createCookieSource({ state, tabs, transport }) : createBearerSource({ state, tabs, storage })
+  const refreshing = createRefreshing({ state, source, tabs, transport })
+  const auto = createAutoRefresh({ state, refreshing })
+  const authorized = createAuthorizedFetch({ state, refreshing, transport, fetch, origins })
+
+  /** A request as the user; none is sent for nobody. */
+  async function call<T> (method: string, path: string, body?: object): Promise<Result<T>> {
+    tabs.start()
+    const error = await refreshing.live()
+    if (error !== null) return { data: null, error }
+    if (state.state.auth === null) return refuse('AUTH_MISSING_TOKEN', 'Nobody is signed in', 401)
+    return await readReply<T>(authorized(transport.base() + path, { method, ...jsonOf(body) }))
+  }
+
+  /** A request that opens a session. Null where a mail has to confirm it first. */
+  async function open (path: string, body: object): Promise<Result<AuthSession | null>> {
+    tabs.start()
+    const reply = await transport.send<TokenReply | null>('POST', path, { ...body, refresh: true, cookies: byCookie })
+    return reply.error !== null || reply.data === null ? reply : await enter(reply.data)
+  }
+
+  async function enter (reply: TokenReply): Promise<Result<AuthSession>> {
+    await source.enter(reply)
+    const { user, session } = reply
+    return { data: { user, session }, error: null }
+  }
+
+  async function session (error: AuthError | null): Promise<SessionResult> {
+    return { data: state.state.auth, error }
+  }
+
+  async function takeUser<T extends { user: User }> (result: Result<T>): Promise<Result<T>> {
+    if (result.error === null) await source.takeUser(result.data.user)
+    return result
+  }
+
+  return {
+    /** Makes an account and signs in. `data` is null where a mail has to confirm the address first. */
+    signUp: (body: { email: string, password: string, name?: string, deviceName?: string }) => open('v1/register', body),
+
+    /** Signs in. An account with a second factor answers with the error AUTH_SECOND_FACTOR_REQUIRED, whose `challenge` it takes. */
+    signInWithPassword: (body: { email: string, password: string, deviceName?: string, abilities?: string[] }) => open('v1/login', body) as Promise<Result<AuthSession>>,
+
+    /**
+     * Ends this session, all others of the user, or all. Tokens are forgotten here even if the server can't be told; cookies can't be, so then the error means that
+     * the user is still signed in.
+     */
+    async signOut ({ scope = 'local' }: { scope?: 'local' | 'others' | 'global' } = {}): Promise<Result<null>> {
+      if (scope === 'others') return await call<null>('DELETE', 'v1/sessions')
+      tabs.start()
+      await source.look()
+      if (state.state.known && state.state.auth === null) return { data: null, error: null }
+      const { error } = await transport.send<null>('POST', scope === 'global' ? 'v1/logout-all' : 'v1/logout', source.proof())
+      if (error === null || error.status === 401 || !byCookie) await source.forget(null)
+      return error === null || error.status === 401 ? { data: null, error: null } : { data: null, error }
+    },
+
+    /** Who is signed in, or null. Asks Latchkey where that isn't known, and renews what has run out. */
+    async getSession (): Promise<SessionResult> {
+      tabs.start()
+      return session(await refreshing.live())
+    },
+
+    /** As Latchkey knows the user at this moment; `data` is null where nobody is signed in. */
+    async getUser (): Promise<Result<AuthSession | null>> {
+      const result = await takeUser(await call<AuthSession>('GET', 'v1/me'))
+      return result.error?.code === 'AUTH_MISSING_TOKEN' ? { data: null, error: null } : result
+    },
+
+    /** Renews the tokens now, unless another tab is at it: then it waits for those. */
+    async refreshSession (): Promise<SessionResult> {
+      tabs.start()
+      return session(await refreshing.ready() ?? await refreshing.refresh(state.state.version))
+    },
+
+    /** Changes the name at once; another address counts when the mail that goes there is confirmed. */
+    updateUser: async (body: { name?: string | null, email?: string, password?: string }) => takeUser(await call<{ user: User }>('PATCH', 'v1/me', body)),
+
+    /** Ends every other session; this one goes on under new tokens. */
+    async changePassword (body: { currentPassword: string, newPassword: string, revokePersonalTokens?: boolean }): Promise<Result<AuthSession>> {
+      const result = await call<TokenReply>('PUT', 'v1/password', body)
+      return result.error === null ? await enter(result.data) : result
+    },
+
+    sessions: {
+      list: () => call<{ sessions: ListedSession[] }>('GET', 'v1/sessions'),
+      /** Ends one of the user's sessions; the user is signed out here if it is this one. */
+      async end (id: string): Promise<Result<null>> {
+        const isThis = id === state.state.auth?.session.id
+        const result = await call<null>('DELETE', `v1/sessions/${encodeURIComponent(id)}`)
+        if (result.error === null && isThis) await source.forget(null)
+        return result
+      }
+    },
+
+    tokens: {
+      list: () => call<{ tokens: PersonalToken[] }>('GET', 'v1/tokens'),
+      /** Makes a personal token. `accessToken` is its plaintext, and is shown this once. */
+      create: (body: { name: string, abilities?: string[], expiresIn?: number, password?: string }) => call<{ accessToken: string, token: PersonalToken }>('POST', 'v1/tokens', body),
+      end: (id: string) => call<null>('DELETE', `v1/tokens/${encodeURIComponent(id)}`)
+    },
+
+    fetch: ((input, init) => {
+      tabs.start()
+      return authorized(input, init)
+    }) as typeof globalThis.fetch,
+
+    /** Calls back once with INITIAL_SESSION, as soon as that is known, and then at each change, whichever tab it comes from. */
+    onAuthStateChange (listener: AuthListener): { unsubscribe (): void } {
+      tabs.start()
+      const subscription = state.listen(listener)
+      auto.untilKnown()
+      return subscription
+    },
+
+    /** Renews the tokens shortly before they run out, while the page is visible, so that no request has to wait for it. */
+    startAutoRefresh (): void {
+      tabs.start()
+      auto.start()
+    },
+
+    stopAutoRefresh: (): void => auto.stop(),
+
+    /** Lets go of timers, channels and listeners. What is stored stays. */
+    dispose (): void {
+      auto.stop()
+      state.forgetListeners()
+      tabs.stop()
+    }
+  }
+}

@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
-import { type AuthEvent, type AuthSession, type ClientOptions, createClient, createMemoryStorage } from '../../clients/js/src/index.js'
+import { type AuthEvent, type ClientOptions, createClient, } from '../../clients/js/src/index.js'
 import { becomesTrue, embeddedGround, newEmail, password, patienceMs, startApp } from '../fixtures/app.js'
 import { createBrowserFetch } from '../fixtures/browser-fetch.js'
 

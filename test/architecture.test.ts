@@ -17,7 +17,7 @@ const imports = sources.flatMap(importsOf)
 const packages: Array<[name: RegExp, allowed: RegExp]> = [
   [/^(fastify|fastify-plugin|@fastify\/(?!error$).*)$/, /^src\/(app|server|embedding\/.*|http\/.*|observability\/(traffic|tracing)|tokens\/authenticate|sessions\/cookies|.*\/routes)\.ts$/],
   [/^@fastify\/error$/, /^src\/(shared\/errors|http\/.*)\.ts$/],
-  [/^drizzle-orm/, /^(db\/.*|src\/(database|embedded)\/.*|src\/.*\/(lookup-)?store)\.ts$/],
+  [/^drizzle-orm/, /^(db\/.*|src\/(database|embedded)\/.*|src\/.*\/((lookup|last-use)-)?store)\.ts$/],
   [/^(postgres|@electric-sql\/pglite)$/, /^src\/(database|embedded)\/.*$/],
   [/^ioredis$/, /^src\/(redis\/.*|http\/rate-limit|token-cache\/redis)\.ts$/],
   [/^cluster-key-slot$/, /^src\/token-cache\/cluster\.ts$/],
@@ -31,7 +31,7 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
 
 /** The same for modules of ours. */
 const modules: Array<[name: RegExp, allowed: RegExp]> = [
-  [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/(lookup-)?store)\.ts$/],
+  [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/((lookup|last-use)-)?store)\.ts$/],
   [/^db\/migrate\.ts$/, /^src\/(embedded\/(pglite|pglite-image)|database\/postgres)\.ts$/],
   [/^src\/(app|server|cli|commands\/index|database\/open|foundation)\.ts$/, /^src\/(server|cli|foundation|embedding\/(plugin|instances))\.ts$/],
   [/^src\/redis\/open\.ts$/, /^src\/(server|cli|services|foundation)\.ts$/],
@@ -60,13 +60,13 @@ t.test('services know neither Fastify, nor drizzle, nor Redis, nor how the datab
 
 t.test('the database is reached by stores alone', async t => {
   const queries = imports.filter(({ from, to, typeOnly }) => to === 'src/database/database.ts' && !typeOnly && !/^src\/(database|embedded)\//.test(from))
-  t.same(queries.filter(({ from }) => !/\/(lookup-)?store\.ts$/.test(from)).map(describe), [])
+  t.same(queries.filter(({ from }) => !/\/((lookup|last-use)-)?store\.ts$/.test(from)).map(describe), [])
   t.ok(queries.length > 0)
 })
 
 t.test("a feature uses another feature's service, never its store", async t => {
   const feature = (path: string) => /^src\/(tokens|revocation|retention|sessions|users|personal-tokens|service-tokens|oauth|audit|attempts|admin|mail)\//.exec(path)?.[1]
-  const across = imports.filter(({ from, to }) => feature(from) !== undefined && /\/(lookup-)?store\.ts$/.test(to) && feature(from) !== feature(to))
+  const across = imports.filter(({ from, to }) => feature(from) !== undefined && feature(to) !== undefined && /\/((lookup|last-use)-)?store\.ts$/.test(to) && feature(from) !== feature(to))
   t.same(across.map(describe), [])
 })
 

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { createPostgres } from '../../src/database/postgres.js'
-import { createSessionStore } from '../../src/sessions/store.js'
+import { createLastUseStore } from '../../src/tokens/last-use-store.js'
 import type { RedisServer } from '../../test/fixtures/servers.js'
 import { createClient, eachOf } from '../client.js'
 import { createSeeder, password, startLatchkey } from '../latchkey.js'
@@ -31,7 +31,7 @@ export async function openSite (machinery: Machinery, redis: RedisServer, rows: 
   const { base } = await startLatchkey(machinery, { databaseUrl, redisUrl: redis.url, core: machinery.cores.server, env: { BCRYPT_COST: '4', REDIS_KEY_PREFIX: keyPrefix } })
   const client = createClient(base, 16)
   const database = createPostgres(databaseUrl, 1)
-  const sessionStore = createSessionStore(database, { idleSeconds: null })
+  const lastUses = createLastUseStore(database)
   const cache = new Redis(redis.url)
   machinery.atEnd(async () => {
     client.close()
@@ -62,7 +62,7 @@ export async function openSite (machinery: Machinery, redis: RedisServer, rows: 
       const logouts = await timesOf(leaving, ({ token }) => client.expect(204, 'POST', '/v1/logout', { token }))
       const flushes = await timesOf([1, 2, 3, 4, 5], async later => {
         const from = performance.now()
-        await sessionStore.touch(new Map(readers.map(({ sessionId }) => [sessionId, Date.now() + later * 2_000])))
+        await lastUses.touch('sessions', new Map(readers.map(({ sessionId }) => [sessionId, Date.now() + later * 2_000])))
         return { ms: performance.now() - from }
       })
       return new Map<Work, number>([['GET /v1/me, a miss', misses], ['POST /v1/login', logins], ['POST /v1/logout', logouts], ['GET /v1/sessions', lists], ['flush of 500 last uses', flushes]])

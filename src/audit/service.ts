@@ -15,15 +15,14 @@ interface Parts {
   clock: Clock
   /** What happened longer ago is deleted by pruning. */
   retentionSeconds: number
-  /** Called within the transaction, once the events are there. */
-  onRecorded? (tx: Tx, events: AuditEvent[]): Promise<void>
   log: Pick<Log, 'info'>
 }
 
 /** The audit trail: who did what to which account, when and from where. */
 export type Audit = ReturnType<typeof createAudit>
 
-export function createAudit ({ store, clock, retentionSeconds, onRecorded, log }: Parts) {
+export function createAudit ({ store, clock, retentionSeconds, log }: Parts) {
+  const listeners: Array<(tx: Tx, events: AuditEvent[]) => Promise<void>> = []
   const oldest = () => new Date(clock.now() - retentionSeconds * 1000)
 
   /** Notes what `tx` does, within it: the trail has it exactly if it happened. `device` null: no client was there. For who holds the row of an account that it tells of. */
@@ -33,12 +32,17 @@ export function createAudit ({ store, clock, retentionSeconds, onRecorded, log }
       ({ id: randomUUID(), createdAt, type, userId, actorId, sessionId, tokenId, ip: device?.address ?? null, userAgent: device?.userAgent ?? null, cause }))
     await store.insert(tx, events)
     logEvents(log, tx, events, device)
-    await onRecorded?.(tx, events)
+    for (const listener of listeners) await listener(tx, events)
     return events
   }
 
   return {
     record,
+
+    /** From now on `listener` is called with all events, within the transaction that records them. */
+    onRecorded (listener: (tx: Tx, events: AuditEvent[]) => Promise<void>): void {
+      listeners.push(listener)
+    },
 
     /** The same for who doesn't hold the account's row: of one that was deleted meanwhile the trail has no more than of one that never was. */
     async recordAttempt (tx: Tx, device: Device, userId: string | null, ...happenings: Array<Omit<Happening, 'userId'>>): Promise<void> {

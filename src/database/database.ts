@@ -54,24 +54,6 @@ export function textArray (values: readonly string[]): string {
 }
 
 /**
- * Sets `last_used_at` of many rows of `table` forward, in one statement that waits for nobody: for ids and milliseconds, see touchParameters.
- * Returns the ids of rows that somebody held.
- */
-export function touchText (table: 'tokens' | 'sessions'): string {
-  return `
-    with used as materialized (select * from unnest($1::uuid[], $2::float8[]) as u (id, at)),
-    free as materialized (select t.ctid as place, t.id, to_timestamp(u.at / 1000) as at from used u join ${table} t on t.id = u.id
-      where t.last_used_at is null or t.last_used_at < to_timestamp(u.at / 1000) for no key update of t skip locked),
-    done as (update ${table} t set last_used_at = free.at from free where t.ctid = free.place)
-    select t.id from used u join ${table} t on t.id = u.id where (select count(*) from free) < (select count(*) from used)
-      and (t.last_used_at is null or t.last_used_at < to_timestamp(u.at / 1000)) and t.id not in (select id from free)`
-}
-
-export function touchParameters (used: Map<string, number>): Parameter[] {
-  return [textArray([...used.keys()]), textArray([...used.values()].map(String))]
-}
-
-/**
  * A database's refusal without its SQL and parameters: drizzle and PostgreSQL put both into their messages, and hashes with them.
  * `code` is the SQLSTATE, `constraint` the violated one.
  */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { createInMemory } from '../embedded/pglite-image.js'
-import { createTokenStore } from '../tokens/store.js'
+import { createKeys } from '../keys/store.js'
 import { normaliseEmail } from '../users/email.js'
 import { createPasswords } from '../users/password.js'
 import { createUserStore } from '../users/store.js'
@@ -71,7 +71,7 @@ export async function actingAs (app: FastifyInstance, { email = `${randomBytes(8
 async function requireAccount ({ database, config }: Parts, { email, name, role }: Pick<User, 'email' | 'name' | 'role'>): Promise<void> {
   const store = createUserStore(database)
   if (await store.findByEmail(email) !== null) return
-  const key = await createTokenStore(database, { idleSeconds: null }).requireKey('password')
+  const key = await createKeys(database).require('password')
   const passwordHash = await (await createPasswords({ key, cost: config.bcryptCost })).hash(password)
   await database.transaction(tx => store.insert(tx, { email, name, role, passwordHash, createdAt: new Date() }))
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { and, asc, desc, eq, gt, inArray, isNull, ne, notInArray } from 'drizzle-orm'
 import { sessions } from '../../db/schema.js'
-import { type Database, touchParameters, touchText, within } from '../database/database.js'
+import { type Database, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import type { RevokingTx } from '../revocation/revocation.js'
 
@@ -28,8 +28,6 @@ export interface SessionStore {
   find (tx: Tx, userId: string, id: string, now: Date): Promise<Session | null>
   /** Sets the last use of a session whose user's row is locked. */
   use (tx: Tx, id: string, now: Date): Promise<void>
-  /** Writes when sessions were last used. Skips rows that are locked and returns their ids. */
-  touch (used: Map<string, number>): Promise<string[]>
   /** Whether this user has or had the session: one that is over can be ended again. */
   belongs (tx: Tx, userId: string, id: string): Promise<boolean>
   /** Ids of the user's sessions that nobody has ended, except the newest `keep` live ones: see `unendedExcept`. */
@@ -74,11 +72,6 @@ export function createSessionStore (database: Database, { idleSeconds }: { idleS
 
     async use (tx: Tx, id: string, now: Date): Promise<void> {
       await within(tx).update(sessions).set({ lastUsedAt: now }).where(eq(sessions.id, id))
-    },
-
-    async touch (used: Map<string, number>): Promise<string[]> {
-      const rows = await database.prepared<{ id: string }>(touchText('sessions'), touchParameters(used))
-      return rows.map(row => row.id)
     },
 
     async belongs (tx: Tx, userId: string, id: string): Promise<boolean> {

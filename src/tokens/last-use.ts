@@ -1,6 +1,7 @@
 import type { Clock } from '../shared/clock.js'
 import { describe } from '../shared/errors.js'
 import { withTimeout } from '../shared/timeout.js'
+import type { LastUseStore } from './last-use-store.js'
 import type { AnyPrincipal } from './principal.js'
 
 /** So often something is written. A session, a personal token and a service's have their turn once in LAST_USE_INTERVAL. */
@@ -8,12 +9,8 @@ export const flushEveryMs = 5_000
 /** A use within so long of the last noted one tells nothing new. */
 const resolutionMs = 1_000
 
-/** Notes when these were used, in one statement; returns those it left out because somebody held their rows. */
-interface Touched { touch (used: Map<string, number>): Promise<string[]> }
-
 interface Parts {
-  sessions: Touched
-  tokens: Touched & { eraseSecrets (before: Date): Promise<void> }
+  store: LastUseStore
   clock: Clock
   intervalSeconds: number
   graceSeconds: number
@@ -23,9 +20,9 @@ interface Parts {
 /** When sessions, personal tokens and services were last used: remembered here, written in one statement every few seconds, never to the cache. */
 export type LastUse = ReturnType<typeof createLastUse>
 
-export function createLastUse ({ sessions, tokens, clock, intervalSeconds, graceSeconds, log }: Parts) {
+export function createLastUse ({ store, clock, intervalSeconds, graceSeconds, log }: Parts) {
   const turns = Math.max(1, Math.round(intervalSeconds * 1000 / flushEveryMs))
-  const uses = { sessions: createUses(sessions, turns), tokens: createUses(tokens, turns) }
+  const uses = { sessions: createUses(used => store.touch('sessions', used), turns), tokens: createUses(used => store.touch('tokens', used), turns) }
   let timer: NodeJS.Timeout | null = null
   let turn = 0
   let working: Promise<void> = Promise.resolve()
@@ -45,7 +42,7 @@ export function createLastUse ({ sessions, tokens, clock, intervalSeconds, grace
     try {
       await uses.sessions.write(which)
       await uses.tokens.write(which)
-      await tokens.eraseSecrets(new Date(clock.now() - graceSeconds * 1000))
+      await store.eraseSecrets(new Date(clock.now() - graceSeconds * 1000))
     } catch (error) {
       log.warn({ failure: describe(error), uses: uses.sessions.count() + uses.tokens.count() }, 'last uses were not written')
     }
@@ -68,7 +65,7 @@ export function createLastUse ({ sessions, tokens, clock, intervalSeconds, grace
 }
 
 /** Uses not written yet, each id in the part of those that have their turn together: so that no statement grows with the interval. */
-function createUses ({ touch }: Touched, turns: number) {
+function createUses (touch: (used: Map<string, number>) => Promise<string[]>, turns: number) {
   const parts = Array.from({ length: turns }, () => new Map<string, number>())
   const partOf = (id: string) => parts[turns === 1 ? 0 : Number.parseInt(id.slice(0, 8), 16) % turns] as Map<string, number>
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { and, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, or, type SQL, sql } from 'drizzle-orm'
-import { secrets, tokens } from '../../db/schema.js'
-import { type Database, type Queries, touchParameters, touchText, within } from '../database/database.js'
+import { and, desc, eq, gt, inArray, isNotNull, isNull, ne, or, type SQL, sql } from 'drizzle-orm'
+import { tokens } from '../../db/schema.js'
+import { type Database, type Queries, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import type { RevokingTx } from '../revocation/revocation.js'
 import { createFind } from './lookup-store.js'
@@ -45,13 +45,6 @@ export type TokenStore = ReturnType<typeof createTokenStore>
 
 export function createTokenStore (database: Database, { idleSeconds }: { idleSeconds: number | null } = { idleSeconds: null }) {
   return {
-    /** The key named `name`, made at the first migration. */
-    async requireKey (name: string): Promise<Buffer> {
-      const [row] = await database.query(db => db.select({ value: secrets.value }).from(secrets).where(eq(secrets.name, name)))
-      if (row === undefined) throw new Error(`the database has no key "${name}": run the migrations`)
-      return row.value
-    },
-
     /** What the database says of each of these hashes, in hexadecimal, at one instant after the call. */
     find: createFind(database, idleSeconds),
 
@@ -87,18 +80,6 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
 
     async consume (tx: Tx, id: string, now: Date, successorSecret: Buffer): Promise<void> {
       await within(tx).update(tokens).set({ consumedAt: now, successorSecret }).where(eq(tokens.id, id))
-    },
-
-    /**
-     * Erases the secrets of refresh tokens consumed before `before`: from then on nobody can tell their successors. Rows that somebody
-     * holds are left for the next time: a login locks several in an order of its own, and each would wait for the other.
-     */
-    async eraseSecrets (before: Date): Promise<void> {
-      await database.query(db => {
-        const old = db.select({ id: tokens.id }).from(tokens).where(and(isNotNull(tokens.successorSecret), lt(tokens.consumedAt, before)))
-          .for('no key update', { skipLocked: true })
-        return db.update(tokens).set({ successorSecret: null }).where(inArray(tokens.id, old))
-      })
     },
 
     /** The user's live personal tokens, newest first. */
@@ -137,12 +118,6 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
       const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(it, isNull(tokens.revokedAt))).returning({ hash: tokens.hash })
       const [row] = ended.length > 0 ? ended : await within(tx).select({ hash: tokens.hash }).from(tokens).where(it)
       return row === undefined ? null : { hash: new TokenHash(row.hash.toString('hex')), ended: ended.length > 0 }
-    },
-
-    /** Notes when personal and service tokens were used; rows that somebody holds are never waited for, but left out: returns their ids. */
-    async touch (used: Map<string, number>): Promise<string[]> {
-      const rows = await database.prepared<{ id: string }>(touchText('tokens'), touchParameters(used))
-      return rows.map(row => row.id)
     },
 
     /** Revokes every token of these sessions. Only within the one door: see revocation.ts. */

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { operator } from '../../src/admin/service.js'
 import type { Database, Parameter, Queries } from '../../src/database/database.js'
 import { createPostgres } from '../../src/database/postgres.js'
-import type { Tx } from '../../src/database/transaction.js'
+import { runTransaction, type Tx } from '../../src/database/transaction.js'
 import { password, serverGround, startApp } from '../fixtures/app.js'
 
 /** `prepared`: kept by its text, so that PostgreSQL may plan it once for all parameters. */
@@ -71,7 +71,7 @@ function recording (t: Test, url: string): { database: Database, recorded: State
     database: {
       ...real,
       query: work => work(queries),
-      transaction: work => queries.transaction(tx => work(tx as unknown as Tx)),
+      transaction: work => runTransaction(begun => queries.transaction(tx => begun(tx as unknown as Tx)), work),
       async prepared<Row> (text: string, parameters: Parameter[]) {
         recorded.push({ text, parameters, prepared: true })
         return await real.prepared<Row>(text, parameters)

@@ -147,20 +147,17 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
   function tokenStore (process: Process): TokenStore {
     const absent = () => Promise.reject(new Error('the simulated PostgreSQL has no such query'))
     return {
-      requireKey: absent,
       findRefresh: absent,
       findRow: absent,
       listServices: absent,
       revokeServices: absent,
       revokeOne: absent,
       consume: absent,
-      eraseSecrets: absent,
       listPersonal: absent,
       revokePersonal: absent,
       cacheableOfUser: absent,
       revokeOfUsers: absent,
       deleteOfUser: absent,
-      touch: absent,
       find: (hexes, nowMs) => statement(process, 'find', reply => reply(new Map(hexes.flatMap(hex => {
         const row = tokens.get(hex)
         return row === undefined ? [] : [[hex, judge(row, nowMs)] as const]

@@ -12,14 +12,14 @@ function start (t: Test, intervalSeconds: number) {
   const written: Array<Map<string, number>> = []
   let held: string[] = []
   let failure: Error | null = null
-  const touch = async (used: Map<string, number>) => {
+  const touch = async (_table: string, used: Map<string, number>) => {
     if (failure !== null) throw failure
     written.push(new Map(used))
     return held
   }
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => mock.timers.reset())
-  const lastUse = createLastUse({ sessions: { touch }, tokens: { touch, eraseSecrets: async () => {} }, clock, intervalSeconds, graceSeconds: 30, log: { warn () {} } })
+  const lastUse = createLastUse({ store: { touch, eraseSecrets: async () => {} }, clock, intervalSeconds, graceSeconds: 30, log: { warn () {} } })
   lastUse.start()
   return {
     written,

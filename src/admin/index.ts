@@ -1,0 +1,37 @@
+import type { Audit } from '../audit/service.js'
+import type { Database } from '../database/database.js'
+import type { Protocol } from '../revocation/index.js'
+import type { SessionService } from '../sessions/service.js'
+import type { Clock } from '../shared/clock.js'
+import type { Counters } from '../token-cache/counters.js'
+import type { TokenService } from '../tokens/service.js'
+import type { AccountService } from '../users/account.js'
+import type { Reauthenticate } from '../users/reauthenticate.js'
+import type { UserService } from '../users/service.js'
+import { type AdminService, createAdminService } from './service.js'
+import { createTokenStats, type TokenStats } from './stats.js'
+import { createAdminStore } from './store.js'
+
+interface Ports {
+  database: Database
+  users: UserService
+  sessions: SessionService
+  tokens: TokenService
+  accounts: AccountService
+  protocol: Pick<Protocol, 'revocation' | 'settle' | 'epoch'>
+  audit: Audit
+  reauthenticate: Reauthenticate
+  clock: Clock
+  counters: Counters
+  /** Keys and memory of the cache; null where there is none. */
+  measure: (() => Promise<{ keys: number, memoryBytes: number | null }>) | null
+}
+
+/** What administrators and the operator's commands do to accounts, and the figures that they see. */
+export function createAdmin ({ database, protocol: { revocation, settle, epoch }, clock, counters, measure, ...ports }: Ports): { admin: AdminService, tokenStats: TokenStats } {
+  const store = createAdminStore(database)
+  return {
+    admin: createAdminService({ store, revocation, settle, forgive: ports.users.forgive, ...ports }),
+    tokenStats: createTokenStats({ store, counters, epoch, measure, clock })
+  }
+}

@@ -1,0 +1,57 @@
+import type { Audit } from '../audit/service.js'
+import type { Database } from '../database/database.js'
+import type { Log } from '../observability/logger.js'
+import type { Revocation } from '../revocation/revocation.js'
+import type { SessionService } from '../sessions/service.js'
+import type { Clock } from '../shared/clock.js'
+import type { Counters } from '../token-cache/counters.js'
+import type { TokenService } from '../tokens/service.js'
+import type { UserService } from '../users/service.js'
+import { createExpired, type ExpiredMail } from './expired.js'
+import type { Mailer, MailLimiter } from './mailer.js'
+import { createOutbox } from './outbox.js'
+import { createMailSender, type MailSender } from './sender.js'
+import { createMailService, type MailService } from './service.js'
+import { createMailStore, type MailStore } from './store.js'
+
+interface Ports {
+  database: Database
+  users: UserService
+  sessions: SessionService
+  tokens: TokenService
+  revocation: Revocation
+  audit: Audit
+  /** Null: this instance sends nothing, and leaves it to others. */
+  mailer: Mailer | null
+  limiter: MailLimiter
+  clock: Clock
+  counters: Counters
+  log: Log
+  networkOf (address: string): string
+  config: { registration: 'open' | 'closed' | 'confirm', appUrl?: string | undefined, publicUrl?: string | undefined }
+}
+
+export interface Mail {
+  mail: MailService
+  sender: Pick<MailSender, 'start' | 'stop'>
+  /** For pruning. */
+  expired: ExpiredMail
+  /** For metrics. */
+  outbox: Pick<MailStore, 'waiting'>
+}
+
+/** What a mailbox proves, and the mails that tell users of events of the audit trail. */
+export function createMail ({ database, users, sessions, tokens, revocation, audit, mailer, limiter, clock, counters, log, networkOf, config }: Ports): Mail {
+  const store = createMailStore(database)
+  const places = { appUrl: config.appUrl ?? null, publicUrl: config.publicUrl ?? null }
+  const sender = createMailSender({ store, users, audit, transactions: database, mailer, limiter, places, counters, clock, log })
+  const outbox = createOutbox({ store, audit, networkOf, onCommitted: sender.wake })
+  audit.onRecorded(outbox.onRecorded)
+  const confirms = config.registration === 'confirm'
+  return {
+    mail: createMailService({ store, outbox, users, sessions, tokens, audit, revocation, transactions: database, limiter, confirms, clock }),
+    sender,
+    expired: createExpired({ store, clock }),
+    outbox: store
+  }
+}

@@ -1,0 +1,54 @@
+import type { Database } from '../database/database.js'
+import type { Log } from '../observability/logger.js'
+import type { Clock } from '../shared/clock.js'
+import { traced } from '../shared/traced.js'
+import type { CacheLink } from '../token-cache/backend.js'
+import { createTokenCache, type TokenCache } from '../token-cache/cache.js'
+import type { Counters } from '../token-cache/counters.js'
+import { type CacheEpoch, createEpoch } from './epoch.js'
+import { createRevocation, type Revocation } from './revocation.js'
+import { createSettle, type Settle } from './settle.js'
+import { createEpochStore } from './store.js'
+
+/** One instance's part in the revocation protocol. */
+export interface Protocol {
+  epoch: CacheEpoch
+  cache: TokenCache
+  settle: Settle
+  revocation: Revocation
+  /** Settles every revocation under way, then ends the poll. */
+  stop (): Promise<void>
+}
+
+interface Ports {
+  database: Database
+  link: CacheLink
+  clock: Clock
+  counters: Counters
+  log: Log
+  keyPrefix: string
+  cacheTtlSeconds: number
+  /** Tests break it. */
+  wrapSettle (real: Settle): Settle
+  spans: { cache (real: TokenCache): TokenCache, settle (real: Settle): Settle, revocation (real: Revocation): Revocation } | null
+}
+
+/** The epoch, the cache that trusts it, and the revocations that are settled in every cache before they are answered. */
+export function createProtocol ({ database, link, clock, counters, log, keyPrefix, cacheTtlSeconds, wrapSettle, spans }: Ports): Protocol {
+  const store = createEpochStore(database)
+  const epoch = createEpoch({ store, link, clock, counters, log, onNeed: () => { void settle.assist() } })
+  const cache = traced(createTokenCache({ link, epoch, clock, counters, log, keyPrefix, cacheTtlSeconds }), spans?.cache)
+  const settle: Settle = traced(wrapSettle(createSettle({ store, cache, link, epoch, clock, counters })), spans?.settle)
+  const revocation = traced(createRevocation({ transactions: database, store, settle, log }), spans?.revocation)
+  return {
+    epoch,
+    cache,
+    settle,
+    revocation,
+    async stop () {
+      await revocation.drain()
+      await epoch.stop()
+      await store.close()
+    }
+  }
+}

@@ -1,0 +1,29 @@
+import type { Audit } from '../audit/service.js'
+import type { Database } from '../database/database.js'
+import type { Log } from '../observability/logger.js'
+import type { Revocation } from '../revocation/revocation.js'
+import type { Clock } from '../shared/clock.js'
+import type { Counters } from '../token-cache/counters.js'
+import type { TokenService } from '../tokens/service.js'
+import type { UserService } from '../users/service.js'
+import type { Lifetimes } from './opening.js'
+import { createSessionService, type SessionService } from './service.js'
+import { createSessionStore } from './store.js'
+
+interface Ports {
+  database: Database
+  tokens: TokenService
+  users: UserService
+  revocation: Revocation
+  audit: Audit
+  clock: Clock
+  counters: Counters
+  log: Log
+  config: Lifetimes & { sessionLimit: number }
+  idleSeconds: number | null
+}
+
+/** Logging in, refreshing, listing and ending sessions. */
+export function createSessions ({ database, config, idleSeconds, ...ports }: Ports): SessionService {
+  return createSessionService({ ...ports, store: createSessionStore(database, { idleSeconds }), transactions: database, sessionLimit: config.sessionLimit, lifetimes: config })
+}

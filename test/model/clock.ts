@@ -1,8 +1,8 @@
 import { forgetPoll } from './epoch.js'
 import type { Moment } from './moment.js'
-import { isWaiting } from './revoker.js'
+import { isWaiting, settled } from './revocation.js'
 
-/** One tick for everybody at once. Ages stop growing where nobody asks for more, and are kept only for who uses them. */
+/** One tick for everybody at once. Ages stop growing once no rule compares them, and are kept only for instances that use them. */
 export function clockStep ({ state, rules, scenario, next }: Moment) {
   if (!scenario.clock) return
   const { h, settlementLimit } = scenario
@@ -14,7 +14,7 @@ export function clockStep ({ state, rules, scenario, next }: Moment) {
   for (const poll of state.polls) if (poll.phase !== 0 && ++poll.age === h) forgetPoll(poll)
   for (const revocation of state.revocations) {
     if (isWaiting(revocation, rules)) revocation.timer = Math.min(revocation.timer + 1, h)
-    if (scenario.bounded && revocation.row !== 0) revocation.rowAge = Math.min(revocation.rowAge + 1, settlementLimit)
+    if (scenario.bounded && revocation.row !== settled) revocation.rowAge = Math.min(revocation.rowAge + 1, settlementLimit)
   }
   if (state.redis.swapped) state.redis.swapAge = Math.min(state.redis.swapAge + 1, h)
   if (scenario.bounded && state.database.committed) {

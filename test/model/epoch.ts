@@ -1,10 +1,12 @@
+import { reachable, wrote } from './database.js'
 import { api, type Moment, redis } from './moment.js'
+import { isOverdue } from './revocation.js'
 import type { Instance, Poll } from './state.js'
 
 const sent = 1
 const executed = 2
 
-/** Whether the instance may accept and fill: a fresh poll, of the connection's own server, with nothing overdue. */
+/** Whether the instance may accept and fill: its poll is fresh, its connection leads to the registered server, no settlement is overdue. */
 export function isTrusted ({ rules, scenario }: Moment, instance: Instance): boolean {
   return instance.age < scenario.h &&
     (instance.infoAge < scenario.h || !rules.infoWithEachPoll) &&
@@ -13,7 +15,7 @@ export function isTrusted ({ rules, scenario }: Moment, instance: Instance): boo
     (instance.unsettled === 0 || !rules.oldSettlementTakesTrust)
 }
 
-/** Remembers when a generation was first seen, for those who must wait until it is old. */
+/** Records when an instance first saw a generation: a revocation waits until that is H ago. */
 export function see (instance: Instance, generation: number, age: number) {
   if (generation <= instance.seen) return
   instance.seen = generation
@@ -30,15 +32,19 @@ export function epochSteps (moment: Moment) {
   moment.state.polls.forEach((_, slot) => pollSlowly(moment, slot))
 }
 
-function pollAtOnce ({ state, scenario, next }: Moment, index: number) {
+function pollAtOnce (moment: Moment, index: number) {
+  const { state, rules, scenario, next } = moment
   const instance = state.instances[index]!
-  const { generation, registered } = state.database
-  const unsettled = unsettledFlag(state, scenario.settlementLimit, scenario.bounded)
-  if (instance.generation === generation && instance.incarnation === registered && instance.age === 0 &&
-    instance.unsettled === unsettled) return
-  Object.assign(instance, { generation, incarnation: registered, unsettled, age: 0 })
-  if (scenario.revokers.includes(index)) see(instance, generation, 0)
-  next(api(index), 'poll', `generation ${generation}, ${incarnationName(registered)} registered${unsettled ? ', an old settlement' : ''}`)
+  const unsettled = unsettledFlag(moment)
+  for (const { generation, registered, standby } of reachable(moment, index)) {
+    if (standby && rules.pollRefusesStandby) continue
+    if (instance.generation === generation && instance.incarnation === registered && instance.age === 0 &&
+      instance.unsettled === unsettled) continue
+    Object.assign(instance, { generation, incarnation: registered, unsettled, age: 0 })
+    if (scenario.revokers.includes(index)) see(instance, generation, 0)
+    const text = `generation ${generation}, ${incarnationName(registered)} registered${unsettled ? ', an old settlement' : ''}`
+    next(api(index), 'poll', `${standby ? 'of the standby: ' : ''}${text}`)
+  }
 }
 
 function pollSlowly (moment: Moment, slot: number) {
@@ -55,11 +61,11 @@ function pollSlowly (moment: Moment, slot: number) {
     return
   }
   if (poll.phase === sent) {
-    poll.phase = executed
-    poll.generation = state.database.generation
-    poll.incarnation = state.database.registered
-    poll.unsettled = unsettledFlag(state, scenario.settlementLimit, scenario.bounded)
-    next(api(index), name, `executed: generation ${poll.generation}, ${incarnationName(poll.incarnation)} registered`)
+    for (const { generation, registered, standby } of reachable(moment, index)) {
+      if (standby && rules.pollRefusesStandby) continue
+      Object.assign(poll, { phase: executed, generation, incarnation: registered, unsettled: unsettledFlag(moment) })
+      next(api(index), name, `executed: generation ${generation}, ${incarnationName(registered)} registered`)
+    }
     return
   }
   const { generation } = poll
@@ -91,7 +97,8 @@ function askInfo ({ state, next }: Moment, index: number) {
   next(api(index), 'INFO', `${redis(instance.node)} is ${incarnationName(incarnation)}`)
 }
 
-function register ({ state, rules, scenario, next }: Moment, index: number) {
+function register (moment: Moment, index: number) {
+  const { state, rules, scenario, next } = moment
   const instance = state.instances[index]!
   const { database } = state
   if (instance.known === 0 || instance.known === instance.incarnation || instance.known === database.registered) return
@@ -99,11 +106,12 @@ function register ({ state, rules, scenario, next }: Moment, index: number) {
   if (database.generation === scenario.maxGeneration) return
   if (rules.bumpOnRegistering) database.generation++
   database.registered = instance.known
+  wrote(moment, rules.registrationWaitsForFlush)
   next(api(index), 'poll', `registers ${incarnationName(instance.known)}: generation ${database.generation}`)
 }
 
-function unsettledFlag (state: Moment['state'], limit: number, bounded: boolean): number {
-  return bounded && state.revocations.some(({ row, rowAge }) => row !== 0 && rowAge >= limit) ? 1 : 0
+function unsettledFlag (moment: Moment): number {
+  return moment.state.revocations.some(revocation => isOverdue(moment, revocation)) ? 1 : 0
 }
 
 export const incarnationName = (incarnation: number) => incarnation === 0 ? 'no master' : `incarnation ${incarnation}`

@@ -27,14 +27,18 @@ const removed = values.without.flatMap(name => name === 'comforts' ? comfortName
 for (const name of removed) if (!known.includes(name)) throw new Error(`no rule ${name}; there are ${known.join(', ')}`)
 
 let broken = false
+let total = 0
 for (const name of scenarioNames.filter(name => values.scenario.includes(name))) {
   const began = performance.now()
   const scenario = widen(scenarios[name], Number(values.bound))
   const { states, complete, violation, tally } = explore(scenario, rulesWithout(...removed), Number(values.states))
   const seconds = ((performance.now() - began) / 1000).toFixed(1)
   const verdict = violation ? `${violation.broken}, in ${violation.trace.length} steps` : complete ? 'complete' : 'stopped'
-  console.log(`${name.padEnd(20)}${String(states).padStart(9)} states${seconds.padStart(7)} s  ${tally.hits} hits, ${tally.answers} answers  ${verdict}`)
+  const size = `${name.padEnd(20)}${String(states).padStart(9)} states${seconds.padStart(7)} s`
+  console.log(`${size}  ${tally.hits} hits, ${tally.answers} answers  ${verdict}`)
   if (violation && values.trace) console.log(`\n${printTrace(violation).join('\n')}\n`)
   broken ||= violation !== null
+  total += states
 }
+console.log(`${total} states at bound ${values.bound}, ${removed.length} rules removed`)
 process.exitCode = broken ? 1 : 0

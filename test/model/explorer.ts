@@ -2,7 +2,7 @@ import type { Moment, Tally } from './moment.js'
 import { type Rules, rulesWithout } from './rules.js'
 import type { Scenario } from './scenarios.js'
 import { SystemState } from './state.js'
-import { steps } from './steps.js'
+import { prepare, steps } from './steps.js'
 import { Visited } from './visited.js'
 
 export interface Line { actor: string, does: string, text: string }
@@ -34,6 +34,7 @@ export function explore (scenario: Scenario, rules: Rules = rulesWithout(), maxS
     }
   }
 
+  prepare(moment)
   visited.add(state.words, -1)
   for (; at < visited.count && !breaking && visited.count < maxStates; at++) {
     visited.load(at, current)

@@ -1,14 +1,14 @@
 import { describe, nil, revoked } from './entry.js'
 import { incarnationName } from './epoch.js'
 import { api, type Moment, redis } from './moment.js'
-import { helpWanted, isSharing, settled, sleepAfterSharedBump } from './revoker.js'
+import { helpWanted, isOverdue, settled, sharing, sleepAfterBump } from './revocation.js'
 import type { Helper } from './state.js'
 
 const idle = 0
 const writing = 1
 const written = 2
 
-/** A peer's poll that settles what another instance could not. */
+/** A peer's poll, which settles what another instance could not. */
 export function helperSteps (moment: Moment) {
   moment.state.helpers.forEach((helper, slot) => {
     const index = moment.scenario.helpers[slot]!
@@ -25,11 +25,12 @@ function giveUp ({ scenario, next }: Moment, helper: Helper, index: number) {
   next(api(index), 'helps', 'gives up')
 }
 
-function start ({ state, rules, scenario, next }: Moment, helper: Helper, index: number) {
-  for (const [slot, { row, rowAge }] of state.revocations.entries()) {
-    const old = scenario.bounded && rowAge >= scenario.settlementLimit
+function start (moment: Moment, helper: Helper, index: number) {
+  const { state, rules, next } = moment
+  for (const [slot, revocation] of state.revocations.entries()) {
+    const { row } = revocation
     const node = state.instances[index]!.node
-    if (node === 0 || row === settled || !(old || row === helpWanted)) continue
+    if (node === 0 || row === settled || !(isOverdue(moment, revocation) || row === helpWanted)) continue
     helper.row = slot
     helper.node = node
     helper.phase = rules.writeBeforeSettlementIsDeleted ? writing : written
@@ -47,7 +48,8 @@ function write ({ state, rules, next }: Moment, helper: Helper, index: number) {
   node.value = rules.helperDeletes ? nil : revoked
   helper.incarnation = node.incarnation
   helper.phase = written
-  const text = `${redis(helper.node)}: ${rules.helperDeletes ? 'DEL' : `SET ${describe(revoked)}`}, INFO: ${incarnationName(node.incarnation)}`
+  const write = rules.helperDeletes ? 'DEL' : `SET ${describe(revoked)}`
+  const text = `${redis(helper.node)}: ${write}, INFO: ${incarnationName(node.incarnation)}`
   if (!rules.writeBeforeSettlementIsDeleted) forget(helper)
   next(api(index), 'helps', text)
 }
@@ -62,20 +64,20 @@ function deleteSettlement ({ state, rules, next }: Moment, helper: Helper, index
   next(api(index), 'helps', settles ? 'settlement deleted' : `${incarnationName(mine)} is not the registered one: gives up`)
 }
 
-/** A bump that several revocations of one instance wait for, and that others wanted before this one came. */
+/** A bump that several revocations of one instance share; some of them wanted it before this one did. */
 export function sharedBumpSteps ({ state, rules, scenario, next }: Moment) {
   if (!scenario.fallback.includes('shared bump')) return
   const { database } = state
   const revocation = state.revocations[0]!
   const actor = api(scenario.revokers[0]!)
 
-  if (!rules.sharedBumpSentAfterCommit && database.bump !== 0 && database.bumpCovers === 0 && isSharing(revocation)) {
+  if (!rules.sharedBumpSentAfterCommit && database.bump !== 0 && database.bumpCovers === 0 && revocation.phase === sharing) {
     database.bumpCovers = 1
-    next(actor, 'revoke 1', 'joins the bump under way')
+    next(actor, 'revoke 1', 'joins the bump in progress')
   }
   if (database.bump === 0 && database.generation < scenario.maxGeneration) {
     database.bump = 1
-    database.bumpCovers = isSharing(revocation) ? 1 : 0
+    database.bumpCovers = revocation.phase === sharing ? 1 : 0
     next(actor, 'bump', database.bumpCovers ? 'sent, for revoke 1 too' : 'sent, for other revocations')
   }
   if (database.bump === 1) {
@@ -87,7 +89,7 @@ export function sharedBumpSteps ({ state, rules, scenario, next }: Moment) {
   if (database.bump === 2) {
     if (database.bumpCovers) {
       revocation.row = settled
-      sleepAfterSharedBump(revocation)
+      sleepAfterBump(revocation)
     }
     database.bump = 0
     database.bumpCovers = 0

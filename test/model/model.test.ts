@@ -30,7 +30,7 @@ for (const rule of ruleNames) {
   })
 }
 
-t.test('no promise rests on the comforts', async t => {
+t.test('the promise needs none of the comforts', async t => {
   for (const name of ['race', 'repeat', 'twoPolls', 'restart', 'revokerMoves', 'readerMoves', 'swap'] as const) {
     const { states, complete } = explore(scenarios[name], rulesWithout(...comfortNames))
     total += states
@@ -38,6 +38,6 @@ t.test('no promise rests on the comforts', async t => {
   }
 })
 
-t.test('all of it is at most two and a half million states', async t => {
-  t.ok(total <= 2_500_000, `${total} states`)
+t.test('all of it is at most three million states', async t => {
+  t.ok(total <= 3_000_000, `${total} states`)
 })

@@ -2,14 +2,14 @@ import type { Rules } from './rules.js'
 import type { Scenario } from './scenarios.js'
 import type { SystemState } from './state.js'
 
-/** What a step is given: a state to change, and `next`, which keeps the changed state and puts the old one back. */
+/** What a step gets: a state to change, and `next`, which records the changed state and restores the old one. */
 export interface Moment {
   state: SystemState
   rules: Rules
   scenario: Scenario
   /** Records the state as it now is as a successor; `broken` says which promise the step broke. */
   next: (actor: string, does: string, text: string, broken?: string) => void
-  /** Counts what must not be missing from an exploration. */
+  /** Counts events that an exploration must contain to mean anything. */
   tally: Tally
 }
 

@@ -1,17 +1,32 @@
+import { copysInstance } from './database.js'
 import { describe, nil } from './entry.js'
 import { api, type Moment, redis } from './moment.js'
 
-/** What happens to the servers and to the connections without anybody's asking. */
+/** What happens to the servers and connections by themselves. */
 export function redisSteps (moment: Moment) {
   evict(moment)
   const { second } = moment.scenario
-  if (second !== 'none') copyToSecond(moment)
+  if (second !== 'none' && second !== 'prefix' && second !== 'key') copyToSecond(moment)
   if (second === 'replica' || second === 'demotion') promote(moment)
   if (second === 'demotion') demote(moment)
   if (second === 'slot') moveSlot(moment)
   if (second === 'snapshot') restart(moment)
   if (second === 'swap') demoteAndPromote(moment)
   for (const index of moment.scenario.reconnects) reconnect(moment, index)
+}
+
+/** The second place for the token's key on the one server: under another prefix, or as the copy of the database names it. */
+export function openSecondKey ({ state, rules, scenario }: Moment) {
+  const [, second] = state.nodes
+  const instance = state.instances[copysInstance]!
+  if (scenario.second === 'prefix') {
+    second!.incarnation = rules.prefixBelongsToIncarnation ? ++state.redis.lastIncarnation : 1
+    Object.assign(instance, { node: 2, known: second!.incarnation })
+  }
+  if (scenario.second === 'key' && rules.databaseBelongsToKey) {
+    second!.incarnation = 1
+    instance.node = 2
+  }
 }
 
 function evict ({ state, scenario, next }: Moment) {
@@ -24,7 +39,7 @@ function evict ({ state, scenario, next }: Moment) {
   })
 }
 
-/** One key: a replica that lags holds what the master held at some moment, and so does a snapshot. */
+/** With one key, a lagging replica holds what the master held at some earlier moment, and so does a snapshot. */
 function copyToSecond ({ state, scenario, next }: Moment) {
   const [first, second] = state.nodes
   if (!first || !second || second.incarnation !== 0 || second.value === first.value) return
@@ -51,8 +66,8 @@ function demote ({ state, next }: Moment) {
 }
 
 /**
- * The other master of a cluster claims the slot, with whatever of it has travelled there; the old one goes on believing that it is its own.
- * Both servers are who they were: only the map says that something has changed.
+ * The other master of a cluster claims the slot, with the keys that have been moved so far; the old one still believes that it owns it.
+ * Both servers are the same processes as before: only the slot map shows the change.
  */
 function moveSlot ({ state, rules, next }: Moment) {
   const [old, other] = state.nodes
@@ -80,7 +95,8 @@ function demoteAndPromote ({ state, next }: Moment) {
   server.value = other.value
   server.incarnation = ++state.redis.lastIncarnation
   state.redis.swapped = 1
-  next('redis1', 'swapped', `demoted, copies ${describe(server.value)} from redis2, promoted as incarnation ${server.incarnation}; no client killed`)
+  const text = `demoted, copies ${describe(server.value)} from redis2, promoted as incarnation ${server.incarnation}; no client killed`
+  next('redis1', 'swapped', text)
 }
 
 function reconnect ({ state, rules, scenario, next }: Moment, index: number) {

@@ -1,38 +1,25 @@
+import { reachable, wrote } from './database.js'
 import { nil, revoked } from './entry.js'
-import { incarnationName, see } from './epoch.js'
+import { incarnationName } from './epoch.js'
+import { type Act, afterBump, answer, bump, fallBack, giveUp, sleepUntilGenerationIsOld, waitForHelp } from './fallback.js'
 import { api, type Moment, redis } from './moment.js'
-import type { Rules } from './rules.js'
-import type { Instance, Revocation } from './state.js'
-
-const idle = 0
-const committed = 1
-const writing = 2
-const toSettle = 3
-const sleeping = 4
-const waitingForHelp = 5
-const sharing = 6
-const bumping = 7
-const bumped = 8
-const answered = 9
-const over = 10
-
-/** A settlement row: whether it stands, and whether help is wanted. */
-export const settled = 0
-export const unsettled = 1
-export const helpWanted = 2
-
-interface Act { moment: Moment, revocation: Revocation, instance: Instance, slot: number, name: string, actor: string }
+import {
+  answered, begun, bumped, bumping, committed, forget, idle, over, settled, sleeping, toSettle, unsettled, waitingForHelp, writing,
+  writingRest
+} from './revocation.js'
 
 /** A revoking request, from its COMMIT to its 2xx. */
 export function revokerSteps (moment: Moment) {
   moment.state.revocations.forEach((revocation, slot) => {
     const instance = moment.state.instances[moment.scenario.revokers[slot]!]!
     const act = { moment, revocation, instance, slot, name: `revoke ${slot + 1}`, actor: api(moment.scenario.revokers[slot]!) }
-    if (revocation.phase !== idle && revocation.phase < answered) die(act)
+    if (revocation.phase > begun && revocation.phase < answered) die(act)
     switch (revocation.phase) {
-      case idle: return slot === 0 ? commit(act) : repeat(act)
+      case idle: return begin(act)
+      case begun: return commit(act)
       case committed: return sendWrite(act)
       case writing: return write(act)
+      case writingRest: return writeRest(act)
       case toSettle: return deleteSettlement(act)
       case sleeping: return sleep(act)
       case waitingForHelp: return waitForHelp(act)
@@ -44,20 +31,57 @@ export function revokerSteps (moment: Moment) {
 
 function die ({ moment: { scenario, next }, revocation, name, actor }: Act) {
   if (!scenario.losses) return
-  finish(revocation, over)
+  forget(revocation, over)
   next(actor, name, revocation.row === settled ? 'dies' : 'dies; its settlement stands')
 }
 
-function commit ({ moment: { state, rules, next }, revocation, name, actor }: Act) {
-  if (state.database.issued === 0) return
-  state.database.committed = 1
+function begin (act: Act) {
+  const { moment, revocation, slot, name, actor } = act
+  const { state: { database, revocations }, rules, scenario, next } = moment
+  if (slot > 0 && database.committed !== 0) return repeat(act)
+  // The first one has failed, and its COMMIT was lost.
+  if (slot > 0 && revocations[0]!.phase !== over) return
+  if (scenario.isolation) {
+    // Its first statement waits for the user's row, which the issuing transaction has locked; a snapshot is taken before the wait.
+    revocation.phase = begun
+    revocation.sees = database.issued
+    return next(actor, name, 'BEGIN, lock of the user\'s row sent')
+  }
+  if (database.issued === 0) return
+  for (const { standby, issued } of reachable(moment, scenario.revokers[slot]!)) {
+    if (!standby || issued !== 0 || rules.nothingToEndIsThePrimarysWord) continue
+    answer(act, 'the standby knows no such token, so there is nothing to end: 2xx')
+  }
+  commit(act)
+}
+
+function commit (act: Act) {
+  const { moment, revocation, name, actor } = act
+  const { state, rules, scenario, next } = moment
+  const { database } = state
+  if (database.issued === 0) return
+  if (scenario.isolation && revocation.sees === 0 && !rules.readCommitted) {
+    return answer(act, 'its snapshot is older than the token: ends nothing, 2xx')
+  }
+  database.committed = 1
+  if (scenario.size === 'many') return commitMany(act)
   revocation.phase = committed
   if (rules.settlementInSameTransaction) revocation.row = unsettled
+  wrote(moment, rules.commitWaitsForFlush)
   next(actor, name, rules.settlementInSameTransaction ? 'COMMIT, with its settlement' : 'COMMIT, without a settlement')
 }
 
+/** Too many hashes to name: the transaction itself bumps the generation, and there is no settlement. */
+function commitMany ({ moment, revocation, name, actor }: Act) {
+  const { state: { database }, rules, scenario, next } = moment
+  if (rules.manyBumpInSameTransaction && database.generation === scenario.maxGeneration) return
+  if (rules.manyBumpInSameTransaction) database.generation++
+  wrote(moment, rules.commitWaitsForFlush)
+  revocation.phase = rules.manyBumpInSameTransaction ? bumped : bumping
+  next(actor, name, `COMMIT of many, ${rules.manyBumpInSameTransaction ? `with generation ${database.generation}` : 'a bump follows'}`)
+}
+
 function repeat ({ moment: { state, rules, next }, revocation, name, actor }: Act) {
-  if (state.database.committed === 0) return
   if (rules.repeatNamesRevokedTokens) {
     revocation.row = unsettled
     revocation.phase = committed
@@ -92,8 +116,20 @@ function write (act: Act) {
   fallBack(act, 'the replies are lost', () => { node.value = written })
   node.value = written
   revocation.incarnation = node.incarnation
-  revocation.phase = rules.writeBeforeSettlementIsDeleted ? toSettle : sleeping
+  const done = scenario.size === 'pieces' ? writingRest : toSettle
+  revocation.phase = rules.writeBeforeSettlementIsDeleted ? done : sleeping
   next(actor, name, `${redis(revocation.node)}: ${scenario.altering ? 'DEL' : 'SET R'}, INFO: ${incarnationName(node.incarnation)}`)
+}
+
+/** The next pipeline of a large settlement, whose keys are others, on the connection that is there then. */
+function writeRest (act: Act) {
+  const { moment: { state, rules, next }, revocation, instance, name, actor } = act
+  const node = state.node(instance.node)
+  if (!node || node.incarnation === 0) return giveUp(act, 'READONLY')
+  if (rules.piecesInOneServer && node.incarnation !== revocation.incarnation) return giveUp(act, 'the pieces went to two servers')
+  revocation.incarnation = node.incarnation
+  revocation.phase = toSettle
+  next(actor, name, `${redis(instance.node)}: SET R of the other keys, INFO: ${incarnationName(node.incarnation)}`)
 }
 
 function deleteSettlement (act: Act) {
@@ -106,97 +142,13 @@ function deleteSettlement (act: Act) {
   }
   if (deletes) fallBack(act, 'settlement deleted, the reply is lost', () => { revocation.row = settled })
   if (deletes) revocation.row = settled
-  sleepUntilGenerationIsOld(act, rules.waitUntilGenerationIsOld)
+  sleepUntilGenerationIsOld(act, rules.waitUntilGenerationIsOld, database.generation)
   if (!rules.writeBeforeSettlementIsDeleted) revocation.phase = writing
   else revocation.node = 0
   revocation.incarnation = 0
   next(actor, name, `${deletes ? 'settlement deleted' : 'no settlement deleted'}, generation ${database.generation}`)
 }
 
-function sleepUntilGenerationIsOld ({ moment: { state, scenario }, revocation, instance }: Act, waits: boolean) {
-  const { generation } = state.database
-  see(instance, generation, 0)
-  revocation.timer = !waits ? scenario.h : instance.seen === generation ? instance.seenAge : 0
-  revocation.phase = sleeping
-}
-
 function sleep (act: Act) {
   if (act.revocation.timer === act.moment.scenario.h) answer(act)
-}
-
-/** What is left without Redis: a peer's help, or a bump of one's own or shared. */
-function fallBack ({ moment: { rules, scenario, next }, revocation, name, actor }: Act, why: string, before = () => {}) {
-  const [way] = scenario.fallback
-  if (!way) return
-  before()
-  revocation.node = 0
-  revocation.incarnation = 0
-  revocation.timer = 0
-  if (way === 'help' && revocation.row !== settled) revocation.row = helpWanted
-  if (way === 'bump' && !rules.bumpDeletesSettlementAtOnce) revocation.row = settled
-  revocation.phase = way === 'help' ? waitingForHelp : way === 'bump' ? bumping : sharing
-  next(actor, name, `${why}: ${way === 'help' ? 'asks for help' : way === 'bump' ? 'bump sent' : 'waits for the next shared bump'}`)
-}
-
-function giveUp (act: Act, why: string) {
-  const { moment: { scenario, next }, revocation, name, actor } = act
-  if (scenario.fallback.length > 0) return fallBack(act, why)
-  finish(revocation, over)
-  next(actor, name, `${why}: 503`)
-}
-
-function waitForHelp (act: Act) {
-  const { moment: { state, rules, scenario, next }, revocation, name, actor } = act
-  if (scenario.fallback.includes('bump')) {
-    revocation.phase = bumping
-    next(actor, name, 'no help: bump sent')
-  }
-  if (revocation.row !== settled) return
-  sleepUntilGenerationIsOld(act, rules.goneSettlementWaitsForGeneration)
-  next(actor, name, `the settlement is gone, generation ${state.database.generation}`)
-}
-
-function bump ({ moment: { state, scenario, next }, revocation, name, actor }: Act) {
-  if (state.database.generation === scenario.maxGeneration) return
-  revocation.phase = bumped
-  revocation.row = settled
-  state.database.generation++
-  next(actor, name, `bump executed: generation ${state.database.generation}`)
-}
-
-function afterBump (act: Act) {
-  const { moment: { rules, next }, revocation, name, actor } = act
-  if (!rules.waitAfterBump) return answer(act)
-  if (rules.waitFromBumpReply) revocation.timer = 0
-  revocation.phase = sleeping
-  next(actor, name, 'bump replied: waits H')
-}
-
-function answer ({ moment: { state, next, tally }, revocation, name, actor }: Act) {
-  finish(revocation, answered)
-  state.database.answered = 1
-  tally.answers++
-  next(actor, name, '2xx')
-}
-
-function finish (revocation: Revocation, phase: number) {
-  Object.assign(revocation, { phase, node: 0, incarnation: 0, timer: 0 })
-}
-
-/** Whether every revocation has ended without a 2xx, so that nothing was promised. */
-export function nobodyWillAnswer ({ state }: Moment): boolean {
-  return state.revocations.every(({ phase }) => phase === over)
-}
-
-/** Whether the revocation's own clock runs: while it sleeps, or too early. */
-export function isWaiting ({ phase }: Revocation, rules: Rules): boolean {
-  return phase === sleeping || (!rules.waitFromBumpReply && (phase === bumping || phase === bumped))
-}
-
-/** Whether the revocation waits for a bump that others share, and what happens to it when that one has replied. */
-export const isSharing = ({ phase }: Revocation) => phase === sharing
-
-export function sleepAfterSharedBump (revocation: Revocation) {
-  revocation.phase = sleeping
-  revocation.timer = 0
 }

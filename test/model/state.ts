@@ -17,28 +17,32 @@ function cells<K extends string> (...names: K[]) {
   }
 }
 
-const database = cells('generation', 'registered', 'issued', 'committed', 'commitAge', 'answered', 'bump', 'bumpCovers')
+const database = cells('generation', 'registered', 'issued', 'committed', 'commitAge', 'answered', 'bump', 'bumpCovers', 'steppedBack')
+const snapshot = cells('generation', 'registered', 'issued', 'committed', 'row', 'fixed')
 const node = cells('value', 'incarnation')
 const redis = cells('lastIncarnation', 'swapped', 'swapAge')
 const instance = cells('generation', 'incarnation', 'age', 'unsettled', 'node', 'known', 'infoAge', 'seen', 'seenAge')
 const poll = cells('phase', 'generation', 'incarnation', 'unsettled', 'age')
 const reader = cells('phase', 'generation', 'value', 'late', 'moved', 'node')
-const revocation = cells('phase', 'node', 'incarnation', 'timer', 'row', 'rowAge')
+const revocation = cells('phase', 'node', 'incarnation', 'timer', 'row', 'rowAge', 'rowInFuture', 'sees')
 const helper = cells('phase', 'node', 'incarnation', 'row')
 const batch = cells('phase', 'live', 'late')
 
 export type Node = ReturnType<typeof node.view>
+export type Snapshot = ReturnType<typeof snapshot.view>
 export type Instance = ReturnType<typeof instance.view>
 export type Poll = ReturnType<typeof poll.view>
 export type Reader = ReturnType<typeof reader.view>
 export type Revocation = ReturnType<typeof revocation.view>
 export type Helper = ReturnType<typeof helper.view>
 
-/** One state of the whole system: a byte a variable, read as 32-bit words by the explorer. */
+/** One state of the whole system: a byte per variable, read as 32-bit words by the explorer. */
 export class SystemState {
   readonly bytes: Uint8Array
   readonly words: Uint32Array
   readonly database
+  /** What a standby has replayed, a crash would leave, or a copy of the database holds; undefined where there is only one database. */
+  readonly snapshot: Snapshot | undefined
   readonly redis
   readonly batch
   readonly nodes: Node[]
@@ -49,9 +53,10 @@ export class SystemState {
   readonly helpers: Helper[]
 
   constructor (scenario: Scenario) {
+    const snapshots = scenario.database === 'one' ? 0 : 1
     const groups = [
-      [database, 1], [redis, 1], [batch, 1], [node, 2], [instance, scenario.instances], [poll, scenario.slowPolls.length],
-      [reader, scenario.readers.length], [revocation, scenario.revokers.length], [helper, scenario.helpers.length]
+      [database, 1], [snapshot, snapshots], [redis, 1], [batch, 1], [node, 2], [instance, scenario.instances],
+      [poll, scenario.slowPolls.length], [reader, scenario.readers.length], [revocation, scenario.revokers.length], [helper, scenario.helpers.length]
     ] as const
     const size = groups.reduce((sum, [{ size }, count]) => sum + size * count, 0)
     this.bytes = new Uint8Array(Math.ceil(size / 4) * 4)
@@ -65,6 +70,7 @@ export class SystemState {
         return view
       })
     this.database = place(database, 1)[0]!
+    this.snapshot = place(snapshot, snapshots)[0]
     this.redis = place(redis, 1)[0]!
     this.batch = place(batch, 1)[0]!
     this.nodes = place(node, 2)
@@ -76,9 +82,11 @@ export class SystemState {
     this.begin(scenario)
   }
 
-  /** Every instance is connected to redis1, trusts it, and has known generation 1 for long. */
+  /** Every instance is connected to redis1, trusts it, and has known generation 1 for longer than H. */
   private begin (scenario: Scenario) {
-    Object.assign(this.database, { generation: 1, registered: 1, issued: scenario.issuing ? 0 : 1 })
+    const epoch = { generation: 1, registered: 1, issued: scenario.issuing ? 0 : 1 }
+    Object.assign(this.database, epoch)
+    if (this.snapshot) Object.assign(this.snapshot, epoch)
     this.redis.lastIncarnation = 1
     this.nodes[0]!.incarnation = 1
     for (const instance of this.instances) {
@@ -86,7 +94,7 @@ export class SystemState {
     }
   }
 
-  /** The server a connection leads to; connections count servers from 1, 0 is no connection. */
+  /** The server that a connection leads to; connections count servers from 1, 0 is no connection. */
   node (connection: number): Node | undefined {
     return this.nodes[connection - 1]
   }

@@ -1,10 +1,13 @@
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, LogController } from 'fastify'
 import { adminRoutes } from './admin/routes.js'
 import { auditRoutes } from './audit/routes.js'
 import type { Config } from './config/config.js'
-import { addCommonHttp, refuseMalformed, refuseUrl } from './http/common.js'
+import { addAddressLimit } from './http/address-limit.js'
+import { addCors } from './http/cors.js'
+import { answerNotFound } from './http/errors.js'
+import { addCommonHeaders, closeConnectionsOnLeave } from './http/headers.js'
+import { refuseMalformed, refuseUnclearRequests, refuseUrl } from './http/malformed.js'
 import { addOpenapi } from './http/openapi.js'
-import { createAddressLimit } from './http/rate-limit.js'
 import { createRequestIds, RequestLogger } from './http/request-log.js'
 import { prepareScope } from './http/route-scope.js'
 import { serviceRoutes } from './http/routes.js'
@@ -18,6 +21,7 @@ import { serviceTokenRoutes } from './service-tokens/routes.js'
 import { createServices, type Services, type Foundation as ServicesFoundation } from './services.js'
 import { type Cookies, createCookies } from './sessions/cookies.js'
 import { sessionRoutes } from './sessions/routes.js'
+import { createNetworkMatcher } from './shared/address.js'
 import { createAuthenticate } from './tokens/authenticate.js'
 import { userRoutes } from './users/routes.js'
 
@@ -33,7 +37,7 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
   const services = await createServices(config, { ...foundation, tracing })
   const app = fastify({
     loggerInstance: logger,
-    trustProxy: config.trustProxy.length > 0 ? config.trustProxy : false,
+    trustProxy: config.trustProxy.length > 0 ? createNetworkMatcher(config.trustProxy) : false,
     bodyLimit: 64 * 1024,
     requestTimeout: 30_000,
     exposeHeadRoutes: false,
@@ -53,19 +57,21 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
   tracing?.follow(app)
   if (config.metricsPort !== undefined) addTraffic(services.metrics, countTraffic(app))
   prepareScope(app)
-  await addCommonHttp(app, { corsOrigins: config.corsOrigins, embedded: database.embedded, health: services.health })
+  closeConnectionsOnLeave(app, services.health)
+  addCommonHeaders(app)
+  refuseUnclearRequests(app)
+  addCors(app, { origins: config.corsOrigins, embedded: database.embedded })
+  app.setNotFoundHandler((_request, reply) => { answerNotFound(reply) })
   await addOpenapi(app, config.publicUrl)
   await app.register(serviceRoutes, services)
   await app.register(metadataRoutes, { config })
-  const limitByAddress = await createAddressLimit(app, config.addressLimit, { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
-  await addRoutes(app, services, { ...addAuthentication(app, config, services), limitByAddress })
+  await addAddressLimit(app, config.addressLimit, { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
+  await addRoutes(app, services, addAuthentication(app, config, services))
   return { ...services, app }
 }
 
-/** What routes ask before they answer. */
-export interface Doors extends Authentication { limitByAddress (request: FastifyRequest, reply: FastifyReply): Promise<void> }
-
-interface Authentication { authenticate (request: FastifyRequest): Promise<void>, cookies: Cookies }
+/** What routes use to find out whose request they answer. */
+export interface Authentication { authenticate (request: FastifyRequest): Promise<void>, cookies: Cookies }
 
 /** Gives `app` its `request.token` and `latchkey`, and lets the services run for as long as it does. */
 export function addAuthentication (app: FastifyInstance, config: Config, services: Services): Authentication {
@@ -80,13 +86,13 @@ export function addAuthentication (app: FastifyInstance, config: Config, service
 }
 
 /** The routes of the API, in a scope that has been prepared for them. */
-export async function addRoutes (scope: FastifyInstance, services: Services, doors: Doors): Promise<void> {
-  await scope.register(userRoutes, { ...services, ...doors })
-  await scope.register(sessionRoutes, { ...services, ...doors })
-  await scope.register(personalTokenRoutes, { ...services, ...doors })
-  await scope.register(serviceTokenRoutes, { ...services, ...doors })
-  await scope.register(oauthRoutes, { ...services, ...doors })
-  await scope.register(mailRoutes, { ...services, ...doors })
-  await scope.register(auditRoutes, { ...services, ...doors })
-  await scope.register(adminRoutes, { ...services, ...doors })
+export async function addRoutes (scope: FastifyInstance, services: Services, authentication: Authentication): Promise<void> {
+  await scope.register(userRoutes, { ...services, ...authentication })
+  await scope.register(sessionRoutes, { ...services, ...authentication })
+  await scope.register(personalTokenRoutes, { ...services, ...authentication })
+  await scope.register(serviceTokenRoutes, { ...services, ...authentication })
+  await scope.register(oauthRoutes, { ...services, ...authentication })
+  await scope.register(mailRoutes, { ...services, ...authentication })
+  await scope.register(auditRoutes, { ...services, ...authentication })
+  await scope.register(adminRoutes, { ...services, ...authentication })
 }

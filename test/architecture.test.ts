@@ -19,9 +19,11 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
   [/^@fastify\/error$/, /^src\/(shared\/errors|http\/.*)\.ts$/],
   [/^drizzle-orm/, /^(db\/.*|src\/(database|embedded)\/.*|src\/.*\/((lookup|last-use)-)?store)\.ts$/],
   [/^(postgres|@electric-sql\/pglite)$/, /^src\/(database|embedded)\/.*$/],
-  [/^ioredis$/, /^src\/(redis\/.*|http\/rate-limit|token-cache\/redis)\.ts$/],
+  [/^ioredis$/, /^src\/(redis\/.*|token-cache\/redis)\.ts$/],
   [/^cluster-key-slot$/, /^src\/token-cache\/cluster\.ts$/],
-  [/^(rate-limiter-flexible|prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config\/problems|embedding\/guards|http\/rate-limit|observability\/.*|retention\/schedule)\.ts$/],
+  [/^rate-limiter-flexible$/, /^src\/(redis\/counter|http\/address-limit)\.ts$/],
+  [/^ipaddr\.js$/, /^src\/shared\/address\.ts$/],
+  [/^(prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config\/problems|embedding\/guards|observability\/.*|retention\/schedule)\.ts$/],
   [/^@opentelemetry\//, /^src\/observability\/tracing\.ts$/],
   [/^nodemailer/, /^src\/mail\/transport\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],
@@ -75,7 +77,7 @@ t.test('technical rooms know features by their types alone, and features know of
   const features = /^src\/(tokens|token-cache|revocation|retention|sessions|users|attempts|admin|mail|audit|oauth|personal-tokens|service-tokens)\//
   t.same(imports.filter(({ from, to, typeOnly }) => technical.test(from) && !/^src\/(redis\/open|http\/health)\.ts$/.test(from) && features.test(to) && !typeOnly).map(describe), [])
   const open = /^src\/(database\/(database|transaction)|observability\/(logger|durations))\.ts$/
-  const edges = /\/(routes|schemas|authenticate|cookies|redis|cluster|schedule|transport|form|errors|metadata)\.ts$/
+  const edges = /\/(routes|schemas|authenticate|cookies|redis|cluster|schedule|transport|form|errors|metadata|limiter|login-limiter)\.ts$/
   t.same(imports.filter(({ from, to, typeOnly }) => features.test(from) && !edges.test(from) && from !== 'src/users/import.ts' && technical.test(to) && !open.test(to) && !typeOnly).map(describe), [])
 })
 

@@ -1,8 +1,9 @@
 import { validate as isCronExpression } from 'node-cron'
+import { isNetwork } from '../shared/address.js'
 import type { Environment } from './environment.js'
 import { findRedisProblems } from './redis.js'
 import { readSmtp } from './smtp.js'
-import { isNetwork, isOrigin, isTimeZone, list, secondsOrNone, toLimit, toSeconds } from './values.js'
+import { isOrigin, isTimeZone, list, secondsOrNone, toLimit, toSeconds } from './values.js'
 
 const durations = [
   'TOKEN_TTL', 'ACCESS_TOKEN_TTL', 'REFRESH_TOKEN_TTL', 'REFRESH_GRACE', 'SESSION_TTL', 'SESSION_IDLE_TTL', 'LAST_USE_INTERVAL',

@@ -1,5 +1,3 @@
-import { isIP } from 'node:net'
-
 /** At most `points` requests within `seconds`. */
 export interface Limit { points: number, seconds: number }
 
@@ -24,14 +22,6 @@ export function toLimit (text: string): Limit | null {
 /** The items of a list like `a, b`. */
 export function list (text: string): string[] {
   return text.split(',').map(part => part.trim()).filter(part => part !== '')
-}
-
-/** Whether `text` is an IP address or a CIDR, as Fastify's `trustProxy` takes them. */
-export function isNetwork (text: string): boolean {
-  const [address = '', bits, ...more] = text.split('/')
-  const family = isIP(address)
-  if (family === 0 || address.includes('%') || more.length > 0) return false
-  return bits === undefined || (/^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
 }
 
 /** Whether `text` is exactly the origin of web pages, as browsers send it. */

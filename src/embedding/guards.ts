@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Registry } from 'prom-client'
-import { setRefusalHeaders } from '../http/common.js'
+import { setRefusalHeaders } from '../http/errors.js'
 import type { Health } from '../http/health.js'
 import { InsufficientAbilityError } from '../shared/errors.js'
 import { can, type Principal } from '../tokens/principal.js'

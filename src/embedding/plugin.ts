@@ -1,10 +1,11 @@
-import fastify, { type FastifyPluginAsync } from 'fastify'
+import type { FastifyPluginAsync } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import { addAuthentication, addRoutes } from '../app.js'
 import { loadConfig } from '../config/config.js'
 import { openFoundation } from '../foundation.js'
-import { createAddressLimit } from '../http/rate-limit.js'
-import { addScopeHeaders, prepareScope } from '../http/route-scope.js'
+import { addAddressLimit } from '../http/address-limit.js'
+import { addMountedHeaders } from '../http/headers.js'
+import { prepareScope } from '../http/route-scope.js'
 import { findTracing } from '../observability/tracing.js'
 import { createServices } from '../services.js'
 import { type Opener, remember } from './instances.js'
@@ -31,9 +32,8 @@ export const latchkey: FastifyPluginAsync<LatchkeyOptions> = fastifyPlugin(async
 
   await host.register(async scope => {
     prepareScope(scope)
-    addScopeHeaders(scope)
-    // In an instance of its own: in the application's, `rateLimit` may be the application's limiter.
-    const limitByAddress = await createAddressLimit(fastify(), config.addressLimit, { redis: foundation.redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
-    await addRoutes(scope, services, { ...authentication, limitByAddress })
+    addMountedHeaders(scope)
+    await addAddressLimit(scope, config.addressLimit, { redis: foundation.redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
+    await addRoutes(scope, services, authentication)
   }, { prefix })
 }, { fastify: '5.x', name: 'latchkey' })

@@ -1,7 +1,8 @@
 import type { FastifyRequest } from 'fastify'
+import { addressOf } from '../shared/address.js'
 import type { Device } from '../shared/device.js'
 
 /** The device that sent `request`, its user agent cut to 512 characters. */
 export function deviceOf (request: FastifyRequest): Device {
-  return { address: request.ip, userAgent: request.headers['user-agent']?.slice(0, 512) ?? null, requestId: request.id }
+  return { address: addressOf(request), userAgent: request.headers['user-agent']?.slice(0, 512) ?? null, requestId: request.id }
 }

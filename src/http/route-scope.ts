@@ -1,7 +1,7 @@
 import AjvCompiler from '@fastify/ajv-compiler'
 import SerializerSelector from '@fastify/fast-json-stringify-compiler'
 import type { FastifyInstance } from 'fastify'
-import { answerError } from './common.js'
+import { answerError } from './errors.js'
 
 /** Nothing that Latchkey takes is longer. */
 const bodyLimit = 64 * 1024
@@ -13,16 +13,6 @@ export function prepareScope (scope: FastifyInstance): void {
   const compileSerializer = SerializerSelector()({}, {})
   scope.setSerializerCompiler(route => compileSerializer({ httpStatus: '', ...route }))
   addJsonBodies(scope)
-}
-
-/** The headers that each reply of a mounted scope has; one that the application has set stands. */
-export function addScopeHeaders (scope: FastifyInstance): void {
-  // Whether its other hosts have https is for the application to say: no includeSubDomains.
-  const defaults = { 'strict-transport-security': 'max-age=31536000', 'x-content-type-options': 'nosniff' }
-  scope.addHook('onRequest', async (_request, reply) => {
-    reply.header('cache-control', 'no-store')
-    for (const [name, value] of Object.entries(defaults)) if (!reply.hasHeader(name)) reply.header(name, value)
-  })
 }
 
 /** JSON bodies alone, strictly; an empty one counts as none, as clients send it along with DELETE and POST. */

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { deviceOf } from '../http/device.js'
 import { Accepted, failures } from '../http/schemas.js'
@@ -10,12 +10,11 @@ import type { MailService } from './service.js'
 interface Options {
   mail: MailService
   authenticate (request: FastifyRequest): Promise<void>
-  limitByAddress (request: FastifyRequest, reply: FastifyReply): Promise<void>
 }
 
 /** What mails are asked for, and what their tokens do. */
-export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail, authenticate, limitByAddress }) => {
-  const anyone = { config: { guard: 'anyone' as const }, onRequest: limitByAddress }
+export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail, authenticate }) => {
+  const anyone = { config: { guard: 'anyone' as const, limitByAddress: true as const } }
   const Done = Type.Null({ description: 'Done, and true on every instance' })
 
   app.post('/v1/password/forgot', {

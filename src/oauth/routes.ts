@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import type { Config } from '../config/config.js'
 import { deviceOf } from '../http/device.js'
 import { failures } from '../http/schemas.js'
@@ -16,7 +16,6 @@ import type { OauthService } from './service.js'
 interface Options {
   oauth: OauthService
   tokens: Pick<TokenService, 'parse'>
-  limitByAddress (request: FastifyRequest, reply: FastifyReply): Promise<void>
 }
 
 /** For clients that look for the endpoints; at the root of a server alone, where RFC 8414 3 has them look. */
@@ -32,7 +31,7 @@ export const metadataRoutes: FastifyPluginAsyncTypebox<{ config: Config }> = asy
 }
 
 /** OAuth's endpoints: forms in, JSON with the RFCs' names out, and no cookies. */
-export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oauth, tokens, limitByAddress }) => {
+export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oauth, tokens }) => {
   const consumes = ['application/x-www-form-urlencoded']
   const anyCaller = [{}, { basic: [] }, { bearer: [] }]
 
@@ -57,11 +56,8 @@ export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oau
   })
 
   app.post('/oauth/revoke', {
-    config: { guard: 'client' },
-    onRequest: async (request, reply) => {
-      if (request.headers.authorization === undefined) await limitByAddress(request, reply)
-      else requirePresented(request)
-    },
+    config: { guard: 'client', limitByAddress: request => request.headers.authorization === undefined },
+    onRequest: async request => { if (request.headers.authorization !== undefined) requirePresented(request) },
     schema: { tags: ['oauth'], summary: "End a token: a session's with its session, any other alone (RFC 7009)", security: anyCaller, consumes, body: RevokeForm, response: { 200: Nothing, ...oauthFailures(400, 401, 413, 415, 429, 503) } }
   }, async (request, reply) => {
     refuseSecrets(request)
@@ -71,8 +67,7 @@ export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oau
   })
 
   app.post('/oauth/token', {
-    config: { guard: 'client' },
-    onRequest: limitByAddress,
+    config: { guard: 'client', limitByAddress: true },
     schema: { tags: ['oauth'], summary: 'Exchange a refresh token (RFC 6749 6)', security: [{}, { basic: [] }], consumes, body: TokenForm, response: { 200: OauthTokens, ...oauthFailures(400, 401, 413, 415, 429, 503) } }
   }, async request => {
     refuseSecrets(request)

@@ -1,4 +1,5 @@
 import pino, { type DestinationStream, type Logger } from 'pino'
+import { addressOf, type Origin } from '../shared/address.js'
 
 /** What everything below HTTP needs of a log. */
 export interface Log {
@@ -9,15 +10,20 @@ export interface Log {
 
 const tokenLike = /lk[a-z]{0,2}_[0-9A-Za-z]{8,}/g
 
-/** JSON lines on stdout. Requests without their query, and without what looks like a token in their path: one that somebody put there by mistake stays out of the log. */
+/** JSON lines, on stdout unless there is a `destination`. */
 export function createLogger (level: string, destination?: DestinationStream): Logger {
   const options = {
     level,
     serializers: {
-      req: (request: { method: string, url: string, ip?: string }) => ({ method: request.method, url: request.url.split('?', 1)[0]?.replace(tokenLike, 'lk_…').slice(0, 256), remoteAddress: request.ip }),
+      req: (request: { method: string, url: string } & Origin) => ({ method: request.method, url: pathOf(request.url), remoteAddress: addressOf(request) }),
       res: (reply: { statusCode: number }) => ({ statusCode: reply.statusCode }),
       err: (error: Error & { code?: string }) => ({ type: error.name, code: error.code })
     }
   }
   return destination === undefined ? pino(options) : pino(options, destination)
+}
+
+/** A URL without its query, and without what looks like a token in its path: somebody may have put one there by mistake. */
+function pathOf (url: string): string | undefined {
+  return url.split('?', 1)[0]?.replace(tokenLike, 'lk_…').slice(0, 256)
 }

@@ -18,12 +18,11 @@ interface Options {
   mail: Pick<MailService, 'register' | 'confirms'>
   cookies: Cookies
   authenticate (request: FastifyRequest): Promise<void>
-  limitByAddress (request: FastifyRequest, reply: FastifyReply): Promise<void>
 }
 
 /** Everything that opens, renews or ends a session. */
-export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { sessions, mail, cookies, authenticate, limitByAddress }) => {
-  const anyone = { config: { guard: 'anyone' as const }, onRequest: limitByAddress }
+export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { sessions, mail, cookies, authenticate }) => {
+  const anyone = { config: { guard: 'anyone' as const, limitByAddress: true as const } }
   const caller = guarded('session', authenticate)
   const security = [{ bearer: [] }, { cookie: [] }]
   const Done = Type.Null({ description: 'Done, and true on every instance' })
@@ -60,13 +59,9 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   for (const [url, everywhere, summary] of [['/v1/logout', false, 'End this session'], ['/v1/logout-all', true, 'End every session of the caller']] as const) {
     app.post(url, {
-      config: { guard: 'session' },
+      config: { guard: 'session', limitByAddress: request => !hasAccessToken(request) },
       onError: clearDeadCookies,
-      onRequest: async (request, reply) => {
-        // With a header or an access cookie this is the caller's own request; else a refresh token has to say whose.
-        if (request.headers.authorization !== undefined || cookies.read(request, 'access') !== null) await authenticateOrRefresh(request)
-        else await limitByAddress(request, reply)
-      },
+      onRequest: async request => { if (hasAccessToken(request)) await authenticateOrRefresh(request) },
       schema: { tags: ['sessions'], summary: `${summary}: by access token, or by refresh token from the body or its cookie`, security: [...security, {}], body: RefreshBody, response: { 204: Done, ...failures(400, 401, 403, 413, 415, 429, 503) } }
     }, async (request, reply) => {
       if (request.token !== null) await (everywhere ? sessions.endAll(requireSession(request), deviceOf(request)) : sessions.logOut(requireSession(request), deviceOf(request)))
@@ -108,6 +103,11 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     if (request.byCookie && request.params.id.toLowerCase() === principal.session?.id) cookies.clear(reply)
     return await reply.code(204).send(null)
   })
+
+  /** Without a header or an access cookie only a refresh token can say whose session is meant. */
+  function hasAccessToken (request: FastifyRequest): boolean {
+    return request.headers.authorization !== undefined || cookies.read(request, 'access') !== null
+  }
 
   /** An access cookie that has run out is no obstacle where a refresh cookie says the same. */
   async function authenticateOrRefresh (request: FastifyRequest): Promise<void> {

@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
-import { createLoginLimiter, networkOf, ProcessCounter } from '../../src/http/rate-limit.js'
+import { createLoginLimiter } from '../../src/attempts/login-limiter.js'
+import { ProcessCounter } from '../../src/redis/counter.js'
+import { createNetworkMatcher, isNetwork, networkOf } from '../../src/shared/address.js'
 import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, password, patienceMs, serverGround, skipMissing, startApp } from '../fixtures/app.js'
 import { attempt, limited, statuses, wrong } from '../fixtures/attempts.js'
 import { hasRedisServer, startRedis } from '../fixtures/servers.js'
@@ -183,6 +185,31 @@ t.test('behind a proxy in TRUST_PROXY the address it reports is the one that cou
   t.equal((await attempt(one, email, { forwarded: '203.0.113.1, 203.0.113.3' })).statusCode, 401, 'what a client claims to have come through does not count')
 })
 
+t.test('an address that a proxy reports with its port, in brackets or wrongly still counts as one client', async t => {
+  const one = await startApp(t, await embeddedGround(), { env: { ...strict, TRUST_PROXY: '127.0.0.1, 10.0.0.0/8' } })
+  const tries = async (forwarded: (i: number) => string) => {
+    const { email } = await one.account()
+    return await statuses(Array.from({ length: 12 }, (_, i) => attempt(one, email, { forwarded: forwarded(i) })))
+  }
+  for (const [name, forwarded] of [
+    ['IPv4 with a port, as Azure Application Gateway sends it', i => `198.51.100.34:${50_000 + i}`],
+    ['IPv6 with a port', i => `[2001:db8::${i + 1}]:${50_000 + i}`],
+    ['IPv6 in brackets', i => `[2001:db8:0:0:${i}::]`],
+    ['a proxy in the chain with a port', i => `198.51.100.35:${i}, 10.1.2.3:${40_000 + i}`],
+    ['no address', i => ['unknown', '_hidden', 'a.b.c.d', '1', '0x7f.1', '[198.51.100.7', '198.51.100.7:', '300.1.1.1:80', '2001:db8::1:', ':80', '"198.51.100.7"', 'localhost'][i] as string]
+  ] satisfies Array<[string, (i: number) => string]>) t.same(await tries(forwarded), { 401: 5, 429: 7 }, name)
+
+  const coarse = await startApp(t, await embeddedGround(), { env: { TRUST_PROXY: '127.0.0.1', ADDRESS_LIMIT: '3/1m' } })
+  t.same(await statuses(Array.from({ length: 9 }, (_, i) => attempt(coarse, newEmail(), { forwarded: `198.51.100.34:${i + 1}` }))), { 401: 3, 429: 6 })
+  t.equal((await attempt(coarse, newEmail(), { forwarded: '198.51.100.36:1' })).statusCode, 401, 'another client')
+
+  const { email } = await one.account()
+  await one.app.inject({ method: 'POST', url: '/v1/login', payload: { email, password }, headers: { 'x-forwarded-for': '198.51.100.34:50001' } })
+  t.ok(one.log.some(line => line.includes('"remoteAddress":"198.51.100.34"')), 'the log has it without the port')
+  const events = await one.call('GET', '/v1/events', { token: (await one.login(email)).json().accessToken })
+  t.same([...new Set(events.json<{ events: Array<{ ip: string }> }>().events.map(({ ip }) => ip))].sort(), ['127.0.0.1', '198.51.100.34'], 'and so has the trail')
+})
+
 t.test('keys of the limits in Redis name no account', async t => {
   const ground = await serverGround(t)
   if (ground === null) return
@@ -260,6 +287,14 @@ t.test('a network is an IPv4 address or the /64 of an IPv6 one, however it is wr
   t.not(networkOf('2001:db8:0:2::1'), networkOf('2001:db8:0:1::1'))
   t.not(networkOf('::192.0.2.1'), '192.0.2.1', 'not mapped, only alike')
   t.not(networkOf('64:ff9b::192.0.2.1'), '192.0.2.1')
+})
+
+t.test('TRUST_PROXY takes addresses and CIDRs of both families, and IPv4 in IPv6', async t => {
+  const trusted = createNetworkMatcher(['192.0.2.1', '10.0.0.0/8', '2001:db8::/32', '::1', '::ffff:172.16.0.0/108'])
+  for (const inside of ['192.0.2.1', '10.255.0.1:443', '::ffff:10.0.0.1', '2001:db8:ffff::1', '[2001:db8::1]:8080', '::1', '0:0:0:0:0:0:0:1', '172.31.255.255']) t.ok(trusted(inside), inside)
+  for (const outside of ['192.0.2.2', '11.0.0.1', '2001:db9::1', '::2', '172.32.0.1', '', 'unknown', '10', '10.0.0.0/8', '::10.0.0.1']) t.notOk(trusted(outside), outside)
+  for (const network of ['192.0.2.1', '10.0.0.0/8', '::1', '2001:db8::/32', '::/1', '192.0.2.1/32']) t.ok(isNetwork(network), network)
+  for (const wrong of ['', '10', '10.0.0/8', '10.0.0.0/0', '10.0.0.0/33', '10.0.0.0/08', '10.0.0.0/8/8', '10.0.0.0/', '::/129', '::/0', 'fe80::1%eth0', 'localhost', '010.0.0.1']) t.notOk(isNetwork(wrong), wrong)
 })
 
 t.test('more passwords than can be hashed soon are answered 503, and who has a token waits for none of it', async t => {

@@ -1,0 +1,46 @@
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import createError from '@fastify/error'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { sendError } from './errors.js'
+import { commonHeaders } from './headers.js'
+
+const message = 'The request is not well-formed HTTP'
+const MalformedError = createError('FST_ERR_BAD_REQUEST', message, 400)
+
+/** Refuses what Node lets through or would refuse without a body: a request without a Host (RFC 9112 3.2), and an Expect other than 100-continue. */
+export function refuseUnclearRequests (app: FastifyInstance): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.headers.host !== undefined || request.raw.httpVersion !== '1.1') {
+      done()
+      return
+    }
+    reply.header('connection', 'close')
+    done(new MalformedError())
+  })
+  app.server.on('checkExpectation', (_request, response) => {
+    const { headers, body } = refusal(417)
+    response.writeHead(417, headers).end(body)
+  })
+}
+
+/** Node's clientError handler: answers what could not be parsed as a request, in the shape of all errors. */
+export function refuseMalformed (error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return
+  const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+  const { headers, body } = refusal(status)
+  const head = Object.entries({ ...headers, connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`)
+}
+
+/** Fastify's handler for a URL that it can't decode; no hook has run. Unlike Fastify's own it doesn't quote the URL, which may contain a secret. */
+export function refuseUrl (error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void {
+  reply.headers(commonHeaders)
+  sendError(reply, Object.assign(error, { message: 'The URL is not well-formed' }))
+}
+
+function refusal (status: number) {
+  const body = JSON.stringify({ statusCode: status, code: 'FST_ERR_BAD_REQUEST', error: STATUS_CODES[status], message })
+  const headers = { ...commonHeaders, 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(body) }
+  return { headers, body }
+}

@@ -8,6 +8,7 @@ import { createLoginLimiter } from './attempts/login-limiter.js'
 import { createAuditTrail } from './audit/index.js'
 import type { Audit } from './audit/service.js'
 import type { Config } from './config/config.js'
+import { type Counters, createCounters } from './counters.js'
 import type { Database } from './database/database.js'
 import { createHealth, type Health } from './http/health.js'
 import { createKeys } from './keys/store.js'
@@ -34,9 +35,8 @@ import type { SessionService } from './sessions/service.js'
 import { networkOf } from './shared/address.js'
 import { type Clock, systemClock } from './shared/clock.js'
 import { traced } from './shared/traced.js'
-import { type CacheLink, noLink } from './token-cache/backend.js'
-import { type Counters, createCounters } from './token-cache/counters.js'
-import { createMemoryLink } from './token-cache/memory.js'
+import { type CacheBackend, noBackend } from './token-cache/backend.js'
+import { createMemoryBackend } from './token-cache/memory.js'
 import { createTokens } from './tokens/index.js'
 import type { LastUse } from './tokens/last-use.js'
 import type { TokenService } from './tokens/service.js'
@@ -52,7 +52,7 @@ export interface Foundation {
   redis: Pick<OpenRedis, 'limiter' | 'link'> | null
   logger: Log
   clock?: Clock
-  link?: (real: CacheLink) => CacheLink
+  link?: (real: CacheBackend) => CacheBackend
   settle?: (real: Settle) => Settle
   emailChanges?: EmailChanges
   /** Null: mails wait for another instance. */
@@ -94,14 +94,14 @@ export async function createServices (config: Config, foundation: Foundation): P
   const database = traced(foundation.database, spans?.database)
   const keys = createKeys(database)
   const counters = createCounters()
-  const memory = redis === null && database.embedded ? createMemoryLink() : null
-  const link = wrapLink(redis?.link ?? memory ?? noLink)
+  const memory = redis === null && database.embedded ? createMemoryBackend() : null
+  const link = wrapLink(redis?.link ?? memory ?? noBackend)
   const limits = { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix }
   // Last uses are written late: the idle time must not end a session that is being used elsewhere.
   const idleSeconds = config.sessionIdleTtlSeconds === null ? null : config.sessionIdleTtlSeconds + 4 * config.lastUseIntervalSeconds
   const common = { database, clock, log, counters, config, networkOf }
 
-  const protocol = createProtocol({ ...common, link, keyPrefix: config.redisKeyPrefix, cacheTtlSeconds: config.cacheTtlSeconds, wrapSettle, spans })
+  const protocol = createProtocol({ ...common, backend: link, keyPrefix: config.redisKeyPrefix, cacheTtlSeconds: config.cacheTtlSeconds, wrapSettle, spans })
   const { revocation, epoch } = protocol
   const { tokens, lastUse } = await createTokens({ ...common, keys, cache: protocol.cache, idleSeconds, spans })
   const audit = createAuditTrail({ ...common, retentionSeconds: config.auditRetentionSeconds })
@@ -115,7 +115,7 @@ export async function createServices (config: Config, foundation: Foundation): P
   const account = createAccounts({ ...common, sessions, tokens, revocation, audit, reauthenticate, emailChanges: foundation.emailChanges ?? { request: mail.requestEmailChange } })
   const measure = redis === null ? memory?.measure ?? null : () => measureRedis(redis.limiter)
   const { admin, tokenStats } = createAdmin({ ...common, users, sessions, tokens, accounts: account, protocol, audit, reauthenticate, measure })
-  const retention = createRetention({ ...common, audit, accounts: account, idleAttempts: failures.idle, mail: expired })
+  const retention = createRetention({ ...common, counters: counters.prune, audit, accounts: account, idleAttempts: failures.idle, mail: expired })
   const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
   const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwords, roundTrip: health.database, load: database.load, outbox })
 

@@ -3,7 +3,7 @@ import type { Database } from '../database/database.js'
 import type { Protocol } from '../revocation/index.js'
 import type { SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
-import type { Counters } from '../token-cache/counters.js'
+import type { CacheCounters } from '../token-cache/counters.js'
 import type { TokenService } from '../tokens/service.js'
 import type { AccountService } from '../users/account.js'
 import type { Reauthenticate } from '../users/reauthenticate.js'
@@ -22,7 +22,7 @@ interface Ports {
   audit: Audit
   reauthenticate: Reauthenticate
   clock: Clock
-  counters: Counters
+  counters: CacheCounters
   /** Keys and memory of the cache; null where there is none. */
   measure: (() => Promise<{ keys: number, memoryBytes: number | null }>) | null
 }

@@ -1,6 +1,6 @@
 import type { CacheEpoch } from '../revocation/epoch.js'
 import type { Clock } from '../shared/clock.js'
-import type { Counters } from '../token-cache/counters.js'
+import type { CacheCounters } from '../token-cache/counters.js'
 import type { AdminStore } from './store.js'
 
 /** How full a cache is. Of Redis: the whole logical database and the whole server, whoever else keeps something there. */
@@ -13,7 +13,7 @@ const dayMs = 86_400_000
 
 interface Parts {
   store: Pick<AdminStore, 'tokens' | 'sessions' | 'reuses' | 'estimatedTokens' | 'epoch'>
-  counters: Counters
+  counters: CacheCounters
   epoch: Pick<CacheEpoch, 'state'>
   /** Null where there is no cache; rejects where it doesn't answer. */
   measure: (() => Promise<CacheSize>) | null

@@ -1,7 +1,11 @@
 declare const tx: unique symbol
+declare const revoking: unique symbol
 
 /** An open transaction: services pass it on, stores alone look inside. */
 export interface Tx { readonly [tx]: true }
+
+/** A transaction opened by `revocation/revocation.ts`. Stores end tokens only within one, so nothing can be revoked without being settled. */
+export interface RevokingTx extends Tx { readonly [revoking]: true }
 
 /** READ COMMITTED transactions; `work` that throws rolls back. `limitMs` is for work of many statements: by default it is a request's. */
 export interface Transactions {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { withTimeout } from '../shared/timeout.js'
-import { type CacheLink, noLink } from '../token-cache/backend.js'
+import { type CacheBackend, noBackend } from '../token-cache/backend.js'
 
 /** What the two probes look at; each promise resolves within a second or so. */
 export interface Health {
@@ -20,7 +20,7 @@ interface Primary { prepared<Row> (text: string, parameters: []): Promise<Row[]>
 
 interface Parts {
   database: Primary
-  link: CacheLink
+  link: CacheBackend
   epoch: { state (): string }
   keyPrefix: string
 }
@@ -32,7 +32,7 @@ export function createHealth ({ database, link, epoch, keyPrefix }: Parts): Heal
     database: () => timed(() => withTimeout(requirePrimary(database), 1_000, () => {})),
     cache: () => timed(() => probe(link, `${keyPrefix}probe:${randomUUID()}`)),
     cacheState: epoch.state,
-    hasCache: link !== noLink,
+    hasCache: link !== noBackend,
     get leaving () { return leaving },
     leave () { leaving = true }
   }
@@ -54,7 +54,7 @@ async function requirePrimary (database: Primary): Promise<void> {
 }
 
 /** A real write, read and delete: a server that only answers PING may be full, or a replica. */
-async function probe (link: CacheLink, key: string): Promise<void> {
+async function probe (link: CacheBackend, key: string): Promise<void> {
   if (await link.takeLease(key, 'Lprobe', 1_000) !== null) throw new Error('the key was not free')
   if (await link.takeLease(key, 'Lprobe', 1_000) !== 'Lprobe') throw new Error('the write was lost')
   await link.overwrite([key], null)

@@ -4,9 +4,9 @@ import type { Log } from '../observability/logger.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
-import type { Counters } from '../token-cache/counters.js'
 import type { TokenService } from '../tokens/service.js'
 import type { UserService } from '../users/service.js'
+import type { MailCounters } from './counters.js'
 import { createExpired, type ExpiredMail } from './expired.js'
 import type { Mailer, MailLimiter } from './mailer.js'
 import { createOutbox } from './outbox.js'
@@ -25,7 +25,7 @@ interface Ports {
   mailer: Mailer | null
   limiter: MailLimiter
   clock: Clock
-  counters: Counters
+  counters: { mails: MailCounters }
   log: Log
   networkOf (address: string): string
   config: { registration: 'open' | 'closed' | 'confirm', appUrl?: string | undefined, publicUrl?: string | undefined }

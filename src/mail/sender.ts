@@ -5,8 +5,8 @@ import type { Log } from '../observability/logger.js'
 import type { Clock } from '../shared/clock.js'
 import { describe } from '../shared/errors.js'
 import { withTimeout } from '../shared/timeout.js'
-import type { Counters } from '../token-cache/counters.js'
 import type { UserService } from '../users/service.js'
+import type { MailCounters } from './counters.js'
 import type { Mailer, MailLimiter, Posted } from './mailer.js'
 import { type Kind, kinds, type MailKind } from './messages.js'
 import type { Mail, MailStore } from './store.js'
@@ -39,7 +39,7 @@ interface Parts {
   mailer: Mailer | null
   limiter: Pick<MailLimiter, 'admit'>
   places: Places
-  counters: Pick<Counters, 'mails'>
+  counters: { mails: MailCounters }
   clock: Clock
   log: Log
 }

@@ -4,7 +4,7 @@ import type { Database } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { Settle } from '../revocation/settle.js'
-import type { Reading, TokenCache } from '../token-cache/cache.js'
+import type { CacheAnswer, TokenCache } from '../token-cache/cache.js'
 import type { TokenStore } from '../tokens/store.js'
 import type { Passwords } from '../users/password.js'
 
@@ -88,9 +88,9 @@ export function findTracing () {
     cache: (real: TokenCache): TokenCache => ({
       ...real,
       read: hash => inSpan('cache look-up', { kind: SpanKind.CLIENT }, async span => {
-        const reading = await real.read(hash)
-        span?.setAttribute('latchkey.cache.outcome', outcomeOf(reading))
-        return reading
+        const answer = await real.read(hash)
+        span?.setAttribute('latchkey.cache.outcome', outcomeOf(answer))
+        return answer
       })
     }),
 
@@ -121,10 +121,10 @@ function hasSdk (): boolean {
   return provider.getDelegateTracer === undefined || provider.getDelegateTracer('latchkey') !== undefined
 }
 
-function outcomeOf (reading: Reading): 'hit' | 'revoked' | 'miss' | 'bypass' {
-  if (reading.verdict === 'accept') return 'hit'
-  if (reading.verdict === 'refuse') return 'revoked'
-  return reading.fill === null ? 'bypass' : 'miss'
+function outcomeOf (answer: CacheAnswer): 'hit' | 'revoked' | 'miss' | 'bypass' {
+  if (answer.verdict === 'accept') return 'hit'
+  if (answer.verdict === 'refuse') return 'revoked'
+  return answer.fill === null ? 'bypass' : 'miss'
 }
 
 function fail (span: Span, type: string): void {

@@ -1,9 +1,9 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { RedisAddress, RedisConfig } from '../config/redis.js'
 import { describe } from '../shared/errors.js'
-import type { CacheLink } from '../token-cache/backend.js'
-import { createClusterLink } from '../token-cache/cluster.js'
-import { createRedisLink, type RedisLink } from '../token-cache/redis.js'
+import type { CacheBackend } from '../token-cache/backend.js'
+import { createClusterBackend } from '../token-cache/cluster.js'
+import { createRedisBackend, type RedisBackend } from '../token-cache/redis.js'
 import { examine, explainRefusal } from './check.js'
 import { createCluster, createRedis, createSentinelRedis, type RedisClient, readAuthority } from './client.js'
 import { askSentinels } from './sentinel.js'
@@ -19,7 +19,7 @@ export class RedisRefusedError extends Error {
 /** Redis as the services use it: a client for counters, and the cache's own link. */
 export interface OpenRedis {
   limiter: Redis | Cluster
-  link: CacheLink
+  link: CacheBackend
   /** Resolves as soon as Redis is fit, or after `withinMs` (a second) without a word of it; rejects with RedisRefusedError where waiting wouldn't help. */
   check (withinMs?: number): Promise<void>
   close (): void
@@ -56,7 +56,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
     }
   }
 
-  function linkTo ({ client, well, close }: RedisClient, where: string, onChange?: () => void): RedisLink {
+  function linkTo ({ client, well, close }: RedisClient, where: string, onChange?: () => void): RedisBackend {
     const teller = createTeller()
     const cluster = config.mode === 'cluster'
     client.on('error', error => {
@@ -64,7 +64,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
       if (problem === null) teller.absent(error, where)
       else teller.refuses(problem)
     })
-    return createRedisLink(client, {
+    return createRedisBackend(client, {
       close,
       inCluster: cluster,
       ...onChange === undefined ? {} : { onChange },
@@ -93,7 +93,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
 
   if (config.mode === 'cluster') {
     const limiter = createCluster(config, ca)
-    const link = createClusterLink({
+    const link = createClusterBackend({
       seeds: config.seeds,
       onReady: arrive,
       open: (address, onChange) => linkTo(createRedis(config, address, { ca }), nameOf(address), onChange)

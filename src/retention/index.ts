@@ -4,34 +4,34 @@ import type { Database } from '../database/database.js'
 import type { ExpiredMail } from '../mail/expired.js'
 import type { Log } from '../observability/logger.js'
 import type { Clock } from '../shared/clock.js'
-import type { Counters } from '../token-cache/counters.js'
+import type { PruneCounters } from './counters.js'
 import { createPrune, type Prune } from './prune.js'
 import { schedulePrune } from './schedule.js'
-import { createDeadStore } from './store.js'
+import { createRetentionStore } from './store.js'
 
-interface Ports {
+interface RetentionNeeds {
   database: Database
   audit: Audit
   accounts: { finishRemovals (): Promise<number> }
   idleAttempts: IdleAttempts
   mail: ExpiredMail
   clock: Clock
-  counters: Counters
+  counters: PruneCounters
   log: Log
   config: { pruneRetentionSeconds: number, pruneSchedule: string, pruneTimezone: string }
 }
 
 export interface Retention {
   prune: Prune
-  /** Prunes by the schedule from now on. */
+  /** Starts the schedule. */
   start (): void
-  /** Waits for the batch under way. */
+  /** Ends the schedule, once the batch under way is done. */
   stop (): Promise<void>
 }
 
-/** Deletes what is no longer needed: at once by `prune`, and by the schedule. */
-export function createRetention ({ database, log, config, ...ports }: Ports): Retention {
-  const prune = createPrune({ store: createDeadStore(database), retentionSeconds: config.pruneRetentionSeconds, ...ports })
+/** Deletes what is no longer needed, on demand by `prune` and on the schedule. */
+export function createRetention ({ database, log, config, ...ports }: RetentionNeeds): Retention {
+  const prune = createPrune({ store: createRetentionStore(database), retentionSeconds: config.pruneRetentionSeconds, ...ports })
   let schedule: ReturnType<typeof schedulePrune> | null = null
   return {
     prune,

@@ -8,15 +8,15 @@ interface Log {
   error (fields: object, text: string): void
 }
 
-interface Parts {
+interface PruneScheduleNeeds {
   prune: Prune
   expression: string
   timezone: string
   log: Log
 }
 
-/** Prunes at PRUNE_SCHEDULE in PRUNE_TIMEZONE until `stop`, which ends one under way after its batch. Every instance wakes up; the database lets one of them work. */
-export function schedulePrune ({ prune, expression, timezone, log }: Parts): { stop (): Promise<void> } {
+/** Prunes at PRUNE_SCHEDULE in PRUNE_TIMEZONE until `stop`, which ends a prune after its current batch. Every instance starts; a lock in the database lets one of them work. */
+export function schedulePrune ({ prune, expression, timezone, log }: PruneScheduleNeeds): { stop (): Promise<void> } {
   let running: Promise<void> = Promise.resolve()
   const ending = new AbortController()
   const scheduler = {

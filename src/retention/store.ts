@@ -3,36 +3,39 @@ import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import { sessions, tokens } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 
-/** Tokens and sessions that are over, in PostgreSQL. */
-export type DeadStore = ReturnType<typeof createDeadStore>
+/** Tokens and sessions past their retention, in PostgreSQL. */
+export interface RetentionStore {
+  /** Counts what `delete` would delete if it were called until nothing is left. */
+  count (before: Date): Promise<{ tokens: number, sessions: number }>
+  /**
+   * Deletes up to `limit` rows that expired or were revoked before `before`, oldest first; null if another instance is pruning. Locked rows
+   * are left for the next run: pruning waits for nobody and blocks nobody.
+   */
+  delete (before: Date, limit: number): Promise<{ tokens: number, sessions: number } | null>
+}
 
-export function createDeadStore (database: Database) {
+export function createRetentionStore (database: Database): RetentionStore {
   return {
-    /** Counts what `delete` would delete, were it called until nothing is left. */
-    async count (before: Date): Promise<{ tokens: number, sessions: number }> {
+    async count (before) {
       return await database.query(async db => ({
         tokens: await db.$count(tokens, deadToken(before)),
         sessions: await db.$count(sessions, deadSession(before))
       }))
     },
 
-    /**
-     * Deletes up to `limit` rows that expired or were revoked before `before`, oldest first; null when another instance is at it.
-     * Rows that somebody holds are left for the next run: pruning waits for nobody and blocks nobody.
-     */
-    async delete (before: Date, limit: number): Promise<{ tokens: number, sessions: number } | null> {
+    async delete (before, limit) {
       return await database.transaction(async tx => {
         const db = within(tx)
         const [lock] = await db.select({ held: sql<boolean>`pg_try_advisory_xact_lock(7402319)` }).from(sql`(values (1)) as one`)
         if (lock?.held !== true) return null
-        // By place: a join on ids would read the whole table for a large batch.
+        // By ctid: a join on ids would read the whole table for a large batch.
         const oldest = (of: PgTable, end: PgColumn, unless = sql``) => sql`ctid = any(array(select ctid from ${of}
           where ${end} < ${before.toISOString()}::timestamptz ${unless} order by ${end} limit ${limit} for update skip locked))`
         const gone = [
           ...await db.delete(tokens).where(oldest(tokens, tokens.expiresAt)).returning({ id: tokens.id }),
           ...await db.delete(tokens).where(oldest(tokens, tokens.revokedAt)).returning({ id: tokens.id })
         ]
-        // One by one, whatever the planner thinks of the number: it would rather read every token there is.
+        // A sub-select for each session: left to itself, the planner would read every token there is.
         const unreferenced = sql`and (select true from ${tokens} where ${tokens.sessionId} = ${sessions.id} limit 1) is null`
         const over = [
           ...await db.delete(sessions).where(oldest(sessions, sessions.expiresAt, unreferenced)).returning({ id: sessions.id }),
@@ -46,6 +49,6 @@ export function createDeadStore (database: Database) {
 
 const deadToken = (before: Date) => sql`(${tokens.expiresAt} < ${before.toISOString()}::timestamptz or ${tokens.revokedAt} < ${before.toISOString()}::timestamptz)`
 
-/** A session goes once nothing points at it any more: what would be deleted with it doesn't count. */
+/** A session is deleted once no token refers to it, apart from tokens that are deleted with it. */
 const deadSession = (before: Date) => sql`(${sessions.expiresAt} < ${before.toISOString()}::timestamptz or ${sessions.endedAt} < ${before.toISOString()}::timestamptz)
   and not exists (select from ${tokens} where ${tokens.sessionId} = ${sessions.id} and ${deadToken(before)} is not true)`

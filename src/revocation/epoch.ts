@@ -1,133 +1,131 @@
 import type { Clock } from '../shared/clock.js'
 import { describe } from '../shared/errors.js'
-import { type CacheLink, type Identity, noLink } from '../token-cache/backend.js'
-import type { Counters } from '../token-cache/counters.js'
+import { type CacheBackend, type Identity, noBackend } from '../token-cache/backend.js'
+import type { CacheTrust, Trust } from '../token-cache/trust.js'
+import type { RevocationCounters } from './counters.js'
+import { createGenerationAge } from './generation.js'
+import { createPollLoop } from './poll-loop.js'
 import type { Epoch, EpochReading, EpochStore } from './store.js'
+import { overdueMs, trustMs } from './timing.js'
 
-/** H: how long one poll may be trusted. A revocation that changed the epoch waits as long before it is answered. */
-export const trustMs = 1_500
+export type { Trust }
+
 const pollEveryMs = 500
 const pollTimeoutMs = 1_000
 const confirmEveryMs = 5_000
-/** A settlement this old is somebody's who died: its entries may live, so nothing cached is believed until it is settled. */
-export const overdueMs = 3_000
 
-/** What a look-up captures before it reads anything: the generation that counts, on the connection that was confirmed. */
-export interface Trust { generation: number, connection: number }
-
+/** Why the cache is trusted, or isn't. */
 export type TrustState = 'trusted' | 'starting' | 'no-cache' | 'database-unreachable' | 'database-standby' | 'redis-unreachable' | 'redis-not-master' | 'not-registered' | 'settlement-overdue' | 'redis-suspect'
 
-interface Held extends Trust { reading: EpochReading, sentAt: number, sentAtWall: number }
-
-interface Parts {
-  store: Pick<EpochStore, 'poll' | 'register' | 'confirm'>
-  link: CacheLink
-  clock: Clock
-  counters: Counters
-  log: { info (fields: object, text: string): void, warn (fields: object, text: string): void }
-  /** Called after a poll that found settlements wanting help or overdue. */
-  onNeed (): void
+/** The poll of the epoch, and whether the cache may be believed at this instant. */
+export interface CacheEpoch extends CacheTrust {
+  /** Milliseconds until every other instance has polled `epoch`, or no longer trusts its last poll. */
+  msUntilPolledByAll (epoch: Epoch): number
+  /** For /health/ready: trusted, or why not. */
+  state (): TrustState
+  /** Polls once, now: the first poll of a process, and of a test. */
+  poll (): Promise<void>
+  start (): void
+  stop (): Promise<void>
 }
 
-/** The poll of the epoch, and whether the cache may be believed at this instant. */
-export type CacheEpoch = ReturnType<typeof createEpoch>
+interface TrustedPoll extends Trust { sentAt: number, sentAtWall: number }
 
-export function createEpoch ({ store, link, clock, counters, log, onNeed }: Parts) {
-  let held: Held | null = null
+interface EpochNeeds {
+  store: Pick<EpochStore, 'poll' | 'register' | 'confirm'>
+  backend: CacheBackend
+  clock: Clock
+  counters: Pick<RevocationCounters, 'failures' | 'registrations' | 'trustLosses'>
+  log: { info (fields: object, text: string): void, warn (fields: object, text: string): void }
+  /** Called after a poll that found settlements overdue, or waiting for help. */
+  onSettlementsWaiting (): void
+}
+
+export function createEpoch ({ store, backend, clock, counters, log, onSettlementsWaiting }: EpochNeeds): CacheEpoch {
+  const age = createGenerationAge(clock)
+  let held: TrustedPoll | null = null
   let suspectedAt = Number.NEGATIVE_INFINITY
   let state: TrustState = 'starting'
-  let newest = { generation: 0, firstSeenAt: Number.NEGATIVE_INFINITY }
   let lastConfirm = Number.NEGATIVE_INFINITY
-  let running: Promise<void> | null = null
-  let stopping = false
-  let wake = () => {}
 
-  /** Null: answer from the database, and fill nothing. */
   function trust (): Trust | null {
-    if (held === null || held.sentAt <= suspectedAt || held.connection !== link.connection) return null
-    // Counted from the SENDING: the reply may have been under way while the generation was bumped. By both clocks:
-    // the monotonic one stands still while a virtual machine is suspended, the other one can be set back.
+    if (held === null || held.sentAt <= suspectedAt || held.connection !== backend.connection) return null
+    // Counted from the SENDING: the generation may have been bumped while the reply was under way. By both clocks: the monotonic one
+    // stands still while a virtual machine is suspended, the other one can be set back.
     if (clock.monotonic() - held.sentAt >= trustMs || Math.abs(clock.now() - held.sentAtWall) >= trustMs) return null
     return held
   }
 
-  /** Whether what was read under `before` may still be believed. */
   function still (before: Trust): boolean {
     const now = trust()
     return now !== null && now.generation === before.generation && now.connection === before.connection
   }
 
-  /** Opens the breaker: a cache that failed once is left alone until a later poll has found it well. */
   function suspect (cause?: unknown): void {
     counters.failures++
     if (trust() !== null) log.warn({ cause: describe(cause) }, 'a command to the cache failed: answering from the database until the next poll')
     suspectedAt = clock.monotonic()
   }
 
-  /** Milliseconds until every other instance has heard of `epoch`, or no longer believes its own poll. */
-  function untilHeard (epoch: Epoch): number {
-    observe(epoch.generation)
-    return Math.max(0, newest.firstSeenAt + trustMs - clock.monotonic())
-  }
-
-  function observe (generation: number): void {
-    // The moment of the reply, not of the sending: a bump lies between them at the latest.
-    if (generation > newest.generation) newest = { generation, firstSeenAt: clock.monotonic() }
-  }
+  const loop = createPollLoop(clock, pollEveryMs, async () => {
+    await poll().catch(error => { if (trust() === null) setState('database-unreachable', error) })
+  })
 
   /** One at a time, so that no reply is older than the one held. */
-  let turn: Promise<void> = Promise.resolve()
+  let lastPoll: Promise<void> = Promise.resolve()
   function poll (): Promise<void> {
-    turn = turn.then(pollOnce, pollOnce)
-    return turn
+    lastPoll = lastPoll.then(pollOnce, pollOnce)
+    return lastPoll
   }
 
   async function pollOnce (): Promise<void> {
     const sentAt = clock.monotonic()
     const sentAtWall = clock.now()
-    const [asked, answered] = await Promise.allSettled([store.poll(pollTimeoutMs), link.identify()])
+    const [asked, answered] = await Promise.allSettled([store.poll(pollTimeoutMs), backend.identify()])
     if (asked.status === 'rejected') {
-      // The last poll is good for the rest of its time: a short absence of the database shouldn't reach the clients.
-      if (trust() === null) become('database-unreachable', asked.reason)
+      // The last poll is good for the rest of its time: clients shouldn't notice when the database is away for a moment.
+      if (trust() === null) setState('database-unreachable', asked.reason)
       return
     }
     const reading = asked.value
-    // A standby may lag behind the bump that this poll is there to notice.
-    if (reading.standby) return become('database-standby')
-    observe(reading.generation)
+    // A standby may not have the bump yet that this poll is there to notice.
+    if (reading.standby) return setState('database-standby')
+    age.observe(reading.generation)
 
-    if (link === noLink) return become('no-cache')
-    if (answered.status === 'rejected') become('redis-unreachable', answered.reason)
-    else await judge(reading, answered.value, sentAt, sentAtWall)
+    if (backend === noBackend) return setState('no-cache')
+    if (answered.status === 'rejected') setState('redis-unreachable', answered.reason)
+    else await evaluate(reading, answered.value, sentAt, sentAtWall)
 
-    if (reading.helpWanted || (reading.oldestSettlementMs ?? 0) >= overdueMs) onNeed()
+    if (reading.helpWanted || (reading.oldestSettlementMs ?? 0) >= overdueMs) onSettlementsWaiting()
   }
 
-  async function judge (reading: EpochReading, identity: Identity, sentAt: number, sentAtWall: number): Promise<void> {
-    const { connection, incarnation } = identity
-    if (incarnation === null) return become('redis-not-master')
-    if (connection !== link.connection) return become('redis-unreachable')
+  async function evaluate (reading: EpochReading, { connection, incarnation }: Identity, sentAt: number, sentAtWall: number): Promise<void> {
+    if (incarnation === null) return setState('redis-not-master')
+    if (connection !== backend.connection) return setState('redis-unreachable')
     if (incarnation !== reading.incarnation) {
-      // The server changed: what it holds may lack the last revocations. Nothing older than this registration will count.
-      if (await store.register(incarnation, reading.generation, pollTimeoutMs)) {
-        counters.registrations++
-        log.info({ incarnation: incarnation.slice(0, 8) }, 'registered another cache server: entries made before are void')
-        wake()
-      }
-      return become('not-registered')
+      await register(incarnation, reading.generation)
+      return setState('not-registered')
     }
-    // Generation, incarnation and time of sending are replaced together: a mixture would lend an old generation a new time.
-    if ((reading.oldestSettlementMs ?? 0) >= overdueMs) return become('settlement-overdue')
-    held = { generation: reading.generation, connection, reading, sentAt, sentAtWall }
-    become(held.sentAt <= suspectedAt ? 'redis-suspect' : 'trusted')
+    if ((reading.oldestSettlementMs ?? 0) >= overdueMs) return setState('settlement-overdue')
+    // Generation, connection and time of sending are replaced together: a mixture would give an old generation a new time.
+    held = { generation: reading.generation, connection, sentAt, sentAtWall }
+    setState(held.sentAt <= suspectedAt ? 'redis-suspect' : 'trusted')
     if ((reading.confirmedAgeMs ?? Number.POSITIVE_INFINITY) >= confirmEveryMs && sentAt - lastConfirm >= confirmEveryMs / 2) {
       lastConfirm = sentAt
       await store.confirm(incarnation, pollTimeoutMs)
     }
   }
 
-  /** One line when trust is lost, one when it is back. */
-  function become (next: TrustState, cause?: unknown): void {
+  /** This is another server than before, which may lack the last revocations: no entry older than its registration will count. */
+  async function register (incarnation: string, generation: number): Promise<void> {
+    if (!await store.register(incarnation, generation, pollTimeoutMs)) return
+    counters.registrations++
+    log.info({ incarnation: incarnation.slice(0, 8) }, 'registered another cache server: entries made before are void')
+    loop.again()
+  }
+
+  /** Logs one line when trust is lost, and one when it is back. */
+  function setState (next: TrustState, cause?: unknown): void {
     if (next !== 'trusted' && next !== 'redis-suspect') held = null
     if (next === state) return
     if (state === 'trusted') {
@@ -139,34 +137,14 @@ export function createEpoch ({ store, link, clock, counters, log, onNeed }: Part
     state = next
   }
 
-  async function run (): Promise<void> {
-    while (!stopping) {
-      const startedAt = clock.monotonic()
-      let again = false
-      const woken = new Promise<void>(resolve => { wake = () => { again = true; resolve() } })
-      try {
-        await poll()
-      } catch (error) {
-        if (trust() === null) become('database-unreachable', error)
-      }
-      if (!again && !stopping) await Promise.race([clock.sleep(Math.max(10, pollEveryMs - (clock.monotonic() - startedAt))), woken])
-    }
-  }
-
   return {
     trust,
     still,
     suspect,
-    untilHeard,
-    /** For /health/ready: trusted, or why not. */
-    state: (): TrustState => trust() !== null ? 'trusted' : state === 'trusted' ? 'redis-suspect' : state,
-    /** Polls once, now; the first poll of a process, and of a test. */
+    msUntilPolledByAll: ({ generation }) => age.msUntilOlderAreVoid(generation),
+    state: () => trust() !== null ? 'trusted' : state === 'trusted' ? 'redis-suspect' : state,
     poll,
-    start (): void { running ??= run() },
-    async stop (): Promise<void> {
-      stopping = true
-      wake()
-      await running
-    }
+    start: loop.start,
+    stop: loop.stop
   }
 }

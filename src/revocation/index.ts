@@ -2,9 +2,10 @@ import type { Database } from '../database/database.js'
 import type { Log } from '../observability/logger.js'
 import type { Clock } from '../shared/clock.js'
 import { traced } from '../shared/traced.js'
-import type { CacheLink } from '../token-cache/backend.js'
+import type { CacheBackend } from '../token-cache/backend.js'
 import { createTokenCache, type TokenCache } from '../token-cache/cache.js'
-import type { Counters } from '../token-cache/counters.js'
+import type { CacheCounters } from '../token-cache/counters.js'
+import type { RevocationCounters } from './counters.js'
 import { type CacheEpoch, createEpoch } from './epoch.js'
 import { createRevocation, type Revocation } from './revocation.js'
 import { createSettle, type Settle } from './settle.js'
@@ -20,11 +21,11 @@ export interface Protocol {
   stop (): Promise<void>
 }
 
-interface Ports {
+interface ProtocolNeeds {
   database: Database
-  link: CacheLink
+  backend: CacheBackend
   clock: Clock
-  counters: Counters
+  counters: CacheCounters & RevocationCounters
   log: Log
   keyPrefix: string
   cacheTtlSeconds: number
@@ -34,11 +35,11 @@ interface Ports {
 }
 
 /** The epoch, the cache that trusts it, and the revocations that are settled in every cache before they are answered. */
-export function createProtocol ({ database, link, clock, counters, log, keyPrefix, cacheTtlSeconds, wrapSettle, spans }: Ports): Protocol {
+export function createProtocol ({ database, backend, clock, counters, log, keyPrefix, cacheTtlSeconds, wrapSettle, spans }: ProtocolNeeds): Protocol {
   const store = createEpochStore(database)
-  const epoch = createEpoch({ store, link, clock, counters, log, onNeed: () => { void settle.assist() } })
-  const cache = traced(createTokenCache({ link, epoch, clock, counters, log, keyPrefix, cacheTtlSeconds }), spans?.cache)
-  const settle: Settle = traced(wrapSettle(createSettle({ store, cache, link, epoch, clock, counters })), spans?.settle)
+  const epoch = createEpoch({ store, backend, clock, counters, log, onSettlementsWaiting: () => { void settle.assist() } })
+  const cache = traced(createTokenCache({ backend, epoch, clock, counters, log, keyPrefix, cacheTtlSeconds }), spans?.cache)
+  const settle: Settle = traced(wrapSettle(createSettle({ store, cache, backend, epoch, clock, counters })), spans?.settle)
   const revocation = traced(createRevocation({ transactions: database, store, settle, log }), spans?.revocation)
   return {
     epoch,

@@ -1,12 +1,12 @@
 import { sql } from 'drizzle-orm'
 import { byteaArray, type Database, type DedicatedConnection, textArray, within } from '../database/database.js'
+import type { RevokingTx } from '../database/transaction.js'
 import { TokenHash } from '../tokens/token.js'
-import type { RevokingTx } from './revocation.js'
 
-/** Which entries count (`generation`) and in which Redis server (`incarnation`; null: no cache was ever registered). */
+/** Which entries count (`generation`), and in which Redis server (`incarnation`; null: no cache was ever registered). */
 export interface Epoch { generation: number, incarnation: string | null }
 
-/** One look at the epoch and at what waits to be settled; ages in milliseconds by the database's clock. */
+/** The epoch and what waits to be settled; ages in milliseconds by the database's clock. */
 export interface EpochReading extends Epoch {
   standby: boolean
   confirmedAgeMs: number | null
@@ -14,10 +14,36 @@ export interface EpochReading extends Epoch {
   helpWanted: boolean
 }
 
-/** A settlement another instance left behind, held locked until `done` or `leave`. */
-export interface Settlement { id: string, hashes: TokenHash[] }
+/** The epoch and the settlements in PostgreSQL, which all instances agree on. */
+export interface EpochStore {
+  /** On a connection of its own; rejects after `timeoutMs`. */
+  poll (timeoutMs: number): Promise<EpochReading>
+  /** Makes `incarnation` the registered server if the generation is still `generation`; true if it did. */
+  register (incarnation: string, generation: number, timeoutMs: number): Promise<boolean>
+  /** Notes that an instance uses the registered server. */
+  confirm (incarnation: string, timeoutMs: number): Promise<void>
+  /** The last statement of a revoking transaction. */
+  insertSettlement (tx: RevokingTx, id: string, hashes: TokenHash[]): Promise<void>
+  /** Deletes the settlements if `incarnation` is the registered server, or none is; returns the epoch at that moment. */
+  finish (ids: string[], incarnation: string | null): Promise<Epoch>
+  askForHelp (ids: string[]): Promise<void>
+  /** Which of `ids` nobody has settled yet. */
+  waiting (ids: string[]): Promise<{ epoch: Epoch, waiting: Set<string> }>
+  /** Makes every entry in every cache void and deletes the settlements `ids`, in one statement. */
+  bump (ids: string[]): Promise<Epoch>
+  /** Makes every entry void when the transaction commits. */
+  bumpWithin (tx: RevokingTx): Promise<void>
+  /**
+   * Passes to `settle` the hashes of settlements that wait for help or are older than `overdueMs`, and deletes these if it returns the
+   * registered incarnation. Each settlement is held by one instance at a time. Returns how many there were.
+   */
+  assist (overdueMs: number, settle: (hashes: TokenHash[]) => Promise<string | null>): Promise<number>
+  close (): Promise<void>
+}
 
 interface EpochRow { generation: string | number, incarnation: string | null }
+
+interface PollRow extends EpochRow { standby: boolean, confirmed_age: number | null, oldest: number | null, help: boolean }
 
 const pollText = `
   select e.generation, e.incarnation, pg_is_in_recovery() as standby,
@@ -26,12 +52,12 @@ const pollText = `
     exists (select from cache_settlements where help) as help
   from cache_epoch e where e.id = 1`
 
-/** A restored database must not use a generation twice, so a bump jumps to the clock where that is ahead. */
+/** A restored database must not use a generation twice, so a bump goes to the clock's milliseconds if those are ahead. */
 const nextGeneration = 'greatest(generation + 1, (extract(epoch from clock_timestamp()) * 1000)::bigint)'
 
 /**
- * The new server becomes the registered one and every older entry void, in one statement. One that was registered before may come back
- * only once nobody has confirmed its successor for 15 s: otherwise two masters would take turns, and the cache never be warm.
+ * The new server becomes the registered one and every older entry void, in one statement. A server that was replaced may come back only
+ * once nobody has confirmed its successor for 15 s: otherwise two masters would take turns, and the cache would never be warm.
  */
 const registerText = `
   update cache_epoch set generation = ${nextGeneration}, incarnation = $1::text, confirmed_at = clock_timestamp(),
@@ -40,9 +66,12 @@ const registerText = `
     and ($1::text <> all(retired) or confirmed_at is null or confirmed_at < clock_timestamp() - interval '15 seconds')
   returning generation, incarnation`
 
+/** Part of a statement whose COMMIT a crash must not lose, whatever the server's default is. */
+const durable = "case when current_setting('synchronous_commit') in ('off', 'local') then set_config('synchronous_commit', 'on', true) end"
+
 const confirmText = 'update cache_epoch set confirmed_at = clock_timestamp() where id = 1 and incarnation = $1::text returning generation, incarnation'
 
-/** Judged by the epoch, not by the rows deleted: a peer may have deleted them. */
+/** The epoch decides, not the number of rows deleted: another instance may have deleted them. */
 const finishText = `
   with settled as (delete from cache_settlements where id = any($1::uuid[])
     and exists (select from cache_epoch where id = 1 and (incarnation is null or incarnation = $2::text)))
@@ -57,82 +86,63 @@ const waitingText = `
   select e.generation, e.incarnation, to_json(array(select id from cache_settlements where id = any($1::uuid[]))) as waiting
   from cache_epoch e where e.id = 1`
 
-/** The epoch and the settlements in PostgreSQL: what all instances agree on. */
-export type EpochStore = ReturnType<typeof createEpochStore>
-
-export function createEpochStore (database: Database) {
+export function createEpochStore (database: Database): EpochStore {
   const connection: DedicatedConnection = database.dedicated()
 
   return {
-    /** On a connection of its own, within `timeoutMs`. */
-    async poll (timeoutMs: number): Promise<EpochReading> {
-      const [row] = await connection.query<EpochRow & { standby: boolean, confirmed_age: number | null, oldest: number | null, help: boolean }>(pollText, [], timeoutMs)
-      if (row === undefined) throw new Error('the database has no cache epoch: run the migrations')
+    async poll (timeoutMs) {
+      const [row] = await connection.query<PollRow>(pollText, [], timeoutMs)
+      if (row === undefined) throw missingEpoch()
       return { ...toEpoch(row), standby: row.standby, confirmedAgeMs: row.confirmed_age, oldestSettlementMs: row.oldest, helpWanted: row.help }
     },
 
-    /** Makes `incarnation` the registered server, if the generation is still `generation`. True when it did. */
-    async register (incarnation: string, generation: number, timeoutMs: number): Promise<boolean> {
+    async register (incarnation, generation, timeoutMs) {
       return (await connection.query(registerText, [incarnation, String(generation)], timeoutMs)).length > 0
     },
 
-    async confirm (incarnation: string, timeoutMs: number): Promise<void> {
+    async confirm (incarnation, timeoutMs) {
       await connection.query(confirmText, [incarnation], timeoutMs)
     },
 
-    /** The last statement of a revoking transaction. A commit that a crash could lose must not be answered: hence synchronous_commit. */
-    async insertSettlement (tx: RevokingTx, id: string, hashes: TokenHash[]): Promise<void> {
+    async insertSettlement (tx, id, hashes) {
+      // A COMMIT that a crash could lose must not be answered, hence synchronous_commit.
       await within(tx).execute(sql`
         insert into cache_settlements (id, token_hashes, created_at, help)
         values (${id}, ${byteaArray(hashes.map(hash => hash.hex()))}::bytea[], clock_timestamp(), false)
-        returning case when current_setting('synchronous_commit') in ('off', 'local') then set_config('synchronous_commit', 'on', true) end`)
+        returning ${sql.raw(durable)}`)
     },
 
-    /** Deletes the settlements if `incarnation` is the registered server, or none is; returns the epoch it was judged by. */
-    async finish (ids: string[], incarnation: string | null): Promise<Epoch> {
-      return one(await database.prepared<EpochRow>(finishText, [textArray(ids), incarnation]))
-    },
+    finish: async (ids, incarnation) => one(await database.prepared<EpochRow>(finishText, [textArray(ids), incarnation])),
 
-    async askForHelp (ids: string[]): Promise<void> {
+    async askForHelp (ids) {
       await database.prepared('update cache_settlements set help = true where id = any($1::uuid[])', [textArray(ids)])
     },
 
-    /** Which of `ids` nobody has settled yet. */
-    async waiting (ids: string[]): Promise<{ epoch: Epoch, waiting: Set<string> }> {
+    async waiting (ids) {
       const [row] = await database.prepared<EpochRow & { waiting: string[] }>(waitingText, [textArray(ids)])
       return { epoch: one(row === undefined ? [] : [row]), waiting: new Set(row?.waiting) }
     },
 
-    /** Voids every entry in every cache and settles `ids`, in one statement. */
-    async bump (ids: string[]): Promise<Epoch> {
-      return one(await database.prepared<EpochRow>(bumpText, [textArray(ids)]))
+    bump: async ids => one(await database.prepared<EpochRow>(bumpText, [textArray(ids)])),
+
+    async bumpWithin (tx) {
+      await within(tx).execute(sql`update cache_epoch set generation = ${sql.raw(nextGeneration)} where id = 1 returning ${sql.raw(durable)}`)
     },
 
-    /** The same within a transaction that ends very many tokens: committed together with it. */
-    async bumpWithin (tx: RevokingTx): Promise<void> {
-      await within(tx).execute(sql`
-        update cache_epoch set generation = ${sql.raw(nextGeneration)} where id = 1
-        returning case when current_setting('synchronous_commit') in ('off', 'local') then set_config('synchronous_commit', 'on', true) end`)
-    },
-
-    /**
-     * Hands `settle` the settlements that wait for help or are older than `overdueMs`; deletes them if it returns the incarnation
-     * that is registered. Each is held by one instance at a time.
-     */
-    async assist (overdueMs: number, settle: (hashes: TokenHash[]) => Promise<string | null>): Promise<number> {
+    async assist (overdueMs, settle) {
       return await database.transaction(async tx => {
-        const rows = await within(tx).execute(sql`
+        const result = await within(tx).execute(sql`
           select id, (select string_agg(encode(h, 'hex'), ',') from unnest(token_hashes) h) as hexes from cache_settlements
           where help or created_at < clock_timestamp() - make_interval(secs => ${overdueMs / 1000})
           order by created_at limit 200 for update skip locked`)
-        const found = (Array.isArray(rows) ? rows : (rows as unknown as { rows: unknown[] }).rows) as Array<{ id: string, hexes: string | null }>
-        if (found.length === 0) return 0
-        const incarnation = await settle(found.flatMap(row => row.hexes === null ? [] : row.hexes.split(',')).map(hex => new TokenHash(hex)))
+        const rows = (Array.isArray(result) ? result : (result as unknown as { rows: unknown[] }).rows) as Array<{ id: string, hexes: string | null }>
+        if (rows.length === 0) return 0
+        const incarnation = await settle(rows.flatMap(({ hexes }) => hexes === null ? [] : hexes.split(',')).map(hex => new TokenHash(hex)))
         if (incarnation === null) return 0
         await within(tx).execute(sql`
-          delete from cache_settlements where id = any(${textArray(found.map(row => row.id))}::uuid[])
+          delete from cache_settlements where id = any(${textArray(rows.map(row => row.id))}::uuid[])
           and exists (select from cache_epoch where id = 1 and incarnation = ${incarnation})`)
-        return found.length
+        return rows.length
       })
     },
 
@@ -146,6 +156,8 @@ function toEpoch (row: EpochRow): Epoch {
 
 function one (rows: EpochRow[]): Epoch {
   const [row] = rows
-  if (row === undefined) throw new Error('the database has no cache epoch: run the migrations')
+  if (row === undefined) throw missingEpoch()
   return toEpoch(row)
 }
+
+const missingEpoch = () => new Error('the database has no cache epoch: run the migrations')

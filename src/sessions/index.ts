@@ -3,9 +3,9 @@ import type { Database } from '../database/database.js'
 import type { Log } from '../observability/logger.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
-import type { Counters } from '../token-cache/counters.js'
 import type { TokenService } from '../tokens/service.js'
 import type { UserService } from '../users/service.js'
+import type { RefreshCounters } from './counters.js'
 import type { Lifetimes } from './opening.js'
 import { createSessionService, type SessionService } from './service.js'
 import { createSessionStore } from './store.js'
@@ -17,7 +17,7 @@ interface Ports {
   revocation: Revocation
   audit: Audit
   clock: Clock
-  counters: Counters
+  counters: { refreshes: RefreshCounters }
   log: Log
   config: Lifetimes & { sessionLimit: number }
   idleSeconds: number | null

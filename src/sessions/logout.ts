@@ -30,7 +30,7 @@ export interface Logout {
 
 interface LogoutDependencies {
   store: Pick<SessionStore, 'unendedExcept' | 'belongs' | 'find'>
-  tokens: Pick<TokenService, 'findRefresh' | 'requireRefresh' | 'endSessions'>
+  tokens: Pick<TokenService, 'findRefresh' | 'findRefreshLocked' | 'endSessions'>
   users: Pick<UserService, 'lock'>
   revocation: Pick<Revocation, 'revoke'>
   clock: Clock
@@ -65,7 +65,7 @@ export function createLogout ({ store, tokens, users, revocation, clock, ender, 
     const { plain, row: { userId, sessionId } } = presented
     await revocation.revoke(async tx => {
       await users.lock(tx, userId)
-      const row = await tokens.requireRefresh(tx, plain)
+      const row = await tokens.findRefreshLocked(tx, plain)
       const over = await store.find(tx, userId, sessionId, now()) === null
       const replaced = !over && (row === null || row.revoked)
       const tooOld = everywhere && (over || row === null || row.expiresAt <= now())

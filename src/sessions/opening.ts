@@ -42,7 +42,7 @@ export interface SessionOpener {
 
 interface OpenerDependencies {
   store: Pick<SessionStore, 'insert' | 'use' | 'idleSeconds'>
-  tokens: Pick<TokenService, 'issue' | 'consume' | 'successors' | 'requireRefresh'>
+  tokens: Pick<TokenService, 'issue' | 'consume' | 'successors' | 'findRefreshLocked'>
   clock: Clock
   lifetimes: Lifetimes
 }
@@ -72,7 +72,7 @@ export function createSessionOpener ({ store, tokens, clock, lifetimes }: Opener
 
   async function repeat (tx: Tx, session: Session, user: User, presented: PlainToken, secret: Buffer): Promise<IssuedTokens | null> {
     const { access, refresh } = tokens.successors(presented, secret)
-    const row = await tokens.requireRefresh(tx, refresh)
+    const row = await tokens.findRefreshLocked(tx, refresh)
     if (row === null || row.revoked || row.consumedAt !== null) return null
     const now = new Date(clock.now())
     // Both were issued at the same time, so the refresh token's row also says when the access token expires.

@@ -4,9 +4,9 @@ import type { Revocation } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
 import { InvalidTokenError, superseded, TokenReusedError } from '../shared/errors.js'
-import type { Counters } from '../token-cache/counters.js'
 import type { RefreshToken, TokenService } from '../tokens/service.js'
 import type { UserService } from '../users/service.js'
+import type { RefreshCounters } from './counters.js'
 import type { SessionEnder } from './ending.js'
 import type { IssuedTokens, Lifetimes, SessionOpener } from './opening.js'
 import type { SessionStore } from './store.js'
@@ -18,16 +18,16 @@ import type { SessionStore } from './store.js'
  */
 export type Refresh = (candidate: string, device: Device) => Promise<IssuedTokens>
 
-type Outcome = keyof Counters['refreshes']
+type Outcome = keyof RefreshCounters
 
 interface RefreshDependencies {
   store: Pick<SessionStore, 'find'>
-  tokens: Pick<TokenService, 'findRefresh' | 'requireRefresh'>
+  tokens: Pick<TokenService, 'findRefresh' | 'findRefreshLocked'>
   users: Pick<UserService, 'lock'>
   revocation: Pick<Revocation, 'revoke'>
   audit: Pick<Audit, 'record'>
   clock: Clock
-  counters: Pick<Counters, 'refreshes'>
+  counters: { refreshes: RefreshCounters }
   log: Pick<Log, 'info' | 'warn'>
   lifetimes: Pick<Lifetimes, 'refreshGraceSeconds'>
   opener: Pick<SessionOpener, 'succeed' | 'repeat'>
@@ -48,7 +48,7 @@ export function createRefresh (
     const { plain, row: { userId, sessionId } } = presented
     const { issued, outcome } = await revocation.revoke<{ issued: IssuedTokens, outcome: 'succeeded' | 'repeated' }>(async tx => {
       const owner = await users.lock(tx, userId)
-      const row = await tokens.requireRefresh(tx, plain)
+      const row = await tokens.findRefreshLocked(tx, plain)
       const session = await store.find(tx, userId, sessionId, now())
       if (owner === null || owner.disabled || row === null || session === null) return { named: null, refusal: new InvalidTokenError() }
       if (row.revoked) return { named: null, refusal: superseded() }

@@ -4,10 +4,10 @@ import type { Log } from '../observability/logger.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
-import type { Counters } from '../token-cache/counters.js'
 import type { Principal } from '../tokens/principal.js'
 import type { TokenService } from '../tokens/service.js'
 import type { UserService } from '../users/service.js'
+import type { RefreshCounters } from './counters.js'
 import { createSessionEnder, type EndReason, type SessionEnder } from './ending.js'
 import { createLiveCaller, type LiveCaller } from './live-caller.js'
 import { createLogin, type Login } from './login.js'
@@ -37,7 +37,7 @@ interface SessionDependencies {
   audit: Pick<Audit, 'record'>
   transactions: Transactions
   clock: Clock
-  counters: Pick<Counters, 'refreshes'>
+  counters: { refreshes: RefreshCounters }
   log: Pick<Log, 'info' | 'warn'>
   sessionLimit: number
   lifetimes: Lifetimes

@@ -1,28 +1,33 @@
-/** More than a process is busy with at once. */
-const most = 10_000
-const places = 16_384
+/** More keys than a process works with at once. */
+const maxEntries = 10_000
+const slots = 16_384
 
 /**
- * What was worked out lately, by name: for names that end in letters and digits as if drawn by lot, as hashes do. A name is remembered once it
- * has come twice within some thousands: of a great many each comes too late for the next time, and would only have aged in the heap. When it
- * is full it begins anew, for all of it can be worked out again.
+ * Remembers values of keys that come twice within some thousands. Keys must end in random letters or digits, as hashes do. Of a hundred
+ * thousand keys in turn each comes back too late: remembering them all would only fill the heap. When full, it forgets everything.
  */
-export class Recent<Value> extends Map<string, Value> {
-  /** What came once: each name has a place, where the next one puts its mark over it. */
-  readonly #marks = new Int32Array(places)
+export class RepeatCache<Value> {
+  readonly #values = new Map<string, Value>()
+  /** The last key seen in each slot: a key that finds its own mark has come before. */
+  readonly #marks = new Int32Array(slots)
 
-  override set (name: string, value: Value): this {
-    if (!this.has(name) && !this.#cameBefore(name)) return this
-    if (this.size >= most) this.clear()
-    return super.set(name, value)
+  get size (): number { return this.#values.size }
+
+  get (key: string): Value | undefined { return this.#values.get(key) }
+
+  /** Keeps `value`, unless `key` is new here: then it only marks the key as seen. */
+  offer (key: string, value: Value): void {
+    if (!this.#values.has(key) && !this.#wasSeen(key)) return
+    if (this.#values.size >= maxEntries) this.#values.clear()
+    this.#values.set(key, value)
   }
 
-  #cameBefore (name: string): boolean {
-    const number = Number.parseInt(name.slice(-7), 36)
-    const place = number % places
-    const mark = Math.floor(number / places)
-    if (this.#marks[place] === mark) return true
-    this.#marks[place] = mark
+  #wasSeen (key: string): boolean {
+    const number = Number.parseInt(key.slice(-7), 36)
+    const slot = number % slots
+    const mark = Math.floor(number / slots)
+    if (this.#marks[slot] === mark) return true
+    this.#marks[slot] = mark
     return false
   }
 }

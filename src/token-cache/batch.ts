@@ -1,15 +1,15 @@
-import { nextTurn } from '../shared/event-loop.js'
+import { nextEventLoopTurn } from '../shared/event-loop.js'
 
 /**
- * One read for all look-ups of an event-loop turn, sent in the next one; `load` answers in the order of its keys. A read that was sent
- * is never joined: it may have looked before a revocation that the joining request started after.
+ * Collects the look-ups of one event-loop turn and sends them as one read in the next; `load` answers in the order of its keys. Nobody joins
+ * a read that was sent: it may have looked before a revocation that the joining request started after.
  */
 export function batchPerTurn<T> (load: (keys: string[]) => Promise<T[]>): (key: string) => Promise<T> {
   let next: { keys: string[], answers: Promise<T[]> } | null = null
 
   function open () {
     const keys: string[] = []
-    const answers = nextTurn().then(() => {
+    const answers = nextEventLoopTurn().then(() => {
       next = null
       return load(keys)
     })
@@ -18,7 +18,7 @@ export function batchPerTurn<T> (load: (keys: string[]) => Promise<T[]>): (key: 
 
   return async key => {
     next ??= open()
-    const at = next.keys.push(key) - 1
-    return (await next.answers)[at] as T
+    const index = next.keys.push(key) - 1
+    return (await next.answers)[index] as T
   }
 }

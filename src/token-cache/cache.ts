@@ -1,180 +1,160 @@
 import type { Log } from '../observability/logger.js'
-import type { CacheEpoch, Trust } from '../revocation/epoch.js'
 import type { Clock } from '../shared/clock.js'
 import { describe } from '../shared/errors.js'
-import type { Found } from '../tokens/lookup-store.js'
-import type { AnyPrincipal, Principal } from '../tokens/principal.js'
+import type { AnyPrincipal, Principal, TokenState } from '../tokens/principal.js'
 import type { TokenHash } from '../tokens/token.js'
-import { type CacheLink, type Identity, RefusedCommandError } from './backend.js'
-import type { Bypass, Counters } from './counters.js'
-import { createReader, newLease } from './entry.js'
+import { type CacheBackend, type Identity, RefusedCommandError } from './backend.js'
+import type { Bypass, CacheCounters } from './counters.js'
+import { createEntryParser, newLease } from './entry.js'
+import { createFill, type HeldLease, revokedMs } from './fill.js'
+import type { CacheTrust, Trust } from './trust.js'
 
-/** Long enough to read the database; a reader that is slower than this fills nothing. */
+/** Long enough to read the database; a slower reader fills nothing. */
 const leaseMs = 2_000
-/** A revoked token is refused without I/O on the database for so long. */
-const revokedMs = 60_000
+/** After a refused command was logged, further ones aren't for this long. */
+const refusalLogPauseMs = 10_000
 
 /**
- * What the cache says of a token. `database`: the database has to be asked; and where `fill` is given, told what it answered: this reader
- * holds the lease, and nobody else will fill.
+ * What the cache says about a token. `database`: ask the database; where `fill` is given, pass its answer on, for this reader holds the
+ * lease and nobody else will fill.
  */
-export type Reading =
+export type CacheAnswer =
   | { verdict: 'accept', principal: AnyPrincipal }
   | { verdict: 'refuse' }
-  | { verdict: 'database', fill: ((found: Found) => void) | null }
+  | { verdict: 'database', fill: ((found: TokenState) => void) | null }
 
-/** So long the next refusals of single commands go without a line in the log. */
-const refusalGapMs = 10_000
+/**
+ * Cached tokens, each with its principal: one round trip on a hit. A key holds `L<nonce>` (a lease: somebody reads the database and may
+ * fill), `V<generation>|<json>` (an entry) or `R` (revoked, final).
+ */
+export interface TokenCache {
+  read (hash: TokenHash): Promise<CacheAnswer>
+  /**
+   * For a token about to be issued: takes its lease before the COMMIT and returns the function that fills it; null without a lease.
+   * A lease taken after the COMMIT could follow a revocation that has already passed this key.
+   */
+  prepare (hash: TokenHash): Promise<((principal: Principal) => void) | null>
+  /** Makes every reader of this server refuse these tokens, or forget them; returns who answered. Rejects unless all of it was done. */
+  overwrite (hashes: TokenHash[], mark: 'revoked' | 'forgotten'): Promise<Identity>
+}
 
-export interface CacheParts {
-  link: CacheLink
-  epoch: Pick<CacheEpoch, 'trust' | 'still' | 'suspect'>
+interface TokenCacheNeeds {
+  backend: CacheBackend
+  epoch: CacheTrust
   clock: Clock
-  counters: Counters
+  counters: CacheCounters
   log: Pick<Log, 'warn'>
   keyPrefix: string
   cacheTtlSeconds: number
 }
 
-/**
- * Leases and entries: one round trip on a hit. A key holds `L<nonce>` (a lease: somebody reads the database and may fill),
- * `V<generation>|<json>` (an entry) or `R` (revoked: final).
- */
-export type TokenCache = ReturnType<typeof createTokenCache>
-
-export function createTokenCache ({ link, epoch, clock, counters, log, keyPrefix, cacheTtlSeconds }: CacheParts) {
-  const known = createReader()
-  let refusedAt = Number.NEGATIVE_INFINITY
+export function createTokenCache ({ backend, epoch, clock, counters, log, keyPrefix, cacheTtlSeconds }: TokenCacheNeeds): TokenCache {
+  const parse = createEntryParser()
+  const fill = createFill({ backend, clock, counters, cacheTtlSeconds, onError: noteFailure })
+  let refusalLoggedAt = Number.NEGATIVE_INFINITY
   const keyOf = (hash: TokenHash) => `${keyPrefix}token:${hash.hex()}`
 
-  async function read (hash: TokenHash): Promise<Reading> {
-    // Captured BEFORE the database is read: an entry filled later says which generation its reader knew.
+  async function read (hash: TokenHash): Promise<CacheAnswer> {
+    // Captured BEFORE the database is read: an entry filled later carries the generation that its reader knew.
     const before = epoch.trust()
     if (before === null) return bypass('untrusted')
     const key = keyOf(hash)
     try {
-      const there = await link.look(key)
-      if (there !== null) return judge(key, there, before)
+      const value = await backend.get(key)
+      if (value !== null) return interpret(key, value, before)
       const lease = newLease()
-      const since = await link.takeLease(key, lease, leaseMs)
-      return since === null ? miss(key, lease, before) : judge(key, since, before)
+      const since = await backend.takeLease(key, lease, leaseMs)
+      return since === null ? miss({ key, value: lease, trust: before }) : interpret(key, since, before)
     } catch (error) {
       return failed(error)
     }
   }
 
-  /** What is at `key`, once it is something. */
-  function judge (key: string, there: string, before: Trust): Reading | Promise<Reading> {
+  function interpret (key: string, value: string, before: Trust): CacheAnswer | Promise<CacheAnswer> {
     // Another connection may lead to another server: what was read here proves nothing there.
-    if (link.connection !== before.connection) return bypass('moved')
-    if (there === 'R') {
+    if (backend.connection !== before.connection) return bypass('moved')
+    if (value === 'R') {
       counters.refusals++
       return { verdict: 'refuse' }
     }
-    switch (there[0]) {
-      case 'V': return readEntry(key, there, before)
+    switch (value[0]) {
+      case 'V': return readEntry(key, value, before)
       case 'L': return bypass('leased')
       default: return bypass('unreadable')
     }
   }
 
-  function readEntry (key: string, there: string, before: Trust): Reading | Promise<Reading> {
-    const bar = there.indexOf('|')
-    const generation = Number(there.slice(1, bar))
+  function readEntry (key: string, value: string, before: Trust): CacheAnswer | Promise<CacheAnswer> {
+    const bar = value.indexOf('|')
+    const generation = Number(value.slice(1, bar))
     if (bar < 2 || !Number.isSafeInteger(generation)) return bypass('unreadable')
-    // Its writer has polled later than we have: overwriting it would undo what it knows.
+    // Its writer has polled more recently than we have: overwriting it would undo what they know.
     if (generation > before.generation) return bypass('newer')
-    // Written before the last bump, so it may be a revoked token's.
-    if (generation < before.generation) return replace(key, there, before)
-    const principal = known.read(key, there.slice(bar + 1))
+    // Written before the last bump: it may be a revoked token's.
+    if (generation < before.generation) return replace(key, value, before)
+    const principal = parse(key, value.slice(bar + 1))
     if (principal === null || principal.expiresAtMs <= clock.now()) return bypass('unreadable')
-    // The reply took its time, and a revocation only waits for readers who believed their poll when they accepted.
+    // The reply took its time, and a revocation waits only for readers who believed their poll when they accepted.
     if (!epoch.still(before)) return bypass('moved')
-    // Idle, as far as this entry knows: the database knows of uses since.
-    if (principal.idleAtMs !== undefined && principal.idleAtMs <= clock.now()) return replace(key, there, before)
+    // Idle as far as this entry knows; the database knows of later uses.
+    if (principal.idleAtMs !== undefined && principal.idleAtMs <= clock.now()) return replace(key, value, before)
     counters.hits++
     return { verdict: 'accept', principal }
   }
 
-  /** Turns an entry into our lease, where it still stands. */
-  async function replace (key: string, there: string, before: Trust): Promise<Reading> {
+  /** Turns an entry into our lease, if it is still there. */
+  async function replace (key: string, entry: string, before: Trust): Promise<CacheAnswer> {
     const lease = newLease()
     try {
-      return await link.compareAndSet(key, there, lease, leaseMs) ? miss(key, lease, before) : bypass('leased')
+      return await backend.compareAndSet(key, entry, lease, leaseMs) ? miss({ key, value: lease, trust: before }) : bypass('leased')
     } catch (error) {
       return failed(error)
     }
   }
 
-  function miss (key: string, lease: string, before: Trust): Reading {
-    if (link.connection !== before.connection) return bypass('moved')
+  function miss (lease: HeldLease): CacheAnswer {
+    if (backend.connection !== lease.trust.connection) return bypass('moved')
     counters.misses++
-    return { verdict: 'database', fill: found => { void fill(key, lease, before, found) } }
+    return { verdict: 'database', fill: found => { void fill(lease, found) } }
   }
 
-  /** Only where our lease still stands: a revocation has replaced it by `R`, an eviction or its end has removed it. */
-  async function fill (key: string, lease: string, before: Trust, found: Found): Promise<void> {
-    if (link.connection !== before.connection || found.state === 'disabled' || found.state === 'over') return
-    try {
-      if (found.state !== 'live') {
-        await link.compareAndSet(key, lease, 'R', revokedMs)
-        return
-      }
-      // Up to a tenth less, so that entries made together don't end together.
-      const longestMs = cacheTtlSeconds * 1000 * (1 - Math.random() * 0.1)
-      const ttlMs = Math.floor(Math.min(longestMs, found.principal.expiresAtMs - clock.now()))
-      if (ttlMs <= 0) return
-      if (await link.compareAndSet(key, lease, `V${before.generation}|${JSON.stringify(found.principal)}`, ttlMs)) counters.fills++
-    } catch (error) {
-      note(error)
-    }
-  }
-
-  function bypass (why: Bypass): Reading {
+  function bypass (why: Bypass): CacheAnswer {
     counters.bypasses[why]++
     return { verdict: 'database', fill: null }
   }
 
-  function failed (error: unknown): Reading {
-    note(error)
+  function failed (error: unknown): CacheAnswer {
+    noteFailure(error)
     return bypass('failed')
   }
 
-  function note (error: unknown): void {
+  function noteFailure (error: unknown): void {
     if (!(error instanceof RefusedCommandError)) {
       epoch.suspect(error)
       return
     }
-    // A server that is full refuses each write: one line stands for all.
-    if (clock.monotonic() - refusedAt < refusalGapMs) return
-    refusedAt = clock.monotonic()
+    // A full server refuses every write: one line stands for all.
+    if (clock.monotonic() - refusalLoggedAt < refusalLogPauseMs) return
+    refusalLoggedAt = clock.monotonic()
     log.warn({ cause: describe(error) }, 'the cache refused a command')
   }
 
   return {
     read,
 
-    /**
-     * For a token about to be issued: takes its lease, before the COMMIT that makes it known, and returns its fill; null without a lease.
-     * Taken after the COMMIT it could follow a revocation that has already passed this key.
-     */
-    async prepare (hash: TokenHash): Promise<((principal: Principal) => void) | null> {
-      const before = epoch.trust()
-      if (before === null) return null
-      const key = keyOf(hash)
-      const lease = newLease()
+    async prepare (hash) {
+      const trust = epoch.trust()
+      if (trust === null) return null
+      const lease = { key: keyOf(hash), value: newLease(), trust }
       try {
-        if (await link.takeLease(key, lease, leaseMs) !== null) return null
+        if (await backend.takeLease(lease.key, lease.value, leaseMs) !== null) return null
       } catch (error) {
-        note(error)
+        noteFailure(error)
         return null
       }
-      return principal => { void fill(key, lease, before, { state: 'live', principal }) }
+      return principal => { void fill(lease, { state: 'live', principal }) }
     },
 
-    /** Makes every reader of this server refuse these tokens, or forget them; returns who answered. Rejects unless all of it was done. */
-    async overwrite (hashes: TokenHash[], mark: 'revoked' | 'forgotten'): Promise<Identity> {
-      return await link.overwrite(hashes.map(keyOf), mark === 'revoked' ? revokedMs : null)
-    }
+    overwrite: (hashes, mark) => backend.overwrite(hashes.map(keyOf), mark === 'revoked' ? revokedMs : null)
   }
 }

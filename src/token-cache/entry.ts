@@ -1,12 +1,12 @@
 import { randomFillSync } from 'node:crypto'
-import { Recent } from '../shared/repeat-cache.js'
+import { RepeatCache } from '../shared/repeat-cache.js'
 import { type AnyPrincipal, frozen, isPrincipal } from '../tokens/principal.js'
 
 const nonceBytes = 12
 const random = Buffer.alloc(nonceBytes * 512)
 let used = random.length
 
-/** 96 random bits: nobody else's compare-and-set matches it. They are drawn many at a time, as each call of the system costs. */
+/** `L` and 96 random bits, which nobody else's compare-and-set matches. The bits are drawn many at a time: each system call costs. */
 export function newLease (): string {
   if (used === random.length) {
     randomFillSync(random)
@@ -17,23 +17,22 @@ export function newLease (): string {
 }
 
 /**
- * Reads entries: an entry that is the same text as at the last look-up is the same principal, which costs a comparison in place of parsing and
- * checking it. What is remembered is what a text means, never whether it counts: that is the cache's to say, each time.
+ * Parses cache entries. The same text at the same key gives the same principal without parsing again. Only the meaning of a text is
+ * remembered, never whether it counts: the cache decides that each time.
  */
-export function createReader () {
-  const last = new Recent<{ json: string, principal: AnyPrincipal }>()
-  return {
-    read (key: string, json: string): AnyPrincipal | null {
-      const same = last.get(key)
-      if (same?.json === json) return same.principal
-      const principal = parseEntry(json)
-      if (principal !== null) last.set(key, { json, principal })
-      return principal
-    }
+export function createEntryParser () {
+  const parsed = new RepeatCache<{ json: string, principal: AnyPrincipal }>()
+
+  /** Null for anything that isn't a whole entry of ours: then the database decides. */
+  return (key: string, json: string): AnyPrincipal | null => {
+    const same = parsed.get(key)
+    if (same?.json === json) return same.principal
+    const principal = parseEntry(json)
+    if (principal !== null) parsed.offer(key, { json, principal })
+    return principal
   }
 }
 
-/** Null for whatever isn't an entry of ours, in whole: the database will know. */
 function parseEntry (json: string): AnyPrincipal | null {
   try {
     const entry: unknown = JSON.parse(json)

@@ -1,17 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { nextTurn } from '../shared/event-loop.js'
-import type { CacheLink, Identity } from './backend.js'
+import { nextEventLoopTurn } from '../shared/event-loop.js'
+import type { CacheBackend, Identity } from './backend.js'
 
-/** The embedded mode's cache: the same commands on a map in this process, which is its own server and dies with it. */
-export function createMemoryLink (maxEntries = 100_000): CacheLink & { measure (): Promise<{ keys: number, memoryBytes: null }> } {
+/** The embedded mode's cache: the same commands on a map in this process, which ends with it. */
+export function createMemoryBackend (maxEntries = 100_000): CacheBackend & { measure (): Promise<{ keys: number, memoryBytes: null }> } {
   const entries = new LRUCache<string, string>({ max: maxEntries, ttl: 60_000, ttlResolution: 0 })
   const identity: Identity = { connection: 1, incarnation: `memory:${randomUUID()}` }
 
   return {
     connection: identity.connection,
-    async look (key) {
-      await nextTurn()
+    async get (key) {
+      await nextEventLoopTurn()
       return entries.get(key) ?? null
     },
     async takeLease (key, lease, ttlMs) {

@@ -5,20 +5,20 @@ export interface Address { host: string, port: number }
 /** One row of CLUSTER SLOTS: from slot, to slot, the master's address and id; then replicas. */
 export type SlotRow = [from: number, to: number, master: [host: string | null, port: number, id: string, ...more: unknown[]], ...replicas: unknown[]]
 
-/** Who has which slots, in an order that depends on nothing else. */
+/** Which master has which slots, always in the same order. */
 export interface SlotMap {
   text: string
   /** Each master and its slots, written like `0-5460,5462-5462`. */
   masters: Array<{ address: Address, slots: string }>
-  /** The place in `masters` of the one that has a slot. */
+  /** For each slot, the index of its master in `masters`. */
   owners: Uint16Array
 }
 
-/** The map as the server at `asked` sees it; throws where it isn't whole. */
+/** The map as the server at `asked` sees it; throws if a slot has no master. */
 export function readSlotMap (rows: SlotRow[], asked: Address): SlotMap {
   const byNode = new Map<string, { address: Address, ranges: Array<[from: number, to: number]> }>()
   for (const [from, to, [host, port, id]] of [...rows].sort(([a], [b]) => a - b)) {
-    // A server that doesn't know its own name is the one that was asked.
+    // A server that doesn't know its own address is the one that was asked.
     const address = { host: host === null || host === '' ? asked.host : host, port }
     const node = byNode.get(id) ?? { address, ranges: [] }
     byNode.set(id, node)

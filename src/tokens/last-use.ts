@@ -4,12 +4,12 @@ import { withTimeout } from '../shared/timeout.js'
 import type { LastUseStore } from './last-use-store.js'
 import type { AnyPrincipal } from './principal.js'
 
-/** So often something is written. A session, a personal token and a service's have their turn once in LAST_USE_INTERVAL. */
+/** How often uses are written. Each session, personal token and service has its turn once in LAST_USE_INTERVAL. */
 export const flushEveryMs = 5_000
-/** A use within so long of the last noted one tells nothing new. */
+/** A use this soon after the last noted one isn't worth noting. */
 const resolutionMs = 1_000
 
-interface Parts {
+interface LastUseNeeds {
   store: LastUseStore
   clock: Clock
   intervalSeconds: number
@@ -17,22 +17,29 @@ interface Parts {
   log: { warn (fields: object, text: string): void }
 }
 
-/** When sessions, personal tokens and services were last used: remembered here, written in one statement every few seconds, never to the cache. */
-export type LastUse = ReturnType<typeof createLastUse>
+/** When sessions, personal tokens and services were last used: kept in memory, written in one statement every few seconds, never to the cache. */
+export interface LastUse {
+  note (principal: Pick<AnyPrincipal, 'session' | 'token'>): void
+  /** Writes everything noted so far; a failure is logged and tried again later. */
+  flush (): Promise<void>
+  start (): void
+  /** Writes what is left, for at most 1.5 s. */
+  stop (): Promise<void>
+}
 
-export function createLastUse ({ store, clock, intervalSeconds, graceSeconds, log }: Parts) {
+export function createLastUse ({ store, clock, intervalSeconds, graceSeconds, log }: LastUseNeeds): LastUse {
   const turns = Math.max(1, Math.round(intervalSeconds * 1000 / flushEveryMs))
   const uses = { sessions: createUses(used => store.touch('sessions', used), turns), tokens: createUses(used => store.touch('tokens', used), turns) }
   let timer: NodeJS.Timeout | null = null
   let turn = 0
   let working: Promise<void> = Promise.resolve()
 
-  function note ({ session, token }: AnyPrincipal): void {
+  function note ({ session, token }: Pick<AnyPrincipal, 'session' | 'token'>): void {
     if (session === null) uses.tokens.note(token.id, clock.now())
     else uses.sessions.note(session.id, clock.now())
   }
 
-  /** Writes those whose turn it is, or all; one at a time, so that a shutdown waits for the one under way too. */
+  /** Writes those whose turn it is, or all; one flush at a time, so that a shutdown also waits for the one under way. */
   function flush (which: number | 'all' = 'all'): Promise<void> {
     working = working.then(() => flushOnce(which))
     return working
@@ -64,7 +71,7 @@ export function createLastUse ({ store, clock, intervalSeconds, graceSeconds, lo
   }
 }
 
-/** Uses not written yet, each id in the part of those that have their turn together: so that no statement grows with the interval. */
+/** Uses not written yet, split by the turn in which they are written: no statement grows with the interval. */
 function createUses (touch: (used: Map<string, number>) => Promise<string[]>, turns: number) {
   const parts = Array.from({ length: turns }, () => new Map<string, number>())
   const partOf = (id: string) => parts[turns === 1 ? 0 : Number.parseInt(id.slice(0, 8), 16) % turns] as Map<string, number>
@@ -86,7 +93,7 @@ function createUses (touch: (used: Map<string, number>) => Promise<string[]>, tu
       const held = new Set(await touch(used))
       keep([...used].filter(([id]) => held.has(id)))
     } catch (error) {
-      // For the next time: a use forgotten could end a session as idle.
+      // Kept for the next turn: a forgotten use could end a session as idle.
       keep(used)
       throw error
     }

@@ -1,63 +1,72 @@
 import { byteaArray, type Database } from '../database/database.js'
 import { UnavailableError } from '../shared/errors.js'
-import { Recent } from '../shared/repeat-cache.js'
+import { RepeatCache } from '../shared/repeat-cache.js'
 import type { User } from '../users/user.js'
-import { type AnyPrincipal, frozen } from './principal.js'
+import { type AnyPrincipal, frozen, type TokenState } from './principal.js'
 
-/** What the database says of a hash. Only `revoked` is final for every instance: clocks differ on what is `over`, and a user may be enabled again. */
-export type Found = { state: 'live', principal: AnyPrincipal } | { state: 'revoked' } | { state: 'over' } | { state: 'disabled' } | { state: 'unknown' }
+/** The look-up behind every authenticated request. */
+export interface TokenLookUp {
+  /** What the database says about these hashes (hexadecimal), at one instant after the call. Throws UnavailableError on a standby. */
+  find (hexes: string[], nowMs: number): Promise<Map<string, TokenState>>
+}
 
-/** A token's row with its session's and its user's; moments as PostgreSQL writes them in JSON. */
-type Told = [
+/** A token with its session and its user, as the statement below returns them; times as PostgreSQL writes them in JSON. */
+type JsonRow = [
   revoked: boolean, disabled: boolean,
   token: [id: string, kind: string, abilities: string[], createdAt: string, expiresAt: string | null],
   session: [id: string | null, deviceName: string | null, createdAt: string, expiresAt: string, lastUsedAt: string | null],
   user: [id: string | null, email: string, emailVerifiedAt: string | null, name: string | null, role: User['role'], createdAt: string]
 ]
 
-/** One row at least: the left join tells a standby even where no token is found. As text, which is read anew only where it has changed. */
-const findText = (lastUsedAt: 's.last_used_at' | 'null') => `
+/** The left join gives one row at least: it reveals a standby even if no token is found. JSON as text is parsed only where it has changed. */
+const lookUpText = (lastUsedAt: 's.last_used_at' | 'null') => `
   select r.standby, encode(t.hash, 'hex') as hash, json_build_array(t.revoked_at is not null, u.disabled_at is not null,
     json_build_array(t.id, t.kind, t.abilities, t.created_at, t.expires_at),
     json_build_array(s.id, s.device_name, s.created_at, s.expires_at, ${lastUsedAt}),
-    json_build_array(u.id, u.email, u.email_verified_at, u.name, u.role, u.created_at))::text as told
+    json_build_array(u.id, u.email, u.email_verified_at, u.name, u.role, u.created_at))::text as json
   from (select pg_is_in_recovery() as standby) r
   left join (tokens t left join users u on u.id = t.user_id left join sessions s on s.id = t.session_id) on t.hash = any($1::bytea[]) and t.kind <> 'refresh'`
 
-/** Looks hashes up in PostgreSQL, at one instant after the call. Throws UnavailableError on a standby. */
-export function createFind (database: Pick<Database, 'prepared'>, idleSeconds: number | null) {
-  const text = findText(idleSeconds === null ? 'null' : 's.last_used_at')
-  const last = new Recent<{ told: string, principal: AnyPrincipal }>()
+export function createTokenLookUp (database: Pick<Database, 'prepared'>, idleSeconds: number | null): TokenLookUp {
+  const text = lookUpText(idleSeconds === null ? 'null' : 's.last_used_at')
+  const parsed = new RepeatCache<{ json: string, principal: AnyPrincipal }>()
 
-  return async (hexes: string[], nowMs: number): Promise<Map<string, Found>> => {
-    const rows = await database.prepared<{ standby: boolean, hash: string | null, told: string }>(text, [byteaArray(hexes)])
+  async function find (hexes: string[], nowMs: number): Promise<Map<string, TokenState>> {
+    const rows = await database.prepared<{ standby: boolean, hash: string | null, json: string }>(text, [byteaArray(hexes)])
     // A standby lags: it would accept what the primary has revoked, and refuse what it has just issued.
     if (rows.length === 0 || rows[0]?.standby !== false) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'STANDBY' })
-    const found = new Map<string, Found>()
-    for (const { hash, told } of rows) if (hash !== null) found.set(hash, read(hash, told, nowMs))
+    const found = new Map<string, TokenState>()
+    for (const { hash, json } of rows) if (hash !== null) found.set(hash, stateOf(hash, json, nowMs))
     return found
   }
 
-  /** The same words make the same principal, which whoever has it may know something of; only time goes on. */
-  function read (hash: string, told: string, nowMs: number): Found {
-    const same = last.get(hash)
-    if (same?.told === told && !isOver(same.principal, nowMs)) return { state: 'live', principal: same.principal }
-    const found = judge(JSON.parse(told) as Told, nowMs, idleSeconds)
-    if (found.state === 'live') last.set(hash, { told, principal: found.principal })
-    return found
+  /** The same JSON gives the same principal object, for which callers may have computed something; only time goes on. */
+  function stateOf (hash: string, json: string, nowMs: number): TokenState {
+    const same = parsed.get(hash)
+    if (same?.json === json && !isOver(same.principal, nowMs)) return { state: 'live', principal: same.principal }
+    const state = parse(JSON.parse(json) as JsonRow, nowMs, idleSeconds)
+    if (state.state === 'live') parsed.offer(hash, { json, principal: state.principal })
+    return state
   }
+
+  return { find }
 }
 
-function judge ([revoked, disabled, token, session, user]: Told, nowMs: number, idleSeconds: number | null): Found {
+function parse ([revoked, disabled, token, session, user]: JsonRow, nowMs: number, idleSeconds: number | null): TokenState {
   if (revoked) return { state: 'revoked' }
   const principal = principalOf(token, session, user, idleSeconds)
   if (isOver(principal, nowMs)) return { state: 'over' }
   return disabled ? { state: 'disabled' } : { state: 'live', principal: frozen(principal) }
 }
 
-function principalOf ([tokenId, kind, abilities, issuedAt, expiresAt]: Told[2], [sessionId, deviceName, openedAt, endsAt, lastUsedAt]: Told[3], [userId, email, verifiedAt, name, role, createdAt]: Told[4], idleSeconds: number | null): AnyPrincipal {
+function principalOf (
+  [tokenId, kind, abilities, issuedAt, expiresAt]: JsonRow[2],
+  [sessionId, deviceName, openedAt, endsAt, lastUsedAt]: JsonRow[3],
+  [userId, email, verifiedAt, name, role, createdAt]: JsonRow[4],
+  idleSeconds: number | null
+): AnyPrincipal {
   const issuedAtMs = Date.parse(issuedAt)
-  const token = { id: tokenId, kind, abilities, expiresAt: moment(expiresAt) }
+  const token = { id: tokenId, kind, abilities, expiresAt: rfc3339(expiresAt) }
   const tokenEndsMs = expiresAt === null ? Number.MAX_SAFE_INTEGER : Date.parse(expiresAt)
   if (userId === null) return { issuedAtMs, expiresAtMs: tokenEndsMs, token, session: null, user: null }
   return {
@@ -65,8 +74,8 @@ function principalOf ([tokenId, kind, abilities, issuedAt, expiresAt]: Told[2], 
     expiresAtMs: sessionId === null ? tokenEndsMs : Math.min(tokenEndsMs, Date.parse(endsAt)),
     ...sessionId === null || idleSeconds === null || lastUsedAt === null ? {} : { idleAtMs: Date.parse(lastUsedAt) + idleSeconds * 1000 },
     token,
-    session: sessionId === null ? null : { id: sessionId, deviceName, createdAt: moment(openedAt), expiresAt: moment(endsAt) },
-    user: { id: userId, email, emailVerifiedAt: moment(verifiedAt), name, role, createdAt: moment(createdAt) }
+    session: sessionId === null ? null : { id: sessionId, deviceName, createdAt: rfc3339(openedAt), expiresAt: rfc3339(endsAt) },
+    user: { id: userId, email, emailVerifiedAt: rfc3339(verifiedAt), name, role, createdAt: rfc3339(createdAt) }
   }
 }
 
@@ -74,7 +83,7 @@ function isOver ({ expiresAtMs, idleAtMs }: AnyPrincipal, nowMs: number): boolea
   return expiresAtMs <= nowMs || (idleAtMs !== undefined && idleAtMs <= nowMs)
 }
 
-/** As the wire has it: RFC 3339 in UTC, to the millisecond. */
-function moment<Text extends string | null> (text: Text): Text {
+/** As on the wire: RFC 3339 in UTC, to the millisecond. */
+function rfc3339<Text extends string | null> (text: Text): Text {
   return (text === null ? null : new Date(text).toISOString()) as Text
 }

@@ -1,6 +1,6 @@
 import { createHmac, hash, randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
-import { Recent } from '../shared/repeat-cache.js'
+import { RepeatCache } from '../shared/repeat-cache.js'
 
 export type TokenKind = 'access' | 'refresh' | 'personal' | 'service'
 
@@ -10,10 +10,10 @@ const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 export const secretLength = 43
 const checkLength = 7
 const shape = /^lk[rp]?_[0-9A-Za-z]{50}$/
-/** By what a token looks like: a service's looks like a personal one, and its row alone tells. */
+/** As far as the prefix tells: a service's token looks like a personal one, and only its row says what it is. */
 const kindOf = (text: string): TokenKind => text[2] === '_' ? 'access' : text[2] === 'r' ? 'refresh' : 'personal'
 
-/** A token that may be given away once: only `reveal` shows it, printing doesn't. */
+/** The plaintext of a token. Only `reveal` shows it; printing or serialising it doesn't. */
 export class PlainToken<Kind extends string = TokenKind> {
   readonly #text: string
   #hash: TokenHash | undefined
@@ -25,7 +25,7 @@ export class PlainToken<Kind extends string = TokenKind> {
   [inspect.custom] (): string { return 'PlainToken' }
 }
 
-/** SHA-256 of a whole token, in hexadecimal: what the database and the cache know it by. */
+/** SHA-256 of a whole token, in hexadecimal: database and cache know the token by it. */
 export class TokenHash {
   readonly #hex: string
   constructor (hex: string) { this.#hex = hex }
@@ -35,11 +35,11 @@ export class TokenHash {
   [inspect.custom] (): string { return 'TokenHash' }
 }
 
-/** Makes tokens and tells ours from made-up ones, with the key of this database's check. */
+/** Makes tokens, and tells ours from made-up ones by a check keyed with this database's key. */
 export class TokenMint {
   readonly #key: string
-  /** By the check of tokens seen lately, the hash of the whole token: nothing that the cache doesn't have. */
-  readonly #seen = new Recent<string>()
+  /** The hashes of tokens seen lately, by their check: no plaintext. */
+  readonly #seen = new RepeatCache<string>()
   constructor (key: Buffer) { this.#key = key.toString('hex') }
 
   /** A fresh token: prefix, 256 random bits in base62, keyed check of 41 bits. */
@@ -48,8 +48,8 @@ export class TokenMint {
   }
 
   /**
-   * The one successor of `presented` under `secret`: an HMAC-SHA256 over it, so that neither the database (which has the secret alone) nor
-   * a thief (who has the token alone) can tell it.
+   * The one successor of `presented` under `secret`: an HMAC-SHA256 over it. The database has only the secret and a thief only the token, so
+   * neither can derive it.
    */
   derive (kind: TokenKind, presented: PlainToken, secret: Buffer): PlainToken {
     const mac = createHmac('sha256', secret).update(`${kind}\n${presented.reveal()}`).digest('hex')
@@ -61,21 +61,21 @@ export class TokenMint {
     return new PlainToken(body + this.#check(body), kind)
   }
 
-  /** The token, or null when no database needs to be asked: of another shape, or without our check. */
+  /** Parses it; null if shape or check is wrong. No I/O. */
   parse (candidate: string): PlainToken | null {
     const plain = new PlainToken(candidate, kindOf(candidate))
     const check = candidate.slice(-checkLength)
     const seen = this.#seen.get(check)
-    // The hash is wanted anyway: a token seen before costs this one alone.
+    // The hash is needed anyway: a token seen before costs nothing more.
     if (seen !== undefined && plain.hash().hex() === seen) return plain
     if (!shape.test(candidate) || check !== this.#check(candidate.slice(0, -checkLength))) return null
-    this.#seen.set(check, plain.hash().hex())
+    this.#seen.offer(check, plain.hash().hex())
     return plain
   }
 
   /**
-   * SHA-256 over key and body, cut to 7 characters. All bodies of a kind have one length, so nothing can be extended; and it guards
-   * I/O alone: whoever guessed it would still need the 256 bits. A comparison in constant time would protect nothing.
+   * SHA-256 over key and body, cut to 7 characters. All bodies of a kind have the same length, so length extension is impossible. The check
+   * only saves I/O: whoever guessed it would still need the 256 bits, so a comparison in constant time would protect nothing.
    */
   #check (body: string): string {
     let number = Number.parseInt(hash('sha256', this.#key + body, 'hex').slice(0, 13), 16)
@@ -95,11 +95,11 @@ function toBase62 (value: bigint): string {
   return text
 }
 
-/** Random letters and digits, each as likely as the others. */
+/** Random letters and digits, uniformly distributed. */
 export function randomBase62 (length: number): string {
   let text = ''
   while (text.length < length) {
-    // 248 is the largest multiple of 62 in a byte: more would favour the first letters.
+    // 248 is the largest multiple of 62 in a byte: higher values would favour the first letters.
     for (const byte of randomBytes(length)) if (byte < 248 && text.length < length) text += alphabet[byte % 62]
   }
   return text

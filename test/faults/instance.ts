@@ -6,7 +6,7 @@ import type { Database } from '../../src/database/database.js'
 import type { Tx } from '../../src/database/transaction.js'
 import { openFoundation } from '../../src/foundation.js'
 import { createLogger } from '../../src/observability/logger.js'
-import type { CacheLink } from '../../src/token-cache/backend.js'
+import type { CacheBackend } from '../../src/token-cache/backend.js'
 import { isMutant, mutate } from './mutants.js'
 import { type Death, watchStatements } from './points.js'
 
@@ -43,12 +43,12 @@ function watchDatabase (real: Database): Database {
   }
 }
 
-function watchLink (real: CacheLink): CacheLink {
+function watchLink (real: CacheBackend): CacheBackend {
   return {
     get connection () { return real.connection },
     takeLease: (key, lease, ttlMs) => passing('lease', () => real.takeLease(key, lease, ttlMs)),
-    async look (key) {
-      const there = await passing('look-up', () => real.look(key))
+    async get (key) {
+      const there = await passing('look-up', () => real.get(key))
       const request = requests.getStore()
       if (request !== undefined && there !== null) request.hit = there.startsWith(`V${latchkey?.epoch.trust()?.generation}|`)
       return there

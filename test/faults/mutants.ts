@@ -21,7 +21,7 @@ export function mutate (name: Mutant, redis: Redis | Cluster, generation: () => 
     case 'fill-without-lease': return {
       link: real => ({
         get connection () { return real.connection },
-        look: real.look,
+        get: real.get,
         takeLease: real.takeLease,
         compareAndSet: async (key, _expected, value, ttlMs) => await redis.set(key, value, 'PX', ttlMs) === 'OK',
         overwrite: real.overwrite.bind(real),
@@ -33,8 +33,8 @@ export function mutate (name: Mutant, redis: Redis | Cluster, generation: () => 
       link: real => ({
         get connection () { return real.connection },
         takeLease: real.takeLease,
-        async look (key) {
-          const there = await real.look(key)
+        async get (key) {
+          const there = await real.get(key)
           const written = Number(/^V(\d+)\|/.exec(there ?? '')?.[1])
           return there !== null && written < generation() ? `V${generation()}${there.slice(there.indexOf('|'))}` : there
         },

@@ -9,7 +9,7 @@ import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config/config.js'
 import { issuerOf } from '../../src/oauth/metadata.js'
 import { UnavailableError } from '../../src/shared/errors.js'
-import type { CacheLink } from '../../src/token-cache/backend.js'
+import type { CacheBackend } from '../../src/token-cache/backend.js'
 import { type AppOptions, becomesTrue, createTestClock, embeddedGround, type Ground, newEmail, onEachGround, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { createDeath } from '../fixtures/death.js'
 import { createGate } from '../fixtures/gate.js'
@@ -601,13 +601,13 @@ function createFlight () {
     sent: () => sent,
     most: () => most,
     reset () { [sent, now, most] = [0, 0, 0] },
-    link: (real: CacheLink): CacheLink => ({
+    link: (real: CacheBackend): CacheBackend => ({
       get connection () { return real.connection },
-      async look (key) {
+      async get (key) {
         sent++
         most = Math.max(most, ++now)
         try {
-          return await real.look(key)
+          return await real.get(key)
         } finally {
           now--
         }

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { UnavailableError } from '../../src/shared/errors.js'
-import type { CacheLink } from '../../src/token-cache/backend.js'
+import type { CacheBackend } from '../../src/token-cache/backend.js'
 import { RefusedCommandError } from '../../src/token-cache/backend.js'
 import { newEmail, onEachGround, password, startApp, type TestApp } from '../fixtures/app.js'
 
@@ -68,7 +68,7 @@ onEachGround(t, async (t, ground) => {
   t.test('a command that the cache does not carry out leaves one line, and a server that refuses each leaves one in ten seconds', async t => {
     let failure: Error | null = null
     // Every way to read a key.
-    const breaking = (real: CacheLink): CacheLink => new Proxy(real, {
+    const breaking = (real: CacheBackend): CacheBackend => new Proxy(real, {
       get (target, name) {
         const value: unknown = Reflect.get(target, name, target)
         return failure !== null && (name === 'takeLease' || name === 'look') ? () => Promise.reject(failure) : value

@@ -1,12 +1,12 @@
+import { type Counters, createCounters } from '../../src/counters.js'
 import type { Transactions } from '../../src/database/transaction.js'
 import { type CacheEpoch, createEpoch } from '../../src/revocation/epoch.js'
 import { createRevocation, type Revocation } from '../../src/revocation/revocation.js'
 import { createSettle, type Settle } from '../../src/revocation/settle.js'
 import type { EpochStore } from '../../src/revocation/store.js'
 import type { Clock } from '../../src/shared/clock.js'
-import type { CacheLink } from '../../src/token-cache/backend.js'
+import type { CacheBackend } from '../../src/token-cache/backend.js'
 import { createTokenCache, type TokenCache } from '../../src/token-cache/cache.js'
-import { type Counters, createCounters } from '../../src/token-cache/counters.js'
 import { createTokenService, type TokenService } from '../../src/tokens/service.js'
 import type { TokenStore } from '../../src/tokens/store.js'
 import { TokenMint } from '../../src/tokens/token.js'
@@ -33,7 +33,7 @@ export interface Api {
 /** Removes a rule from the real code by wrapping its dependencies. `api` is complete once anything runs. */
 export interface Mutant {
   epochClock? (real: Clock, api: Api): Clock
-  link? (real: SimulatedLink, api: Api): CacheLink
+  link? (real: SimulatedLink, api: Api): CacheBackend
   epochStore? (real: EpochStore, api: Api, deployment: Deployment): EpochStore
   epoch? (real: CacheEpoch, api: Api): CacheEpoch
   cache? (real: TokenCache, api: Api): TokenCache
@@ -79,13 +79,13 @@ export function createDeployment ({ seed = 1, trace = false, mutant = {}, latenc
     const transactions = mutant.transactions?.(database.transactions(process), api) ?? database.transactions(process)
     api.transactions = transactions
     const log = { info: (_: object, text: string) => schedule.note(`${name}: ${text}`), warn: (fields: object, text: string) => schedule.note(`${name}: ${text} ${JSON.stringify(fields)}`) }
-    api.epoch = createEpoch({ store, link, clock: mutant.epochClock?.(clock, api) ?? clock, counters, log, onNeed: () => { void api.settle.assist() } })
+    api.epoch = createEpoch({ store, backend: link, clock: mutant.epochClock?.(clock, api) ?? clock, counters, log, onSettlementsWaiting: () => { void api.settle.assist() } })
     api.epoch = mutant.epoch?.(api.epoch, api) ?? api.epoch
     const { epoch } = api
-    api.cache = createTokenCache({ link, epoch, clock, counters, log, keyPrefix: '', cacheTtlSeconds })
+    api.cache = createTokenCache({ backend: link, epoch, clock, counters, log, keyPrefix: '', cacheTtlSeconds })
     api.cache = mutant.cache?.(api.cache, api) ?? api.cache
     const { cache } = api
-    api.settle = createSettle({ store, cache, link, epoch, clock, counters })
+    api.settle = createSettle({ store, cache, backend: link, epoch, clock, counters })
     api.settle = mutant.settle?.(api.settle, api) ?? api.settle
     api.revocation = createRevocation({ transactions, store, settle: api.settle, log })
     api.tokens = createTokenService({ mint, lastUse: { note () {} }, cache, store: tokenStore, clock, counters, cacheTtlSeconds })

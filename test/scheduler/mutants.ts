@@ -1,8 +1,8 @@
 import type { Transactions } from '../../src/database/transaction.js'
 import type { Trust } from '../../src/revocation/epoch.js'
 import type { Epoch } from '../../src/revocation/store.js'
-import type { CacheLink } from '../../src/token-cache/backend.js'
-import type { Found } from '../../src/tokens/lookup-store.js'
+import type { CacheBackend } from '../../src/token-cache/backend.js'
+import type { TokenState } from '../../src/tokens/principal.js'
 import type { Api, Mutant } from './deployment.js'
 import type { ScheduleName } from './named.js'
 import type { Fault } from './plan.js'
@@ -12,10 +12,10 @@ import type { SimulatedLink } from './redis.js'
 export interface RemovedRule { rule: string, shownBy: ScheduleName | Fault[], mutant: Mutant }
 
 /** `link` with some of its commands replaced; `connection` stays live. */
-function relink (link: SimulatedLink, replaced: Partial<CacheLink>): CacheLink {
+function relink (link: SimulatedLink, replaced: Partial<CacheBackend>): CacheBackend {
   return {
     get connection () { return link.connection },
-    look: link.look,
+    get: link.get,
     takeLease: link.takeLease,
     compareAndSet: link.compareAndSet,
     overwrite: link.overwrite,
@@ -57,7 +57,7 @@ export const removedRules: RemovedRule[] = [
     shownBy: ['cutAll'],
     mutant: {
       link: (link, api) => relink(link, {
-        look: async key => (await link.look(key))?.replace(/^V\d+/, `V${api.epoch.trust()?.generation ?? 0}`) ?? null
+        get: async key => (await link.get(key))?.replace(/^V\d+/, `V${api.epoch.trust()?.generation ?? 0}`) ?? null
       })
     }
   },
@@ -119,7 +119,7 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'a look-up is a command that a replica refuses',
     shownBy: 'a master that becomes a replica under its connections is not believed',
-    mutant: { link: link => relink(link, { look: key => link.lookAnywhere(key) }) }
+    mutant: { link: link => relink(link, { get: key => link.lookAnywhere(key) }) }
   },
   {
     rule: 'registering another server bumps the generation',
@@ -170,7 +170,7 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'a young generation is waited for',
     shownBy: ['failover'],
-    mutant: { epoch: real => ({ ...real, untilHeard: (epoch: Epoch) => { real.untilHeard(epoch); return 0 } }) }
+    mutant: { epoch: real => ({ ...real, msUntilPolledByAll: (epoch: Epoch) => { real.msUntilPolledByAll(epoch); return 0 } }) }
   },
   {
     rule: 'a bump is waited for',
@@ -211,7 +211,7 @@ export const removedRules: RemovedRule[] = [
     shownBy: [],
     mutant: {
       tokenStore (real) {
-        const sent = new Map<string, Promise<Map<string, Found>>>()
+        const sent = new Map<string, Promise<Map<string, TokenState>>>()
         return {
           ...real,
           find (hexes, nowMs) {

@@ -3,9 +3,9 @@ import { runTransaction, type Transactions, type Tx } from '../../src/database/t
 import type { RevokingTx } from '../../src/revocation/revocation.js'
 import type { EpochReading, EpochStore } from '../../src/revocation/store.js'
 import { UnavailableError } from '../../src/shared/errors.js'
-import type { Found } from '../../src/tokens/lookup-store.js'
-import type { Principal } from '../../src/tokens/principal.js'
-import type { NewToken, TokenStore } from '../../src/tokens/store.js'
+import type { Principal, TokenState } from '../../src/tokens/principal.js'
+import type { NewToken } from '../../src/tokens/rows.js'
+import type { TokenStore } from '../../src/tokens/store.js'
 import { TokenHash } from '../../src/tokens/token.js'
 import type { Process, Schedule } from './scheduler.js'
 
@@ -136,7 +136,7 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
     }
   }
 
-  function judge (row: TokenRow, nowMs: number): Found {
+  function judge (row: TokenRow, nowMs: number): TokenState {
     if (row.revokedAt !== null) return { state: 'revoked' }
     return row.expiresAt <= nowMs ? { state: 'over' } : { state: 'live', principal: principalOf(row) }
   }

@@ -1,4 +1,4 @@
-import { type CacheLink, type Identity, RefusedCommandError } from '../../src/token-cache/backend.js'
+import { type CacheBackend, type Identity, RefusedCommandError } from '../../src/token-cache/backend.js'
 import type { Gate, Process, Schedule } from './scheduler.js'
 
 const commandTimeoutMs = 100
@@ -32,7 +32,7 @@ export interface RedisServer {
 }
 
 /** A simulated connection to Redis, and what tests do to it. */
-export interface SimulatedLink extends CacheLink {
+export interface SimulatedLink extends CacheBackend {
   readonly process: Process
   /** The server that the next connection leads to. */
   route: RedisServer
@@ -214,7 +214,7 @@ export function createSimulatedRedis (schedule: Schedule, latency: (kind: 'redis
         advance(wire)
         wire.deliver()
       },
-      look: key => send('GETEX', server => {
+      get: key => send('GETEX', server => {
         requireWritable(server, false)
         return get(server, key)
       }) as Promise<string | null>,

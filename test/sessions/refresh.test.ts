@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { LightMyRequestResponse as Response } from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import type { CacheLink } from '../../src/token-cache/backend.js'
+import type { CacheBackend } from '../../src/token-cache/backend.js'
 import { TokenMint } from '../../src/tokens/token.js'
 import { createTestClock, type Ground, newEmail, onEachGround, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { createGate } from '../fixtures/gate.js'
@@ -508,7 +508,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   })
 })
 
-async function instances<Count extends 1 | 2> (t: Test, ground: Ground, count: Count, env: Record<string, string> = {}, link?: (real: CacheLink) => CacheLink) {
+async function instances<Count extends 1 | 2> (t: Test, ground: Ground, count: Count, env: Record<string, string> = {}, link?: (real: CacheBackend) => CacheBackend) {
   const clock = createTestClock()
   const apps = await Promise.all(Array.from({ length: count }, (_, i) => startApp(t, ground, { env, clock, ...link === undefined || i > 0 ? {} : { link } })))
   await Promise.all(apps.map(app => app.trusted()))

@@ -1,8 +1,8 @@
 import slotOf from 'cluster-key-slot'
 import t from 'tap'
 import { MisroutedError, RefusedCommandError } from '../../src/token-cache/backend.js'
-import { createClusterLink } from '../../src/token-cache/cluster.js'
-import type { RedisLink } from '../../src/token-cache/redis.js'
+import { createClusterBackend } from '../../src/token-cache/cluster.js'
+import type { RedisBackend } from '../../src/token-cache/redis.js'
 import { readSlotMap, type SlotRow } from '../../src/token-cache/slots.js'
 
 const half = 8_192
@@ -16,9 +16,9 @@ function createServers () {
     read: [] as string[], written: [] as string[], failure: null as Error | null, meanwhile: () => {}, changed: () => {}
   }))
   const at = (port: number) => servers[port - 1] as (typeof servers)[number]
-  const link = createClusterLink({
+  const link = createClusterBackend({
     seeds: [{ host: 'a', port: 1 }],
-    open ({ port }, onChange): RedisLink {
+    open ({ port }, onChange): RedisBackend {
       const server = at(port)
       server.opened++
       server.changed = onChange
@@ -29,7 +29,7 @@ function createServers () {
       const who = () => ({ connection: server.connection ?? 0, incarnation: server.incarnation })
       return {
         get connection () { return server.connection },
-        look: key => answer(() => { server.read.push(key); return null }),
+        get: key => answer(() => { server.read.push(key); return null }),
         takeLease: key => answer(() => { server.written.push(key); return null }),
         compareAndSet: key => answer(() => { server.written.push(key); return true }),
         overwrite: keys => answer(() => { server.meanwhile(); server.written.push(...keys); return who() }),

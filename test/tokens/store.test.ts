@@ -6,12 +6,12 @@ import { cacheEpoch, cacheSettlements, sessions, tokens, users } from '../../db/
 import { loadConfig } from '../../src/config/config.js'
 import { type Database, within } from '../../src/database/database.js'
 import { createRedis } from '../../src/redis/client.js'
-import { createDeadStore } from '../../src/retention/store.js'
+import { createRetentionStore } from '../../src/retention/store.js'
 import type { RevokingTx } from '../../src/revocation/revocation.js'
 import { createEpochStore, type EpochStore } from '../../src/revocation/store.js'
-import { type CacheLink, RefusedCommandError } from '../../src/token-cache/backend.js'
-import { createMemoryLink } from '../../src/token-cache/memory.js'
-import { createRedisLink } from '../../src/token-cache/redis.js'
+import { type CacheBackend, RefusedCommandError } from '../../src/token-cache/backend.js'
+import { createMemoryBackend } from '../../src/token-cache/memory.js'
+import { createRedisBackend } from '../../src/token-cache/redis.js'
 import { createTokenStore } from '../../src/tokens/store.js'
 import { TokenHash } from '../../src/tokens/token.js'
 import { becomesTrue, onEachGround, patienceMs, serverGround, skipMissing } from '../fixtures/app.js'
@@ -44,7 +44,7 @@ onEachGround(t, async (t, ground) => {
   const database = await ground.database()
   const store = createEpochStore(database)
   const tokenStore = createTokenStore(database)
-  const deadStore = createDeadStore(database)
+  const deadStore = createRetentionStore(database)
   t.teardown(async () => {
     await store.close()
     await database.close()
@@ -363,7 +363,7 @@ t.test('what one instance holds another leaves alone', async t => {
   })
 
   t.test('a prune that another instance is at deletes nothing', async t => {
-    const deadStore = createDeadStore(other)
+    const deadStore = createRetentionStore(other)
     const pruning = held((entered, released) => one.transaction(async tx => {
       await within(tx).execute(sql`select pg_advisory_xact_lock(7402319)`)
       entered()
@@ -383,14 +383,14 @@ async function openRedis (t: Test, url: string, { patient = true } = {}) {
   const { client, close } = createRedis(config, config.address, { db: config.db })
   client.on('error', () => {})
   if (patient) client.options.commandTimeout = patienceMs
-  const link = createRedisLink(client)
+  const link = createRedisBackend(client)
   t.teardown(close)
   if (!await becomesTrue(() => link.connection !== null, patienceMs)) t.fail('no connection to Redis')
   return { client, link }
 }
 
-const links: Record<string, (t: Test) => Promise<CacheLink | null>> = {
-  'in this process': async () => createMemoryLink(),
+const links: Record<string, (t: Test) => Promise<CacheBackend | null>> = {
+  'in this process': async () => createMemoryBackend(),
   'on Redis': async t => {
     const url = await findRedis()
     if (url !== null) return (await openRedis(t, url)).link
@@ -417,17 +417,17 @@ for (const [name, open] of Object.entries(links)) {
     t.test('a look tells what stands, and leaves it so', async t => {
       const [taken, free] = [newKey(), newKey()]
       await link.takeLease(taken, 'La', 60_000)
-      t.strictSame(await Promise.all([taken, free, taken].map(key => link.look(key))), ['La', null, 'La'], 'each its own, several at once')
+      t.strictSame(await Promise.all([taken, free, taken].map(key => link.get(key))), ['La', null, 'La'], 'each its own, several at once')
       t.equal(await link.takeLease(free, 'Lb', 60_000), null, 'nothing was left where nothing stood')
     })
 
     t.test('a look begun after a change sees it, though others are under way', async t => {
       const key = newKey()
       await link.takeLease(key, 'La', 60_000)
-      const early = link.look(key)
+      const early = link.get(key)
       await new Promise(resolve => setImmediate(resolve))
       await link.overwrite([key], 60_000)
-      t.equal(await link.look(key), 'R')
+      t.equal(await link.get(key), 'R')
       t.match(await early, /^(La|R)$/)
     })
 
@@ -511,10 +511,10 @@ t.test('a Redis in trouble', { skip: hasRedisServer ? false : 'needs redis-serve
       const { url } = await own(t)
       const { client, link } = await openRedis(t, url)
       for (const key of keys) await client.set(key, 'V1|x')
-      t.strictSame(await Promise.all(keys.map(link.look)), keys.map(() => 'V1|x'))
+      t.strictSame(await Promise.all(keys.map(link.get)), keys.map(() => 'V1|x'))
       await client.call('REPLICAOF', '127.0.0.1', '1')
       t.equal(await client.get('a'), 'V1|x', 'it would answer')
-      const looks = await Promise.allSettled(keys.map(link.look))
+      const looks = await Promise.allSettled(keys.map(link.get))
       t.strictSame(looks.map(({ status }) => status), keys.map(() => 'rejected'))
       t.equal(link.connection, null, 'and it is left')
     })

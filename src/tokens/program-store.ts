@@ -1,0 +1,48 @@
+import { and, desc, eq, gt, isNull, or, sql } from 'drizzle-orm'
+import { tokens } from '../../db/schema.js'
+import { type Database, within } from '../database/database.js'
+import type { RevokingTx } from '../database/transaction.js'
+import type { PersonalToken, ServiceToken } from './rows.js'
+
+/** Tokens that belong to no session: personal tokens, and those of services. */
+export interface ProgramTokenStore {
+  /** The user's live personal tokens, newest first. */
+  listPersonal (userId: string, now: Date): Promise<PersonalToken[]>
+  /** Revokes one personal token of the user's, or all of them (null). Returns the ids of those that were live; null if there is no such token. */
+  revokePersonal (tx: RevokingTx, userId: string, id: string | null): Promise<string[] | null>
+  /** The services whose tokens aren't revoked, newest first. */
+  listServices (): Promise<ServiceToken[]>
+  /** Revokes the tokens of all services and returns their ids. For callers that void every cache entry: names none. */
+  revokeServices (tx: RevokingTx): Promise<string[]>
+}
+
+export function createProgramTokenStore (database: Pick<Database, 'query'>): ProgramTokenStore {
+  return {
+    async listPersonal (userId, now) {
+      const rows = await database.query(db => db.select().from(tokens)
+        .where(and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), isNull(tokens.revokedAt), or(isNull(tokens.expiresAt), gt(tokens.expiresAt, now))))
+        .orderBy(desc(tokens.createdAt), desc(tokens.id)))
+      return rows.map(({ id, name, abilities, createdAt, expiresAt, lastUsedAt }) => ({ id, name: name ?? '', abilities, createdAt, expiresAt, lastUsedAt }))
+    },
+
+    async revokePersonal (tx: RevokingTx, userId, id) {
+      const theirs = and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), id === null ? undefined : eq(tokens.id, id))
+      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(theirs, isNull(tokens.revokedAt))).returning({ id: tokens.id })
+      const exists = ended.length > 0 || (await within(tx).select({ id: tokens.id }).from(tokens).where(theirs).limit(1)).length > 0
+      return exists ? ended.map(row => row.id) : null
+    },
+
+    async listServices () {
+      const rows = await database.query(db => db.select().from(tokens).where(liveService).orderBy(desc(tokens.createdAt), desc(tokens.id)))
+      return rows.map(({ id, name, createdAt, lastUsedAt }) => ({ id, name: name ?? '', createdAt, lastUsedAt }))
+    },
+
+    async revokeServices (tx: RevokingTx) {
+      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(liveService).returning({ id: tokens.id })
+      return ended.map(({ id }) => id)
+    }
+  }
+}
+
+/** Only services have no user: the index on users finds them. */
+const liveService = and(isNull(tokens.userId), eq(tokens.kind, 'service'), isNull(tokens.revokedAt))

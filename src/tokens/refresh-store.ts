@@ -1,0 +1,29 @@
+import { and, eq } from 'drizzle-orm'
+import { tokens } from '../../db/schema.js'
+import { type Database, type Queries, within } from '../database/database.js'
+import type { Tx } from '../database/transaction.js'
+import type { RefreshToken } from './rows.js'
+import type { TokenHash } from './token.js'
+
+/** Refresh tokens, which are consumed by their successors. */
+export interface RefreshTokenStore {
+  /** The refresh token in whatever state, or null; within `tx` if the row of its user is locked. */
+  findRefresh (hash: TokenHash, tx?: Tx): Promise<RefreshToken | null>
+  consume (tx: Tx, id: string, now: Date, successorSecret: Buffer): Promise<void>
+}
+
+export function createRefreshTokenStore (database: Pick<Database, 'query'>): RefreshTokenStore {
+  return {
+    async findRefresh (hash, tx) {
+      const read = (db: Queries) => db.select().from(tokens).where(and(eq(tokens.hash, Buffer.from(hash.hex(), 'hex')), eq(tokens.kind, 'refresh')))
+      const [row] = tx === undefined ? await database.query(read) : await read(within(tx))
+      if (row === undefined || row.userId === null || row.sessionId === null || row.expiresAt === null) return null
+      const { id, userId, sessionId, abilities, createdAt, expiresAt, consumedAt, successorSecret } = row
+      return { id, userId, sessionId, abilities, createdAt, expiresAt, revoked: row.revokedAt !== null, consumedAt, successorSecret }
+    },
+
+    async consume (tx, id, now, successorSecret) {
+      await within(tx).update(tokens).set({ consumedAt: now, successorSecret }).where(eq(tokens.id, id))
+    }
+  }
+}

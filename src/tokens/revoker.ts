@@ -1,0 +1,61 @@
+import type { RevokingTx, Tx } from '../database/transaction.js'
+import type { Clock } from '../shared/clock.js'
+import type { ProgramTokenStore } from './program-store.js'
+import type { PersonalToken, ServiceToken, TokenRow } from './rows.js'
+import type { TokenWriter } from './store.js'
+import type { PlainToken, TokenHash, TokenKind } from './token.js'
+
+/** Revokes tokens, and names the hashes that caches may hold. */
+export interface TokenRevoker {
+  isLive (tx: Tx, tokenId: string): Promise<boolean>
+  /** The token's row, of whatever kind and in whatever state; null if there is none. */
+  findRow (tx: Tx, plain: PlainToken): Promise<TokenRow | null>
+  /** Revokes one token. Returns its hash, to be named, and whether it was live until now; null if there is no such token. */
+  revokeOne (tx: RevokingTx, id: string, kind: TokenKind): Promise<{ hash: TokenHash, ended: boolean } | null>
+  /** Revokes the tokens of these sessions and names every revoked hash of the user's that a cache may still hold. */
+  endSessions (tx: RevokingTx, userId: string, sessionIds: string[]): Promise<TokenHash[]>
+  /** Names every hash of the user's that a cache may hold, of live tokens too: for changes of the user. */
+  namedOfUser (tx: RevokingTx, userId: string): Promise<TokenHash[]>
+  /** Revokes every token of these users and returns the personal ones among them. For callers that void every cache entry: names none. */
+  revokeOfUsers (tx: RevokingTx, userIds: string[]): Promise<Array<{ id: string, userId: string }>>
+  /** Deletes up to `limit` rows of an account whose tokens are dead in every cache; returns how many. */
+  forget (tx: Tx, userId: string, limit: number): Promise<number>
+}
+
+/** Personal tokens and those of services, listed and ended. */
+export interface ProgramTokens {
+  listPersonal (userId: string): Promise<PersonalToken[]>
+  /** Revokes one personal token of the user's, or all of them (null). Returns the ids of those that were live; null if there is no such token. */
+  revokePersonal (tx: RevokingTx, userId: string, id: string | null): Promise<string[] | null>
+  listServices (): Promise<ServiceToken[]>
+  /** Revokes the tokens of all services and returns their ids. For callers that void every cache entry: names none. */
+  revokeServices (tx: RevokingTx): Promise<string[]>
+}
+
+export interface TokenRevokerNeeds {
+  store: Omit<TokenWriter, 'insert'> & ProgramTokenStore
+  clock: Clock
+  cacheTtlSeconds: number
+}
+
+export function createTokenRevoker ({ store, clock, cacheTtlSeconds }: TokenRevokerNeeds): TokenRevoker & ProgramTokens {
+  /** An entry lives this long at most, and its writer may be slow. */
+  const cacheableSeconds = cacheTtlSeconds + 60
+
+  return {
+    isLive: (tx, tokenId) => store.isLive(tx, tokenId, new Date(clock.now())),
+    findRow: (tx, plain) => store.findRow(tx, plain.hash()),
+    revokeOne: store.revokeOne,
+    async endSessions (tx, userId, sessionIds) {
+      await store.revokeOfSessions(tx, sessionIds)
+      return await store.revokedOfUser(tx, userId, cacheableSeconds)
+    },
+    namedOfUser: (tx, userId) => store.cacheableOfUser(tx, userId, cacheableSeconds),
+    revokeOfUsers: store.revokeOfUsers,
+    forget: store.deleteOfUser,
+    listPersonal: userId => store.listPersonal(userId, new Date(clock.now())),
+    revokePersonal: store.revokePersonal,
+    listServices: store.listServices,
+    revokeServices: store.revokeServices
+  }
+}

@@ -71,7 +71,7 @@ onEachGround(t, async (t, ground) => {
     const breaking = (real: CacheBackend): CacheBackend => new Proxy(real, {
       get (target, name) {
         const value: unknown = Reflect.get(target, name, target)
-        return failure !== null && (name === 'takeLease' || name === 'look') ? () => Promise.reject(failure) : value
+        return failure !== null && (name === 'takeLease' || name === 'get') ? () => Promise.reject(failure) : value
       }
     })
     const other = await startApp(t, ground, { env: { LOG_LEVEL: 'info' }, link: breaking })

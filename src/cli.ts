@@ -1,4 +1,4 @@
-import { checkCommand, questionOf, readsPassword, runCommand, unanswered, withAbsolutePaths } from './commands/index.js'
+import { readCall, type ServiceCall, unconfirmed } from './commands/index.js'
 import { confirm, isTerminal, readPassword } from './commands/terminal.js'
 import { type Config, ConfigError, loadConfig } from './config/config.js'
 import { explainDatabase, openMigrated } from './database/open.js'
@@ -16,26 +16,27 @@ function configured (): Config {
   return config
 }
 
-/** One of the operator's commands, from the shell. An embedded database may be a running server's: then the server carries it out. */
+/** Runs one of the operator's commands. Where a running server has the embedded database open, that server carries it out. */
 async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
-  if (name === 'db:migrate') return await migrateOnly(configured())
-  const checked = checkCommand(name, args)
-  if (checked !== null) return checked
+  const call = readCall(name, args)
+  if ('exitCode' in call) return call
   const config = configured()
-  const question = questionOf(name, args)
-  if (question !== null && !isTerminal()) return unanswered(question)
-  if (question !== null && !await confirm(question)) return { exitCode: 1, stdout: '', stderr: 'Nothing was done.' }
-  const password = readsPassword(name, args) ? await readPassword() : undefined
-  const answered = withAbsolutePaths(name, question === null ? args : ['--yes', ...args])
-  return await carryOut(config, name, answered, password)
+  if (call.question !== null && !isTerminal()) return unconfirmed(call.question)
+  if (call.question !== null && !await confirm(call.question)) return { exitCode: 1, stdout: '', stderr: 'Nothing was done.' }
+  if ('runLocally' in call) return await call.runLocally({ migrate: () => migrate(config) })
+  const password = call.readsPassword ? await readPassword() : undefined
+  if (config.databaseUrl !== undefined) return await runAlone(config, call, password)
+  const confirmed = call.question === null ? args : ['--yes', ...args]
+  const request = { command: name, args: confirmed, folder: process.cwd(), ...password === undefined ? {} : { password } }
+  return await callServer(config.dataDir, request) ?? await runAlone(config, call, password)
 }
 
-async function carryOut (config: Config, name: string, args: string[], password: string | undefined): Promise<CommandOutcome> {
-  const outcome = config.databaseUrl === undefined ? await callServer(config.dataDir, { command: name, args, ...password === undefined ? {} : { input: password } }) : null
-  return outcome ?? await runAlone(config, name, args, password)
+async function migrate (config: Config): Promise<void> {
+  const database = await openMigrated(config, 'command')
+  await database.close()
 }
 
-async function runAlone (config: Config, name: string, args: string[], password: string | undefined): Promise<CommandOutcome> {
+async function runAlone (config: Config, call: ServiceCall, password: string | undefined): Promise<CommandOutcome> {
   const database = await openMigrated(config, 'command')
   const logger = createLogger('silent')
   const redis = config.redis === undefined ? null : openRedis(config.redis, { keyPrefix: config.redisKeyPrefix, log: logger })
@@ -44,17 +45,11 @@ async function runAlone (config: Config, name: string, args: string[], password:
     await redis?.check().catch(() => {})
     // Not started: no poll runs here, so no entry is believed or filled. What ends tokens settles all the same, and waits for who does poll.
     const services = await createServices(config, { database, redis, logger })
-    return await runCommand(services, name, args, password).finally(services.stop)
+    return await call.run(services, password).finally(services.stop)
   } finally {
     redis?.close()
     await database.close()
   }
-}
-
-async function migrateOnly (config: Config): Promise<CommandOutcome> {
-  const database = await openMigrated(config, 'command')
-  await database.close()
-  return { exitCode: 0, stdout: 'The database is at the newest schema.', stderr: '' }
 }
 
 /** What an operator reads instead of a stack trace. */

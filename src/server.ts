@@ -26,7 +26,7 @@ async function main (config: Config): Promise<void> {
   const foundation = await openFoundation(config, logger)
   const latchkey = await buildApp(config, { ...foundation, logger })
   const { app, metrics } = latchkey
-  const commands = foundation.database.embedded ? await listenForCommands(config, ({ command, args, input }) => runCommand(latchkey, command, args, input)) : null
+  const commands = foundation.database.embedded ? await listenForCommands(config, ({ command, args, password, folder }) => runCommand(latchkey, command, args, password, folder)) : null
 
   const metricsServer = config.metricsPort === undefined ? null : await serveMetrics(metrics, config.host, config.metricsPort)
 

@@ -1,98 +1,114 @@
 import { resolve } from 'node:path'
-import { parseArgs } from 'node:util'
+import { type ParseArgsConfig, parseArgs } from 'node:util'
 import type { CommandOutcome } from '../embedded/command-messages.js'
 import { clearCache } from './clear-cache.js'
-import type { Command, CommandParts, Values } from './command.js'
+import type { Command, CommandServices, Input, LocalActions, Option, Report } from './command.js'
 import { createService } from './create-service.js'
 import { createUser } from './create-user.js'
 import { deleteUser } from './delete-user.js'
+import { helpOf, listOf, optionsOf } from './help.js'
 import { importUsers } from './import-users.js'
+import { migrateDatabase } from './migrate-database.js'
 import { promoteUser } from './promote-user.js'
 import { pruneTokens } from './prune-tokens.js'
 import { revokeTokens } from './revoke-tokens.js'
 import { tokenStats } from './token-stats.js'
 
 const commands: Record<string, Command> = {
-  'tokens:prune': pruneTokens,
-  'tokens:revoke': revokeTokens,
-  'tokens:stats': tokenStats,
-  'cache:clear': clearCache,
-  'services:create': createService,
+  'db:migrate': migrateDatabase,
   'users:create': createUser,
   'users:promote': promoteUser,
   'users:delete': deleteUser,
-  'users:import': importUsers
+  'users:import': importUsers,
+  'services:create': createService,
+  'tokens:stats': tokenStats,
+  'tokens:revoke': revokeTokens,
+  'tokens:prune': pruneTokens,
+  'cache:clear': clearCache
 }
-
-const common = { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
 
 /** The names of all commands. */
 export const commandNames = Object.keys(commands)
 
-/** An outcome when nothing needs to be opened: help, an unknown command, bad arguments (exit 2); else null. */
-export function checkCommand (name: string, args: string[]): CommandOutcome | null {
-  const command = find(name)
-  if (name === '--help' || name === '-h') return { exitCode: 0, stdout: `Commands, each with --help:\n${[...commandNames, 'db:migrate'].map(known => `  npm run ${known}`).join('\n')}`, stderr: '' }
-  if (command === undefined) return { exitCode: 2, stdout: '', stderr: `Unknown command ${JSON.stringify(name)}. There are: ${commandNames.join(', ')}` }
-  const wrong = (why: string) => ({ exitCode: 2, stdout: '', stderr: `${why}\n\n${command.help}` })
+interface Prepared {
+  /** What to ask before it is run; null: nothing, or --yes was given. */
+  question: string | null
+  readsPassword: boolean
+}
+
+/** A command whose arguments have been read and checked. Running it exits with 0 when done, 1 when failed. */
+export type Call = LocalCall | ServiceCall
+export interface ServiceCall extends Prepared { run (services: CommandServices, password?: string): Promise<CommandOutcome> }
+export interface LocalCall extends Prepared { runLocally (local: LocalActions): Promise<CommandOutcome> }
+
+/** Reads the arguments: a call, or the outcome where nothing is to be done: help, an unknown command, bad arguments (exit 2). Files are relative to `folder`. */
+export function readCall (name: string, args: string[], folder = process.cwd()): Call | CommandOutcome {
+  if (name === '--help' || name === '-h') return said(listOf(commands))
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (command === undefined) return refused(`Unknown command ${JSON.stringify(name)}.\n\n${listOf(commands)}`)
   try {
     const { values, positionals } = parse(command, args)
-    if (values.help === true) return { exitCode: 0, stdout: command.help, stderr: '' }
-    const { files = [] } = command
-    if (positionals.length !== files.length) return wrong(`Expected ${files.join(' ')}, one file each.`)
-    const problem = command.check?.(values) ?? null
-    return problem === null ? null : wrong(problem)
+    if (values.help === true) return said(helpOf(name, command))
+    const problem = findProblem(command, values, positionals)
+    return problem === null ? callOf(command, values, positionals.map(file => resolve(folder, file))) : wrong(problem)
   } catch (error) {
     return wrong((error as Error).message)
   }
+
+  function wrong (why: string): CommandOutcome {
+    return refused(`${why}\n\n${helpOf(name, command as Command)}`)
+  }
 }
 
-/** What has to be asked before this can be done, for arguments that have been checked; null: nothing, or --yes has answered it. */
-export function questionOf (name: string, args: string[]): string | null {
-  const command = find(name)
-  if (command?.question === undefined) return null
-  const { values } = parse(command, args)
-  return values.yes === true ? null : command.question(values)
+/** Reads and runs a command on `services`. Exit 2 for bad arguments, and where a question isn't answered by --yes. */
+export async function runCommand (
+  services: CommandServices, name: string, args: string[], password?: string, folder?: string
+): Promise<CommandOutcome> {
+  const call = readCall(name, args, folder)
+  if ('exitCode' in call) return call
+  if (call.question !== null) return unconfirmed(call.question)
+  return 'run' in call ? await call.run(services, password) : refused(`${name} is not for a running server.`)
 }
 
-/** Whether this takes a password from the standard input. */
-export function readsPassword (name: string, args: string[]): boolean {
-  const command = find(name)
-  return command?.readsPassword?.(parse(command, args).values) === true
+/** The outcome of a question where nobody can answer. */
+export function unconfirmed (question: string): CommandOutcome {
+  return refused(`${question} This cannot be undone: pass --yes.`)
 }
 
-/** `args` with the files they name as absolute paths, for a server that runs in another folder. */
-export function withAbsolutePaths (name: string, args: string[]): string[] {
-  const command = find(name)
-  if (command?.files === undefined) return args
-  const at = new Set(parse(command, args).tokens.flatMap(token => token.kind === 'positional' ? [token.index] : []))
-  return args.map((arg, i) => at.has(i) ? resolve(arg) : arg)
+function parse (command: Command, args: string[]): { values: Input['values'], positionals: string[] } {
+  const options = optionsOf(command)
+  const config = Object.fromEntries(Object.entries(options).map(([name, { type }]) => [name, { type, ...name === 'help' ? { short: 'h' } : {} }])) as ParseArgsConfig['options']
+  const { values, positionals } = parseArgs({ args, options: config, strict: true, allowPositionals: command.files !== undefined })
+  const absent = Object.entries(options).map(([name, { type }]) => [name, type === 'boolean' ? false : undefined])
+  return { values: { ...Object.fromEntries(absent), ...values } as Input['values'], positionals }
 }
 
-/** Runs a command; exit 0 done, 1 failed, 2 bad arguments, a question nobody has answered among them. */
-export async function runCommand (parts: CommandParts, name: string, args: string[], password?: string): Promise<CommandOutcome> {
-  const checked = checkCommand(name, args)
-  if (checked !== null) return checked
-  const question = questionOf(name, args)
-  if (question !== null) return unanswered(question)
-  const command = commands[name] as Command
-  const { values, positionals } = parse(command, args)
-  const { json, text, failed = false } = await command.run(parts, values, positionals, password)
-  if (values.json === true) return { exitCode: failed ? 1 : 0, stdout: JSON.stringify(json), stderr: '' }
-  return failed ? { exitCode: 1, stdout: '', stderr: text } : { exitCode: 0, stdout: text, stderr: '' }
+function findProblem (command: Command, values: Input['values'], files: string[]): string | null {
+  for (const [name, option] of Object.entries(command.options)) {
+    const problem = findOptionProblem(name, option, values[name])
+    if (problem !== null) return problem
+  }
+  const { files: expected = [] } = command
+  if (files.length !== expected.length) return `Expected ${expected.join(' ')}: one file, not ${files.length}.`
+  return command.check?.(values) ?? null
 }
 
-/** The outcome where nobody is there to be asked. */
-export function unanswered (question: string): CommandOutcome {
-  return { exitCode: 2, stdout: '', stderr: `${question} This cannot be undone, and nobody is there to be asked: say --yes.` }
+function findOptionProblem (name: string, { value, required, check }: Option, given: string | boolean | undefined): string | null {
+  if (given === undefined && required === true) return `--${name} ${value} is missing.`
+  const problem = typeof given === 'string' ? check?.(given) ?? null : null
+  return problem === null ? null : `--${name} ${problem}.`
 }
 
-function find (name: string): Command | undefined {
-  return Object.hasOwn(commands, name) ? commands[name] : undefined
+function callOf (command: Command, values: Input['values'], files: string[]): Call {
+  const print = ({ json, text, failed = false }: Report): CommandOutcome => {
+    if (values.json === true) return { exitCode: failed ? 1 : 0, stdout: JSON.stringify(json), stderr: '' }
+    return failed ? { exitCode: 1, stdout: '', stderr: text } : said(text)
+  }
+  const prepared = { question: values.yes === true ? null : command.question?.(values) ?? null, readsPassword: command.readsPassword?.(values) ?? false }
+  return 'run' in command
+    ? { ...prepared, run: async (services, password) => print(await command.run(services, { values, files, password })) }
+    : { ...prepared, runLocally: async local => print(await command.runLocally(local, { values, files })) }
 }
 
-function parse ({ options, files, question }: Command, args: string[]) {
-  const yes = question === undefined ? {} : { yes: { type: 'boolean' } } as const
-  const parsed = parseArgs({ args, options: { ...common, ...yes, ...options }, strict: true, allowPositionals: files !== undefined, tokens: true })
-  return { ...parsed, values: parsed.values as Values }
-}
+const said = (stdout: string): CommandOutcome => ({ exitCode: 0, stdout, stderr: '' })
+const refused = (stderr: string): CommandOutcome => ({ exitCode: 2, stdout: '', stderr })

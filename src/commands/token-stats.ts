@@ -1,14 +1,11 @@
-import type { Command } from './command.js'
+import { defineCommand } from './command.js'
 
-const unknown = 'not counted'
-const show = (figure: number | null) => figure === null ? unknown : String(figure)
+const show = (figure: number | null) => figure === null ? 'not counted' : String(figure)
 
-export const tokenStats: Command = {
-  help: `Usage: npm run tokens:stats -- [--json]
-
-Figures of tokens and cache. What would take the database longer than two seconds to count is left out; hit ratio and trust are a
-server's own, and known where a server carries the command out, or from GET /v1/admin/token-stats.
-  --json  print them as JSON`,
+export const tokenStats = defineCommand({
+  summary: 'Prints figures of tokens and cache.',
+  details: `What the database can't count within two seconds is left out. Hit ratio and trust are a server's own: they are known where a running
+    server carries the command out, and from GET /v1/admin/token-stats.`,
   options: {},
   async run ({ tokenStats }) {
     const { database, cache } = await tokenStats()
@@ -24,4 +21,4 @@ server's own, and known where a server carries the command out, or from GET /v1/
     ].join('\n')
     return { json: { database, cache }, text }
   }
-}
+})

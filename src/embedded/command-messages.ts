@@ -5,10 +5,17 @@ import { Compile } from 'typebox/compile'
 export const socketName = 'latchkey.sock'
 export const requestMaxBytes = 64 * 1024
 
-const CommandRequest = Type.Object({ command: Type.String(), args: Type.Array(Type.String()), input: Type.Optional(Type.String()) })
+const CommandRequest = Type.Object({
+  command: Type.String(),
+  args: Type.Array(Type.String()),
+  /** What relative names of files are relative to. */
+  folder: Type.Optional(Type.String()),
+  /** Never an argument: those show in the process list. */
+  password: Type.Optional(Type.String())
+})
 const CommandOutcome = Type.Object({ exitCode: Type.Integer(), stdout: Type.String(), stderr: Type.String() })
 
-/** A command with its arguments; `input` is a password, which is never an argument. */
+/** A command as its caller got it. */
 export type CommandRequest = Static<typeof CommandRequest>
 
 /** What a command printed, and the exit code to end with. */

@@ -13,14 +13,14 @@ const stats = { command: 'tokens:stats', args: [] }
 
 t.test('a command goes to the server with its arguments, and its outcome comes back', async t => {
   const dir = newFolder(t)
-  const serving = await serveCommands(dir, async ({ command, args, input }) => ({
-    exitCode: 2, stdout: `${command}\n${args.join('|')}\n${input}\n`, stderr: 'naïve — 🔑\n'
+  const serving = await serveCommands(dir, async ({ command, args, folder, password }) => ({
+    exitCode: 2, stdout: `${command}\n${args.join('|')}\n${folder}\n${password}\n`, stderr: 'naïve — 🔑\n'
   }))
   t.equal(statSync(socketOf(dir)).mode & 0o777, 0o600)
 
   const args = ['--email', 'ä@b', '', 'two\nlines']
-  const request = { command: 'tokens:revoke', args, input: 'pass\u0000word' }
-  const outcome = { exitCode: 2, stdout: `tokens:revoke\n${args.join('|')}\npass\u0000word\n`, stderr: 'naïve — 🔑\n' }
+  const request = { command: 'tokens:revoke', args, folder: '/a/b', password: 'pass\u0000word' }
+  const outcome = { exitCode: 2, stdout: `tokens:revoke\n${args.join('|')}\n/a/b\npass\u0000word\n`, stderr: 'naïve — 🔑\n' }
   t.same(await callServer(dir, request), outcome)
   t.same(await Promise.all([1, 2, 3].map(() => callServer(dir, request))), [outcome, outcome, outcome])
 
@@ -90,7 +90,7 @@ t.test('a request that is too large is refused on both sides, and runs nothing',
 t.test('a request that is no command is refused, and runs nothing', async t => {
   const dir = newFolder(t)
   await serve(t, dir, async () => t.fail('it ran') as never)
-  for (const body of ['', 'tokens:prune', 'null', '[]', '{"command":1,"args":[]}', '{"command":"a","args":[1]}', '{"command":"a"}', '{"command":"a","args":[],"input":1}']) {
+  for (const body of ['', 'tokens:prune', 'null', '[]', '{"command":1,"args":[]}', '{"command":"a","args":[1]}', '{"command":"a"}', '{"command":"a","args":[],"password":1}']) {
     t.match(await sendRaw(dir, post(body)), /^HTTP\/1\.1 400 .*\r\nit is not a command with its arguments\r\n/s, body)
   }
   t.match(await sendRaw(dir, '{"command":"tokens:prune","args":[]}\n'), /^HTTP\/1\.1 400 /, 'not HTTP')

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
-import { checkCommand, runCommand } from '../../src/commands/index.js'
+import { runCommand } from '../../src/commands/index.js'
 import { createTestClock, onEachGround, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { holdUser } from '../fixtures/locks.js'
 
@@ -34,7 +34,7 @@ onEachGround(t, async (t, ground) => {
   t.test('services:create shows the token once, and it may introspect and nothing else', async t => {
     const made = await create('--name', 'orders')
     t.equal(made.exitCode, 0)
-    const [, id = '', token = ''] = /^Made the service orders \(([0-9a-f-]+)\)\. Its token, shown this once:\n(lkp_[0-9A-Za-z]{50})$/.exec(made.stdout) ?? []
+    const [, id = '', token = ''] = /^Created the service orders \(([0-9a-f-]+)\)\. Its token, shown this once:\n(lkp_[0-9A-Za-z]{50})$/.exec(made.stdout) ?? []
     t.match(id, uuid)
     const { token: person } = await one.account()
     t.match((await introspect(one, token, person)).json(), { active: true, scope: '*' })
@@ -60,7 +60,7 @@ onEachGround(t, async (t, ground) => {
       t.match(outcome.stderr, /Usage: npm run services:create/)
       t.equal(outcome.stdout, '')
     }
-    t.match(checkCommand('services:create', ['--help']), { exitCode: 0, stdout: /^Usage: npm run services:create/ })
+    t.match(await create('--help'), { exitCode: 0, stdout: /^Usage: npm run services:create/ })
     t.equal((await listed(one, admin.token)).length, before)
   })
 

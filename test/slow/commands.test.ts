@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -12,7 +12,7 @@ import { alone, cliFile, compile, serverFile } from '../fixtures/programs.js'
 /** Each command as a process of its own, as an operator runs it. */
 
 await compile()
-const cli = (t: Test, env: Record<string, string>, args: string[], input = '', folder = '.') => shell(t, args, { BCRYPT_COST: '4', ...env }, input, folder)
+const cli = (t: Test, env: Record<string, string>, args: string[], input: string | Buffer = '', folder = '.') => shell(t, args, { BCRYPT_COST: '4', ...env }, input, folder)
 
 t.test('a command without Redis takes effect on all running instances with Redis before it returns', async t => {
   const ground = await serverGround(t)
@@ -51,9 +51,9 @@ t.test('without a terminal a command that would ask is refused, and a password i
   const dir = mkdtempSync(join(tmpdir(), 'latchkey-commands-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const env = { DATA_DIR: dir }
-  for (const answer of ['', 'yes\n']) t.match(await cli(t, env, ['tokens:revoke', '--all'], answer), { code: 2, stdout: '', stderr: /say --yes/ })
+  for (const answer of ['', 'yes\n']) t.match(await cli(t, env, ['tokens:revoke', '--all'], answer), { code: 2, stdout: '', stderr: /pass --yes\.\n$/ })
   const [first, second] = [newEmail(), newEmail()]
-  t.strictSame(await cli(t, env, ['users:create', '--email', first, '--admin', '--password-stdin'], `${password}\nmore\n`), { code: 0, stdout: `Made the account of ${first}, an administrator.\n`, stderr: '' })
+  t.strictSame(await cli(t, env, ['users:create', '--email', first, '--admin', '--password-stdin'], `${password}\nmore\n`), { code: 0, stdout: `Created the account of ${first}, an administrator.\n`, stderr: '' })
   t.match(await cli(t, env, ['users:create', '--email', first]), { code: 1, stdout: '', stderr: 'An account with this email exists\n' })
   t.match(await cli(t, env, ['users:promote', '--email', first]), { code: 0 }, 'on the embedded database, after its last server has ended')
 
@@ -75,6 +75,32 @@ t.test('without a terminal a command that would ask is refused, and a password i
   t.match(await cli(t, env, ['users:promote', '--email', newEmail()]), { code: 1, stdout: '', stderr: /no account/ })
 })
 
+t.test('arguments are read before anything is done', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-arguments-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const env = { DATA_DIR: join(dir, 'data') }
+  t.match(await cli(t, env, ['db:migrate', '--help']), { code: 0, stdout: /^Usage: npm run db:migrate -- \[--json\]\n/, stderr: '' })
+  for (const args of [['db:migrate', 'nonsense'], ['db:migrate', '--force'], ['users:create', '--email', 'nonsense'], ['users:create']]) {
+    t.match(await cli(t, env, args), { code: 2, stdout: '', stderr: /\nUsage: npm run / }, args.join(' '))
+  }
+  t.notOk(existsSync(env.DATA_DIR), 'no database was made')
+  t.match(await cli(t, env, ['db:migrate', '--json']), { code: 0, stdout: '{"migrated":true}\n' })
+})
+
+t.test('a password that is not UTF-8, or no password at all, makes no account', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-passwords-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const email = newEmail()
+  const create = (input: string | Buffer) => cli(t, { DATA_DIR: dir }, ['users:create', '--email', email, '--password-stdin'], input)
+  t.match(await create(Buffer.from('müller und söhne\n', 'latin1')), { code: 1, stdout: '', stderr: 'The password is not UTF-8: set the terminal or the file to UTF-8.\n' })
+  t.match(await create(Buffer.from('müller und söhne', 'utf16le')), { code: 1, stdout: '' })
+  t.match(await create('x'.repeat(100_000)), { code: 1, stdout: '', stderr: /too long/ })
+  for (const nothing of ['', '\r\n']) t.match(await create(nothing), { code: 1, stdout: '', stderr: /no password/ })
+  t.match(await create('\ufeffmüller und söhne\r\n'), { code: 0 }, 'with a byte order mark, as some editors put it there')
+  const base = await startServer(t, { DATA_DIR: dir })
+  t.equal((await logIn(base, email, 'müller und söhne')).status, 200)
+})
+
 t.test('users:import opens the database itself when no server runs, and hands the work to a running server', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-import-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
@@ -89,12 +115,12 @@ t.test('users:import opens the database itself when no server runs, and hands th
   for (const email of [first, second]) t.equal((await logIn(base, email)).status, 200)
 })
 
-function logIn (base: string, email: string): Promise<globalThis.Response> {
-  return fetch(`${base}/v1/login`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email, password }) })
+function logIn (base: string, email: string, secret = password): Promise<globalThis.Response> {
+  return fetch(`${base}/v1/login`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email, password: secret }) })
 }
 
 /** A command's exit code and output. */
-async function shell (t: Test, args: string[], env: Record<string, string>, input: string, cwd: string): Promise<{ code: number | null, stdout: string, stderr: string }> {
+async function shell (t: Test, args: string[], env: Record<string, string>, input: string | Buffer, cwd: string): Promise<{ code: number | null, stdout: string, stderr: string }> {
   const child = spawn(...alone(env, process.execPath, cliFile, ...args), { stdio: 'pipe', cwd })
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (text: Buffer) => { stdout += text })

@@ -17,7 +17,7 @@ t.test('each command', async t => {
       t.match(await run(name, '--help'), { exitCode: 0, stdout: new RegExp(`^Usage: npm run ${name} -- .*--json`), stderr: '' })
       t.match(await run(name, '--unknown'), { exitCode: 2, stdout: '', stderr: new RegExp(`Usage: npm run ${name}`) })
     }
-    t.match(await run('--help'), { exitCode: 0, stdout: /users:delete\n.*db:migrate/s })
+    t.match(await run('--help'), { exitCode: 0, stdout: /db:migrate .*\n.*users:delete .*\n.*cache:clear .*[^\n]$/s })
     for (const name of ['users:destroy', '', 'constructor', '__proto__']) t.match(await run(name), { exitCode: 2, stderr: /Unknown command/ }, name)
     const bad: Array<[string, ...string[]]> = [
       ['users:create'], ['users:create', '--email', 'none'], ['users:create', '--email', newEmail(), '--name', ''], ['users:create', '--email', newEmail(), '--password', password],
@@ -33,7 +33,7 @@ t.test('each command', async t => {
     t.match(made, { user: { email, name: 'Ada', role: 'admin' }, password: /^[\w-]{24}$/ })
     t.equal((await one.login(email, { password: made.password })).statusCode, 200)
     const told = await runCommand(one, 'users:create', ['--email', other, '--password-stdin'], password)
-    t.strictSame(told, { exitCode: 0, stdout: `Made the account of ${other}.`, stderr: '' })
+    t.strictSame(told, { exitCode: 0, stdout: `Created the account of ${other}.`, stderr: '' })
     t.equal((await one.login(other)).json().user.role, 'user')
     await t.rejects(run('users:create', '--email', other), { code: 'AUTH_EMAIL_TAKEN' })
     await t.rejects(runCommand(one, 'users:create', ['--email', newEmail(), '--password-stdin'], 'x'), { code: 'AUTH_PASSWORD_REJECTED' })
@@ -56,7 +56,7 @@ t.test('each command', async t => {
   t.test('users:delete asks, ends every token, leaves one event of the account, and keeps the last administrator', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
     const personal = await one.personal(mine.token)
-    t.match(await run('users:delete', '--email', mine.email), { exitCode: 2, stdout: '', stderr: /^Delete the account .*\? .*say --yes/ })
+    t.match(await run('users:delete', '--email', mine.email), { exitCode: 2, stdout: '', stderr: /^Delete the account .*\? .*pass --yes\.$/ })
     t.equal((await one.me(mine.token)).statusCode, 200)
     t.same(await json('users:delete', '--email', mine.email, '--yes'), { userId: mine.userId })
     for (const token of [mine.token, personal]) t.equal((await one.me(token)).statusCode, 401)
@@ -75,7 +75,7 @@ t.test('each command', async t => {
   t.test('tokens:revoke asks before it ends what cannot come back', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
     const personal = await one.personal(mine.token)
-    for (const args of [['--all'], ['--email', mine.email]]) t.match(await run('tokens:revoke', ...args), { exitCode: 2, stdout: '', stderr: /^End every session .*\? .*say --yes/ })
+    for (const args of [['--all'], ['--email', mine.email]]) t.match(await run('tokens:revoke', ...args), { exitCode: 2, stdout: '', stderr: /^End every session .*\? .*pass --yes\.$/ })
     t.equal((await one.me(mine.token)).statusCode, 200)
     t.same(await json('tokens:revoke', '--email', mine.email, '--yes'), { userId: mine.userId })
     for (const token of [mine.token, personal]) t.equal((await one.me(token)).statusCode, 401)
@@ -93,7 +93,7 @@ t.test('each command', async t => {
     await run('tokens:revoke', '--all', '--yes')
     t.equal((await introspect()).statusCode, 200, 'not said')
     t.match(await run('tokens:revoke', '--email', newEmail(), '--services', '--yes'), { exitCode: 2, stderr: /--services goes with --all/ })
-    t.match(await run('tokens:revoke', '--all', '--services'), { exitCode: 2, stderr: /and of every service\? .*say --yes/ })
+    t.match(await run('tokens:revoke', '--all', '--services'), { exitCode: 2, stderr: /and of every service\? .*pass --yes\.$/ })
     t.match(await run('tokens:revoke', '--all', '--services', '--yes'), { exitCode: 0, stdout: /, and the tokens of 1 services\.$/ })
     t.equal((await introspect()).statusCode, 401)
     t.match(await one.database.prepared("select actor_id, cause from events where type = 'service_ended' order by created_at desc limit 1", []), [{ actor_id: null, cause: 'command' }])

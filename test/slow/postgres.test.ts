@@ -197,7 +197,7 @@ t.test('a primary that became a standby answers 503, and works again once it is 
     t.ok(reply.headers['retry-after'], name)
   }
   t.equal(await becomesTrue(() => one.epoch.state() === 'database-standby', patienceMs), true)
-  standby.promote()
+  await standby.promote()
   t.equal(await becomesTrue(async () => (await one.me(token)).statusCode === 200, 60_000), true, 'once it is the primary')
   t.equal((await one.login(email, { password })).statusCode, 200)
   t.equal((await one.me(token)).statusCode, 401, 'which ended the first session')

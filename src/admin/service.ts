@@ -38,7 +38,7 @@ interface Parts {
   revocation: Pick<Revocation, 'change' | 'revokeMany'>
   settle: Pick<Settle, 'voidAll'>
   audit: Pick<Audit, 'record'>
-  accounts: Pick<AccountService, 'bury' | 'erase'>
+  accounts: Pick<AccountService, 'markDeleted' | 'erase'>
   reauthenticate: Reauthenticate
   /** Forgets failed logins to the account of `email`. */
   forgive (tx: Tx, email: string): Promise<void>
@@ -99,7 +99,7 @@ export function createAdminService ({ store, users, sessions, tokens, revocation
   async function remove (actor: Actor, userId: string): Promise<void> {
     await upon(actor, userId, async (tx, target) => {
       await users.requireOtherAdmin(tx, target)
-      await accounts.bury(tx, userId, ending(actor, 'deleted'))
+      await accounts.markDeleted(tx, userId, ending(actor, 'deleted'))
     })
     await accounts.erase(userId)
   }

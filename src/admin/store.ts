@@ -2,7 +2,7 @@ import { and, desc, eq, notLike, type SQL, sql } from 'drizzle-orm'
 import { users } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { Position } from '../shared/pagination.js'
-import { buriedPrefix } from '../users/deleted-accounts.js'
+import { deletedEmailPrefix } from '../users/deleted-accounts.js'
 import type { User } from '../users/user.js'
 
 /** A user as administrators see him. */
@@ -26,7 +26,7 @@ const last = '\u{10FFFF}'
 const countingMs = 2_000
 
 export function createAdminStore (database: Database) {
-  const there = notLike(users.email, `${buriedPrefix}%`)
+  const there = notLike(users.email, `${deletedEmailPrefix}%`)
 
   async function select (condition: SQL | undefined, order: SQL[], limit: number): Promise<ListedUser[]> {
     const rows = await database.query(db => db.select().from(users).where(and(there, condition)).orderBy(...order).limit(limit))

@@ -7,50 +7,64 @@ import type { Device } from '../shared/device.js'
 import { rateLimited } from '../shared/errors.js'
 import type { AttemptStore, Keys } from './store.js'
 
-/** Consecutive failures that an account, or a network it knows, may have (NIST SP 800-63B 3.2.2). */
+/** Consecutive failures that an account, or one of its known networks, may have (NIST SP 800-63B 3.2.2). */
 export const failureLimit = 100
 
-/** A block doesn't end with time, but somebody may end it: so long until it is worth another look. */
-const blockedForSeconds = 3_600
+/** The block doesn't end by itself, but an administrator or a reset may lift it: after this long a client may try again. */
+const retryAfterSeconds = 3_600
 
-const networksOfUser = 20
+const maxNetworksPerUser = 20
 const idleDays = 90
 
-/** Whose password is being tried: an account, or (id null) none of that address. */
-export interface Account { id: string | null, email: string }
+/** Whose password is being tried; `id` is null when no account has this address. */
+export interface AttemptedAccount { id: string | null, email: string }
 
-/** An attempt under way. It counts as failed until it has succeeded. */
+/** An attempt under way. It counts as failed until `succeeded` is called. */
 export interface Attempt {
-  /** Writes the failure into the audit trail. */
+  /** Records the failure in the audit trail. */
   failed (cause: EventCause): Promise<void>
-  /** Forgets this failure and those before it. */
+  /** Clears this failure and those before it. */
   succeeded (): Promise<void>
 }
 
-/** `networkOf`: what of an address one subscriber has for himself. `key` is the database's own. */
-interface Parts { store: AttemptStore, audit: Pick<Audit, 'recordAttempt'>, transactions: Transactions, clock: Clock, networkOf (address: string): string, key: Buffer }
+/** Counts failed logins in PostgreSQL, where they outlive Redis and restarts. */
+export interface Attempts {
+  /**
+   * Counts an attempt before the password is checked; throws a 429 error past the limit. An attempt from a network that has logged in to the
+   * account before counts for that network alone, so nobody elsewhere can lock the owner out.
+   */
+  begin (account: AttemptedAccount, device: Device): Promise<Attempt>
+  /** After a login: clears earlier failures and remembers the network. `tx` holds the user's row. */
+  recordLogin (tx: Tx, account: { id: string, email: string }, device: Device): Promise<void>
+  /** Clears every failure on the account of `email`, from all networks. `tx` holds the user's row. */
+  forgive (tx: Tx, email: string): Promise<void>
+}
 
-/** Failures to log in, counted where nothing is forgotten. */
-export type Attempts = ReturnType<typeof createAttempts>
+interface AttemptsDependencies {
+  store: AttemptStore
+  audit: Pick<Audit, 'recordAttempt'>
+  transactions: Transactions
+  clock: Clock
+  /** The part of an address that belongs to one subscriber. */
+  networkOf (address: string): string
+  /** Kept in the database; without it the stored hashes can't be traced back to addresses. */
+  key: Buffer
+}
 
-export function createAttempts ({ store, audit, transactions, clock, networkOf, key }: Parts) {
+export function createAttempts ({ store, audit, transactions, clock, networkOf, key }: AttemptsDependencies): Attempts {
   const now = () => new Date(clock.now())
   const accountKey = (email: string) => createHmac('sha256', key).update(`account\n${email}`).digest()
   const networkKey = (userId: string | null, address: string) => createHmac('sha256', key).update(`network\n${userId ?? ''}\n${networkOf(address)}`).digest()
-  const keysOf = ({ id, email }: Account, { address }: Device): Keys => ({ account: accountKey(email), network: networkKey(id, address) })
+  const keysOf = ({ id, email }: AttemptedAccount, { address }: Device): Keys => ({ account: accountKey(email), network: networkKey(id, address) })
 
   return {
-    /**
-     * Counts an attempt before the password is looked at; throws a 429 error past the limit. From a network that has logged in to the
-     * account before, it is that network's failures that count: nobody elsewhere can lock its owner out.
-     */
-    async begin (account: Account, device: Device): Promise<Attempt> {
+    async begin (account, device) {
       const keys = keysOf(account, device)
       const failures = await store.reserve(account.id, keys, failureLimit, now())
-      if (failures === null) throw rateLimited(blockedForSeconds)
+      if (failures === null) throw rateLimited(retryAfterSeconds)
       return {
         async failed (cause) {
-          // Those that are refused from now on are told of once, here: else whoever goes on could fill the trail.
+          // The attempts refused from here on leave no events of their own, or whoever goes on could fill the trail.
           const causes: EventCause[] = failures < failureLimit ? [cause] : [cause, 'too_many_failures']
           await transactions.transaction(tx => audit.recordAttempt(tx, device, account.id, ...causes.map(cause => ({ type: 'login_failed' as const, cause }))))
         },
@@ -58,25 +72,27 @@ export function createAttempts ({ store, audit, transactions, clock, networkOf, 
       }
     },
 
-    /** Somebody has come in to an account whose row `tx` holds: what failed before is forgotten, and the network is known. */
-    async entered (tx: Tx, account: { id: string, email: string }, device: Device): Promise<void> {
+    async recordLogin (tx, account, device) {
       const keys = keysOf(account, device)
-      await store.know(tx, account.id, keys.network, now(), networksOfUser)
+      await store.rememberNetwork(tx, account.id, keys.network, now(), maxNetworksPerUser)
       await store.clearWithin(tx, keys)
     },
 
-    /** Forgets every failure on the account of `email`, from all networks; `tx` holds its row. */
-    forgive: (tx: Tx, email: string): Promise<void> => store.clearAll(tx, email, accountKey(email))
+    forgive: (tx, email) => store.clearAll(tx, email, accountKey(email))
   }
 }
 
-/** Counts that nobody has added to for 90 days; one that has reached the limit stays until it is forgiven. */
-export type IdleAttempts = ReturnType<typeof createIdleAttempts>
+/** Counts that haven't changed for 90 days, to be pruned. Those that reached the limit stay until they are cleared. */
+export interface IdleAttempts {
+  count (): Promise<number>
+  /** Deletes up to `batch`; returns how many. */
+  delete (batch: number): Promise<number>
+}
 
-export function createIdleAttempts ({ store, clock }: Pick<Parts, 'store' | 'clock'>) {
+export function createIdleAttempts ({ store, clock }: { store: Pick<AttemptStore, 'countOld' | 'deleteOld'>, clock: Clock }): IdleAttempts {
   const oldest = () => new Date(clock.now() - idleDays * 86_400_000)
   return {
-    count: (): Promise<number> => store.countOld(oldest(), failureLimit),
-    delete: (batch: number): Promise<number> => store.deleteOld(oldest(), failureLimit, batch)
+    count: () => store.countOld(oldest(), failureLimit),
+    delete: batch => store.deleteOld(oldest(), failureLimit, batch)
   }
 }

@@ -3,10 +3,10 @@ import type { Log } from '../observability/logger.js'
 import type { Device } from '../shared/device.js'
 import type { AuditEvent } from './store.js'
 
-/** Events recorded at once past which one line counts them, as when every session of every user ends. */
+/** More events than this at once get a single line with their number, as when every session of every user ends. */
 const maxLines = 20
 
-/** Logs events once they are committed: their ids, without the addresses that the audit trail keeps. */
+/** Logs events once they are committed: ids only, without the network addresses that the audit trail keeps. */
 export function logEvents (log: Pick<Log, 'info'>, tx: Tx, events: AuditEvent[], device: Device | null): void {
   afterCommit(tx, () => {
     if (events.length > maxLines) return log.info({ events: events.length }, 'many events recorded')

@@ -1,4 +1,4 @@
-/** What can happen to an account. The names are part of the wire: they are added to, and never change. */
+/** What can happen to an account. The names are part of the wire: new ones may be added, none may change. */
 export const eventTypes = [
   'registered', 'login_succeeded', 'login_failed', 'session_ended', 'refresh_token_reused',
   'password_changed', 'password_reset_requested', 'password_reset', 'email_change_requested', 'email_changed', 'email_verified', 'name_changed',
@@ -6,7 +6,7 @@ export const eventTypes = [
   'user_created', 'user_disabled', 'user_enabled', 'role_changed', 'account_deleted'
 ] as const
 
-/** Why: what ended a session, what a login failed of. */
+/** Why: what ended a session, or why a login failed. */
 export const eventCauses = [
   'logout', 'logout_all', 'ended_by_user', 'session_limit', 'refresh_token_reused', 'password_changed', 'password_reset', 'ended_by_admin', 'disabled', 'deleted',
   'unknown_account', 'wrong_password', 'too_many_failures', 'token_revoked', 'command', 'import'
@@ -15,7 +15,7 @@ export const eventCauses = [
 export type EventType = typeof eventTypes[number]
 export type EventCause = typeof eventCauses[number]
 
-/** Something that happened to the account `userId` (null: to none, or to one that doesn't exist), done by `actorId` if not by its user. */
+/** An event to be recorded: what happened to the account `userId` (null when no account is meant, or none exists), done by `actorId` if not by its own user. */
 export interface Happening {
   type: EventType
   userId: string | null

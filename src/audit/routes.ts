@@ -7,7 +7,7 @@ import type { Audit } from './service.js'
 
 interface Options { audit: Audit, authenticate (request: FastifyRequest): Promise<void> }
 
-/** One's own audit trail. */
+/** The caller's own audit trail. */
 export const auditRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { audit, authenticate }) => {
   app.get('/v1/events', {
     ...guarded('session', authenticate),

@@ -19,5 +19,5 @@ export const EventList = Type.Object({
   nextCursor: nullable(Type.String())
 })
 
-/** A row as the wire shows it. */
+/** An event as the wire shows it. */
 export const toEvent = (event: AuditEvent) => ({ ...event, createdAt: event.createdAt.toISOString() })

@@ -10,22 +10,43 @@ import type { AuditEvent, AuditStore } from './store.js'
 
 export type { AuditEvent }
 
-interface Parts {
+/** The audit trail: who did what to which account, when and from where. */
+export interface Audit {
+  /**
+   * Records events in the transaction that causes them, so that the trail has them exactly if they happened. `device` is null where no client was
+   * involved. The caller holds the row of each account that the events are about.
+   */
+  record (tx: Tx, device: Device | null, ...happenings: Happening[]): Promise<AuditEvent[]>
+  /** The same for a caller that doesn't hold the row: an account deleted in the meantime is left out, like one that never was. */
+  recordAttempt (tx: Tx, device: Device, userId: string | null, ...happenings: Array<Omit<Happening, 'userId'>>): Promise<void>
+  /** Has `listener` called with all events from now on, within the transaction that records them. */
+  onRecorded (listener: (tx: Tx, events: AuditEvent[]) => Promise<void>): void
+  /** Null when there is no such event, or it has been pruned. */
+  find (id: string): Promise<AuditEvent | null>
+  /** The newest `limit` events of these types before `event`, of the same account. */
+  before (tx: Tx, event: AuditEvent, types: EventType[], limit: number): Promise<AuditEvent[]>
+  /** A page of `limit` events, newest first, of one account, or of all when `userId` is null; `cursor` is the previous page's `nextCursor`. */
+  list (query: { userId: string | null, cursor: string | undefined, limit: number }): Promise<{ events: AuditEvent[], nextCursor: string | null }>
+  /** Deletes up to `limit` events of an account that is being deleted; returns how many. */
+  deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number>
+  /** Counts events older than AUDIT_RETENTION. */
+  countOld (): Promise<number>
+  /** Deletes up to `limit` of them; returns how many. */
+  deleteOld (limit: number): Promise<number>
+}
+
+interface AuditDependencies {
   store: AuditStore
   clock: Clock
-  /** What happened longer ago is deleted by pruning. */
+  /** AUDIT_RETENTION */
   retentionSeconds: number
   log: Pick<Log, 'info'>
 }
 
-/** The audit trail: who did what to which account, when and from where. */
-export type Audit = ReturnType<typeof createAudit>
-
-export function createAudit ({ store, clock, retentionSeconds, log }: Parts) {
+export function createAudit ({ store, clock, retentionSeconds, log }: AuditDependencies): Audit {
   const listeners: Array<(tx: Tx, events: AuditEvent[]) => Promise<void>> = []
   const oldest = () => new Date(clock.now() - retentionSeconds * 1000)
 
-  /** Notes what `tx` does, within it: the trail has it exactly if it happened. `device` null: no client was there. For who holds the row of an account that it tells of. */
   async function record (tx: Tx, device: Device | null, ...happenings: Happening[]): Promise<AuditEvent[]> {
     const createdAt = new Date(clock.now())
     const events = happenings.map(({ type, userId, actorId = null, sessionId = null, tokenId = null, cause = null }) =>
@@ -38,35 +59,25 @@ export function createAudit ({ store, clock, retentionSeconds, log }: Parts) {
 
   return {
     record,
+    onRecorded: listener => { listeners.push(listener) },
 
-    /** From now on `listener` is called with all events, within the transaction that records them. */
-    onRecorded (listener: (tx: Tx, events: AuditEvent[]) => Promise<void>): void {
-      listeners.push(listener)
+    async recordAttempt (tx, device, userId, ...happenings) {
+      const exists = await store.holdAccount(tx, userId)
+      await record(tx, device, ...happenings.map(happening => ({ ...happening, userId: exists ? userId : null })))
     },
 
-    /** The same for who doesn't hold the account's row: of one that was deleted meanwhile the trail has no more than of one that never was. */
-    async recordAttempt (tx: Tx, device: Device, userId: string | null, ...happenings: Array<Omit<Happening, 'userId'>>): Promise<void> {
-      const stays = await store.accountStays(tx, userId)
-      await record(tx, device, ...happenings.map(happening => ({ ...happening, userId: stays ? userId : null })))
-    },
+    find: store.find,
+    before: store.before,
 
-    /** Null when it was never there, or has been pruned. */
-    find: (id: string): Promise<AuditEvent | null> => store.find(id),
-
-    /** The account's newest `limit` events of these types before `event`. */
-    before: (tx: Tx, event: AuditEvent, types: EventType[], limit: number): Promise<AuditEvent[]> => store.before(tx, event, types, limit),
-
-    /** A page of `limit` events, newest first, of one account or of all; `cursor` is what the page before returned. */
-    async list ({ userId, cursor, limit }: { userId: string | null, cursor: string | undefined, limit: number }): Promise<{ events: AuditEvent[], nextCursor: string | null }> {
+    async list ({ userId, cursor, limit }) {
       const found = await store.list({ userId, after: cursor === undefined ? null : positionOf(cursor), limit: limit + 1 })
       const events = found.slice(0, limit)
       const last = events.at(-1)
       return { events, nextCursor: found.length > limit && last !== undefined ? cursorOf(last) : null }
     },
 
-    /** Deletes up to `limit` events of an account that is being deleted; returns how many. */
-    forget: (tx: Tx, userId: string, limit: number): Promise<number> => store.deleteOfUser(tx, userId, limit),
-    countOld: (): Promise<number> => store.countBefore(oldest()),
-    deleteOld: (limit: number): Promise<number> => store.deleteBefore(oldest(), limit)
+    deleteOfUser: store.deleteOfUser,
+    countOld: () => store.countBefore(oldest()),
+    deleteOld: limit => store.deleteBefore(oldest(), limit)
   }
 }

@@ -6,7 +6,7 @@ import { nilUuid } from '../shared/ids.js'
 import type { Position } from '../shared/pagination.js'
 import type { EventCause, EventType } from './event.js'
 
-/** A row of the trail. */
+/** A row of the audit trail. */
 export type AuditEvent = Omit<typeof events.$inferSelect, 'type' | 'cause'> & { type: EventType, cause: EventCause | null }
 
 export type AuditStore = ReturnType<typeof createAuditStore>
@@ -17,8 +17,8 @@ export function createAuditStore (database: Database) {
       if (rows.length > 0) await within(tx).insert(events).values(rows)
     },
 
-    /** Whether the account is there, which it then is until the end of `tx`. Asked for none, it costs the same statement. */
-    async accountStays (tx: Tx, userId: string | null): Promise<boolean> {
+    /** Whether the account exists; if so it can't be deleted before the end of `tx`. For null the same statement is run, so that timing tells nothing. */
+    async holdAccount (tx: Tx, userId: string | null): Promise<boolean> {
       const rows = await within(tx).select({ id: users.id }).from(users).where(eq(users.id, userId ?? nilUuid)).for('key share')
       return rows.length > 0
     },
@@ -28,7 +28,7 @@ export function createAuditStore (database: Database) {
       return row === undefined ? null : row as AuditEvent
     },
 
-    /** What is older than `event` in its account's trail, of these types, newest first. */
+    /** Events of the same account and of these types that are older than `event`, newest first. */
     async before (tx: Tx, event: AuditEvent, types: EventType[], limit: number): Promise<AuditEvent[]> {
       if (event.userId === null) return []
       const rows = await within(tx).select().from(events)
@@ -37,7 +37,7 @@ export function createAuditStore (database: Database) {
       return rows as AuditEvent[]
     },
 
-    /** Newest first; `userId` null: of all accounts. */
+    /** Newest first; of all accounts when `userId` is null. */
     async list ({ userId, after, limit }: { userId: string | null, after: Position | null, limit: number }): Promise<AuditEvent[]> {
       const theirs = userId === null ? undefined : eq(events.userId, userId)
       const later = after === null ? undefined : sql`(${events.createdAt}, ${events.id}) < (${after.createdAt.toISOString()}::timestamptz, ${after.id}::uuid)`
@@ -45,7 +45,7 @@ export function createAuditStore (database: Database) {
       return rows as AuditEvent[]
     },
 
-    /** Up to `limit` rows: what an account leaves behind when it is deleted is not its history. Returns how many. */
+    /** Deletes up to `limit` events of an account, whose history goes with it; returns how many. */
     async deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number> {
       const some = within(tx).select({ id: events.id }).from(events).where(eq(events.userId, userId)).limit(limit)
       return (await within(tx).delete(events).where(inArray(events.id, some)).returning({ id: events.id })).length
@@ -55,7 +55,7 @@ export function createAuditStore (database: Database) {
       return await database.query(db => db.$count(events, lt(events.createdAt, before)))
     },
 
-    /** Deletes up to `limit` rows older than `before`, oldest first. Rows that somebody holds are left for the next run. */
+    /** Deletes up to `limit` rows older than `before`, oldest first. Locked rows are left for the next run. */
     async deleteBefore (before: Date, limit: number): Promise<number> {
       return await database.query(async db => {
         const old = db.select({ id: events.id }).from(events).where(lt(events.createdAt, before)).orderBy(events.createdAt, events.id).limit(limit).for('update', { skipLocked: true })

@@ -75,7 +75,7 @@ export function createMailService ({ store, outbox, users, sessions, tokens, aud
       }
       return { named: await sessions.endAllOfUser(tx, userId, { device, cause: 'password_reset' }), outcome: account.user }
     })
-    await users.succeeded(user, device.address)
+    await users.clearLoginLimit(user, device.address)
   }
 
   /** Verifies an address, changes it, or makes the account that was to be registered: whatever the mail was about. Throws MailTokenInvalidError. */

@@ -7,7 +7,7 @@ import { failures } from '../http/schemas.js'
 import { InvalidRequestError, InvalidTokenError, MissingServiceTokenError, NotSupportedError, UnsupportedGrantTypeError } from '../shared/errors.js'
 import type { TokenService } from '../tokens/service.js'
 import { type Credentials, credentialsOf } from './credentials.js'
-import { challengeOf, type Failure, toOauthError } from './errors.js'
+import { challengeOf, type ErrorBody, toOauthError } from './errors.js'
 import { parseForm } from './form.js'
 import { issuerOf, metadataOf } from './metadata.js'
 import { Introspected, IntrospectForm, Metadata, Nothing, OauthTokens, oauthFailures, RevokeForm, TokenForm } from './schemas.js'
@@ -41,9 +41,9 @@ export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oau
   app.addHook('preSerialization', async ({ headers }, reply, payload) => {
     if (reply.statusCode < 400) return payload
     const scheme = credentialsOf(headers.authorization)?.scheme ?? null
-    const challenge = challengeOf(payload as Failure, scheme)
+    const challenge = challengeOf(payload as ErrorBody, scheme)
     if (challenge !== null) reply.header('www-authenticate', challenge)
-    return toOauthError(payload as Failure, scheme)
+    return toOauthError(payload as ErrorBody, scheme)
   })
 
   app.post('/oauth/introspect', {

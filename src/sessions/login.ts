@@ -4,7 +4,7 @@ import type { Revocation } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
 import { InsufficientAbilityError, InvalidCredentialsError } from '../shared/errors.js'
-import type { Proven, UserService } from '../users/service.js'
+import type { UserService, VerifiedCredentials } from '../users/service.js'
 import type { SessionEnder } from './ending.js'
 import type { IssuedTokens, LoginOptions, SessionOpener } from './opening.js'
 import type { SessionStore } from './store.js'
@@ -23,7 +23,7 @@ export interface Login {
 interface LoginDependencies {
   store: Pick<SessionStore, 'unendedBeyond'>
   users: Pick<UserService,
-    'prepareRegistration' | 'entered' | 'requireCredentials' | 'requireSamePassword' | 'lockUnchanged' | 'setPassword' | 'succeeded'>
+    'prepareRegistration' | 'recordLogin' | 'requireCredentials' | 'requireSamePassword' | 'lockUnchanged' | 'setPassword' | 'clearLoginLimit'>
   revocation: Pick<Revocation, 'revoke'>
   transactions: Transactions
   audit: Pick<Audit, 'record'>
@@ -42,7 +42,7 @@ export function createLogin (
     const insertUser = await users.prepareRegistration(request)
     return await transactions.transaction(async tx => {
       const user = await insertUser(tx)
-      await users.entered(tx, user, device)
+      await users.recordLogin(tx, user, device)
       const issued = await opener.open(tx, user, request, device)
       await audit.record(tx, device, { type: 'registered', userId: user.id, sessionId: issued.session.id })
       return issued
@@ -56,12 +56,12 @@ export function createLogin (
     const issued = await openUnchanged(seen, request, device) ??
       await openUnchanged(await users.requireSamePassword(seen, request.password), request, device)
     if (issued === null) throw new InvalidCredentialsError()
-    await users.succeeded(issued.user, device.address)
+    await users.clearLoginLimit(issued.user, device.address)
     return issued
   }
 
   /** Null when the password has changed, or the account has been disabled, while bcrypt was running. */
-  const openUnchanged = (seen: Proven, request: LoginRequest, device: Device) => revocation.revoke<IssuedTokens | null>(async tx => {
+  const openUnchanged = (seen: VerifiedCredentials, request: LoginRequest, device: Device) => revocation.revoke<IssuedTokens | null>(async tx => {
     const locked = await users.lockUnchanged(tx, seen)
     if (locked === null) return { named: null, outcome: null }
     const { id } = locked.user
@@ -69,7 +69,7 @@ export function createLogin (
     const replaced = sessionLimit === 0 ? [] : await store.unendedBeyond(tx, id, sessionLimit - 1, new Date(clock.now()))
     const named = await ender.endSessions(tx, id, replaced, { device, cause: 'session_limit' })
     const issued = await opener.open(tx, locked.user, request, device)
-    await users.entered(tx, locked.user, device)
+    await users.recordLogin(tx, locked.user, device)
     await audit.record(tx, device, { type: 'login_succeeded', userId: id, sessionId: issued.session.id })
     return { named: named.length > 0 ? named : null, outcome: issued }
   })

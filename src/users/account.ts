@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Audit } from '../audit/service.js'
 import type { Transactions } from '../database/transaction.js'
 import type { Revocation, RevokingTx } from '../revocation/revocation.js'
@@ -9,97 +9,109 @@ import { LastAdminError, UnavailableError } from '../shared/errors.js'
 import type { Principal } from '../tokens/principal.js'
 import type { TokenService } from '../tokens/service.js'
 import type { TokenHash } from '../tokens/token.js'
-import { isBuried } from './deleted-accounts.js'
+import { isMarkedDeleted } from './deleted-accounts.js'
 import { requireEmail } from './email.js'
 import type { EmailChanges } from './email-changes.js'
 import type { Reauthenticate } from './reauthenticate.js'
 import type { UserStore } from './store.js'
 import type { User } from './user.js'
 
-const batchSize = 5_000
+const rowsPerTransaction = 5_000
 
-/** What a user changes of himself; `name` null removes it. */
+/** What users may change of their own account; a `name` of null removes it. */
 export interface ProfileChange { name?: string | null | undefined, email?: string | undefined, password?: string | undefined }
 
-interface Parts {
-  store: Pick<UserStore, 'lock' | 'lockAdmins' | 'hasOtherAdmin' | 'setName' | 'bury' | 'findBuried' | 'deleteBuried'>
+/** Changes and deletes accounts. */
+export interface AccountService {
+  /** A new name counts at once, on every instance; a new address once it is verified. Throws ReauthenticateError where the address is to change. */
+  change (caller: Principal, change: ProfileChange, device: Device): Promise<User>
+  /**
+   * Deletes the caller's account and everything that belongs to it. If the process dies half way, nobody can use the account any more and
+   * the next prune deletes the rest. Throws ReauthenticateError; LastAdminError for the last administrator.
+   */
+  remove (caller: Principal, password: string | undefined, device: Device): Promise<void>
+  /** Ends every token of the account and empties its row; returns the hashes to be settled. Call `erase` after the COMMIT. */
+  markDeleted (tx: RevokingTx, userId: string, reason: EndReason): Promise<TokenHash[]>
+  /** Deletes, in several transactions, what is left of an account that is marked as deleted and whose tokens are settled. Does nothing the second time. */
+  erase (userId: string): Promise<void>
+  /** Completes deletions that were interrupted; returns how many. */
+  finishRemovals (): Promise<number>
+}
+
+interface AccountServiceDependencies {
+  store: Pick<UserStore, 'lock' | 'lockAdmins' | 'hasOtherAdmin' | 'setName' | 'markDeleted' | 'findMarkedDeleted' | 'deleteMarked'>
   sessions: Pick<SessionService, 'withLiveCaller' | 'endAllOfUser' | 'endPersonalTokens' | 'deleteOfUser'>
   tokens: Pick<TokenService, 'endSessions' | 'namedOfUser' | 'forget'>
   revocation: Pick<Revocation, 'revoke'>
-  audit: Pick<Audit, 'record' | 'forget'>
+  audit: Pick<Audit, 'record' | 'deleteOfUser'>
   transactions: Transactions
   reauthenticate: Reauthenticate
   emailChanges: EmailChanges
   clock: Clock
 }
 
-/** What a user does to his own account: change it, delete it. */
-export type AccountService = ReturnType<typeof createAccountService>
+export function createAccountService (dependencies: AccountServiceDependencies): AccountService {
+  const { store, sessions, tokens, revocation, audit, transactions, reauthenticate, emailChanges, clock } = dependencies
 
-export function createAccountService ({ store, sessions, tokens, revocation, audit, transactions, reauthenticate, emailChanges, clock }: Parts) {
-  /** The name changes at once, everywhere; the address once the new one is proven. Throws ReauthenticateError where the address is to change. */
   async function change (caller: Principal, { name, email, password }: ProfileChange, device: Device): Promise<User> {
     const address = email === undefined ? caller.user.email : requireEmail(email)
     if (address !== caller.user.email || password !== undefined) await reauthenticate(caller, password, device)
     return await sessions.withLiveCaller(caller, async (tx, session, { user }) => {
-      const happened = { userId: user.id, sessionId: session.id }
+      const common = { userId: user.id, sessionId: session.id }
       if (address !== caller.user.email && address !== user.email) {
         await emailChanges.request(tx, user, address, device)
-        await audit.record(tx, device, { type: 'email_change_requested', ...happened })
+        await audit.record(tx, device, { type: 'email_change_requested', ...common })
       }
       if (name === undefined) return { named: null, outcome: user }
       if (name !== user.name) {
         await store.setName(tx, user.id, name)
-        await audit.record(tx, device, { type: 'name_changed', ...happened })
+        await audit.record(tx, device, { type: 'name_changed', ...common })
       }
       return { named: await tokens.namedOfUser(tx, user.id), outcome: { ...user, name } }
     }, { through: 'change' })
   }
 
-  /**
-   * Deletes the account and everything of it. First every token dies everywhere and the row is emptied, in one transaction; only then rows go,
-   * for a repeated revocation has to find what to name. Whoever dies in between leaves an account that nobody can use and the next prune deletes.
-   * Throws ReauthenticateError; LastAdminError for the last one who could administer.
-   */
+  // First every token dies and the row is emptied, in one transaction. Rows go only after that is settled, because a repeated
+  // revocation still has to find which hashes to settle.
   async function remove (caller: Principal, password: string | undefined, device: Device): Promise<void> {
     await reauthenticate(caller, password, device)
     const { id } = caller.user
     const isAdmin = caller.user.role === 'admin'
     await sessions.withLiveCaller(caller, async (tx, _session, { user }) => {
-      // Made one this very moment, without having taken his turn: the next attempt will.
+      // They became an administrator a moment ago, and this transaction hasn't taken the administrators' lock: a second attempt will.
       if (user.role === 'admin' && !isAdmin) throw new UnavailableError()
       if (user.role === 'admin' && !await store.hasOtherAdmin(tx, id)) return { named: null, refusal: new LastAdminError() }
-      return { named: await bury(tx, id, { device, cause: 'deleted' }), outcome: undefined }
+      return { named: await markDeleted(tx, id, { device, cause: 'deleted' }), outcome: undefined }
     }, { lockFirst: isAdmin ? store.lockAdmins : undefined })
     await erase(id)
   }
 
-  /** Ends every token of the account and empties its row; returns what is to be named. `erase` belongs behind the COMMIT. */
-  async function bury (tx: RevokingTx, id: string, ending: EndReason): Promise<TokenHash[]> {
-    await sessions.endPersonalTokens(tx, id, ending)
-    await store.bury(tx, id, new Date(clock.now()))
-    return await sessions.endAllOfUser(tx, id, ending)
+  async function markDeleted (tx: RevokingTx, userId: string, reason: EndReason): Promise<TokenHash[]> {
+    await sessions.endPersonalTokens(tx, userId, reason)
+    await store.markDeleted(tx, userId, new Date(clock.now()))
+    return await sessions.endAllOfUser(tx, userId, reason)
   }
 
-  /** Deletes what is left of a buried account whose tokens are dead everywhere, in pieces; whoever comes second finds nothing. */
-  async function erase (id: string): Promise<void> {
-    const piece = () => transactions.transaction(async tx => {
-      const locked = await store.lock(tx, id)
-      if (locked === null || !isBuried(locked.user)) return false
-      for (const forget of [tokens.forget, sessions.deleteOfUser, audit.forget]) if (await forget(tx, id, batchSize) === batchSize) return true
-      await store.deleteBuried(tx, id)
-      await audit.record(tx, null, { type: 'account_deleted', userId: id })
+  async function erase (userId: string): Promise<void> {
+    /** True while there is more to delete. */
+    const eraseSome = () => transactions.transaction(async tx => {
+      const locked = await store.lock(tx, userId)
+      if (locked === null || !isMarkedDeleted(locked.user)) return false
+      for (const deleteSome of [tokens.forget, sessions.deleteOfUser, audit.deleteOfUser]) {
+        if (await deleteSome(tx, userId, rowsPerTransaction) === rowsPerTransaction) return true
+      }
+      await store.deleteMarked(tx, userId)
+      await audit.record(tx, null, { type: 'account_deleted', userId })
       return false
     })
-    while (await piece()) await turn()
+    while (await eraseSome()) await nextTurn()
   }
 
-  /** Deletes accounts whose deletion somebody began and didn't end; returns how many. */
   async function finishRemovals (): Promise<number> {
     let finished = 0
-    for (let ids = await store.findBuried(100); ids.length > 0; ids = await store.findBuried(100)) {
+    for (let ids = await store.findMarkedDeleted(100); ids.length > 0; ids = await store.findMarkedDeleted(100)) {
       for (const id of ids) {
-        // He may have died before the tokens were dead in every cache.
+        // The first process may have died before the tokens were dead in every cache.
         await revocation.revoke(async tx => {
           await store.lock(tx, id)
           return { named: await tokens.endSessions(tx, id, []), outcome: undefined }
@@ -111,5 +123,5 @@ export function createAccountService ({ store, sessions, tokens, revocation, aud
     return finished
   }
 
-  return { change, remove, bury, erase, finishRemovals }
+  return { change, remove, markDeleted, erase, finishRemovals }
 }

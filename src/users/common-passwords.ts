@@ -1,4 +1,4 @@
 import { dictionary } from '@zxcvbn-ts/language-common'
 
-/** Passwords that many people have, most frequent first, in lower case: tens of thousands, from public breaches. */
+/** Tens of thousands of passwords from public breaches, the most frequent first, in lower case. */
 export const commonPasswords: readonly string[] = dictionary['passwords-common']

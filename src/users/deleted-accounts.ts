@@ -1,7 +1,7 @@
 import type { User } from './user.js'
 
-/** How the address of an account begins that is being deleted: no address does, for each has an @. */
-export const buriedPrefix = 'deleted:'
+/** Starts the stored address of an account that is being deleted. No real address can: each of them has an @, and this plus an id has none. */
+export const deletedEmailPrefix = 'deleted:'
 
-/** Whether the account is being deleted: to everybody it is gone already. */
-export const isBuried = ({ email }: Pick<User, 'email'>): boolean => email.startsWith(buriedPrefix)
+/** Whether the account is being deleted: no request can find or use it any more. */
+export const isMarkedDeleted = ({ email }: Pick<User, 'email'>): boolean => email.startsWith(deletedEmailPrefix)

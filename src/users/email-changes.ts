@@ -2,11 +2,11 @@ import type { Tx } from '../database/transaction.js'
 import type { Device } from '../shared/device.js'
 import type { User } from './user.js'
 
-/** How an account gets another address: by proving it. */
+/** Changes of address, which count once the new address has been verified. */
 export interface EmailChanges {
   /**
-   * Writes to `email` for a proof, and to the old address as a warning, once `tx` is committed; until the proof comes the old one stays.
-   * Nobody learns whether `email` is taken.
+   * Once `tx` is committed, mails a token to `email` and a warning to the present address, which stays until the token is used.
+   * The answer is the same whether or not `email` has an account.
    */
   request (tx: Tx, user: User, email: string, device: Device): Promise<void>
 }

@@ -1,33 +1,23 @@
-import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { Compile } from 'typebox/compile'
 import type { Transactions } from '../database/transaction.js'
-import { Email, Moment, Name } from '../http/schemas.js'
 import type { Clock } from '../shared/clock.js'
-import { normaliseEmail } from './email.js'
-import { isPlainBcrypt } from './password.js'
-import type { NewUser, UserStore } from './store.js'
+import { type Problem, readBatches } from './import-file.js'
+import type { UserStore } from './store.js'
 
-const batchSize = 1_000
-const lineMaxBytes = 64 * 1024
-/** A transaction of many statements, each with its own time-out. */
-const longestMs = 3_600_000
+/** The whole import is one transaction of many statements, each of which has its own timeout. */
+const timeoutMs = 3_600_000
 
-/** What is wrong with a line of the file, counted from 1. */
-export interface Problem { line: number, reason: string }
-
-/** `users` lines were looked at; with any problem, or in a dry run, none was imported. */
+/** `users` lines were read; with any problem, or in a dry run, none of them was imported. */
 export interface ImportReport { users: number, imported: number, dryRun: boolean, problems: Problem[] }
 
-/** Moves accounts in from a file of JSON lines: all of them, or none. Rejects when the file can't be read. */
-export type UserImport = ReturnType<typeof createUserImport>
+/** Imports accounts from a file of JSON lines: all of them, or none. Rejects when the file can't be read. */
+export type UserImport = (options: { path: string, dryRun: boolean }) => Promise<ImportReport>
 
-interface Parts { store: Pick<UserStore, 'findTaken' | 'insertMany'>, transactions: Transactions, clock: Clock }
-interface Candidate { line: number, user: NewUser }
+interface UserImportDependencies { store: Pick<UserStore, 'findTaken' | 'insertMany'>, transactions: Transactions, clock: Clock }
 
-export function createUserImport ({ store, transactions, clock }: Parts) {
-  return async ({ path, dryRun }: { path: string, dryRun: boolean }): Promise<ImportReport> => {
-    if (!(await stat(path)).isFile()) throw new Error(`${path} is not a regular file: it is read twice, to look at every line before any is imported`)
+export function createUserImport ({ store, transactions, clock }: UserImportDependencies): UserImport {
+  return async ({ path, dryRun }) => {
+    if (!(await stat(path)).isFile()) throw new Error(`${path} is not a regular file: it is read twice, to check every line before any is imported`)
     const { users, problems } = await check(path)
     if (problems.length > 0 || dryRun) return { users, imported: 0, dryRun, problems }
     const late = await insertAll(path)
@@ -38,7 +28,7 @@ export function createUserImport ({ store, transactions, clock }: Parts) {
     const problems: Problem[] = []
     const lineOf = new Map<string, number>()
     let users = 0
-    for await (const { found, bad } of batchesOf(path, new Date(clock.now()))) {
+    for await (const { found, bad } of readBatches(path, new Date(clock.now()))) {
       users += found.length + bad.length
       problems.push(...bad)
       const taken = await store.findTaken(found.map(({ user }) => user.email))
@@ -52,18 +42,18 @@ export function createUserImport ({ store, transactions, clock }: Parts) {
     return { users, problems: problems.sort((one, other) => one.line - other.line) }
   }
 
-  /** Somebody may have registered, and the file may have changed, since it was checked: then nothing is imported. */
+  /** Checks again while importing: somebody may have registered meanwhile, or the file may have changed. Then nothing is imported. */
   async function insertAll (path: string): Promise<Problem[]> {
     const problems: Problem[] = []
     try {
       await transactions.transaction(async tx => {
-        for await (const { found, bad } of batchesOf(path, new Date(clock.now()))) {
+        for await (const { found, bad } of readBatches(path, new Date(clock.now()))) {
           problems.push(...bad)
           const taken = await store.insertMany(tx, found.map(({ user }) => user))
           problems.push(...found.filter(({ user }) => taken.has(user.email)).map(({ line }) => ({ line, reason: 'the email has an account already' })))
         }
         if (problems.length > 0) throw new RolledBack()
-      }, longestMs)
+      }, timeoutMs)
     } catch (error) {
       if (!(error instanceof RolledBack)) throw error
     }
@@ -72,105 +62,3 @@ export function createUserImport ({ store, transactions, clock }: Parts) {
 }
 
 class RolledBack extends Error {}
-
-async function * batchesOf (path: string, now: Date): AsyncGenerator<{ found: Candidate[], bad: Problem[] }> {
-  let batch: { found: Candidate[], bad: Problem[] } = { found: [], bad: [] }
-  for await (const { line, bytes } of linesOf(path)) {
-    const read = bytes === null ? 'is longer than 64 KiB' : readUser(bytes, now)
-    if (read === null) continue
-    if (typeof read === 'string') batch.bad.push({ line, reason: read })
-    else batch.found.push({ line, user: read })
-    if (batch.found.length + batch.bad.length < batchSize) continue
-    yield batch
-    batch = { found: [], bad: [] }
-  }
-  yield batch
-}
-
-/** The lines of a file of any size, one at a time; null for what is too long to be one of ours. */
-async function * linesOf (path: string): AsyncGenerator<{ line: number, bytes: Buffer | null }> {
-  let [line, size] = [1, 0]
-  let parts: Buffer[] = []
-  const take = (part: Buffer) => {
-    size += part.length
-    if (size <= lineMaxBytes) parts.push(part)
-    else parts = []
-  }
-  const end = () => {
-    const whole = { line, bytes: size > lineMaxBytes ? null : Buffer.concat(parts) }
-    line++
-    size = 0
-    parts = []
-    return whole
-  }
-  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
-    let from = 0
-    for (let at = chunk.indexOf(10); at !== -1; at = chunk.indexOf(10, from)) {
-      take(chunk.subarray(from, at))
-      yield end()
-      from = at + 1
-    }
-    take(chunk.subarray(from))
-  }
-  yield end()
-}
-
-const [email, name, moment] = [Compile(Email), Compile(Name), Compile(Moment)]
-const isTime = (found: unknown) => moment.Check(found) && Date.parse(found) >= 0
-const spellings: Record<string, string> = { password_hash: 'passwordHash', email_verified_at: 'emailVerifiedAt', created_at: 'createdAt' }
-const fields = new Set(['email', 'passwordHash', 'name', 'emailVerifiedAt', 'createdAt'])
-
-/** The user of a line, what is wrong with it, or null for an empty one. Says nothing of a value: it may be a hash. */
-function readUser (bytes: Buffer, now: Date): NewUser | string | null {
-  let text: string
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes).trim()
-  } catch {
-    return 'is not UTF-8'
-  }
-  if (text === '') return null
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    return 'is not JSON'
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'is not a JSON object'
-
-  const reasons: string[] = []
-  const given = new Map<string, unknown>()
-  for (const [key, content] of Object.entries(value)) {
-    const field = Object.hasOwn(spellings, key) ? spellings[key] as string : key
-    if (!fields.has(field)) reasons.push(`the field ${JSON.stringify(key.slice(0, 40))} is unknown`)
-    else if (given.has(field)) reasons.push(`${field} is there twice`)
-    else given.set(field, content)
-  }
-  const user = {
-    email: required('email', found => email.Check(found), 'is not an address'),
-    passwordHash: required('passwordHash', found => typeof found === 'string' && isPlainBcrypt(found), 'is not a bcrypt hash: $2a$, $2b$ or $2y$, cost 4 to 31'),
-    name: optional('name', found => name.Check(found), 'must have 1 to 200 characters, and no control character'),
-    emailVerifiedAt: optional('emailVerifiedAt', isTime, 'is not a time of RFC 3339, with its zone, since 1970'),
-    createdAt: optional('createdAt', isTime, 'is not a time of RFC 3339, with its zone, since 1970')
-  }
-  if (reasons.length > 0) return reasons.join('; ')
-  return {
-    email: normaliseEmail(user.email),
-    passwordHash: user.passwordHash,
-    name: user.name,
-    emailVerifiedAt: user.emailVerifiedAt === null ? null : new Date(user.emailVerifiedAt),
-    createdAt: user.createdAt === null ? now : new Date(user.createdAt)
-  }
-
-  function required (field: string, isRight: (found: unknown) => boolean, wrong: string): string {
-    const found = optional(field, isRight, wrong)
-    if (found === null && (given.get(field) ?? null) === null) reasons.push(`${field} is missing`)
-    return found ?? ''
-  }
-
-  function optional (field: string, isRight: (found: unknown) => boolean, wrong: string): string | null {
-    const found = given.get(field) ?? null
-    if (found === null || isRight(found)) return found as string | null
-    reasons.push(`${field} ${wrong}`)
-    return null
-  }
-}

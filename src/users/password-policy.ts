@@ -2,21 +2,23 @@ import { PasswordRejectedError } from '../shared/errors.js'
 import { commonPasswords } from './common-passwords.js'
 import type { User } from './user.js'
 
-/** Whether a password is known from breaches; false where that cannot be told in time. */
+/** Whether a password is known from breaches; false when the answer doesn't come in time. */
 export type BreachCheck = (password: string) => Promise<boolean>
 
-/** Code points that a password must have beside its owner's own words. */
-const ownMinimum = 5
+/** Code points that must remain of a password without the words of its owner's address and name. */
+const minRemaining = 5
 
-/** What a new password must be. Those that exist, and hashes from elsewhere, are left alone. */
-export type PasswordPolicy = ReturnType<typeof createPasswordPolicy>
+/** What a new password must meet. Existing passwords and imported hashes are not checked. */
+export interface PasswordPolicy {
+  /** Throws PasswordRejectedError, whose message says why. No rules of composition: they make passwords worse (NIST SP 800-63B 3.1.1.2). */
+  requireAcceptable (password: string, owner: Pick<User, 'email' | 'name'>): Promise<void>
+}
 
-export function createPasswordPolicy ({ minLength, isBreached }: { minLength: number, isBreached: BreachCheck }) {
+export function createPasswordPolicy ({ minLength, isBreached }: { minLength: number, isBreached: BreachCheck }): PasswordPolicy {
   const common = new Set(commonPasswords.map(fold).filter(password => lengthOf(password) >= minLength))
 
   return {
-    /** Throws PasswordRejectedError, whose message says why. No rules of composition: they make passwords worse (NIST SP 800-63B 3.1.1.2). */
-    async requireAcceptable (password: string, owner: Pick<User, 'email' | 'name'>): Promise<void> {
+    async requireAcceptable (password, owner) {
       if (lengthOf(password) < minLength) throw new PasswordRejectedError(`must have at least ${minLength} characters`)
       if (common.has(fold(password))) throw new PasswordRejectedError('is one of the most common ones: choose another')
       if (isOwnersWords(fold(password), owner)) throw new PasswordRejectedError('must be more than your email address or name')
@@ -25,7 +27,7 @@ export function createPasswordPolicy ({ minLength, isBreached }: { minLength: nu
   }
 }
 
-/** In code points: what a person would call characters comes closest (NIST SP 800-63B 3.1.1.2). */
+/** In code points, the closest to what people call characters (NIST SP 800-63B 3.1.1.2). */
 function lengthOf (password: string): number {
   return [...password.normalize('NFC')].length
 }
@@ -34,12 +36,12 @@ function fold (text: string): string {
   return text.normalize('NFC').toLowerCase()
 }
 
-/** Whether hardly anything is left of `password` without the words of its owner's address and name. */
+/** Whether too little is left of `password` without the words of its owner's address and name. */
 function isOwnersWords (password: string, { email, name }: Pick<User, 'email' | 'name'>): boolean {
   const address = fold(email)
   const at = address.lastIndexOf('@')
   const [local, domain, called] = [address.slice(0, at), address.slice(at + 1), fold(name ?? '')]
   const words = [address, local, domain, called, ...[local, domain, called].flatMap(text => text.split(/[^\p{L}\p{M}\p{N}]+/u)), called.replace(/\s+/g, '')]
   const left = words.filter(word => lengthOf(word) >= 3).sort((one, other) => other.length - one.length).reduce((rest, word) => rest.replaceAll(word, ''), password)
-  return left !== password && lengthOf(left.replace(/[\s._+-]+/g, '')) < ownMinimum
+  return left !== password && lengthOf(left.replace(/[\s._+-]+/g, '')) < minRemaining
 }

@@ -4,10 +4,10 @@ import { sessions, tokens, users } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import type { RevokingTx } from '../revocation/revocation.js'
-import { buriedPrefix } from './deleted-accounts.js'
+import { deletedEmailPrefix } from './deleted-accounts.js'
 import type { User } from './user.js'
 
-/** A user with what decides whether a login succeeds. */
+/** A user, with what decides whether a login succeeds. */
 export interface Credentials { user: User, passwordHash: string, disabled: boolean }
 
 export interface NewUser { email: string, name: string | null, passwordHash: string, createdAt: Date, emailVerifiedAt?: Date | null, role?: User['role'] }
@@ -26,19 +26,19 @@ export function createUserStore (database: Database) {
       return row === undefined ? null : toCredentials(row)
     },
 
-    /** Takes the user's row until the end of `tx`: every writer of a user's tokens, role or flags does, so they take turns. */
+    /** Locks the user's row until the end of `tx`. Every writer of a user's tokens, role or flags does, so that they take turns. */
     async lock (tx: Tx, id: string): Promise<Credentials | null> {
       const [row] = await within(tx).select().from(users).where(eq(users.id, id)).for('update')
       return row === undefined ? null : toCredentials(row)
     },
 
-    /** The same of several, in one order for all who take more than one. */
+    /** The same for several. Ordered by id, so that two callers can't wait for each other. */
     async lockAll (tx: Tx, ids: string[]): Promise<Map<string, Credentials>> {
       const rows = await within(tx).select().from(users).where(inArray(users.id, ids)).orderBy(asc(users.id)).for('update')
       return new Map(rows.map(row => [row.id, toCredentials(row)]))
     },
 
-    /** Takes the rows of up to `limit` users behind `after`, by id, who have a token or a session that nobody has ended. */
+    /** Locks, by id, up to `limit` users after `after` that have an unrevoked token or a session that hasn't been ended. */
     async lockNext (tx: Tx, after: string, limit: number): Promise<string[]> {
       const rows = await within(tx).select({ id: users.id }).from(users)
         .where(and(gt(users.id, after), or(
@@ -56,14 +56,14 @@ export function createUserStore (database: Database) {
       return row === undefined ? null : toCredentials(row).user
     },
 
-    /** Those of `emails` that have an account. */
+    /** Which of `emails` have an account. */
     async findTaken (emails: string[]): Promise<Set<string>> {
       if (emails.length === 0) return new Set()
       const rows = await database.query(db => db.select({ email: users.email }).from(users).where(inArray(users.email, emails)))
       return new Set(rows.map(row => row.email))
     },
 
-    /** Returns the emails of those left out, as they were taken. */
+    /** Inserts the users whose address is free; returns the addresses of the others. */
     async insertMany (tx: Tx, many: NewUser[]): Promise<Set<string>> {
       if (many.length === 0) return new Set()
       const rows = await within(tx).insert(users).values(many.map(user => ({ ...user, id: randomUUID() })))
@@ -72,7 +72,7 @@ export function createUserStore (database: Database) {
       return new Set(many.map(user => user.email).filter(email => !inserted.has(email)))
     },
 
-    /** Null when another account has it; two that take it at once meet the constraint of the table. */
+    /** Null when another account has the address. Of two that take it at the same moment, one fails on the unique constraint. */
     async setVerifiedEmail (tx: RevokingTx, id: string, email: string, at: Date): Promise<User | null> {
       const [taken] = await within(tx).select({ id: users.id }).from(users).where(and(eq(users.email, email), ne(users.id, id)))
       if (taken !== undefined) return null
@@ -80,49 +80,49 @@ export function createUserStore (database: Database) {
       return row === undefined ? null : toCredentials(row).user
     },
 
-    /** Only with every entry that says the old one settled, hence the type. */
+    /** Cache entries hold the name: only together with settling them, hence the type. */
     async setName (tx: RevokingTx, id: string, name: string | null): Promise<void> {
       await within(tx).update(users).set({ name }).where(eq(users.id, id))
     },
 
-    /** Only with every entry that says the old one settled, hence the type. */
+    /** Cache entries hold the role: only together with settling them, hence the type. */
     async setRole (tx: RevokingTx, id: string, role: User['role']): Promise<void> {
       await within(tx).update(users).set({ role }).where(eq(users.id, id))
     },
 
-    /** Disables (or with null enables) an account; only with every entry of it settled, hence the type. */
+    /** Disables an account, or with null enables it: only together with settling its cache entries, hence the type. */
     async setDisabled (tx: RevokingTx, id: string, at: Date | null): Promise<void> {
       await within(tx).update(users).set({ disabledAt: at }).where(eq(users.id, id))
     },
 
-    /** Makes whoever may remove an administrator take turns until the end of `tx`; before any row is taken. */
+    /** Makes everything that could remove an administrator take turns, until the end of `tx`. To be taken before any row. */
     async lockAdmins (tx: Tx): Promise<void> {
       await within(tx).execute(sql`select pg_advisory_xact_lock(7402321)`)
     },
 
-    /** Whether anybody but `id` could administer. The role is a literal, so that the index of admins counts in every plan. */
+    /** Whether there is an enabled administrator other than `id`. The role is a literal, so that every plan can use the partial index on it. */
     async hasOtherAdmin (tx: Tx, id: string): Promise<boolean> {
       const rows = await within(tx).select({ id: users.id }).from(users).where(and(sql`${users.role} = 'admin'`, isNull(users.disabledAt), ne(users.id, id))).limit(1)
       return rows.length > 0
     },
 
-    /** Leaves nothing of a person in the row, and nothing to log in with; the address is free from here on. Its sessions and tokens end in the same transaction, hence the type. */
-    async bury (tx: RevokingTx, id: string, now: Date): Promise<void> {
-      await within(tx).update(users).set({ email: `${buriedPrefix}${id}`, emailVerifiedAt: null, name: null, disabledAt: now }).where(eq(users.id, id))
+    /** Removes everything personal from the row; the address is free from then on. Sessions and tokens end in the same transaction, hence the type. */
+    async markDeleted (tx: RevokingTx, id: string, now: Date): Promise<void> {
+      await within(tx).update(users).set({ email: `${deletedEmailPrefix}${id}`, emailVerifiedAt: null, name: null, disabledAt: now }).where(eq(users.id, id))
     },
 
-    /** Up to `limit` buried accounts: whoever buried them may have died before he deleted them. */
-    async findBuried (limit: number): Promise<string[]> {
-      const rows = await database.query(db => db.select({ id: users.id }).from(users).where(like(users.email, `${buriedPrefix}%`)).limit(limit))
+    /** Up to `limit` accounts marked as deleted whose rows are still there: their deletion was interrupted, or is under way. */
+    async findMarkedDeleted (limit: number): Promise<string[]> {
+      const rows = await database.query(db => db.select({ id: users.id }).from(users).where(like(users.email, `${deletedEmailPrefix}%`)).limit(limit))
       return rows.map(row => row.id)
     },
 
-    /** Deletes the row of a buried account of which nothing else is left. */
-    async deleteBuried (tx: Tx, id: string): Promise<void> {
-      await within(tx).delete(users).where(and(eq(users.id, id), like(users.email, `${buriedPrefix}%`)))
+    /** Deletes the row of an account marked as deleted. Everything that refers to it is gone already. */
+    async deleteMarked (tx: Tx, id: string): Promise<void> {
+      await within(tx).delete(users).where(and(eq(users.id, id), like(users.email, `${deletedEmailPrefix}%`)))
     },
 
-    /** Only with the user's other sessions ended in the same transaction, hence the type. */
+    /** Only together with ending the user's other sessions, hence the type. */
     async setPassword (tx: RevokingTx, id: string, passwordHash: string): Promise<void> {
       await within(tx).update(users).set({ passwordHash }).where(eq(users.id, id))
     }

@@ -145,9 +145,9 @@ onEachGround(t, async (t, ground) => {
   t.test('unknown and malformed ids are not found, and a user who is being deleted is neither', async t => {
     const gone = await one.account()
     t.equal((await one.call('DELETE', '/v1/me', { token: gone.token })).statusCode, 204)
-    const buried = await one.account()
-    await one.database.prepared("update users set email = 'deleted:' || id, disabled_at = now() where id = $1", [buried.userId])
-    for (const id of [randomUUID(), gone.userId, buried.userId, 'none', '%00', '0', `${boss.userId}x`]) {
+    const deleting = await one.account()
+    await one.database.prepared("update users set email = 'deleted:' || id, disabled_at = now() where id = $1", [deleting.userId])
+    for (const id of [randomUUID(), gone.userId, deleting.userId, 'none', '%00', '0', `${boss.userId}x`]) {
       for (const action of ['revoke', 'disable', 'enable']) refused(t, await post(one, boss.token, `users/${id}/${action}`), 404, 'AUTH_NOT_FOUND', `${action} ${id}`)
       refused(t, await roleOf(one, boss.token, id, { role: 'user', password }), 404, 'AUTH_NOT_FOUND', id)
       refused(t, await get(one, boss.token, `users/${id}/sessions`), 404, 'AUTH_NOT_FOUND', id)

@@ -8,7 +8,7 @@ const bytea = customType<{ data: Buffer, driverData: Uint8Array }>({
 
 const moment = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
 
-/** Keys that belong to this database: they are made at the first migration and outlive every process. */
+/** Keys of this database. They are created by the first migration and never change. */
 export const secrets = pgTable('secrets', {
   name: text('name').primaryKey(),
   value: bytea('value').notNull()
@@ -25,13 +25,13 @@ export const users = pgTable('users', {
   createdAt: moment('created_at').notNull()
 }, table => [
   index('users_created_at').on(table.createdAt, table.id),
-  // For look-ups by the beginning of an address, whatever the collation.
+  // For searching by the beginning of an address, whatever the collation.
   index('users_email_prefix').on(table.email.op('text_pattern_ops')),
-  // There are few; whether one would be left is asked before one goes.
+  // Before an administrator is demoted or deleted, another one must exist; there are few.
   index('users_admins').on(table.id).where(sql`${table.role} = 'admin'`)
 ])
 
-/** One log-in, parent of its tokens. */
+/** One login; its tokens belong to it. */
 export const sessions = pgTable('sessions', {
   id: uuid('id').primaryKey(),
   userId: uuid('user_id').notNull().references(() => users.id),
@@ -42,7 +42,7 @@ export const sessions = pgTable('sessions', {
   lastUsedAt: moment('last_used_at').notNull(),
   expiresAt: moment('expires_at').notNull(),
   endedAt: moment('ended_at'),
-  /** Whether it was opened with a refresh token: a password change then renews both. */
+  /** Whether the login asked for a refresh token: a password change then issues a new one too. */
   refreshes: boolean('refreshes').notNull().default(false)
 }, table => [
   index('sessions_user_id').on(table.userId),
@@ -50,26 +50,26 @@ export const sessions = pgTable('sessions', {
   index('sessions_ended_at').on(table.endedAt).where(sql`${table.endedAt} is not null`)
 ])
 
-/** A revoked token keeps its row until it is pruned: `revoked_at` not null means revoked, whatever any clock says. */
+/** A revoked token keeps its row until it is pruned. If `revoked_at` is not null the token is revoked, whatever any clock says. */
 export const tokens = pgTable('tokens', {
   id: uuid('id').primaryKey(),
   hash: bytea('hash').notNull().unique(),
   kind: text('kind').$type<'access' | 'refresh' | 'personal' | 'service'>().notNull(),
-  /** Null: a service's, which belongs to no user. */
+  /** Null for service tokens, which belong to no user. */
   userId: uuid('user_id').references(() => users.id),
   sessionId: uuid('session_id').references(() => sessions.id),
   abilities: text('abilities').array().notNull(),
   createdAt: moment('created_at').notNull(),
-  /** Null: until it is revoked. Personal and service tokens alone. */
+  /** Null for a token that never expires: only personal and service tokens may. */
   expiresAt: moment('expires_at'),
   revokedAt: moment('revoked_at'),
-  /** A personal token's name, or the service's. */
+  /** Of personal tokens their name, of service tokens the service's. */
   name: text('name'),
-  /** A personal or service token's; a session's tokens count as the session's use. */
+  /** Of personal and service tokens; the use of a session's tokens is in `sessions`. */
   lastUsedAt: moment('last_used_at'),
-  /** When a refresh token was exchanged for its successor. */
+  /** When a refresh token was exchanged for the next one. */
   consumedAt: moment('consumed_at'),
-  /** Keys the successors' MACs for as long as the grace lasts; then it is erased. */
+  /** The key from which the next tokens are derived, until REFRESH_GRACE is over; then it is erased. */
   successorSecret: bytea('successor_secret')
 }, table => [
   index('tokens_successor_secret').on(table.consumedAt).where(sql`${table.successorSecret} is not null`),
@@ -79,17 +79,17 @@ export const tokens = pgTable('tokens', {
   index('tokens_revoked_at').on(table.revokedAt).where(sql`${table.revokedAt} is not null`)
 ])
 
-/** ONE row: which cache entries count, and in which Redis server. */
+/** One row: which generation of cache entries is valid, and in which Redis server. */
 export const cacheEpoch = pgTable('cache_epoch', {
   id: smallint('id').primaryKey(),
   generation: bigint('generation', { mode: 'number' }).notNull(),
   incarnation: text('incarnation'),
   confirmedAt: moment('confirmed_at'),
-  /** Servers that were registered before and replaced, newest last. */
+  /** Servers that were registered earlier, newest last. */
   retired: text('retired').array().notNull()
 })
 
-/** Revocations committed whose cache entries are not yet known to be dead. Normally empty. */
+/** Committed revocations whose cache entries may still be alive. Normally empty. */
 export const cacheSettlements = pgTable('cache_settlements', {
   id: uuid('id').primaryKey(),
   tokenHashes: bytea('token_hashes').array().notNull(),
@@ -97,14 +97,14 @@ export const cacheSettlements = pgTable('cache_settlements', {
   help: boolean('help').notNull()
 })
 
-/** The audit trail: rows are added and, by age, deleted; a trigger refuses to change one. Ids of other tables stand here without reference: what they name may be gone. */
+/** The audit trail. Rows are added and deleted by age; a trigger prevents changes. Ids have no foreign keys: their rows may be gone. */
 export const events = pgTable('events', {
   id: uuid('id').primaryKey(),
   createdAt: moment('created_at').notNull(),
   type: text('type').notNull(),
-  /** Whose account it concerns; null: nobody's, or one that does not exist. */
+  /** The account it is about; null if it is about none, or about one that does not exist. */
   userId: uuid('user_id'),
-  /** Who did it, if not the user. */
+  /** The user who did it, if it was another one. */
   actorId: uuid('actor_id'),
   sessionId: uuid('session_id'),
   tokenId: uuid('token_id'),
@@ -116,7 +116,7 @@ export const events = pgTable('events', {
   index('events_created_at').on(table.createdAt, table.id)
 ])
 
-/** Consecutive failures to log in, of an account or of an account from a network it knows; the key is a hash, and the account need not exist. */
+/** Consecutive failed logins to an account, or to an account from a network it knows. The key is a hash; the account need not exist. */
 export const loginFailures = pgTable('login_failures', {
   key: bytea('key').primaryKey(),
   failures: integer('failures').notNull(),
@@ -125,7 +125,7 @@ export const loginFailures = pgTable('login_failures', {
   index('login_failures_last_failed_at').on(table.lastFailedAt)
 ])
 
-/** Networks from which somebody has logged in to an account, as hashes. */
+/** Hashes of the networks from which users have logged in. */
 export const knownNetworks = pgTable('known_networks', {
   userId: uuid('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
   network: bytea('network').notNull(),
@@ -134,7 +134,7 @@ export const knownNetworks = pgTable('known_networks', {
   primaryKey({ columns: [table.userId, table.network] })
 ])
 
-/** Registrations that wait for their mail to be answered. */
+/** Registrations that are not confirmed yet. */
 export const registrations = pgTable('registrations', {
   id: uuid('id').primaryKey(),
   email: text('email').notNull(),
@@ -147,14 +147,14 @@ export const registrations = pgTable('registrations', {
   index('registrations_expires_at').on(table.expiresAt)
 ])
 
-/** The outbox: mails to be sent. A row names what is to be written and to whom, never a token: that is made when the mail is sent. */
+/** The outbox: mail to be sent. A row has the kind of mail and the recipient. Its token is created only when the mail is sent. */
 export const mails = pgTable('mails', {
   id: uuid('id').primaryKey(),
   kind: text('kind').notNull(),
   email: text('email').notNull(),
   userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
   registrationId: uuid('registration_id').references(() => registrations.id, { onDelete: 'cascade' }),
-  /** The event that the mail tells of. */
+  /** The event that the mail is about. */
   eventId: uuid('event_id'),
   createdAt: moment('created_at').notNull(),
   attempts: integer('attempts').notNull().default(0),
@@ -165,11 +165,11 @@ export const mails = pgTable('mails', {
   index('mails_registration_id').on(table.registrationId)
 ])
 
-/** Tokens that a mail carries, as SHA-256; using one deletes it. */
+/** SHA-256 of the tokens in mails. Using one deletes its row. */
 export const mailTokens = pgTable('mail_tokens', {
   hash: bytea('hash').primaryKey(),
   kind: text('kind').notNull(),
-  /** The address that is proven by presenting it. */
+  /** The address that its holder has proved to own. */
   email: text('email').notNull(),
   userId: uuid('user_id').references(() => users.id, { onDelete: 'cascade' }),
   registrationId: uuid('registration_id').references(() => registrations.id, { onDelete: 'cascade' }),

@@ -6,32 +6,31 @@ import type { Mailer } from './mail/mailer.js'
 import type { Log } from './observability/logger.js'
 import { type OpenRedis, openRedis } from './redis/open.js'
 
-/** Database and Redis, open; `close` closes both, the database once even where it has been closed before. */
-export interface Opened {
+/** The open connections to database and Redis. `close` may be called after the database has been closed. */
+export interface Connections {
   database: Database
   redis: OpenRedis | null
-  /** Null: mails stay in the outbox; absent: as configured. */
+  /** Null: mail stays in the outbox; absent: as configured. */
   mailer?: Mailer | null
   close (): Promise<void>
 }
 
 /**
- * Opens and migrates the configured database, and dials Redis, which is waited for at most a second. Throws ConfigError, DatabaseUnreachableError,
- * DataDirInUseError, and RedisRefusedError where Redis is there and will never let us in.
+ * Opens and migrates the configured database, and connects to Redis, for which it waits at most a second. Throws ConfigError,
+ * DatabaseUnreachableError, DataDirInUseError, and RedisRefusedError if Redis answers but cannot be used.
  */
-export async function openFoundation (config: Config, log: Log): Promise<Opened> {
-  if (config.production && config.databaseUrl === undefined) throw new ConfigError('NODE_ENV=production needs DATABASE_URL: the embedded database is for one process and for development')
-  if (config.production && config.smtp === null) throw new ConfigError('NODE_ENV=production needs SMTP_URL: without it mails are files in DATA_DIR, tokens and all')
+export async function openFoundation (config: Config, log: Log): Promise<Connections> {
+  if (config.production) requireForProduction(config)
   if (config.bcryptCost < 10) log.warn({ cost: config.bcryptCost }, 'BCRYPT_COST below 10 is for tests')
   for (const warning of configWarnings(config)) log.warn({}, warning)
 
   const redis = config.redis === undefined ? null : openRedis(config.redis, { keyPrefix: config.redisKeyPrefix, log })
-  const [opened, fit] = await Promise.allSettled([openMigrated(config, 'server'), redis?.check()])
-  if (opened.status === 'rejected' || fit.status === 'rejected') {
+  const [opened, checked] = await Promise.allSettled([openMigrated(config, 'server'), redis?.check()])
+  if (opened.status === 'rejected' || checked.status === 'rejected') {
     redis?.close()
     if (opened.status === 'rejected') throw opened.reason
     await opened.value.close()
-    throw (fit as PromiseRejectedResult).reason
+    throw (checked as PromiseRejectedResult).reason
   }
   const database = opened.value
   let closed: Promise<void> | null = null
@@ -44,4 +43,11 @@ export async function openFoundation (config: Config, log: Log): Promise<Opened>
       await closeDatabase()
     }
   }
+}
+
+function requireForProduction ({ databaseUrl, smtp }: Config): void {
+  if (databaseUrl === undefined) {
+    throw new ConfigError('NODE_ENV=production needs DATABASE_URL: the embedded database is for development, and for one process')
+  }
+  if (smtp === null) throw new ConfigError('NODE_ENV=production needs SMTP_URL: without it mails, with their tokens, are files in DATA_DIR')
 }

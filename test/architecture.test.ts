@@ -34,7 +34,7 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
 /** The same for modules of ours. */
 const modules: Array<[name: RegExp, allowed: RegExp]> = [
   [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/([a-z-]+-)?store)\.ts$/],
-  [/^db\/migrate\.ts$/, /^src\/(embedded\/(pglite|pglite-image)|database\/postgres)\.ts$/],
+  [/^db\/migrate\.ts$/, /^src\/(embedded\/(pglite|pglite-image)|database\/migration)\.ts$/],
   [/^src\/(app|server|cli|commands\/index|database\/open|foundation)\.ts$/, /^src\/(server|cli|foundation|embedding\/(plugin|instances))\.ts$/],
   [/^src\/redis\/open\.ts$/, /^src\/(server|cli|services|foundation)\.ts$/],
   [/^src\/services\.ts$/, /^src\/(app|cli|embedding\/(plugin|instances))\.ts$/],
@@ -61,7 +61,7 @@ t.test('services know neither Fastify, nor drizzle, nor Redis, nor how the datab
 })
 
 t.test('the database is reached by stores alone', async t => {
-  const queries = imports.filter(({ from, to, typeOnly }) => to === 'src/database/database.ts' && !typeOnly && !/^src\/(database|embedded)\//.test(from))
+  const queries = imports.filter(({ from, to, typeOnly }) => /^src\/database\/(database|literals)\.ts$/.test(to) && !typeOnly && !/^src\/(database|embedded)\//.test(from))
   t.same(queries.filter(({ from }) => !/\/([a-z-]+-)?store\.ts$/.test(from)).map(describe), [])
   t.ok(queries.length > 0)
 })
@@ -76,7 +76,7 @@ t.test('technical rooms know features by their types alone, and features know of
   const technical = /^src\/(config|http|database|redis|embedded|observability)\//
   const features = /^src\/(tokens|token-cache|revocation|retention|sessions|users|attempts|admin|mail|audit|oauth|personal-tokens|service-tokens)\//
   t.same(imports.filter(({ from, to, typeOnly }) => technical.test(from) && !/^src\/(redis\/open|http\/health)\.ts$/.test(from) && features.test(to) && !typeOnly).map(describe), [])
-  const open = /^src\/(database\/(database|transaction)|observability\/(logger|durations))\.ts$/
+  const open = /^src\/(database\/(database|transaction|literals)|observability\/(logger|durations))\.ts$/
   const edges = /\/(routes|schemas|authenticate|cookies|redis|cluster|schedule|transport|form|errors|metadata|limiter|login-limiter)\.ts$/
   t.same(imports.filter(({ from, to, typeOnly }) => features.test(from) && !edges.test(from) && from !== 'src/users/import-file.ts' && technical.test(to) && !open.test(to) && !typeOnly).map(describe), [])
 })

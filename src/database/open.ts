@@ -3,15 +3,16 @@ import { join } from 'node:path'
 import type { Config } from '../config/config.js'
 import { claimDataDir } from '../embedded/lock.js'
 import { UnavailableError } from '../shared/errors.js'
-import { type Database, DatabaseError, isCertificateTrouble } from './database.js'
+import type { Database } from './database.js'
+import { DatabaseError, isCertificateError } from './errors.js'
 import { createPostgres } from './postgres.js'
 
-/** A database that cannot be used: the message says which, at which address, and what to do. */
+/** The database cannot be used. The message says which one, where it is, and what to do. */
 export class DatabaseUnreachableError extends Error {
   override name = 'DatabaseUnreachableError'
 }
 
-/** The configured database at the newest schema. Throws DatabaseUnreachableError; DataDirInUseError where somebody else has the embedded one open. */
+/** The configured database at the newest schema. Throws DatabaseUnreachableError, or DataDirInUseError if the embedded one is in use. */
 export async function openMigrated (config: Config, purpose: 'server' | 'command'): Promise<Database> {
   const database = await openDatabase(config, purpose)
   try {
@@ -19,13 +20,13 @@ export async function openMigrated (config: Config, purpose: 'server' | 'command
     return database
   } catch (error) {
     const closed = database.close().catch(() => {})
-    // The embedded one has to be free again; a server that doesn't answer would not answer the goodbye either.
+    // The embedded database must release its lock. A server that does not answer would not answer to closing either.
     if (database.embedded) await closed
     throw explainDatabase(config, error)
   }
 }
 
-/** `error` in words for an operator where the database is to blame, else as it is. */
+/** For an operator: `error` as a DatabaseUnreachableError if the database caused it, else `error` itself. */
 export function explainDatabase ({ databaseUrl }: Config, error: unknown): unknown {
   const where = databaseUrl === undefined ? 'in DATA_DIR' : `at ${new URL(databaseUrl).host}`
   const problem = problemOf(error)
@@ -33,11 +34,17 @@ export function explainDatabase ({ databaseUrl }: Config, error: unknown): unkno
 }
 
 function problemOf (error: unknown): string | null {
-  if (error instanceof DatabaseError && /^(28|3D)/.test(error.code)) return `refused user or database of DATABASE_URL (SQLSTATE ${error.code})`
+  if (error instanceof DatabaseError && /^(28|3D)/.test(error.code)) {
+    return `refused user or database of DATABASE_URL (SQLSTATE ${error.code})`
+  }
   if (!(error instanceof UnavailableError)) return null
   const { detail = '' } = error as { detail?: string }
-  if (isCertificateTrouble(detail)) return `showed a certificate that cannot be verified (${detail}): give the file of its CA as sslrootcert in DATABASE_URL`
-  if (/^(26000|42P05)$/.test(detail)) return 'forgets prepared statements: add prepare=false to DATABASE_URL, as a pooler in transaction mode needs it'
+  if (isCertificateError(detail)) {
+    return `showed a certificate that cannot be verified (${detail}): give the file of its CA as sslrootcert in DATABASE_URL`
+  }
+  if (/^(26000|42P05)$/.test(detail)) {
+    return 'forgets prepared statements: add prepare=false to DATABASE_URL, as a pooler in transaction mode needs it'
+  }
   return 'does not answer: start it or correct DATABASE_URL'
 }
 
@@ -47,7 +54,7 @@ async function openDatabase (config: Config, purpose: 'server' | 'command'): Pro
   try {
     const folder = join(config.dataDir, 'postgres')
     await mkdir(folder, { recursive: true, mode: 0o700 })
-    // Who has a server need not load another one.
+    // Loaded only when it is needed: it takes time and memory.
     const { createPglite } = await import('../embedded/pglite.js')
     const database = await createPglite(folder)
     return {

@@ -1,13 +1,13 @@
 declare const tx: unique symbol
 declare const revoking: unique symbol
 
-/** An open transaction: services pass it on, stores alone look inside. */
+/** An open transaction. Services pass it on; only stores look inside. */
 export interface Tx { readonly [tx]: true }
 
 /** A transaction opened by `revocation/revocation.ts`. Stores end tokens only within one, so nothing can be revoked without being settled. */
 export interface RevokingTx extends Tx { readonly [revoking]: true }
 
-/** READ COMMITTED transactions; `work` that throws rolls back. `limitMs` is for work of many statements: by default it is a request's. */
+/** READ COMMITTED transactions, rolled back if `work` throws. `limitMs` is for work of many statements; the default suits one request. */
 export interface Transactions {
   transaction<T> (work: (tx: Tx) => Promise<T>, limitMs?: number): Promise<T>
 }
@@ -21,7 +21,7 @@ export function afterCommit (tx: Tx, action: () => void): void {
   waiting.push(action)
 }
 
-/** For whoever implements Transactions: runs `work` in the transaction that `begin` opens, and after its COMMIT what `work` left for then. */
+/** For implementations of Transactions: runs `work` in the transaction that `begin` opens, and after its COMMIT the actions left for it. */
 export async function runTransaction<T> (begin: (work: (tx: Tx) => Promise<T>) => Promise<T>, work: (tx: Tx) => Promise<T>): Promise<T> {
   let waiting: Array<() => void> = []
   const outcome = await begin(async tx => {

@@ -1,20 +1,22 @@
 import { PGlite } from '@electric-sql/pglite'
 import { drizzle } from 'drizzle-orm/pglite'
 import { migrate } from '../../db/migrate.js'
-import { type Database, type DedicatedConnection, type Parameter, type Queries, translate } from '../database/database.js'
+import type { Database, DedicatedConnection, Parameter, Queries } from '../database/database.js'
+import { translateError } from '../database/errors.js'
 import { runTransaction, type Tx } from '../database/transaction.js'
 import { withTimeout } from '../shared/timeout.js'
 
-/** PostgreSQL inside this process: in `folder`, or in memory; `image` is a dump to start from. One session, so everything takes turns. */
+/** PostgreSQL in this process, kept in `folder` or in memory, started from the dump `image`. Statements take turns: it has one session. */
 export async function createPglite (folder: string | null, image?: Blob): Promise<Database & { dump (): Promise<Blob> }> {
-  const client = await PGlite.create({ ...folder === null ? {} : { dataDir: folder }, ...image === undefined ? {} : { loadDataDir: image } })
+  const place = { ...folder === null ? {} : { dataDir: folder }, ...image === undefined ? {} : { loadDataDir: image } }
+  const client = await PGlite.create(place)
   const queries = drizzle(client) as unknown as Queries
 
   async function prepared<Row> (text: string, parameters: Parameter[]): Promise<Row[]> {
     try {
       return (await client.query<Row>(text, parameters)).rows
     } catch (error) {
-      throw translate(error)
+      throw translateError(error)
     }
   }
 
@@ -29,7 +31,7 @@ export async function createPglite (folder: string | null, image?: Blob): Promis
       try {
         return await work(queries)
       } catch (error) {
-        throw translate(error)
+        throw translateError(error)
       }
     },
     prepared,
@@ -37,7 +39,7 @@ export async function createPglite (folder: string | null, image?: Blob): Promis
       try {
         return await runTransaction(begun => queries.transaction(tx => begun(tx as unknown as Tx)), work)
       } catch (error) {
-        throw translate(error)
+        throw translateError(error)
       }
     },
     dedicated: () => dedicated,

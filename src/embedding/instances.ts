@@ -1,13 +1,13 @@
 import type { FastifyInstance } from 'fastify'
 import type { Config } from '../config/config.js'
-import type { Opened, openFoundation } from '../foundation.js'
+import type { Connections, openFoundation } from '../foundation.js'
 import type { Services } from '../services.js'
 
 /** What `latchkey` stands on where that isn't DATABASE_URL and REDIS_URL: its option for tests. */
 export type Opener = typeof openFoundation
 
 /** A Latchkey within an application, with what it stands on. */
-export interface Parts extends Opened { config: Config, services: Services }
+export interface Parts extends Connections { config: Config, services: Services }
 
 const mounted = new WeakMap<object, Parts>()
 

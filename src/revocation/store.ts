@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
-import { byteaArray, type Database, type DedicatedConnection, textArray, within } from '../database/database.js'
+import { type Database, type DedicatedConnection, within } from '../database/database.js'
+import { byteaArray, textArray } from '../database/literals.js'
 import type { RevokingTx } from '../database/transaction.js'
 import { TokenHash } from '../tokens/token.js'
 

@@ -1,6 +1,7 @@
 import { and, inArray, isNotNull, lt } from 'drizzle-orm'
 import { tokens } from '../../db/schema.js'
-import { type Database, type Parameter, textArray } from '../database/database.js'
+import type { Database, Parameter } from '../database/database.js'
+import { textArray } from '../database/literals.js'
 
 /** Where last uses are written. */
 export interface LastUseStore {

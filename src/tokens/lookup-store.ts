@@ -1,4 +1,5 @@
-import { byteaArray, type Database } from '../database/database.js'
+import type { Database } from '../database/database.js'
+import { byteaArray } from '../database/literals.js'
 import { UnavailableError } from '../shared/errors.js'
 import { RepeatCache } from '../shared/repeat-cache.js'
 import type { User } from '../users/user.js'

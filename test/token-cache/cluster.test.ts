@@ -16,7 +16,7 @@ function createServers () {
     read: [] as string[], written: [] as string[], failure: null as Error | null, meanwhile: () => {}, changed: () => {}
   }))
   const at = (port: number) => servers[port - 1] as (typeof servers)[number]
-  const link = createClusterBackend({
+  const backend = createClusterBackend({
     seeds: [{ host: 'a', port: 1 }],
     open ({ port }, onChange): RedisBackend {
       const server = at(port)
@@ -39,130 +39,130 @@ function createServers () {
       }
     }
   })
-  return { link, at, all: servers }
+  return { backend, at, all: servers }
 }
 
 /** A key in the half of server 1, or of server 2. */
 const keyAt = (port: number) => ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].find(key => (slotOf(key) < half ? 1 : 2) === port) as string
 const connected = async () => {
   const world = createServers()
-  return { ...world, first: await world.link.identify() }
+  return { ...world, first: await world.backend.identify() }
 }
 
 t.test('there is no connection before the map is known, and none while a shard has none', async t => {
-  const { link, at } = createServers()
-  t.equal(link.connection, null)
-  await t.rejects(link.takeLease('a', 'La', 1))
-  await link.identify()
-  t.type(link.connection, 'number')
+  const { backend, at } = createServers()
+  t.equal(backend.connection, null)
+  await t.rejects(backend.takeLease('a', 'La', 1))
+  await backend.identify()
+  t.type(backend.connection, 'number')
   at(2).connection = null
-  t.equal(link.connection, null)
-  for (const call of [() => link.takeLease(keyAt(1), 'La', 1), () => link.overwrite([keyAt(1)], 1), () => link.identify()] as Array<() => Promise<unknown>>) await t.rejects(call(), /not connected/)
+  t.equal(backend.connection, null)
+  for (const call of [() => backend.takeLease(keyAt(1), 'La', 1), () => backend.overwrite([keyAt(1)], 1), () => backend.identify()] as Array<() => Promise<unknown>>) await t.rejects(call(), /not connected/)
 })
 
 t.test('each key goes to the server that has its slot', async t => {
-  const { link, at } = await connected()
+  const { backend, at } = await connected()
   for (const port of [1, 2]) {
-    await link.takeLease(keyAt(port), 'La', 1)
-    await link.compareAndSet(keyAt(port), 'La', 'V', 1)
+    await backend.takeLease(keyAt(port), 'La', 1)
+    await backend.compareAndSet(keyAt(port), 'La', 'V', 1)
   }
-  await link.overwrite([keyAt(1), keyAt(2)], 1)
+  await backend.overwrite([keyAt(1), keyAt(2)], 1)
   for (const port of [1, 2]) t.strictSame(at(port).written, Array(3).fill(keyAt(port)))
 })
 
 t.test('the connection is another one as soon as any shard has another one, however short the break', async t => {
-  const { link, at, first } = await connected()
+  const { backend, at, first } = await connected()
   at(2).connection = 2
-  t.not(link.connection, first.connection)
-  const second = link.connection
-  t.equal(link.connection, second, 'and then stays')
-  t.equal((await link.identify()).incarnation, first.incarnation, 'of the same cluster')
+  t.not(backend.connection, first.connection)
+  const second = backend.connection
+  t.equal(backend.connection, second, 'and then stays')
+  t.equal((await backend.identify()).incarnation, first.incarnation, 'of the same cluster')
 })
 
 t.test('the incarnation changes with every master, and with every slot that moves between the same masters', async t => {
-  const { link, at, all, first } = await connected()
+  const { backend, at, all, first } = await connected()
   const seen = [first.incarnation]
   at(2).incarnation = 'run4'
-  seen.push((await link.identify()).incarnation)
+  seen.push((await backend.identify()).incarnation)
   for (const server of all) server.view = [row(0, half, 1), row(half + 1, 16_383, 2)]
-  const { connection } = link
-  seen.push((await link.identify()).incarnation)
-  t.not(link.connection, connection, 'another map is another connection')
+  const { connection } = backend
+  seen.push((await backend.identify()).incarnation)
+  t.not(backend.connection, connection, 'another map is another connection')
   for (const server of all) server.view = [row(0, half - 1, 2), row(half, 16_383, 1)]
-  seen.push((await link.identify()).incarnation)
+  seen.push((await backend.identify()).incarnation)
   t.equal(new Set(seen).size, 4)
   for (const server of all) server.view = [row(0, 99, 2), row(half, 16_383, 1), row(100, half - 1, 2)]
-  t.equal((await link.identify()).incarnation, seen[3], 'but not with the way in which the same is said')
+  t.equal((await backend.identify()).incarnation, seen[3], 'but not with the way in which the same is said')
 })
 
 t.test('one shard that is no master is enough to believe none', async t => {
-  const { link, at } = await connected()
+  const { backend, at } = await connected()
   at(1).incarnation = null
-  t.equal((await link.identify()).incarnation, null)
-  t.equal((await link.overwrite([keyAt(2)], 1)).incarnation, null, 'as last confirmed')
-  t.equal((await link.overwrite([keyAt(1)], 1)).incarnation, null)
+  t.equal((await backend.identify()).incarnation, null)
+  t.equal((await backend.overwrite([keyAt(2)], 1)).incarnation, null, 'as last confirmed')
+  t.equal((await backend.overwrite([keyAt(1)], 1)).incarnation, null)
 })
 
 t.test('an overwriting asks the shards it writes to, and the others only if they are not confirmed on this connection', async t => {
-  const { link, at, first } = await connected()
+  const { backend, at, first } = await connected()
   const before = at(2).identified
-  t.strictSame(await link.overwrite([keyAt(1)], 1), first)
+  t.strictSame(await backend.overwrite([keyAt(1)], 1), first)
   t.equal(at(2).identified, before)
   at(1).incarnation = 'run5'
-  t.not((await link.overwrite([keyAt(1)], 1)).incarnation, first.incarnation, 'what the written one says counts at once')
+  t.not((await backend.overwrite([keyAt(1)], 1)).incarnation, first.incarnation, 'what the written one says counts at once')
   at(1).connection = 2
-  await link.overwrite([keyAt(1)], 1)
+  await backend.overwrite([keyAt(1)], 1)
   t.equal(at(2).identified, before + 1)
-  await link.overwrite([], 1)
+  await backend.overwrite([], 1)
   t.equal(at(2).identified, before + 2, 'with nothing to write, all of them')
 })
 
 t.test('what spans a change is worth nothing', async t => {
   for (const work of ['overwrite', 'identify'] as const) {
-    const { link, at } = await connected()
+    const { backend, at } = await connected()
     at(2).meanwhile = () => { at(1).connection = 7 }
-    await t.rejects(work === 'identify' ? link.identify() : link.overwrite([keyAt(1), keyAt(2)], 1), /replaced/, work)
+    await t.rejects(work === 'identify' ? backend.identify() : backend.overwrite([keyAt(1), keyAt(2)], 1), /replaced/, work)
   }
-  const { link, at } = await connected()
+  const { backend, at } = await connected()
   at(2).failure = new Error('no answer')
-  await t.rejects(link.overwrite([keyAt(1), keyAt(2)], 1), /no answer/, 'one shard of two is not enough')
-  t.strictSame(await link.overwrite([keyAt(1)], 1).then(({ incarnation }) => typeof incarnation), 'string')
+  await t.rejects(backend.overwrite([keyAt(1), keyAt(2)], 1), /no answer/, 'one shard of two is not enough')
+  t.strictSame(await backend.overwrite([keyAt(1)], 1).then(({ incarnation }) => typeof incarnation), 'string')
 })
 
 t.test('MOVED is not followed, but asks for the map; a refused command does not', async t => {
-  const { link, at, all } = await connected()
+  const { backend, at, all } = await connected()
   const asked = () => all.reduce((sum, server) => sum + server.asked, 0)
   const before = asked()
   at(1).failure = new RefusedCommandError('ASK')
-  await t.rejects(link.takeLease(keyAt(1), 'La', 1), RefusedCommandError)
+  await t.rejects(backend.takeLease(keyAt(1), 'La', 1), RefusedCommandError)
   t.equal(asked(), before)
   at(1).failure = new MisroutedError('moved')
-  await t.rejects(link.takeLease(keyAt(1), 'La', 1), MisroutedError)
+  await t.rejects(backend.takeLease(keyAt(1), 'La', 1), MisroutedError)
   await new Promise(resolve => setImmediate(resolve))
   t.equal(asked(), before + 1)
   t.strictSame([at(2).written, at(3).written], [[], []])
 })
 
 t.test('a node that is not in the map is left, and the seeds are asked when all others are gone', async t => {
-  const { link, at, all } = await connected()
+  const { backend, at, all } = await connected()
   for (const server of all) server.view = [row(0, half - 1, 3), row(half, 16_383, 2)]
-  await link.identify()
+  await backend.identify()
   t.same([at(1).closed, at(3).opened], [1, 1])
   at(2).connection = null
   at(3).connection = null
-  await link.identify().catch(() => {})
+  await backend.identify().catch(() => {})
   t.equal(at(1).opened, 2)
-  await link.close()
+  await backend.close()
 })
 
 t.test('a map with a hole is none', async t => {
   t.throws(() => readSlotMap([row(0, 100, 1), row(102, 16_383, 2)], { host: 'a', port: 1 }), /not every slot/)
   t.throws(() => readSlotMap([], { host: 'a', port: 1 }), /not every slot/)
   t.match(readSlotMap([[0, 16_383, [null, 6_379, 'x']]], { host: 'asked', port: 1 }).masters, [{ address: { host: 'asked', port: 6_379 }, slots: '0-16383' }])
-  const { link, all, first } = await connected()
+  const { backend, all, first } = await connected()
   for (const server of all) server.view = [row(0, 100, 1)]
-  t.strictSame(await link.identify(), first, 'what was known goes on')
-  const { link: blind, all: torn } = createServers()
+  t.strictSame(await backend.identify(), first, 'what was known goes on')
+  const { backend: blind, all: torn } = createServers()
   for (const server of torn) server.view = [row(0, 100, 1)]
   await t.rejects(blind.identify(), /not every slot/)
 })

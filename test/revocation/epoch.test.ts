@@ -1,0 +1,84 @@
+import t from 'tap'
+import { cacheEpoch } from '../../db/schema.js'
+import { createEpochStore } from '../../src/revocation/store.js'
+import { onEachGround, patienceMs } from '../fixtures/app.js'
+import { past, setEpoch } from './rows.js'
+
+const pollMs = patienceMs
+
+onEachGround(t, async (t, ground) => {
+  const database = await ground.database()
+  const store = createEpochStore(database)
+  t.teardown(async () => {
+    await store.close()
+    await database.close()
+  })
+
+  t.test('another server is registered under a higher generation', async t => {
+    await setEpoch(database)
+    t.equal(await store.register('two', 1_000, pollMs), true)
+    const { generation, incarnation, standby, confirmedAgeMs } = await store.poll(pollMs)
+    t.ok(generation > 1_000)
+    t.match({ incarnation, standby }, { incarnation: 'two', standby: false })
+    t.ok(confirmedAgeMs !== null && confirmedAgeMs < 5_000, 'its registration confirms it')
+  })
+
+  t.test('nothing is registered over a generation that has moved on', async t => {
+    await setEpoch(database, { generation: 2_000 })
+    t.equal(await store.register('two', 1_999, pollMs), false)
+    t.match(await store.poll(pollMs), { generation: 2_000, incarnation: 'one' })
+  })
+
+  t.test('the registered server is not registered again', async t => {
+    await setEpoch(database)
+    t.equal(await store.register('one', 1_000, pollMs), false)
+    t.equal((await store.poll(pollMs)).generation, 1_000)
+  })
+
+  t.test('of two that register at once, one does', async t => {
+    await setEpoch(database)
+    const done = await Promise.all([store.register('two', 1_000, pollMs), store.register('three', 1_000, pollMs)])
+    t.strictSame(done.sort(), [false, true])
+  })
+
+  t.test('a server that was replaced comes back once nobody has confirmed the other for 15 s', async t => {
+    await setEpoch(database)
+    t.equal(await store.register('two', 1_000, pollMs), true)
+    const { generation } = await store.poll(pollMs)
+    t.equal(await store.register('one', generation, pollMs), false, 'at once: no')
+    await database.query(db => db.update(cacheEpoch).set({ confirmedAt: past(10_000) }))
+    t.equal(await store.register('one', generation, pollMs), false, 'after 10 s: no')
+    await database.query(db => db.update(cacheEpoch).set({ confirmedAt: past(15_500) }))
+    t.equal(await store.register('one', generation, pollMs), true, 'after 15 s: yes')
+    const [row] = await database.query(db => db.select().from(cacheEpoch))
+    t.strictSame(row?.retired, ['one', 'two'], 'the newest last')
+  })
+
+  t.test('of the servers that were replaced the last 64 are remembered', async t => {
+    await setEpoch(database, { retired: Array.from({ length: 64 }, (_, i) => `old${i}`) })
+    t.equal(await store.register('two', 1_000, pollMs), true)
+    const [row] = await database.query(db => db.select().from(cacheEpoch))
+    t.match({ length: row?.retired.length, first: row?.retired[0], last: row?.retired.at(-1) }, { length: 64, first: 'old1', last: 'one' })
+  })
+
+  t.test('only the registered server is confirmed', async t => {
+    await setEpoch(database, { confirmedAgeMs: 60_000 })
+    await store.confirm('two', pollMs)
+    t.ok(((await store.poll(pollMs)).confirmedAgeMs ?? 0) > 50_000)
+    await store.confirm('one', pollMs)
+    t.ok(((await store.poll(pollMs)).confirmedAgeMs ?? 60_000) < 10_000)
+  })
+
+  t.test('a bump leads to the clock, and never back', async t => {
+    const before = Date.now()
+    await setEpoch(database, { generation: 5 })
+    const { generation, incarnation } = await store.bump([])
+    t.ok(generation >= before - 1_000 && generation <= Date.now() + 1_000, 'milliseconds since 1970')
+    t.equal(incarnation, 'one')
+    const ahead = Date.now() + 1e9
+    await setEpoch(database, { generation: ahead })
+    t.equal((await store.bump([])).generation, ahead + 1, 'past a clock that is behind')
+    const bumps = await Promise.all([store.bump([]), store.bump([]), store.bump([])])
+    t.equal(new Set(bumps.map(({ generation }) => generation)).size, 3, 'no generation is used twice')
+  })
+})

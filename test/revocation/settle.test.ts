@@ -1,0 +1,136 @@
+import { randomUUID } from 'node:crypto'
+import { sql } from 'drizzle-orm'
+import t from 'tap'
+import { cacheEpoch, cacheSettlements } from '../../db/schema.js'
+import { type Database, within } from '../../src/database/database.js'
+import type { RevokingTx } from '../../src/database/transaction.js'
+import { createEpochStore, type EpochStore } from '../../src/revocation/store.js'
+import { onEachGround, patienceMs, serverGround } from '../fixtures/app.js'
+import { held } from '../fixtures/held.js'
+import { newHash, past, setEpoch } from './rows.js'
+
+const pollMs = patienceMs
+
+async function addSettlement (database: Database, store: EpochStore, { hashes = [newHash()], ageMs = 0, help = false } = {}): Promise<string> {
+  const id = randomUUID()
+  await database.transaction(async tx => {
+    await store.insertSettlement(tx as RevokingTx, id, hashes)
+    if (ageMs !== 0) await within(tx).update(cacheSettlements).set({ createdAt: past(ageMs) }).where(sql`id = ${id}`)
+  })
+  if (help) await store.askForHelp([id])
+  return id
+}
+
+const waitingOf = async (store: EpochStore, ...ids: string[]) => [...(await store.waiting(ids)).waiting].sort()
+
+onEachGround(t, async (t, ground) => {
+  const database = await ground.database()
+  const store = createEpochStore(database)
+  t.teardown(async () => {
+    await store.close()
+    await database.close()
+  })
+
+  t.test('one comes with the transaction that revokes, or not at all', async t => {
+    await setEpoch(database)
+    const id = randomUUID()
+    await t.rejects(database.transaction(async tx => {
+      await store.insertSettlement(tx as RevokingTx, id, [newHash()])
+      throw new Error('no')
+    }))
+    t.strictSame(await waitingOf(store, id), [])
+    t.equal((await store.poll(pollMs)).oldestSettlementMs, null)
+    const kept = await addSettlement(database, store, { hashes: [] })
+    t.strictSame(await waitingOf(store, id, kept), [kept], 'one that names nothing is one, too')
+  })
+
+  t.test('the poll tells the age of the oldest, and whether help is wanted', async t => {
+    await setEpoch(database)
+    await addSettlement(database, store)
+    const old = await addSettlement(database, store, { ageMs: 4_000 })
+    const { oldestSettlementMs, helpWanted } = await store.poll(pollMs)
+    t.ok((oldestSettlementMs ?? 0) > 3_500 && (oldestSettlementMs ?? 0) < 60_000)
+    t.equal(helpWanted, false)
+    await store.askForHelp([old])
+    t.equal((await store.poll(pollMs)).helpWanted, true)
+  })
+
+  t.test('they are finished by whoever overwrote in the registered server', async t => {
+    await setEpoch(database)
+    const [mine, other] = [await addSettlement(database, store), await addSettlement(database, store)]
+    t.match(await store.finish([mine], 'two'), { generation: 1_000, incarnation: 'one' })
+    t.match(await store.finish([mine], null), { incarnation: 'one' })
+    t.strictSame(await waitingOf(store, mine, other), [mine, other].sort(), 'not through another server, nor through none')
+    t.match(await store.finish([mine], 'one'), { generation: 1_000, incarnation: 'one' })
+    t.strictSame(await waitingOf(store, mine, other), [other])
+    t.match(await store.finish([mine], 'one'), { incarnation: 'one' }, 'one that a peer has finished is judged by the epoch')
+  })
+
+  t.test('without any registered server they are finished at once', async t => {
+    await setEpoch(database)
+    await database.query(db => db.update(cacheEpoch).set({ incarnation: null }))
+    const id = await addSettlement(database, store)
+    t.match(await store.finish([id], null), { incarnation: null })
+    t.strictSame(await waitingOf(store, id), [])
+  })
+
+  t.test('a bump finishes those it was sent for', async t => {
+    await setEpoch(database)
+    const [mine, other] = [await addSettlement(database, store), await addSettlement(database, store)]
+    await store.bump([mine])
+    t.strictSame(await waitingOf(store, mine, other), [other])
+  })
+
+  t.test('help is given to those that ask for it and to the overdue, with all their hashes', async t => {
+    await setEpoch(database)
+    const hashes = [newHash(), newHash(), newHash()]
+    const young = await addSettlement(database, store, { ageMs: -60_000 })
+    const asking = await addSettlement(database, store, { hashes: hashes.slice(0, 2), help: true })
+    const overdue = await addSettlement(database, store, { hashes: hashes.slice(2), ageMs: 3_500 })
+    const empty = await addSettlement(database, store, { hashes: [], ageMs: 9_000 })
+    let seen: string[] = []
+    const assisted = await store.assist(3_000, async given => {
+      seen = given.map(hash => hash.hex())
+      return 'one'
+    })
+    t.equal(assisted, 3)
+    t.strictSame(seen.sort(), hashes.map(hash => hash.hex()).sort())
+    t.strictSame(await waitingOf(store, young, asking, overdue, empty), [young])
+  })
+
+  t.test('help through another server, through none, or that fails, finishes nothing', async t => {
+    await setEpoch(database)
+    const id = await addSettlement(database, store, { help: true })
+    await store.assist(3_000, async () => 'two')
+    t.equal(await store.assist(3_000, async () => null), 0)
+    await t.rejects(store.assist(3_000, async () => { throw new Error('no') }))
+    t.strictSame(await waitingOf(store, id), [id])
+    t.equal(await store.assist(3_000, async () => 'one'), 1, 'and the next may try')
+  })
+})
+
+t.test('what one instance holds another leaves alone', async t => {
+  const ground = await serverGround(t, { redisUrl: null })
+  if (ground === null) return
+  const [one, other] = [await ground.database(), await ground.database()]
+  const [first, second] = [createEpochStore(one), createEpochStore(other)]
+  t.teardown(async () => {
+    await Promise.all([first.close(), second.close()])
+    await Promise.all([one.close(), other.close()])
+  })
+
+  t.test('two that help at once never take the same settlement', async t => {
+    await setEpoch(one)
+    const [a, b] = [await addSettlement(one, first, { help: true }), newHash()]
+    const helping = held((entered, released) => first.assist(3_000, async () => { entered(); await released; return 'one' }))
+    await helping.entered
+    const late = await addSettlement(one, first, { hashes: [b], help: true })
+    let seen: string[] = []
+    t.equal(await second.assist(3_000, async hashes => { seen = hashes.map(hash => hash.hex()); return 'one' }), 1)
+    t.strictSame(seen, [b.hex()], 'only the one that nobody holds')
+    t.match(await second.bump([a]), { incarnation: 'one' }, 'a bump waits for nobody')
+    t.strictSame(await waitingOf(second, a, late), [a], 'and leaves the row to its holder')
+    await helping.release()
+    t.strictSame(await waitingOf(second, a, late), [])
+  })
+})

@@ -49,10 +49,10 @@ import type { UserService } from './users/service.js'
 /** What the services stand on. All but the first three are for tests, which hold clocks still, break the cache and read mails. */
 export interface Foundation {
   database: Database
-  redis: Pick<OpenRedis, 'limiter' | 'link'> | null
+  redis: Pick<OpenRedis, 'limiter' | 'backend'> | null
   logger: Log
   clock?: Clock
-  link?: (real: CacheBackend) => CacheBackend
+  backend?: (real: CacheBackend) => CacheBackend
   settle?: (real: Settle) => Settle
   emailChanges?: EmailChanges
   /** Null: mails wait for another instance. */
@@ -90,18 +90,18 @@ export interface Services {
 /** Joins the features over a migrated database, each after those that it needs. */
 export async function createServices (config: Config, foundation: Foundation): Promise<Services> {
   const { redis, logger: log, tracing: spans = null, clock = systemClock, mailer = createMailer(config) } = foundation
-  const { link: wrapLink = real => real, settle: wrapSettle = real => real } = foundation
+  const { backend: wrapBackend = real => real, settle: wrapSettle = real => real } = foundation
   const database = traced(foundation.database, spans?.database)
   const keys = createKeys(database)
   const counters = createCounters()
   const memory = redis === null && database.embedded ? createMemoryBackend() : null
-  const link = wrapLink(redis?.link ?? memory ?? noBackend)
+  const backend = wrapBackend(redis?.backend ?? memory ?? noBackend)
   const limits = { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix }
   // Last uses are written late: the idle time must not end a session that is being used elsewhere.
   const idleSeconds = config.sessionIdleTtlSeconds === null ? null : config.sessionIdleTtlSeconds + 4 * config.lastUseIntervalSeconds
   const common = { database, clock, log, counters, config, networkOf }
 
-  const protocol = createProtocol({ ...common, backend: link, keyPrefix: config.redisKeyPrefix, cacheTtlSeconds: config.cacheTtlSeconds, wrapSettle, spans })
+  const protocol = createProtocol({ ...common, backend, keyPrefix: config.redisKeyPrefix, cacheTtlSeconds: config.cacheTtlSeconds, wrapSettle, spans })
   const { revocation, epoch } = protocol
   const { tokens, lastUse } = await createTokens({ ...common, keys, cache: protocol.cache, idleSeconds, spans })
   const audit = createAuditTrail({ ...common, retentionSeconds: config.auditRetentionSeconds })
@@ -116,7 +116,7 @@ export async function createServices (config: Config, foundation: Foundation): P
   const measure = redis === null ? memory?.measure ?? null : () => measureRedis(redis.limiter)
   const { admin, tokenStats } = createAdmin({ ...common, users, sessions, tokens, accounts: account, protocol, audit, reauthenticate, measure })
   const retention = createRetention({ ...common, counters: counters.prune, audit, accounts: account, idleAttempts: failures.idle, mail: expired })
-  const health = createHealth({ database, link, epoch, keyPrefix: config.redisKeyPrefix })
+  const health = createHealth({ database, backend, epoch, keyPrefix: config.redisKeyPrefix })
   const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwords, roundTrip: health.database, load: database.load, outbox })
 
   return {

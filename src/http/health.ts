@@ -20,19 +20,19 @@ interface Primary { prepared<Row> (text: string, parameters: []): Promise<Row[]>
 
 interface Parts {
   database: Primary
-  link: CacheBackend
+  backend: CacheBackend
   epoch: { state (): string }
   keyPrefix: string
 }
 
 /** Looks at database and cache by using them. */
-export function createHealth ({ database, link, epoch, keyPrefix }: Parts): Health {
+export function createHealth ({ database, backend, epoch, keyPrefix }: Parts): Health {
   let leaving = false
   return {
     database: () => timed(() => withTimeout(requirePrimary(database), 1_000, () => {})),
-    cache: () => timed(() => probe(link, `${keyPrefix}probe:${randomUUID()}`)),
+    cache: () => timed(() => probe(backend, `${keyPrefix}probe:${randomUUID()}`)),
     cacheState: epoch.state,
-    hasCache: link !== noBackend,
+    hasCache: backend !== noBackend,
     get leaving () { return leaving },
     leave () { leaving = true }
   }
@@ -54,8 +54,8 @@ async function requirePrimary (database: Primary): Promise<void> {
 }
 
 /** A real write, read and delete: a server that only answers PING may be full, or a replica. */
-async function probe (link: CacheBackend, key: string): Promise<void> {
-  if (await link.takeLease(key, 'Lprobe', 1_000) !== null) throw new Error('the key was not free')
-  if (await link.takeLease(key, 'Lprobe', 1_000) !== 'Lprobe') throw new Error('the write was lost')
-  await link.overwrite([key], null)
+async function probe (backend: CacheBackend, key: string): Promise<void> {
+  if (await backend.takeLease(key, 'Lprobe', 1_000) !== null) throw new Error('the key was not free')
+  if (await backend.takeLease(key, 'Lprobe', 1_000) !== 'Lprobe') throw new Error('the write was lost')
+  await backend.overwrite([key], null)
 }

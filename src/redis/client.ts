@@ -84,7 +84,7 @@ export function createSentinelRedis (config: RedisConfig & { mode: 'sentinel' },
   })
 }
 
-/** The cluster for counters, which may be resent; the cache has connections of its own, see tokens/link-cluster.ts. */
+/** The cluster for counters, which may be resent; the cache has connections of its own, see token-cache/cluster.ts. */
 export function createCluster (config: RedisConfig & { mode: 'cluster' }, ca: string | undefined): Cluster {
   const client = new Cluster(config.seeds, {
     redisOptions: { ...failFast, ...entering(config, null, ca) },

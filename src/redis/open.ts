@@ -16,10 +16,10 @@ export class RedisRefusedError extends Error {
   override name = 'RedisRefusedError'
 }
 
-/** Redis as the services use it: a client for counters, and the cache's own link. */
+/** Redis as the services use it: a client for counters, and the cache's backend. */
 export interface OpenRedis {
   limiter: Redis | Cluster
-  link: CacheBackend
+  backend: CacheBackend
   /** Resolves as soon as Redis is fit, or after `withinMs` (a second) without a word of it; rejects with RedisRefusedError where waiting wouldn't help. */
   check (withinMs?: number): Promise<void>
   close (): void
@@ -93,23 +93,23 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
 
   if (config.mode === 'cluster') {
     const limiter = createCluster(config, ca)
-    const link = createClusterBackend({
+    const backend = createClusterBackend({
       seeds: config.seeds,
       onReady: arrive,
       open: (address, onChange) => linkTo(createRedis(config, address, { ca }), nameOf(address), onChange)
     })
     return {
-      limiter, link, check,
+      limiter, backend, check,
       close () {
-        void link.close()
+        void backend.close()
         limiter.disconnect()
       }
     }
   }
 
   const node = config.mode === 'sentinel' ? createSentinelRedis(config, ca) : createRedis(config, config.address, { db: config.db, ca })
-  const link = linkTo(node, config.mode === 'sentinel' ? `${config.name} (by its Sentinels)` : nameOf(config.address))
-  return { limiter: node.client, link, check, close: node.close }
+  const backend = linkTo(node, config.mode === 'sentinel' ? `${config.name} (by its Sentinels)` : nameOf(config.address))
+  return { limiter: node.client, backend, check, close: node.close }
 }
 
 function nameOf ({ host, port }: RedisAddress): string {

@@ -236,7 +236,7 @@ t.test('on two instances', async t => {
   const gate = createGate()
   const death = createDeath()
   const env = { SESSION_LIMIT: '0' }
-  const [one, two] = await Promise.all([startApp(t, ground, { env, settle: death.settle }), startApp(t, ground, { env, link: gate.link })])
+  const [one, two] = await Promise.all([startApp(t, ground, { env, settle: death.settle }), startApp(t, ground, { env, backend: gate.backend })])
   const redis = new Redis(ground.redisUrl as string)
   t.teardown(() => redis.disconnect())
   const keyOf = (token: string) => `${ground.prefix}token:${createHash('sha256').update(token).digest('hex')}`

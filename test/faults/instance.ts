@@ -43,7 +43,7 @@ function watchDatabase (real: Database): Database {
   }
 }
 
-function watchLink (real: CacheBackend): CacheBackend {
+function watchBackend (real: CacheBackend): CacheBackend {
   return {
     get connection () { return real.connection },
     takeLease: (key, lease, ttlMs) => passing('lease', () => real.takeLease(key, lease, ttlMs)),
@@ -72,7 +72,7 @@ async function main (): Promise<void> {
     database: watchDatabase(database),
     redis,
     logger,
-    link: real => watchLink(mutant.link?.(real) ?? real),
+    backend: real => watchBackend(mutant.backend?.(real) ?? real),
     settle: real => mutant.settle?.(real) ?? real
   })
   const { app } = latchkey

@@ -16,10 +16,10 @@ export function isMutant (name: string): name is Mutant {
 }
 
 /** The hooks of `buildApp` that remove the rule; `path` is the current request's. */
-export function mutate (name: Mutant, redis: Redis | Cluster, generation: () => number, path: () => string): Pick<Foundation, 'link' | 'settle'> {
+export function mutate (name: Mutant, redis: Redis | Cluster, generation: () => number, path: () => string): Pick<Foundation, 'backend' | 'settle'> {
   switch (name) {
     case 'fill-without-lease': return {
-      link: real => ({
+      backend: real => ({
         get connection () { return real.connection },
         get: real.get,
         takeLease: real.takeLease,
@@ -30,7 +30,7 @@ export function mutate (name: Mutant, redis: Redis | Cluster, generation: () => 
       })
     }
     case 'no-generation-check': return {
-      link: real => ({
+      backend: real => ({
         get connection () { return real.connection },
         takeLease: real.takeLease,
         async get (key) {

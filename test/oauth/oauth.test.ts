@@ -454,7 +454,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   const death = createDeath()
   const flight = createFlight()
   const start = (more: AppOptions = {}) => startApp(t, ground, { env: { SESSION_LIMIT: '0' }, ...more })
-  const [one, two, three] = await Promise.all([start({ settle: death.settle }), start({ link: gate.link }), start({ link: flight.link })])
+  const [one, two, three] = await Promise.all([start({ settle: death.settle }), start({ backend: gate.backend }), start({ backend: flight.backend })])
   const redis = new Redis(ground.redisUrl as string)
   t.teardown(() => redis.disconnect())
   const service = await newService(one)
@@ -594,14 +594,14 @@ async function cleared (ground: Ground, token: string): Promise<void> {
   redis.disconnect()
 }
 
-/** A link that counts what is under way. */
+/** A backend that counts what is under way. */
 function createFlight () {
   let [sent, now, most] = [0, 0, 0]
   return {
     sent: () => sent,
     most: () => most,
     reset () { [sent, now, most] = [0, 0, 0] },
-    link: (real: CacheBackend): CacheBackend => ({
+    backend: (real: CacheBackend): CacheBackend => ({
       get connection () { return real.connection },
       async get (key) {
         sent++

@@ -74,7 +74,7 @@ onEachGround(t, async (t, ground) => {
         return failure !== null && (name === 'takeLease' || name === 'get') ? () => Promise.reject(failure) : value
       }
     })
-    const other = await startApp(t, ground, { env: { LOG_LEVEL: 'info' }, link: breaking })
+    const other = await startApp(t, ground, { env: { LOG_LEVEL: 'info' }, backend: breaking })
     const { token } = await other.account()
     await other.trusted()
     failure = new RefusedCommandError('OOM with a secret')

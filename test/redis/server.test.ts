@@ -45,12 +45,12 @@ function open (t: Test, env: Record<string, string>, { patient = true } = {}) {
   const redis = openRedis(config, { keyPrefix: 'lk:', log: { warn: (_fields, text) => { lines.push(text) } } })
   if (patient && redis.limiter instanceof Redis) redis.limiter.options.commandTimeout = patienceMs
   t.teardown(() => redis.close())
-  return { ...redis, lines, connected: () => becomesTrue(() => redis.link.connection !== null, patienceMs) }
+  return { ...redis, lines, connected: () => becomesTrue(() => redis.backend.connection !== null, patienceMs) }
 }
 
 /** The one line with which a start with `env` is refused. */
 async function refusal (t: Test, env: Record<string, string>): Promise<string> {
-  const { check, link, close } = open(t, env)
+  const { check, backend, close } = open(t, env)
   try {
     await check(patienceMs)
     t.fail('it is not refused')
@@ -60,7 +60,7 @@ async function refusal (t: Test, env: Record<string, string>): Promise<string> {
     t.type(error, RedisRefusedError, message)
     t.notMatch(message, secret, 'no secret in it')
     t.notMatch(message, '\n')
-    t.equal(link.connection, null, 'and nothing is asked of it')
+    t.equal(backend.connection, null, 'and nothing is asked of it')
     return message
   } finally {
     close()
@@ -70,10 +70,10 @@ async function refusal (t: Test, env: Record<string, string>): Promise<string> {
 t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server in PATH' }, async t => {
   t.test('with a password', async t => {
     const { port } = await server(t, '--requirepass', secret)
-    const { check, connected, link, lines } = open(t, { REDIS_URL: `redis://:${secret}@127.0.0.1:${port}/3` })
+    const { check, connected, backend, lines } = open(t, { REDIS_URL: `redis://:${secret}@127.0.0.1:${port}/3` })
     await check(patienceMs)
     await connected()
-    t.match((await link.identify()).incarnation, /:3$/)
+    t.match((await backend.identify()).incarnation, /:3$/)
     t.strictSame(lines, [])
     t.match(await refusal(t, { REDIS_URL: `redis://127.0.0.1:${port}` }), `Redis at 127.0.0.1:${port} asks for a password: put it into REDIS_URL (NOAUTH)`)
     t.match(await refusal(t, { REDIS_URL: `redis://:${secret}2@127.0.0.1:${port}` }), `Redis at 127.0.0.1:${port} refuses user or password of REDIS_URL (WRONGPASS)`)
@@ -86,11 +86,11 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     const [ours, foreign] = [createAuthority(dir, 'ours'), createAuthority(dir, 'foreign')]
     const { port } = await tlsServer(t, ours.certify('DNS:localhost'), '--requirepass', secret)
     const url = `rediss://:${secret}@localhost:${port}`
-    const { check, connected, link, limiter, lines } = open(t, { REDIS_URL: url, REDIS_CA_FILE: ours.caFile })
+    const { check, connected, backend, limiter, lines } = open(t, { REDIS_URL: url, REDIS_CA_FILE: ours.caFile })
     await check(patienceMs)
     await connected()
-    t.ok((await link.identify()).incarnation)
-    t.equal(await link.takeLease('lk:a', 'La', 60_000), null)
+    t.ok((await backend.identify()).incarnation)
+    t.equal(await backend.takeLease('lk:a', 'La', 60_000), null)
     t.equal(await limiter.get('lk:a'), 'La')
     t.strictSame(lines, [])
 
@@ -107,7 +107,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     const uncertified = open(t, { REDIS_URL: `rediss://localhost:${picky.port}`, REDIS_CA_FILE: ours.caFile })
     // It says why, unless its end of the connection is heard of before its reason.
     await uncertified.check().catch((error: Error) => t.match(error.message, /agree on no TLS .*client certificates/))
-    t.equal(uncertified.link.connection, null)
+    t.equal(uncertified.backend.connection, null)
 
     writeFileSync(join(dir, 'empty.pem'), 'nothing')
     for (const file of ['missing.pem', 'empty.pem']) t.throws(() => open(t, { REDIS_URL: url, REDIS_CA_FILE: join(dir, file) }), { name: 'ConfigError', message: /^REDIS_CA_FILE must be a file/ })
@@ -149,18 +149,18 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     await root.call('ACL', 'SETUSER', 'latchkey', 'resetkeys', '~lk:*')
 
     await t.test('and when a right is taken away later, it is told once and trusted no more', async t => {
-      const { check, connected, link, lines } = open(t, env)
+      const { check, connected, backend, lines } = open(t, env)
       await check(patienceMs)
       await connected()
       await root.call('ACL', 'SETUSER', 'latchkey', '-set', '-incrby')
-      await t.rejects(link.takeLease('lk:a', 'La', 1_000))
-      t.equal(link.connection, null)
+      await t.rejects(backend.takeLease('lk:a', 'La', 1_000))
+      t.equal(backend.connection, null)
       await becomesTrue(() => lines.length > 0, patienceMs)
       await delay(1_500)
-      t.equal(link.connection, null)
+      t.equal(backend.connection, null)
       t.strictSame(lines, [`Redis at 127.0.0.1:${redis.port} lets the user of REDIS_URL not do all that is needed: grant it +set +incrby; answering from the database`])
       await root.call('ACL', 'SETUSER', 'latchkey', '+set', '+incrby')
-      t.ok(await becomesTrue(() => link.connection !== null, 15_000), 'given back, it is used again')
+      t.ok(await becomesTrue(() => backend.connection !== null, 15_000), 'given back, it is used again')
       await root.call('ACL', 'SETUSER', 'latchkey', 'resetpass', '>another')
       await root.call('CLIENT', 'KILL', 'USER', 'latchkey')
       t.ok(await becomesTrue(() => lines.some(text => text.includes('WRONGPASS')), 15_000))
@@ -180,17 +180,17 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     for (const { lines } of [absent, frozen, following]) await becomesTrue(() => lines.length > 0, patienceMs)
     for (const { lines } of [absent, frozen]) t.strictSame(lines, ['Redis cannot be reached: answering from the database'])
     t.strictSame(following.lines, [`Redis at 127.0.0.1:${replica.port} is a replica: answering from the database`])
-    t.strictSame(await following.link.identify(), { connection: 0, incarnation: null })
+    t.strictSame(await following.backend.identify(), { connection: 0, incarnation: null })
 
     process.kill(silent.pid, 'SIGCONT')
-    t.ok(await becomesTrue(() => frozen.link.connection !== null, patienceMs))
+    t.ok(await becomesTrue(() => frozen.backend.connection !== null, patienceMs))
     const root = new Redis(replica.url)
     t.teardown(() => root.disconnect())
     await root.call('REPLICAOF', 'NO', 'ONE')
-    t.ok(await becomesTrue(() => following.link.connection !== null, patienceMs), 'a promotion is noticed')
+    t.ok(await becomesTrue(() => following.backend.connection !== null, patienceMs), 'a promotion is noticed')
     await root.call('REPLICAOF', '127.0.0.1', String(await freePort()))
-    await following.link.identify()
-    t.equal(following.link.connection, null, 'and a demotion')
+    await following.backend.identify()
+    t.equal(following.backend.connection, null, 'and a demotion')
   })
 
   t.test('of another kind or version than it has to be', async t => {

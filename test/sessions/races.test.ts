@@ -20,7 +20,7 @@ t.test('races on PostgreSQL and Redis', async t => {
 
   const gate = createGate()
   const death = createDeath()
-  const [one, two] = await Promise.all([startApp(t, ground, { settle: death.settle }), startApp(t, ground, { link: gate.link })])
+  const [one, two] = await Promise.all([startApp(t, ground, { settle: death.settle }), startApp(t, ground, { backend: gate.backend })])
   const wide = { SESSION_LIMIT: '5' }
   const [wideOne, wideTwo] = await Promise.all([startApp(t, ground, { env: wide, settle: death.settle }), startApp(t, ground, { env: wide })])
 

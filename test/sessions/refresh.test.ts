@@ -248,7 +248,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   const redis = new Redis(ground.redisUrl as string)
   t.teardown(() => redis.disconnect())
   const gate = createGate()
-  const { apps: [one, two], jump } = await instances(t, ground, 2, { SESSION_LIMIT: '3' }, gate.link)
+  const { apps: [one, two], jump } = await instances(t, ground, 2, { SESSION_LIMIT: '3' }, gate.backend)
 
   const keys = async () => new Set(await redis.keys(`${ground.prefix}token:*`))
   const keyOf = (token: string) => `${ground.prefix}token:${createHash('sha256').update(token).digest('hex')}`
@@ -508,9 +508,9 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   })
 })
 
-async function instances<Count extends 1 | 2> (t: Test, ground: Ground, count: Count, env: Record<string, string> = {}, link?: (real: CacheBackend) => CacheBackend) {
+async function instances<Count extends 1 | 2> (t: Test, ground: Ground, count: Count, env: Record<string, string> = {}, backend?: (real: CacheBackend) => CacheBackend) {
   const clock = createTestClock()
-  const apps = await Promise.all(Array.from({ length: count }, (_, i) => startApp(t, ground, { env, clock, ...link === undefined || i > 0 ? {} : { link } })))
+  const apps = await Promise.all(Array.from({ length: count }, (_, i) => startApp(t, ground, { env, clock, ...backend === undefined || i > 0 ? {} : { backend } })))
   await Promise.all(apps.map(app => app.trusted()))
   return {
     apps: apps as unknown as Count extends 1 ? [TestApp] : [TestApp, TestApp],

@@ -189,7 +189,7 @@ t.test('a primary that became a standby answers 503, and works again once it is 
   t.equal(await becomesTrue(async () => (await caughtUp.prepared('select 1 from users where email = $1', [email])).length === 1, 60_000), true)
   await caughtUp.close()
 
-  const one = await startApp(t, groundAt(url.replace(String(primary.port), String(standby.port))), { link: real => real })
+  const one = await startApp(t, groundAt(url.replace(String(primary.port), String(standby.port))), { backend: real => real })
   const calls: Array<[string, () => ReturnType<TestApp['me']>]> = [['ready', () => one.call('GET', '/health/ready')], ['me', () => one.me(token)], ['login', () => one.login(email)], ['register', () => one.register()], ['logout', () => one.logout(token)], ['sessions', () => one.call('GET', '/v1/sessions', { token })]]
   for (const [name, call] of calls) {
     const reply = await call()

@@ -23,7 +23,7 @@ function open (t: Test, env: Record<string, string>) {
   const redis = openRedis(config, { keyPrefix: 'lk:', log: { warn: (_fields, text) => { lines.push(text) } } })
   if (redis.limiter instanceof Redis) redis.limiter.options.commandTimeout = patienceMs
   t.teardown(() => redis.close())
-  return { ...redis, lines, connected: () => becomesTrue(() => redis.link.connection !== null, patienceMs) }
+  return { ...redis, lines, connected: () => becomesTrue(() => redis.backend.connection !== null, patienceMs) }
 }
 
 const skip = hasRedisServer ? false : 'needs redis-server in PATH'
@@ -34,12 +34,12 @@ t.test('a master that Sentinels watch', { skip }, async t => {
   const env = { REDIS_URL: `redis://:of-redis@${set.masterName}`, REDIS_SENTINELS: set.sentinels.map(({ url }) => url).join(), REDIS_KEY_PREFIX: 'lk:' }
 
   t.test('is found by its name, with the passwords of both', async t => {
-    const { check, connected, link, lines } = open(t, env)
+    const { check, connected, backend, lines } = open(t, env)
     await check(patienceMs)
     await connected()
     const master = await set.master()
-    t.ok((await link.identify()).incarnation)
-    t.equal(await link.takeLease('lk:a', 'La', 60_000), null)
+    t.ok((await backend.identify()).incarnation)
+    t.equal(await backend.takeLease('lk:a', 'La', 60_000), null)
     t.strictSame(lines, [])
     t.ok(master)
     const refused = async (change: Partial<typeof env>) => {
@@ -138,14 +138,14 @@ t.test('a cluster of six', { skip }, async t => {
     const rights = /^user latchkey on >PASSWORD (.*)$/m.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8'))?.[1]?.split(' ') ?? []
     for (const { port } of set.nodes) await onServer(port, client => client.call('ACL', 'SETUSER', 'latchkey', 'on', '>pw', ...rights, '+cluster|slots'))
     const tls = set.nodes.slice(3).map(({ tlsPort }) => `rediss://latchkey:pw@127.0.0.1:${tlsPort}`).join()
-    const { check, connected, link, limiter, lines } = open(t, { REDIS_URL: tls, REDIS_CA_FILE: authority.caFile })
+    const { check, connected, backend, limiter, lines } = open(t, { REDIS_URL: tls, REDIS_CA_FILE: authority.caFile })
     await check(patienceMs)
     await connected()
-    t.ok((await link.identify()).incarnation, 'found by replicas alone')
+    t.ok((await backend.identify()).incarnation, 'found by replicas alone')
     const keys = Array.from({ length: 30 }, (_, i) => `lk:${i}`)
-    for (const name of keys) t.equal(await link.takeLease(name, 'La', 60_000), null)
-    t.equal((await link.overwrite(keys, 60_000)).incarnation, (await link.identify()).incarnation, 'one overwrite covers all shards')
-    for (const name of keys) t.equal(await link.takeLease(name, 'Lb', 60_000), 'R')
+    for (const name of keys) t.equal(await backend.takeLease(name, 'La', 60_000), null)
+    t.equal((await backend.overwrite(keys, 60_000)).incarnation, (await backend.identify()).incarnation, 'one overwrite covers all shards')
+    for (const name of keys) t.equal(await backend.takeLease(name, 'Lb', 60_000), 'R')
     t.ok(await becomesTrue(() => limiter.status === 'ready', patienceMs))
     t.equal(await limiter.get('lk:7'), 'R')
     t.strictSame(lines, [])
@@ -153,7 +153,7 @@ t.test('a cluster of six', { skip }, async t => {
     const plain = open(t, env)
     await plain.check(patienceMs)
     await plain.connected()
-    t.equal((await plain.link.identify()).incarnation, (await link.identify()).incarnation, 'the same to whoever asks')
+    t.equal((await plain.backend.identify()).incarnation, (await backend.identify()).incarnation, 'the same to whoever asks')
     for (const { port } of set.nodes) await onServer(port, client => client.call('ACL', 'SETUSER', 'latchkey', '-cluster|slots'))
     const forbidden = open(t, { REDIS_URL: tls, REDIS_CA_FILE: authority.caFile })
     await t.rejects(forbidden.check(patienceMs), { name: RedisRefusedError.name, message: /grant it \+cluster\|slots/ })

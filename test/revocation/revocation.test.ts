@@ -1,9 +1,6 @@
-import { execFile } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
-import { promisify } from 'node:util'
-import { Redis } from 'ioredis'
+
 import t, { type Test } from 'tap'
-import { becomesTrue, newEmail, password, patienceMs, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
+import { becomesTrue, password, serverGround, skipMissing, startApp, } from '../fixtures/app.js'
 import { hasRedisServer, startRedis } from '../fixtures/servers.js'
 
 /** Two instances on one PostgreSQL and a redis-server of their own, which may be killed. */

@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { becomesTrue, newEmail, password, patienceMs, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
+import { becomesTrue, newEmail, patienceMs, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
 import { hasRedisServer, startRedis } from '../fixtures/servers.js'
 
 /** Two instances on one PostgreSQL and a redis-server of their own, whose keys and figures are theirs alone. */

@@ -1,4 +1,4 @@
-import type { Credentials } from './credentials.js'
+import type { Credentials } from '../http/credentials.js'
 
 /** The body of an error, as on every other route. */
 export interface ErrorBody { statusCode: number, code: string, error: string, message: string }

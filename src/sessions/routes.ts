@@ -1,15 +1,16 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
+import { bearerOf } from '../http/credentials.js'
 import { deviceOf } from '../http/device.js'
 import { Accepted, failures } from '../http/schemas.js'
 import type { MailService } from '../mail/service.js'
-import { InvalidTokenError, MissingTokenError, NotFoundError, type Superseded } from '../shared/errors.js'
+import { InvalidTokenError, MissingTokenError, NotFoundError, SessionRequiredError, type Superseded } from '../shared/errors.js'
 import { isUuid } from '../shared/ids.js'
 import { guarded, requireSession } from '../tokens/authenticate.js'
 import type { Cookies } from './cookies.js'
 import type { IssuedTokens } from './opening.js'
-import { ChangePasswordBody, LoginBody, RefreshBody, RegisterBody, SessionList, SessionParams, TokenReply, toSession } from './schemas.js'
+import { ChangePasswordBody, CurrentSession, LoginBody, RefreshBody, RegisterBody, SessionList, SessionParams, TokenReply, toSession } from './schemas.js'
 import type { SessionService } from './service.js'
 
 interface Options {
@@ -76,6 +77,16 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     schema: { tags: ['sessions'], summary: 'Change the password: every other session ends, this one goes on under new tokens', security, body: ChangePasswordBody, response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) } }
   }, async (request, reply) => give(reply, await sessions.changePassword(requireSession(request), request.body, deviceOf(request)), request.byCookie))
 
+  app.get('/v1/session', {
+    config: { guard: 'anyone' },
+    onRequest: authenticateIfPossible,
+    schema: { tags: ['sessions'], summary: 'Who is signed in, if anybody: for an application that starts', security: [{}, ...security], response: { 200: CurrentSession, ...failures(503) } }
+  }, async request => ({
+    user: request.token?.user ?? null,
+    session: request.token?.session ?? null,
+    refreshable: !hasBearer(request) && cookies.read(request, 'refresh') !== null
+  }))
+
   app.get('/v1/sessions', {
     ...caller,
     schema: { tags: ['sessions'], summary: "The caller's live sessions, newest first", security, response: { 200: SessionList, ...failures(401, 403, 503) } }
@@ -106,7 +117,16 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   /** Without a header or an access cookie only a refresh token can say whose session is meant. */
   function hasAccessToken (request: FastifyRequest): boolean {
-    return request.headers.authorization !== undefined || cookies.read(request, 'access') !== null
+    return hasBearer(request) || cookies.read(request, 'access') !== null
+  }
+
+  /** Leaves `request.token` null where no live token of a user came. */
+  async function authenticateIfPossible (request: FastifyRequest): Promise<void> {
+    try {
+      await authenticate(request)
+    } catch (error) {
+      if ((error as FastifyError).statusCode !== 401 && !(error instanceof SessionRequiredError)) throw error
+    }
   }
 
   /** An access cookie that has run out is no obstacle where a refresh cookie says the same. */
@@ -114,15 +134,15 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     try {
       await caller.onRequest(request)
     } catch (error) {
-      if (!(error instanceof InvalidTokenError) || request.headers.authorization !== undefined || cookies.read(request, 'refresh') === null) throw error
+      if (!(error instanceof InvalidTokenError) || hasBearer(request) || cookies.read(request, 'refresh') === null) throw error
     }
   }
 
-  /** The refresh token in the body, or else in its cookie; an Authorization header rules the cookie out. */
+  /** The refresh token in the body, or else in its cookie; a Bearer header rules the cookie out. */
   function presentedRefresh (request: FastifyRequest<{ Body?: unknown }>): { token: string, byCookie: boolean } {
     const { refreshToken } = (request.body ?? {}) as { refreshToken?: string }
     if (refreshToken !== undefined) return { token: refreshToken, byCookie: false }
-    const cookie = request.headers.authorization === undefined ? cookies.read(request, 'refresh') : null
+    const cookie = hasBearer(request) ? null : cookies.read(request, 'refresh')
     if (cookie === null) throw new MissingTokenError()
     cookies.requireOwnSite(request)
     return { token: cookie, byCookie: true }
@@ -130,16 +150,19 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   /** What a browser would send again and again in vain; not at another site's bidding, and not what another tab has just renewed. */
   async function clearDeadCookies (request: FastifyRequest, reply: FastifyReply, error: FastifyError & Superseded): Promise<void> {
-    const { authorization, cookie } = request.headers
     const { refreshToken } = (request.body ?? {}) as { refreshToken?: string }
     if (error.statusCode !== 401 || error.sessionGoesOn === true) return
-    if (cookie !== undefined && authorization === undefined && refreshToken === undefined && cookies.isOwnSite(request)) cookies.clear(reply)
+    if (request.headers.cookie !== undefined && !hasBearer(request) && refreshToken === undefined && cookies.isOwnSite(request)) cookies.clear(reply)
   }
 
   async function give (reply: FastifyReply, issued: IssuedTokens, byCookie = false) {
     if (byCookie) cookies.set(reply, issued)
     return await reply.send(toReply(issued, byCookie))
   }
+}
+
+function hasBearer ({ headers }: FastifyRequest): boolean {
+  return bearerOf(headers.authorization) !== null
 }
 
 function toReply ({ access, refresh, session, user }: IssuedTokens, byCookie: boolean) {

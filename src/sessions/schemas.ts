@@ -16,14 +16,23 @@ export const ChangePasswordBody = Type.Object({ currentPassword: Password, newPa
 export const RefreshBody = Type.Unsafe<{ refreshToken?: string } | null>({ type: ['object', 'null'], properties: { refreshToken: Type.String({ maxLength: 256 }) }, ...closed })
 export const SessionParams = Type.Object({ id: Type.String() })
 
+const SessionSummary = Type.Object({ id: Id, deviceName: nullable(Type.String()), createdAt: Moment, expiresAt: Moment })
+
 export const TokenReply = Type.Object({
   tokenType: Type.Literal('Bearer'),
   accessToken: Type.Optional(Type.String({ description: 'Shown once; send it as Authorization: Bearer …. Absent when cookies carry it' })),
   expiresIn: Type.Integer({ description: 'Seconds' }),
   refreshToken: Type.Optional(Type.String({ description: 'With refresh: true; absent when cookies carry it' })),
   refreshExpiresIn: Type.Optional(Type.Integer({ description: 'Seconds; with refresh: true' })),
-  session: Type.Object({ id: Id, deviceName: nullable(Type.String()), createdAt: Moment, expiresAt: Moment }),
+  session: SessionSummary,
   user: User
+})
+
+/** All null where no live token came. */
+export const CurrentSession = Type.Object({
+  user: nullable(User),
+  session: nullable(SessionSummary),
+  refreshable: Type.Boolean({ description: 'A refresh cookie came along: POST /v1/refresh may open a session again' })
 })
 
 export const SessionList = Type.Object({

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { bearerOf } from '../http/credentials.js'
 import { ForbiddenError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../shared/errors.js'
 import { nextEventLoopTurn } from '../shared/event-loop.js'
 import type { Principal } from './principal.js'
@@ -20,7 +21,7 @@ export interface TokenCookies {
   requireOwnSite (request: FastifyRequest): void
 }
 
-/** The onRequest hook of routes that need a live token; it runs before a body is read. An Authorization header wins: then no cookie is read. */
+/** The onRequest hook of routes that need a live token; it runs before a body is read. With a Bearer header no cookie is read. */
 export function createAuthenticate (tokens: Pick<TokenReader, 'authenticate'>, cookies: TokenCookies) {
   return async (request: FastifyRequest): Promise<void> => {
     const principal = await tokens.authenticate(candidateOf(request))
@@ -34,12 +35,12 @@ export function createAuthenticate (tokens: Pick<TokenReader, 'authenticate'>, c
   }
 
   function candidateOf (request: FastifyRequest): string {
-    const header = request.headers.authorization
-    // RFC 6750 2.1; URL and body are never read for tokens.
-    if (header !== undefined && /^bearer( |$)/i.test(header)) return header.slice('Bearer '.length)
-    const cookie = header === undefined ? cookies.read(request, 'access') : null
+    // URL and body are never read for tokens.
+    const bearer = bearerOf(request.headers.authorization)
+    if (bearer !== null) return bearer
+    const cookie = cookies.read(request, 'access')
     if (cookie === null) throw new MissingTokenError()
-    // Browsers also send cookies with requests that pages of other sites make.
+    // Browsers send cookies along with requests that other sites' pages make.
     if (request.method !== 'GET' && request.method !== 'HEAD') cookies.requireOwnSite(request)
     request.byCookie = true
     return cookie

@@ -359,7 +359,7 @@ t.test('credentials', async t => {
   const me = (authorization: string) => one.call('GET', '/v1/me', { headers: { authorization } })
 
   t.test('a broken Authorization header opens nothing', async t => {
-    for (const header of ['Bearer', 'Bearer ', `Bearer Bearer ${token}`, `Bearer ${token}, Bearer ${token}`, `Bearer ${token},${token}`, `Bearer ${token} ${token}`, `Bearer "${token}"`, `Bearer  ${token}`, `Bearer ${token}=`, `Bearer ${token}\0`,
+    for (const header of ['Bearer', 'Bearer ', `Bearer Bearer ${token}`, `Bearer ${token}, Bearer ${token}`, `Bearer ${token},${token}`, `Bearer ${token} ${token}`, `Bearer "${token}"`, `Bearer ${token}=`, `Bearer ${token}\0`,
       `Bearer ${token.slice(0, -1)}`, `Bearer ${token}A`, `Bearer ${token.toLowerCase()}`, `Bearer ${token.replace('lk_', 'lkr_')}`, `Bearer ${token.replace('lk_', 'lkp_')}`, `Bearer ${token.slice(3)}`, `Bearer lk_${'é'.repeat(50)}`, `Bearer lk_${'０'.repeat(50)}`,
       `Bearer lk_${'A'.repeat(50)}`, `Bearer ${'x'.repeat(65_536)}`, `bearer ${token}x`, 'Bearer null', 'Bearer undefined']) {
       refused(t, await me(header), 401, 'AUTH_INVALID_TOKEN', header.slice(0, 40))
@@ -373,8 +373,13 @@ t.test('credentials', async t => {
     refused(t, await one.call('GET', '/v1/me'), 401, 'AUTH_MISSING_TOKEN', 'no header')
   })
 
-  t.test('the scheme is read in any case', async t => {
-    for (const scheme of ['Bearer', 'bearer', 'BEARER', 'bEaReR']) t.equal((await me(`${scheme} ${token}`)).statusCode, 200, scheme)
+  t.test('the scheme is read in any case, with any number of spaces behind it, here and by /oauth (RFC 6750 2.1)', async t => {
+    const { plain } = await one.serviceTokens.create('orders')
+    for (const scheme of ['Bearer ', 'bearer ', 'BEARER ', 'bEaReR ', 'Bearer  ', 'bearer    ']) {
+      t.equal((await me(`${scheme}${token}`)).statusCode, 200, scheme)
+      const introspected = await one.app.inject({ method: 'POST', url: '/oauth/introspect', payload: `token=${token}`, headers: { authorization: `${scheme}${plain.reveal()}`, 'content-type': 'application/x-www-form-urlencoded' } })
+      t.match(introspected.json(), { active: true }, scheme)
+    }
   })
 
   t.test('a token anywhere but in the header or its cookie is not read', async t => {

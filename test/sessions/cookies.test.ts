@@ -226,12 +226,12 @@ onEachGround(t, async (t, ground) => {
     t.equal((await mine.call('GET', '/v1/me')).statusCode, 200)
   })
 
-  t.test('an Authorization header wins, and no cookie is read, however bad it is', async t => {
+  t.test('with a Bearer header no cookie is read, however bad the header is', async t => {
     const mine = await openPage(app)
     const { userId, token } = await app.account()
     t.match((await mine.call('GET', '/v1/me', { headers: { ...fromPage, authorization: `Bearer ${token}` } })).json(), { user: { id: userId } })
 
-    for (const authorization of ['', 'Bearer', 'Bearer ', 'Bearer lk_nonsense', `Bearer ${token}x`, 'Basic YTpi', `bearer  ${token}`, `Bearer ${token}, Bearer ${token}`, 'Negotiate x']) {
+    for (const authorization of ['Bearer', 'Bearer ', 'Bearer lk_nonsense', `Bearer ${token}x`, `bearer  ${token}x`, `Bearer ${token}, Bearer ${token}`]) {
       for (const [method, url, body] of [['GET', '/v1/me'], ...unsafe] as Array<['GET' | 'POST' | 'PUT' | 'DELETE', string, object?]>) {
         const reply = await mine.call(method, url, { body, headers: { ...fromPage, authorization } })
         t.equal(reply.statusCode, 401, `${method} ${url} ${authorization}`)
@@ -241,6 +241,55 @@ onEachGround(t, async (t, ground) => {
     }
     t.equal((await mine.call('GET', '/v1/me')).statusCode, 200)
     t.equal((await mine.call('POST', '/v1/refresh')).statusCode, 200)
+  })
+
+  t.test('an empty Authorization header, or the Basic that a browser sends to a protected site, leaves the cookies in force', async t => {
+    for (const authorization of ['', 'Basic c3RhZ2luZzpzZWNyZXQ=', 'Negotiate x', 'Digest username="a"']) {
+      const headers = { ...fromPage, authorization }
+      const mine = await openPage(app)
+      const login = mine.jar.take(await app.call('POST', '/v1/login', { headers, body: { email: mine.email, password, cookies: true, refresh: true } }))
+      t.equal(login.statusCode, 200, authorization)
+      t.match((await mine.call('GET', '/v1/me', { headers })).json(), { user: { email: mine.email } }, authorization)
+      t.match((await mine.call('GET', '/v1/session', { headers })).json(), { user: { email: mine.email }, refreshable: true }, authorization)
+      t.equal((await mine.call('POST', '/v1/refresh', { headers })).statusCode, 200, authorization)
+      t.equal((await mine.call('POST', '/v1/tokens', { headers, body: { name: 'a script' } })).statusCode, 201, authorization)
+      refusedAs(t, await mine.call('DELETE', '/v1/sessions', { headers: { authorization, origin: 'https://evil.example' } }), 403, 'AUTH_CROSS_SITE', authorization)
+      const out = await mine.call('POST', '/v1/logout', { headers })
+      t.equal(out.statusCode, 204, authorization)
+      t.strictSame(cookiesOf(out), clearedBoth, authorization)
+    }
+  })
+
+  t.test('GET /v1/session says who is signed in, or that nobody is, and is never a 401', async t => {
+    const nobody = { user: null, session: null, refreshable: false }
+    const ask = async (headers: Record<string, string>) => {
+      const reply = await app.call('GET', '/v1/session', { headers })
+      t.equal(reply.statusCode, 200)
+      t.equal(reply.headers['cache-control'], 'no-store')
+      t.equal(reply.headers['set-cookie'], undefined)
+      return reply.json<{ user: { email: string } | null, session: { id: string } | null, refreshable: boolean }>()
+    }
+    const mine = await openPage(app)
+    const { session } = mine.reply.json<{ session: object }>()
+    const { user } = (await mine.call('GET', '/v1/me')).json<{ user: object }>()
+    t.strictSame(await ask({ cookie: mine.jar.header() }), { user, session, refreshable: true }, 'by cookies, from any site: it changes nothing')
+    t.strictSame(await ask({ cookie: cookieHeader({ [access]: tokenIn(mine, access) }) }), { user, session, refreshable: false })
+    t.strictSame(await ask({ cookie: cookieHeader({ [refresh]: tokenIn(mine, refresh) }) }), { ...nobody, refreshable: true })
+    t.strictSame(await ask({ authorization: `Bearer ${tokenIn(mine, access)}` }), { user, session, refreshable: false }, 'by Bearer')
+    t.strictSame(await ask({}), nobody)
+
+    const { token } = await app.account()
+    const personal = await app.personal(token)
+    t.match(await ask({ authorization: `Bearer ${personal}` }), { user: { email: String }, session: null, refreshable: false }, 'a personal token has a user and no session')
+    const { plain } = await app.serviceTokens.create('orders')
+    for (const authorization of ['Bearer', 'Bearer lk_nonsense', `Bearer ${tokenIn(mine, refresh)}`, `Bearer ${plain.reveal()}`]) {
+      t.strictSame(await ask({ authorization, cookie: mine.jar.header() }), nobody, `${authorization.slice(0, 11)}: a Bearer header rules the cookies out`)
+    }
+    t.strictSame(await ask({ cookie: cookieHeader({ [access]: personal }) }), nobody, 'a personal token is none in a cookie')
+
+    const before = mine.jar.header()
+    await mine.call('POST', '/v1/logout')
+    t.strictSame(await ask({ cookie: before }), { ...nobody, refreshable: true }, 'at once after the end; whether the refresh cookie is good, refreshing will tell')
   })
 
   t.test('a refresh token in the body wins over the cookie, and its successors leave in the body', async t => {

@@ -57,7 +57,7 @@ t.test('modules are imported only where they belong', async t => {
 
 t.test('services know neither Fastify, nor drizzle, nor Redis, nor how the database is reached', async t => {
   const forbidden = /^(fastify|@fastify\/|drizzle-orm|ioredis|postgres$|db\/|src\/(redis|embedded)\/|src\/database\/(?!transaction\.))/
-  t.same(imports.filter(({ from, to }) => /\/(service|opening|refreshing|ending|login|logout|password-change|live-caller|settle|epoch|revocation|cache|batch|prune|outbox|sender)\.ts$/.test(from) && forbidden.test(to)).map(describe), [])
+  t.same(imports.filter(({ from, to }) => /\/(service|opening|refreshing|ending|login|logout|password-change|live-caller|settle|epoch|revocation|cache|batch|prune|outbox|sender|composer|delivery|password-reset|address-proof|registration)\.ts$/.test(from) && forbidden.test(to)).map(describe), [])
 })
 
 t.test('the database is reached by stores alone', async t => {

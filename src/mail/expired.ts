@@ -1,13 +1,15 @@
 import type { Clock } from '../shared/clock.js'
-import type { MailStore } from './store.js'
+import type { ExpiredMailRows, MailStore } from './store.js'
 
-/** Tokens of mails that nobody used, and registrations that nobody confirmed. */
-export interface Expired { mailTokens: number, registrations: number }
+type ExpiredRowsStore = Pick<MailStore, 'countExpired' | 'deleteExpired'>
 
-/** What mails leave behind: counted, or deleted up to `limit` of each. */
-export interface ExpiredMail { count (): Promise<Expired>, delete (limit: number): Promise<Expired> }
+/** Expired mail tokens and unconfirmed registrations, for pruning: counted, or deleted up to `limit` of each. */
+export interface ExpiredMail {
+  count (): Promise<ExpiredMailRows>
+  delete (limit: number): Promise<ExpiredMailRows>
+}
 
-export function createExpired ({ store, clock }: { store: Pick<MailStore, 'countExpired' | 'deleteExpired'>, clock: Clock }): ExpiredMail {
+export function createExpiredMail ({ store, clock }: { store: ExpiredRowsStore, clock: Clock }): ExpiredMail {
   const now = () => new Date(clock.now())
   return {
     count: () => store.countExpired(now()),

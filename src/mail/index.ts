@@ -7,12 +7,13 @@ import type { Clock } from '../shared/clock.js'
 import type { TokenService } from '../tokens/service.js'
 import type { UserService } from '../users/service.js'
 import type { MailCounters } from './counters.js'
-import { createExpired, type ExpiredMail } from './expired.js'
+import { createExpiredMail, type ExpiredMail } from './expired.js'
 import type { Mailer, MailLimiter } from './mailer.js'
 import { createOutbox } from './outbox.js'
+import { createOutboxStore, type OutboxStore } from './outbox-store.js'
 import { createMailSender, type MailSender } from './sender.js'
 import { createMailService, type MailService } from './service.js'
-import { createMailStore, type MailStore } from './store.js'
+import { createMailStore } from './store.js'
 
 interface Ports {
   database: Database
@@ -21,7 +22,7 @@ interface Ports {
   tokens: TokenService
   revocation: Revocation
   audit: Audit
-  /** Null: this instance sends nothing, and leaves it to others. */
+  /** Null: this instance sends nothing and leaves it to others. */
   mailer: Mailer | null
   limiter: MailLimiter
   clock: Clock
@@ -37,21 +38,21 @@ export interface Mail {
   /** For pruning. */
   expired: ExpiredMail
   /** For metrics. */
-  outbox: Pick<MailStore, 'waiting'>
+  outbox: Pick<OutboxStore, 'waiting'>
 }
 
-/** What a mailbox proves, and the mails that tell users of events of the audit trail. */
+/** Mails, what their tokens prove, and the notices that events of the audit trail cause. */
 export function createMail ({ database, users, sessions, tokens, revocation, audit, mailer, limiter, clock, counters, log, networkOf, config }: Ports): Mail {
-  const store = createMailStore(database)
-  const places = { appUrl: config.appUrl ?? null, publicUrl: config.publicUrl ?? null }
-  const sender = createMailSender({ store, users, audit, transactions: database, mailer, limiter, places, counters, clock, log })
+  const store = { ...createMailStore(database), ...createOutboxStore(database) }
+  const urls = { appUrl: config.appUrl ?? null, publicUrl: config.publicUrl ?? null }
+  const sender = createMailSender({ store, users, audit, transactions: database, mailer, limiter, urls, counters, clock, log })
   const outbox = createOutbox({ store, audit, networkOf, onCommitted: sender.wake })
   audit.onRecorded(outbox.onRecorded)
   const confirms = config.registration === 'confirm'
   return {
     mail: createMailService({ store, outbox, users, sessions, tokens, audit, revocation, transactions: database, limiter, confirms, clock }),
     sender,
-    expired: createExpired({ store, clock }),
+    expired: createExpiredMail({ store, clock }),
     outbox: store
   }
 }

@@ -2,18 +2,22 @@ import type { EventType } from '../audit/event.js'
 import type { Audit, AuditEvent } from '../audit/service.js'
 import { afterCommit, type Tx } from '../database/transaction.js'
 import type { MailKind, MailTokenKind } from './messages.js'
-import type { MailStore, NewMail } from './store.js'
+import type { NewMail, OutboxStore } from './outbox-store.js'
+import type { MailStore } from './store.js'
 
-/** So many earlier logins are looked at to tell whether a device is new. */
-const remembered = 200
+/** How many earlier logins decide whether a device is new. */
+const loginsCompared = 200
 
-/** Events that the account's owner is told of. */
-const told: Partial<Record<EventType, MailKind>> = {
-  password_changed: 'password_changed', password_reset: 'password_reset', refresh_token_reused: 'refresh_token_reused', email_change_requested: 'email_change_requested'
+/** Events that the owner of the account is notified of. */
+const notices: Partial<Record<EventType, MailKind>> = {
+  password_changed: 'password_changed',
+  password_reset: 'password_reset',
+  refresh_token_reused: 'refresh_token_reused',
+  email_change_requested: 'email_change_requested'
 }
 
-/** Tokens that an event makes void. Whoever takes his account back by a new password also ends what a thief has begun. */
-const voided: Partial<Record<EventType, MailTokenKind[]>> = {
+/** Tokens that an event cancels. An owner who takes the account back with a new password also cancels what a thief has begun. */
+const cancellations: Partial<Record<EventType, MailTokenKind[]>> = {
   password_changed: ['reset', 'email_change'],
   password_reset: ['reset', 'email_change'],
   email_verified: ['verify'],
@@ -21,66 +25,69 @@ const voided: Partial<Record<EventType, MailTokenKind[]>> = {
   user_disabled: ['reset', 'email_change']
 }
 
+/** Mails that carry a token and belong to an account, by the kind of the token. */
 const carriers: Partial<Record<MailTokenKind, MailKind>> = { verify: 'verify_email', email_change: 'confirm_email_change' }
 
-interface Parts {
-  store: Pick<MailStore, 'enqueue' | 'findRecipient' | 'forget'>
+/** Mails are written to the outbox in the transaction that causes them, and sent later. */
+export interface Outbox {
+  enqueue (tx: Tx, mail: NewMail): Promise<void>
+  /** Deletes the account's tokens of these kinds, and the mails that would carry one. */
+  cancel (tx: Tx, userId: string, tokenKinds: MailTokenKind[]): Promise<void>
+  /** The audit trail calls this with every event, so recording an event is what causes the mail. */
+  onRecorded (tx: Tx, events: AuditEvent[]): Promise<void>
+}
+
+interface OutboxDependencies {
+  store: Pick<OutboxStore, 'enqueue'> & Pick<MailStore, 'findRecipient' | 'cancel'>
   audit: Pick<Audit, 'before'>
-  /** Two addresses of one network are the same device's. */
+  /** Two addresses of one network count as the same device. */
   networkOf (address: string): string
-  /** Called when a transaction that enqueued something is committed. */
+  /** Called when a transaction that enqueued a mail is committed. */
   onCommitted (): void
 }
 
-/** Mails are promised here, in the transaction of what they tell, and leave later. */
-export type Outbox = ReturnType<typeof createOutbox>
-
-export function createOutbox ({ store, audit, networkOf, onCommitted }: Parts) {
+export function createOutbox ({ store, audit, networkOf, onCommitted }: OutboxDependencies): Outbox {
   async function enqueue (tx: Tx, mail: NewMail): Promise<void> {
     await store.enqueue(tx, mail)
     afterCommit(tx, onCommitted)
   }
 
-  /** Makes tokens of these kinds void, and mails that would bring one. */
-  async function forget (tx: Tx, userId: string, tokenKinds: MailTokenKind[]): Promise<void> {
-    await store.forget(tx, userId, tokenKinds, tokenKinds.flatMap(kind => carriers[kind] ?? []))
+  async function cancel (tx: Tx, userId: string, tokenKinds: MailTokenKind[]): Promise<void> {
+    await store.cancel(tx, userId, tokenKinds, tokenKinds.flatMap(kind => carriers[kind] ?? []))
   }
 
-  async function tell (tx: Tx, userId: string, kind: MailKind, eventId: string): Promise<void> {
+  async function notify (tx: Tx, userId: string, kind: MailKind, eventId: string): Promise<void> {
     const recipient = await store.findRecipient(tx, userId)
     if (recipient !== null) await enqueue(tx, { kind, email: recipient.email, userId, eventId })
   }
 
-  /** By user agent and network; the first login of all is no news. Versions don't count: programs get new ones by themselves. */
+  async function onRecorded (tx: Tx, events: AuditEvent[]): Promise<void> {
+    for (const event of events) {
+      const { id, type, userId } = event
+      if (userId === null) continue
+      const cancelled = cancellations[type]
+      if (cancelled !== undefined) await cancel(tx, userId, cancelled)
+      const notice = notices[type]
+      if (notice !== undefined) await notify(tx, userId, notice, id)
+      if (type === 'login_succeeded' && await isFromNewDevice(tx, event)) await notify(tx, userId, 'new_device', id)
+      if (type === 'registered') {
+        const recipient = await store.findRecipient(tx, userId)
+        if (recipient?.verified === false) await enqueue(tx, { kind: 'verify_email', email: recipient.email, userId })
+      }
+    }
+  }
+
+  /** Compares user agent and network. The very first login doesn't count as new. */
   async function isFromNewDevice (tx: Tx, event: AuditEvent): Promise<boolean> {
-    const earlier = await audit.before(tx, event, ['registered', 'login_succeeded'], remembered)
+    const earlier = await audit.before(tx, event, ['registered', 'login_succeeded'], loginsCompared)
     const device = deviceOf(event)
     return earlier.length > 0 && !earlier.some(other => deviceOf(other) === device)
   }
 
+  /** Version numbers are left out, because programs update themselves. */
   function deviceOf ({ ip, userAgent }: AuditEvent): string {
     return `${ip === null ? '' : networkOf(ip)} ${(userAgent ?? '').replace(/[/ ]?\d[\d._]*/g, '')}`
   }
 
-  return {
-    enqueue,
-    forget,
-
-    /** What the audit trail calls with each event: whoever records it causes the mail. */
-    async onRecorded (tx: Tx, events: AuditEvent[]): Promise<void> {
-      for (const event of events) {
-        const { id, type, userId } = event
-        if (userId === null) continue
-        const kinds = voided[type]
-        if (kinds !== undefined) await forget(tx, userId, kinds)
-        const kind = told[type]
-        if (kind !== undefined) await tell(tx, userId, kind, id)
-        if (type === 'login_succeeded' && await isFromNewDevice(tx, event)) await tell(tx, userId, 'new_device', id)
-        if (type === 'registered') {
-          const recipient = await store.findRecipient(tx, userId)
-          if (recipient?.verified === false) await enqueue(tx, { kind: 'verify_email', email: recipient.email, userId })
-        }
-      }
-    }
-  }
+  return { enqueue, cancel, onRecorded }
 }

@@ -1,72 +1,48 @@
 import { randomUUID } from 'node:crypto'
-import { and, eq, inArray, lt, lte, sql } from 'drizzle-orm'
+import { and, eq, inArray, lt } from 'drizzle-orm'
 import { mails, mailTokens, registrations, users } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import type { TokenHash } from '../tokens/token.js'
 import type { MailKind, MailTokenKind } from './messages.js'
 
-/** A mail to be written: of an account, of a registration, or of neither: then there may be nobody of that address. */
-export interface NewMail { kind: MailKind, email: string, userId?: string, registrationId?: string, eventId?: string }
-
-/** A mail claimed for sending; `attempts` counts this one. */
-export interface Mail { id: string, kind: MailKind, email: string, userId: string | null, registrationId: string | null, eventId: string | null, attempts: number, ageSeconds: number }
-
-/** What the database knows a token by, and what it stands for. */
+/** A token that a mail carries; its hash is the key. */
 export interface MailTokenRow { kind: MailTokenKind, email: string, userId: string | null, registrationId: string | null, expiresAt: Date }
 
 export interface Registration { id: string, email: string, name: string | null, passwordHash: string, expiresAt: Date }
 
-/** The outbox keeps the database's time: instances whose clocks differ must agree on whose turn a mail is. */
-export type MailStore = ReturnType<typeof createMailStore>
+/** Rows that have expired and can be pruned. */
+export interface ExpiredMailRows { mailTokens: number, registrations: number }
 
-export function createMailStore (database: Database) {
+/** Mail tokens and registrations that wait for their mail. */
+export interface MailStore {
+  /** Where the account's mails go; null without such an account. */
+  findRecipient (tx: Tx, userId: string): Promise<{ email: string, verified: boolean } | null>
+  insertToken (tx: Tx, token: MailTokenRow & { hash: TokenHash, createdAt: Date }): Promise<void>
+  findToken (hash: TokenHash): Promise<MailTokenRow | null>
+  /** Deletes a token and returns it; if several try at once, one gets it and the others null. */
+  takeToken (tx: Tx, hash: TokenHash): Promise<MailTokenRow | null>
+  /** Deletes the account's tokens of these kinds and its mails that would carry one. */
+  cancel (tx: Tx, userId: string, tokenKinds: MailTokenKind[], mailKinds: MailKind[]): Promise<void>
+  insertRegistration (tx: Tx, registration: Omit<Registration, 'id'> & { createdAt: Date }): Promise<string>
+  /** Locks the registration; null when it is gone. */
+  lockRegistration (tx: Tx, id: string): Promise<Registration | null>
+  /** Locks every registration of `email`, always in the same order, so that transactions that confirm one take turns. */
+  lockRegistrations (tx: Tx, email: string): Promise<Registration[]>
+  /** Deletes registrations with their mails and tokens. */
+  deleteRegistrations (tx: Tx, ids: string[]): Promise<void>
+  countExpired (now: Date): Promise<ExpiredMailRows>
+  /** Deletes up to `limit` rows of each table that expired before `now`. Skips rows that are locked. */
+  deleteExpired (now: Date, limit: number): Promise<ExpiredMailRows>
+}
+
+export function createMailStore (database: Database): MailStore {
   const bytes = (hash: TokenHash) => Buffer.from(hash.hex(), 'hex')
 
   return {
-    async enqueue (tx: Tx, mail: NewMail): Promise<void> {
-      await within(tx).insert(mails).values({ ...mail, id: randomUUID(), createdAt: sql`now()`, nextAttemptAt: sql`now()` })
-    },
-
-    /** Takes up to `limit` mails that are due, oldest first, and keeps them from everybody else for `leaseSeconds`, in one statement. */
-    async claim (limit: number, leaseSeconds: number): Promise<Mail[]> {
-      const rows = await database.query(db => {
-        const due = db.select({ id: mails.id }).from(mails).where(lte(mails.nextAttemptAt, sql`now()`))
-          .orderBy(mails.nextAttemptAt).limit(limit).for('update', { skipLocked: true })
-        return db.update(mails)
-          .set({ attempts: sql`${mails.attempts} + 1`, nextAttemptAt: sql`now() + make_interval(secs => ${leaseSeconds})` })
-          .where(inArray(mails.id, due))
-          .returning({ row: mails, ageSeconds: sql<number>`extract(epoch from now() - ${mails.createdAt})::float8` })
-      })
-      return rows.map(({ row: { id, kind, email, userId, registrationId, eventId, attempts }, ageSeconds }) =>
-        ({ id, kind: kind as MailKind, email, userId, registrationId, eventId, attempts, ageSeconds }))
-    },
-
-    /** Takes a claimed mail's row until the end of `tx`; false when what it was about has been made void. */
-    async hold (tx: Tx, id: string): Promise<boolean> {
-      return (await within(tx).select({ id: mails.id }).from(mails).where(eq(mails.id, id)).for('update')).length > 0
-    },
-
-    async remove (id: string): Promise<void> {
-      await database.query(db => db.delete(mails).where(eq(mails.id, id)))
-    },
-
-    /** Mails in the outbox (counted up to 10 000) and the age of the oldest of these; 0 when it is empty. */
-    async waiting (): Promise<{ mails: number, oldestSeconds: number }> {
-      const [row] = await database.query(db => {
-        const some = db.select({ createdAt: mails.createdAt }).from(mails).orderBy(mails.nextAttemptAt).limit(10_000).as('some')
-        return db.select({ mails: sql<number>`count(*)::int`, oldestSeconds: sql<number>`coalesce(extract(epoch from now() - min(${some.createdAt})), 0)::float8` }).from(some)
-      })
-      return row ?? { mails: 0, oldestSeconds: 0 }
-    },
-
-    async postpone (id: string, seconds: number): Promise<void> {
-      await database.query(db => db.update(mails).set({ nextAttemptAt: sql`now() + make_interval(secs => ${seconds})` }).where(eq(mails.id, id)))
-    },
-
-    /** Where the mails of an account go. */
     async findRecipient (tx: Tx, userId: string): Promise<{ email: string, verified: boolean } | null> {
-      const [row] = await within(tx).select({ email: users.email, verifiedAt: users.emailVerifiedAt }).from(users).where(eq(users.id, userId))
+      const columns = { email: users.email, verifiedAt: users.emailVerifiedAt }
+      const [row] = await within(tx).select(columns).from(users).where(eq(users.id, userId))
       return row === undefined ? null : { email: row.email, verified: row.verifiedAt !== null }
     },
 
@@ -79,16 +55,16 @@ export function createMailStore (database: Database) {
       return row === undefined ? null : toToken(row)
     },
 
-    /** Uses a token up: of several at once, one gets it and the others null. */
     async takeToken (tx: Tx, hash: TokenHash): Promise<MailTokenRow | null> {
       const [row] = await within(tx).delete(mailTokens).where(eq(mailTokens.hash, bytes(hash))).returning()
       return row === undefined ? null : toToken(row)
     },
 
-    /** Makes an account's tokens of these kinds void, and its mails that would carry one. First the mails: a token may be in the making. */
-    async forget (tx: Tx, userId: string, tokenKinds: MailTokenKind[], mailKinds: MailKind[]): Promise<void> {
-      if (mailKinds.length > 0) await within(tx).delete(mails).where(and(eq(mails.userId, userId), inArray(mails.kind, mailKinds)))
-      if (tokenKinds.length > 0) await within(tx).delete(mailTokens).where(and(eq(mailTokens.userId, userId), inArray(mailTokens.kind, tokenKinds)))
+    async cancel (tx: Tx, userId: string, tokenKinds: MailTokenKind[], mailKinds: MailKind[]): Promise<void> {
+      // Mails first: a mail that is being sent may be inserting its token.
+      const db = within(tx)
+      if (mailKinds.length > 0) await db.delete(mails).where(and(eq(mails.userId, userId), inArray(mails.kind, mailKinds)))
+      if (tokenKinds.length > 0) await db.delete(mailTokens).where(and(eq(mailTokens.userId, userId), inArray(mailTokens.kind, tokenKinds)))
     },
 
     async insertRegistration (tx: Tx, registration: Omit<Registration, 'id'> & { createdAt: Date }): Promise<string> {
@@ -97,38 +73,35 @@ export function createMailStore (database: Database) {
       return id
     },
 
-    /** Takes a registration's row until the end of `tx`. */
     async lockRegistration (tx: Tx, id: string): Promise<Registration | null> {
       const [row] = await within(tx).select().from(registrations).where(eq(registrations.id, id)).for('update')
       return row ?? null
     },
 
-    /** Takes all registrations of `email`, in one order for everybody: those who confirm them take turns. */
     async lockRegistrations (tx: Tx, email: string): Promise<Registration[]> {
       return await within(tx).select().from(registrations).where(eq(registrations.email, email)).orderBy(registrations.id).for('update')
     },
 
-    /** With their mails and tokens. */
     async deleteRegistrations (tx: Tx, ids: string[]): Promise<void> {
       if (ids.length > 0) await within(tx).delete(registrations).where(inArray(registrations.id, ids))
     },
 
-    async countExpired (now: Date): Promise<{ mailTokens: number, registrations: number }> {
+    async countExpired (now: Date): Promise<ExpiredMailRows> {
       return await database.query(async db => ({
         mailTokens: await db.$count(mailTokens, lt(mailTokens.expiresAt, now)),
         registrations: await db.$count(registrations, lt(registrations.expiresAt, now))
       }))
     },
 
-    /** Deletes up to `limit` of each that expired before `now`. Rows that somebody holds are left for the next run. */
-    async deleteExpired (now: Date, limit: number): Promise<{ mailTokens: number, registrations: number }> {
+    async deleteExpired (now: Date, limit: number): Promise<ExpiredMailRows> {
       return await database.query(async db => {
-        const tokens = db.select({ hash: mailTokens.hash }).from(mailTokens).where(lt(mailTokens.expiresAt, now)).orderBy(mailTokens.expiresAt).limit(limit).for('update', { skipLocked: true })
-        const pending = db.select({ id: registrations.id }).from(registrations).where(lt(registrations.expiresAt, now)).orderBy(registrations.expiresAt).limit(limit).for('update', { skipLocked: true })
-        return {
-          mailTokens: (await db.delete(mailTokens).where(inArray(mailTokens.hash, tokens)).returning({ kind: mailTokens.kind })).length,
-          registrations: (await db.delete(registrations).where(inArray(registrations.id, pending)).returning({ id: registrations.id })).length
-        }
+        const tokens = db.select({ hash: mailTokens.hash }).from(mailTokens).where(lt(mailTokens.expiresAt, now))
+          .orderBy(mailTokens.expiresAt).limit(limit).for('update', { skipLocked: true })
+        const pending = db.select({ id: registrations.id }).from(registrations).where(lt(registrations.expiresAt, now))
+          .orderBy(registrations.expiresAt).limit(limit).for('update', { skipLocked: true })
+        const deletedTokens = await db.delete(mailTokens).where(inArray(mailTokens.hash, tokens)).returning({ kind: mailTokens.kind })
+        const deleted = await db.delete(registrations).where(inArray(registrations.id, pending)).returning({ id: registrations.id })
+        return { mailTokens: deletedTokens.length, registrations: deleted.length }
       })
     }
   }

@@ -1,67 +1,75 @@
-import type { Kind } from './messages.js'
+import type { MessageText } from './messages.js'
 
-/** The pages and the service that mails point at; null where the operator has named none. */
-export interface Places { appUrl: string | null, publicUrl: string | null }
+/** The app and the API that mails point to; null where the operator has configured none. */
+export interface MailUrls { appUrl: string | null, publicUrl: string | null }
 
-/** Where and when something happened, for its owner to recognise. */
-export interface Circumstances { at: Date, address: string | null, userAgent: string | null }
+/** When and from where something happened, so that the owner can recognise it. */
+export interface EventDetails { at: Date, address: string | null, userAgent: string | null }
 
-/** A mail as people read it. */
-export interface Words { subject: string, text: string, html: string }
+/** What a mail says, in both formats. */
+export interface RenderedMail { subject: string, text: string, html: string }
 
-const routes = { reset: ['/v1/password/reset', '{"token": "...", "password": "the new one"}'], verify: ['/v1/email/verify', '{"token": "..."}'] } as const
+const routes = {
+  reset: ['/v1/password/reset', '{"token": "...", "password": "the new one"}'],
+  verify: ['/v1/email/verify', '{"token": "..."}']
+} as const
 
-/** Words for a mail, in ASCII unless an address or a device is not. The token goes into a link to APP_URL, behind the #: browsers send that to nobody. Without APP_URL it stands by itself. */
-export function write (kind: Kind, { appUrl, publicUrl }: Places, token: string | null, circumstances: Circumstances | null): Words {
+/**
+ * Renders a mail, in ASCII unless an address or a device name isn't. The token goes into a link to APP_URL, after the #, which browsers
+ * don't send to servers. Without APP_URL the mail shows the token itself.
+ */
+export function renderMail (
+  message: MessageText, { appUrl, publicUrl }: MailUrls, token: string | null, event: EventDetails | null
+): RenderedMail {
   const site = appUrl ?? publicUrl
-  const facts = circumstances === null ? [] : factsOf(circumstances)
+  const facts = event === null ? [] : factsOf(event)
   const link = token !== null && appUrl !== null ? `${appUrl}#token=${token}` : null
-  const means = token === null || kind.token === undefined || link !== null ? null : howTo(kind.token.purpose, publicUrl)
-  const closing = [...kind.adds, ...site === null ? [] : [`This mail concerns ${site}`]]
+  const howTo = token === null || message.token === undefined || link !== null ? null : instructions(message.token.purpose, publicUrl)
+  const closing = [...message.closing, ...site === null ? [] : [`This mail is about ${site}`]]
 
   const text = [
-    ...kind.says,
+    ...message.intro,
     ...facts.length === 0 ? [] : [facts.map(([name, value]) => `${name}: ${value}`).join('\n')],
     ...token === null ? [] : [link ?? token],
-    ...means === null ? [] : [means],
+    ...howTo === null ? [] : [howTo],
     ...closing
   ].join('\n\n')
 
   const html = [
     '<!doctype html>',
-    `<html lang="en"><head><meta charset="utf-8"><title>${escapeHtml(kind.subject)}</title></head>`,
+    `<html lang="en"><head><meta charset="utf-8"><title>${escapeHtml(message.subject)}</title></head>`,
     '<body style="font-family:sans-serif;max-width:36em">',
-    ...kind.says.map(paragraph),
+    ...message.intro.map(paragraph),
     ...facts.length === 0 ? [] : ['<p>', ...facts.map(([name, value]) => `${escapeHtml(name)}: ${escapeHtml(value)}<br>`), '</p>'],
-    ...link === null ? [] : [`<p><a href="${escapeHtml(link)}">${escapeHtml(kind.token?.button ?? 'Go on')}</a></p>`],
+    ...link === null ? [] : [`<p><a href="${escapeHtml(link)}">${escapeHtml(message.token?.button ?? 'Continue')}</a></p>`],
     ...token === null || link !== null ? [] : [`<p><code>${escapeHtml(token)}</code></p>`],
-    ...means === null ? [] : [paragraph(means)],
+    ...howTo === null ? [] : [paragraph(howTo)],
     ...closing.map(paragraph),
     '</body></html>'
   ].join('\n')
-  return { subject: kind.subject, text: `${text}\n`, html: `${html}\n` }
+  return { subject: message.subject, text: `${text}\n`, html: `${html}\n` }
 }
 
-function howTo (purpose: 'reset' | 'verify', publicUrl: string | null): string {
+function instructions (purpose: 'reset' | 'verify', publicUrl: string | null): string {
   const [route, body] = routes[purpose]
-  return `Give this token to the application that you use, or send it yourself: POST ${publicUrl?.replace(/\/$/, '') ?? ''}${route} ${body}`
+  return `Enter this token in the app that you use, or send it yourself: POST ${publicUrl?.replace(/\/$/, '') ?? ''}${route} ${body}`
 }
 
-function factsOf ({ at, address, userAgent }: Circumstances): Array<[string, string]> {
+function factsOf ({ at, address, userAgent }: EventDetails): Array<[string, string]> {
   const facts: Array<[string, string]> = [['When', `${at.toISOString().slice(0, 16).replace('T', ' ')} UTC`]]
-  if (address !== null) facts.push(['From', readable(address)])
-  if (userAgent !== null) facts.push(['Device', readable(userAgent)])
+  if (address !== null) facts.push(['From', harmless(address)])
+  if (userAgent !== null) facts.push(['Device', harmless(userAgent)])
   return facts
 }
 
-/** What a stranger may have sent: one line, not too long, and nothing that a mail program would make a link of. */
-function readable (text: string): string {
+/** Text that a stranger may have sent: one line, not too long, and nothing that a mail program would turn into a link. */
+function harmless (text: string): string {
   return text.replace(/\bhttps?:\S*|\bwww\.\S*/gi, '').replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').trim().slice(0, 160)
 }
 
 const paragraph = (text: string) => `<p>${escapeHtml(text)}</p>`
 
-/** ASCII alone, so that no program on the way has to know a character set. */
+/** Only ASCII comes out, so that no mail server on the way has to know a character set. */
 function escapeHtml (text: string): string {
   return text.replace(/[&<>"'\u0080-\u{10ffff}]/gu, character => `&#${character.codePointAt(0)};`)
 }

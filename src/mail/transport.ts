@@ -4,12 +4,12 @@ import { join } from 'node:path'
 import nodemailer, { type SendMailOptions } from 'nodemailer'
 import type { Smtp } from '../config/smtp.js'
 import { describe } from '../shared/errors.js'
-import type { Letter, Mailer, Posted } from './mailer.js'
+import type { DeliveryResult, Mailer, OutgoingMail } from './mailer.js'
 
-/** What has a place between the brackets of RCPT TO. Of anything else nodemailer would make what it can: somebody else's address. */
+/** What may stand between the brackets of RCPT TO. From anything else nodemailer would make some other address. */
 const mailbox = /^[^\s<>\p{C}]+@[^\s<>@\p{C}]+$/u
 
-/** Letters over SMTP, a connection each. Certificates are verified; `ca` is for tests, an operator's own goes into NODE_EXTRA_CA_CERTS. */
+/** Sends mails over SMTP, with a connection each. Certificates are verified. `ca` is for tests: operators use NODE_EXTRA_CA_CERTS. */
 export function createSmtpMailer ({ host, port, tls, user, password }: Smtp, from: string, ca?: string): Mailer {
   const transport = nodemailer.createTransport({
     host,
@@ -27,27 +27,28 @@ export function createSmtpMailer ({ host, port, tls, user, password }: Smtp, fro
     disableUrlAccess: true
   })
   return {
-    async post (letter, signal) {
-      if (!mailbox.test(letter.to)) return { outcome: 'refused', failure: 'not a mailbox', status: null }
+    async send (mail, signal) {
+      if (!mailbox.test(mail.to)) return { outcome: 'refused', failure: 'not a mailbox', status: null }
       try {
-        await transport.sendMail({ ...messageOf(letter, from), signal })
+        await transport.sendMail({ ...messageOf(mail, from), signal })
         return { outcome: 'sent' }
       } catch (error) {
-        return judge(error)
+        return toResult(error)
       }
     }
   }
 }
 
-/** Letters as files that their owner alone may read, in a folder that only he may enter: for development, where nobody has an SMTP server. */
+/** Writes mails to files that only their owner can read, for development without an SMTP server. */
 export function createFileMailer (folder: string, from: string): Mailer {
-  const transport = nodemailer.createTransport({ streamTransport: true, buffer: true, newline: 'unix', disableFileAccess: true, disableUrlAccess: true })
+  const access = { disableFileAccess: true, disableUrlAccess: true }
+  const transport = nodemailer.createTransport({ streamTransport: true, buffer: true, newline: 'unix', ...access })
   return {
-    async post (letter) {
+    async send (mail) {
       try {
-        const { message } = await transport.sendMail(messageOf(letter, from))
+        const { message } = await transport.sendMail(messageOf(mail, from))
         await mkdir(folder, { recursive: true, mode: 0o700 })
-        const name = `${new Date().toISOString().replaceAll(':', '-')}-${letter.kind}-${letter.id}`
+        const name = `${new Date().toISOString().replaceAll(':', '-')}-${mail.kind}-${mail.id}`
         const unfinished = join(folder, `.${randomUUID()}`)
         await writeFile(unfinished, message as Buffer, { mode: 0o600, flag: 'wx' })
         await rename(unfinished, join(folder, `${name}.eml`)).catch(async (error: unknown) => {
@@ -62,11 +63,11 @@ export function createFileMailer (folder: string, from: string): Mailer {
   }
 }
 
-function messageOf ({ id, to, subject, text, html }: Letter, from: string): SendMailOptions {
+function messageOf ({ id, to, subject, text, html }: OutgoingMail, from: string): SendMailOptions {
   const domain = /@([^@>]+)>?$/.exec(from)?.[1] ?? 'localhost'
   return {
     from,
-    // An object, so that no comma or bracket in it makes two addresses of one.
+    // As an object: in a string, a comma or bracket would make two addresses of one.
     to: { name: '', address: to },
     subject,
     messageId: `<${id}@${domain}>`,
@@ -76,18 +77,19 @@ function messageOf ({ id, to, subject, text, html }: Letter, from: string): Send
   }
 }
 
-/** As it stands wherever it can be, for whoever reads a file: nodemailer would encode every long line, and so each link. */
+/** Unencoded where possible, so that files can be read: nodemailer would encode every long line, and so every link. */
 function part (contentType: string, content: string) {
   if (/[^\t\n\x20-\x7e]|[^\n]{900}/.test(content)) return { contentType: `${contentType}; charset=utf-8`, content }
-  return { raw: `Content-Type: ${contentType}; charset=utf-8\r\nContent-Transfer-Encoding: 7bit\r\n\r\n${content.replaceAll('\n', '\r\n')}` }
+  const head = `Content-Type: ${contentType}; charset=utf-8\r\nContent-Transfer-Encoding: 7bit`
+  return { raw: `${head}\r\n\r\n${content.replaceAll('\n', '\r\n')}` }
 }
 
-/** Neither nodemailer's message nor the server's answer goes any further: both may repeat addresses, and a password. */
-function judge (error: unknown): Posted {
+/** Drops nodemailer's message and the server's answer: both may repeat addresses and even a password. */
+function toResult (error: unknown): DeliveryResult {
   const { code = '', command = '', responseCode = null } = error as { code?: string, command?: string, responseCode?: number | null }
   const reason = { failure: describe(error), status: responseCode }
   const permanent = responseCode !== null && responseCode >= 500 && responseCode !== 503
-  // An address that this server won't ever take. A sender it won't take is the operator's to mend.
+  // The server will never accept this recipient. A sender that it doesn't accept is the operator's mistake, not this mail's.
   if (code === 'EENVELOPE' && command === 'RCPT TO' && permanent) return { outcome: 'refused', ...reason }
   return { outcome: code === 'EENVELOPE' || code === 'EMESSAGE' ? 'failed' : 'unreachable', ...reason }
 }

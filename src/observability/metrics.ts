@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http'
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { Counters } from '../counters.js'
 import type { Database } from '../database/database.js'
-import type { MailStore } from '../mail/store.js'
+import type { OutboxStore } from '../mail/outbox-store.js'
 import { withTimeout } from '../shared/timeout.js'
 import type { Passwords } from '../users/password.js'
 import { DurationsHistogram } from './metrics-histogram.js'
@@ -18,7 +18,7 @@ interface Parts {
   /** Milliseconds of a statement, or null when the database can't answer. */
   roundTrip (): Promise<number | null>
   load: Database['load']
-  outbox: Pick<MailStore, 'waiting'>
+  outbox: Pick<OutboxStore, 'waiting'>
 }
 
 /**

@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { IdleAttempts } from '../attempts/service.js'
 import type { Audit } from '../audit/service.js'
-import type { Expired } from '../mail/expired.js'
+import type { ExpiredMail } from '../mail/expired.js'
+import type { ExpiredMailRows } from '../mail/store.js'
 import type { Clock } from '../shared/clock.js'
 import type { PruneCounters } from './counters.js'
 import type { RetentionStore } from './store.js'
@@ -12,7 +13,7 @@ const batchSize = 5_000
  * What a prune deleted, or a dry run would delete: tokens and sessions that ended before `before`, events older than AUDIT_RETENTION, idle
  * counts of failed logins, expired tokens of mails, and registrations that nobody confirmed; `skipped` if another instance is pruning.
  */
-export interface PruneReport extends Expired { tokens: number, sessions: number, events: number, failures: number, before: string, dryRun: boolean, skipped: boolean }
+export interface PruneReport extends ExpiredMailRows { tokens: number, sessions: number, events: number, failures: number, before: string, dryRun: boolean, skipped: boolean }
 
 /**
  * Deletes rows that expired or were revoked longer ago than the retention, in ordered batches that hold nobody up, and what interrupted
@@ -25,7 +26,7 @@ interface PruneNeeds {
   audit: Pick<Audit, 'countOld' | 'deleteOld'>
   accounts: { finishRemovals (): Promise<number> }
   idleAttempts: IdleAttempts
-  mail: { count (): Promise<Expired>, delete (limit: number): Promise<Expired> }
+  mail: ExpiredMail
   clock: Clock
   counters: PruneCounters
   retentionSeconds: number

@@ -4,17 +4,24 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config/config.js'
-import type { Letter, Mailer } from '../../src/mail/mailer.js'
+import type { Mailer, OutgoingMail } from '../../src/mail/mailer.js'
 import { createSmtpMailer } from '../../src/mail/transport.js'
 import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { holdUser } from '../fixtures/locks.js'
 import { createPostbox, startSmtp, tokenIn } from '../fixtures/mail.js'
 import { freePort } from '../fixtures/servers.js'
 
-const letter: Letter = { id: '6a1b9d36-7c0e-4a51-8a0c-0f4b0d6a8d10', kind: 'reset_password', to: 'ada@example.com', subject: 'Reset your password', text: 'Hello\n\n.dots\n', html: '<p>Hello</p>\n' }
+const mail: OutgoingMail = {
+  id: '6a1b9d36-7c0e-4a51-8a0c-0f4b0d6a8d10',
+  kind: 'reset_password',
+  to: 'ada@example.com',
+  subject: 'Reset your password',
+  text: 'Hello\n\n.dots\n',
+  html: '<p>Hello</p>\n'
+}
 const never = new AbortController().signal
-const post = (url: string, given = letter, ca?: string, from = 'Our Service <auth@example.com>') =>
-  createSmtpMailer(loadConfig({ SMTP_URL: url }).smtp ?? t.fail('no SMTP_URL') as never, from, ca).post(given, never)
+const send = (url: string, given = mail, ca?: string, from = 'Our Service <auth@example.com>') =>
+  createSmtpMailer(loadConfig({ SMTP_URL: url }).smtp ?? t.fail('no SMTP_URL') as never, from, ca).send(given, never)
 const outbox = (one: TestApp) => one.database.prepared<{ id: string, kind: string, attempts: number, wait: number }>('select id, kind, attempts, extract(epoch from next_attempt_at - now())::float8 as wait from mails order by created_at', [])
 const due = (one: TestApp) => one.database.prepared('update mails set next_attempt_at = now()', [])
 
@@ -27,10 +34,10 @@ t.test('SMTP', async t => {
   t.test('by STARTTLS, with user and password', async t => {
     const { received, port } = await startSmtp(t, { key, cert, disabledCommands: [], authOptional: false })
     const url = `smtp://ada:p%40ss%20word@localhost:${port}?tls=required`
-    t.same(await post(url, letter, cert), { outcome: 'sent' })
+    t.same(await send(url, mail, cert), { outcome: 'sent' })
     t.match(received, [{ to: ['ada@example.com'], from: 'auth@example.com', secure: true, user: 'ada' }])
-    t.match(await post(url), { outcome: 'unreachable' }, 'nobody knows this certificate')
-    const wrong = await post(url.replace('word', 'SENTINEL'), letter, cert)
+    t.match(await send(url), { outcome: 'unreachable' }, 'nobody knows this certificate')
+    const wrong = await send(url.replace('word', 'SENTINEL'), mail, cert)
     t.match(wrong, { outcome: 'unreachable', failure: 'Error EAUTH', status: 535 })
     t.notMatch(JSON.stringify(wrong), /SENTINEL/, 'not what the server repeats')
     t.equal(received.length, 1)
@@ -38,17 +45,17 @@ t.test('SMTP', async t => {
 
   t.test('by TLS from the first byte', async t => {
     const { received, port } = await startSmtp(t, { key, cert, secure: true })
-    t.same(await post(`smtps://localhost:${port}`, letter, cert), { outcome: 'sent' })
+    t.same(await send(`smtps://localhost:${port}`, mail, cert), { outcome: 'sent' })
     t.match(received, [{ secure: true }])
-    t.match(await post(`smtps://localhost:${port}`), { outcome: 'unreachable' })
+    t.match(await send(`smtps://localhost:${port}`), { outcome: 'unreachable' })
   })
 
   t.test('a server that offers no TLS gets neither password nor mail, unless it is on loopback', async t => {
     let asked = 0
     const { received, port } = await startSmtp(t, { onAuth: (_auth, _session, done) => { asked++; done(null, { user: 'x' }) } })
-    t.match(await post(`smtp://ada:word@localhost:${port}?tls=required`), { outcome: 'unreachable', failure: 'Error ETLS' })
+    t.match(await send(`smtp://ada:word@localhost:${port}?tls=required`), { outcome: 'unreachable', failure: 'Error ETLS' })
     t.equal(asked + received.length, 0)
-    t.same(await post(`smtp://127.0.0.1:${port}`), { outcome: 'sent' })
+    t.same(await send(`smtp://127.0.0.1:${port}`), { outcome: 'sent' })
     t.match(received, [{ secure: false }])
   })
 
@@ -56,19 +63,19 @@ t.test('SMTP', async t => {
     const { received, port } = await startSmtp(t)
     const url = `smtp://127.0.0.1:${port}`
     const names = ['a,b@example.com', 'a;b@example.com', '"a"@example.com', 'a(b)@example.com', "o'hara+x@example.com", 'group:a@example.com']
-    for (const to of names) t.same(await post(url, { ...letter, to }), { outcome: 'sent' }, to)
+    for (const to of names) t.same(await send(url, { ...mail, to }), { outcome: 'sent' }, to)
     const unquoted = (to: string) => to.replace(/^"(.*)"@/, '$1@')
     t.same(received.map(({ to }) => to.map(unquoted)), names.map(to => [unquoted(to)]))
     for (const { raw } of received) {
       const [head = '', body = ''] = raw.split(/\r\n\r\n(.*)/s)
       t.same(head.match(/^[A-Za-z-]+(?=:)/gm)?.map(name => name.toLowerCase()).sort(), ['auto-submitted', 'content-type', 'date', 'from', 'message-id', 'mime-version', 'subject', 'to', 'x-auto-response-suppress'], 'these headers and no other')
       t.match(head, /^From: Our Service <auth@example\.com>\r$/m)
-      t.match(head, `Message-ID: <${letter.id}@example.com>\r\n`)
+      t.match(head, `Message-ID: <${mail.id}@example.com>\r\n`)
       t.match(body, /Content-Type: text\/plain.*Content-Type: text\/html/s)
       t.match(body, '\r\n.dots\r\n')
     }
-    for (const to of ['a>@example.com', 'a\r\nRCPT TO:<b@example.com', 'a\nBcc: b@example.com', '<a@example.com']) t.match(await post(url, { ...letter, to }), { outcome: 'refused', failure: 'not a mailbox' }, JSON.stringify(to))
-    t.same(await post(url, { ...letter, subject: 'Hello\r\nBcc: b@example.com', text: 'ä'.repeat(2_000) }), { outcome: 'sent' })
+    for (const to of ['a>@example.com', 'a\r\nRCPT TO:<b@example.com', 'a\nBcc: b@example.com', '<a@example.com']) t.match(await send(url, { ...mail, to }), { outcome: 'refused', failure: 'not a mailbox' }, JSON.stringify(to))
+    t.same(await send(url, { ...mail, subject: 'Hello\r\nBcc: b@example.com', text: 'ä'.repeat(2_000) }), { outcome: 'sent' })
     t.notMatch(received.at(-1)?.raw, /^Bcc/m)
     t.equal(received.length, names.length + 1)
   })
@@ -84,13 +91,13 @@ t.test('SMTP', async t => {
       'server busy': { onConnect: (_session: unknown, done: (error: Error) => void) => done(answer(421)) }
     })) {
       const { port } = await startSmtp(t, options)
-      const posted = await post(`smtp://127.0.0.1:${port}`)
-      t.notMatch(JSON.stringify(posted), /ada|no such thing/)
-      outcomes[name] = posted.outcome
+      const result = await send(`smtp://127.0.0.1:${port}`)
+      t.notMatch(JSON.stringify(result), /ada|no such thing/)
+      outcomes[name] = result.outcome
     }
-    outcomes.nobody = (await post(`smtp://127.0.0.1:${await freePort()}`)).outcome
+    outcomes.nobody = (await send(`smtp://127.0.0.1:${await freePort()}`)).outcome
     t.same(outcomes, { 'no such mailbox': 'refused', 'mailbox busy': 'failed', 'sender refused': 'failed', 'content refused': 'failed', 'server busy': 'unreachable', nobody: 'unreachable' })
-    t.match(await createSmtpMailer({ host: '127.0.0.1', port: await freePort(), tls: 'off', user: null, password: null }, 'a@example.com').post(letter, AbortSignal.abort()), { outcome: 'unreachable' })
+    t.match(await createSmtpMailer({ host: '127.0.0.1', port: await freePort(), tls: 'off', user: null, password: null }, 'a@example.com').send(mail, AbortSignal.abort()), { outcome: 'unreachable' })
   })
 })
 
@@ -121,8 +128,8 @@ onEachGround(t, async (t, ground) => {
   })
 
   t.test('mails that fail are postponed, and given up in the end', async t => {
-    const answers: Array<Awaited<ReturnType<Mailer['post']>>> = []
-    const mailer: Mailer = { post: async () => answers.shift() ?? { outcome: 'failed', failure: 'Error EMESSAGE', status: 451 } }
+    const answers: Array<Awaited<ReturnType<Mailer['send']>>> = []
+    const mailer: Mailer = { send: async () => answers.shift() ?? { outcome: 'failed', failure: 'Error EMESSAGE', status: 451 } }
     const one = await startApp(t, await alone(ground), { mailer })
     await one.account()
     const poke = async () => one.call('POST', '/v1/password/forgot', { body: { email: newEmail() } })
@@ -135,10 +142,10 @@ onEachGround(t, async (t, ground) => {
     await one.database.prepared("update mails set created_at = now() - interval '25 hours', next_attempt_at = now()", [])
     await poke()
     t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, patienceMs))
-    t.match(one.log.join(''), 'a mail is given up')
+    t.match(one.log.join(''), 'mail given up after a day')
     answers.push({ outcome: 'refused', failure: 'Error EENVELOPE', status: 550 })
     await one.account()
-    t.ok(await becomesTrue(() => one.log.some(line => line.includes('a mail was refused for good')), patienceMs))
+    t.ok(await becomesTrue(() => one.log.some(line => line.includes('mail refused for good')), patienceMs))
     t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, patienceMs))
   })
 
@@ -167,8 +174,8 @@ t.test('a full outbox survives restarts, and two instances send each mail once',
   for (const email of emails) await first.register(email)
   await first.close()
 
-  const hung: Letter[] = []
-  const dying = await startApp(t, ground, { mailer: { post: async letter => { hung.push(letter); return await new Promise(() => {}) } } })
+  const hung: OutgoingMail[] = []
+  const dying = await startApp(t, ground, { mailer: { send: async mail => { hung.push(mail); return await new Promise(() => {}) } } })
   t.ok(await becomesTrue(() => hung.length === 5, patienceMs), 'it takes five at once, and no more')
   const closedAt = performance.now()
   await dying.close()

@@ -127,7 +127,7 @@ t.test('with one', async t => {
 
     t.test('what a request has set going has no span once it is answered', async t => {
       let posted = 0
-      const other = await startApp(t, ground, { mailer: { post: async () => { posted++; return { outcome: 'sent' } } } })
+      const other = await startApp(t, ground, { mailer: { send: async () => { posted++; return { outcome: 'sent' } } } })
       const spans = await spansOf(async () => {
         await other.account()
         t.ok(await becomesTrue(() => posted > 0, 5_000))

@@ -1,0 +1,72 @@
+import type { Audit } from '../audit/service.js'
+import type { Transactions } from '../database/transaction.js'
+import type { Revocation } from '../revocation/revocation.js'
+import type { SessionService } from '../sessions/service.js'
+import type { Device } from '../shared/device.js'
+import { MailTokenInvalidError } from '../shared/errors.js'
+import { normaliseEmail } from '../users/email.js'
+import type { UserService } from '../users/service.js'
+import type { MailLimiter } from './mailer.js'
+import type { Outbox } from './outbox.js'
+import type { TokenRedemption } from './token-redemption.js'
+
+export interface PasswordReset {
+  /** Mails a reset token to the owner of the address. Whether there is one is checked when the mail is sent: the reply never differs. */
+  forgot (email: string, device: Device): Promise<void>
+  /**
+   * Sets the password and ends every session. If the address had not been verified before, whoever used the account need not have been its
+   * owner: then personal tokens end too. Throws MailTokenInvalidError, PasswordRejectedError.
+   */
+  reset (request: { token: string, password: string }, device: Device): Promise<void>
+}
+
+interface ResetDependencies {
+  outbox: Pick<Outbox, 'enqueue'>
+  users: Pick<UserService, 'findAccount' | 'find' | 'hashNew' | 'lock' | 'setPassword' | 'forgive' | 'setVerifiedEmail' | 'clearLoginLimit'>
+  sessions: Pick<SessionService, 'endAllOfUser' | 'endPersonalTokens'>
+  audit: Pick<Audit, 'record' | 'recordAttempt'>
+  revocation: Pick<Revocation, 'revoke'>
+  transactions: Transactions
+  limiter: Pick<MailLimiter, 'ask'>
+}
+
+export function createPasswordReset (
+  { outbox, users, sessions, audit, revocation, transactions, limiter }: ResetDependencies, { requireToken, redeem }: TokenRedemption
+): PasswordReset {
+  async function forgot (email: string, device: Device): Promise<void> {
+    const address = normaliseEmail(email)
+    await limiter.ask(address, device.address)
+    const found = await users.findAccount(address)
+    await transactions.transaction(async tx => {
+      await audit.recordAttempt(tx, device, found?.user.id ?? null, { type: 'password_reset_requested' })
+      await outbox.enqueue(tx, { kind: 'reset_password', email: address })
+    })
+  }
+
+  async function reset ({ token, password }: { token: string, password: string }, device: Device): Promise<void> {
+    const { hash, row: { userId } } = await requireToken(token, 'reset')
+    const owner = userId === null ? null : await users.find(userId)
+    if (userId === null || owner === null) throw new MailTokenInvalidError()
+    const passwordHash = await users.hashNew(password, owner.user)
+    const reason = { device, cause: 'password_reset' } as const
+    const user = await revocation.revoke(async tx => {
+      const account = await users.lock(tx, userId)
+      const redeemed = await redeem(tx, hash)
+      if (account === null || account.disabled || redeemed?.email !== account.user.email) {
+        return { named: null, refusal: new MailTokenInvalidError() }
+      }
+      await users.setPassword(tx, userId, passwordHash)
+      await users.forgive(tx, redeemed.email)
+      await audit.record(tx, device, { type: 'password_reset', userId })
+      if (account.user.emailVerifiedAt === null) {
+        await users.setVerifiedEmail(tx, userId, redeemed.email)
+        await sessions.endPersonalTokens(tx, userId, reason)
+        await audit.record(tx, device, { type: 'email_verified', userId })
+      }
+      return { named: await sessions.endAllOfUser(tx, userId, reason), outcome: account.user }
+    })
+    await users.clearLoginLimit(user, device.address)
+  }
+
+  return { forgot, reset }
+}

@@ -13,7 +13,7 @@ import type { TokenRedemption } from './token-redemption.js'
 
 /** Proves that an address belongs to the owner of an account. */
 export interface AddressProof {
-  /** Verifies the account's address, or changes it to the one that was asked for. Throws MailTokenInvalidError. */
+  /** Verifies the account's address, or changes it to the requested one. Throws MailTokenInvalidError. */
   prove (userId: string, hash: TokenHash, device: Device): Promise<void>
   /** Mails the caller another token for their own address, unless it is verified. */
   sendVerification (user: User, device: Device): Promise<void>

@@ -1,6 +1,8 @@
 import type { Clock } from '../shared/clock.js'
 import type { ExpiredMailRows, MailStore } from './store.js'
 
+export type { ExpiredMailRows }
+
 type ExpiredRowsStore = Pick<MailStore, 'countExpired' | 'deleteExpired'>
 
 /** Expired mail tokens and unconfirmed registrations, for pruning: counted, or deleted up to `limit` of each. */

@@ -42,17 +42,17 @@ export interface Mail {
 }
 
 /** Mails, what their tokens prove, and the notices that events of the audit trail cause. */
-export function createMail ({ database, users, sessions, tokens, revocation, audit, mailer, limiter, clock, counters, log, networkOf, config }: Ports): Mail {
+export function createMail ({ database, config, mailer, networkOf, ...ports }: Ports): Mail {
   const store = { ...createMailStore(database), ...createOutboxStore(database) }
   const urls = { appUrl: config.appUrl ?? null, publicUrl: config.publicUrl ?? null }
-  const sender = createMailSender({ store, users, audit, transactions: database, mailer, limiter, urls, counters, clock, log })
-  const outbox = createOutbox({ store, audit, networkOf, onCommitted: sender.wake })
-  audit.onRecorded(outbox.onRecorded)
-  const confirms = config.registration === 'confirm'
+  const common = { ...ports, store, transactions: database }
+  const sender = createMailSender({ ...common, mailer, urls })
+  const outbox = createOutbox({ store, audit: ports.audit, networkOf, onCommitted: sender.wake })
+  ports.audit.onRecorded(outbox.onRecorded)
   return {
-    mail: createMailService({ store, outbox, users, sessions, tokens, audit, revocation, transactions: database, limiter, confirms, clock }),
+    mail: createMailService({ ...common, outbox, confirms: config.registration === 'confirm' }),
     sender,
-    expired: createExpiredMail({ store, clock }),
+    expired: createExpiredMail(common),
     outbox: store
   }
 }

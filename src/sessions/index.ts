@@ -25,5 +25,6 @@ interface Ports {
 
 /** Logging in, refreshing, listing and ending sessions. */
 export function createSessions ({ database, config, idleSeconds, ...ports }: Ports): SessionService {
-  return createSessionService({ ...ports, store: createSessionStore(database, { idleSeconds }), transactions: database, sessionLimit: config.sessionLimit, lifetimes: config })
+  const store = createSessionStore(database, { idleSeconds })
+  return createSessionService({ ...ports, store, transactions: database, sessionLimit: config.sessionLimit, lifetimes: config })
 }

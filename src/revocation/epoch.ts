@@ -13,6 +13,7 @@ export type { Trust }
 const pollEveryMs = 500
 const pollTimeoutMs = 1_000
 const confirmEveryMs = 5_000
+const forgetAfterMs = 180_000
 
 /** Why the cache is trusted, or isn't. */
 export type TrustState = 'trusted' | 'starting' | 'no-cache' | 'database-unreachable' | 'database-standby' | 'redis-unreachable' | 'redis-not-master' | 'not-registered' | 'settlement-overdue' | 'redis-suspect'
@@ -32,7 +33,7 @@ export interface CacheEpoch extends CacheTrust {
 interface TrustedPoll extends Trust { sentAt: number, sentAtWall: number }
 
 interface EpochNeeds {
-  store: Pick<EpochStore, 'poll' | 'register' | 'confirm'>
+  store: Pick<EpochStore, 'poll' | 'register' | 'confirm' | 'forget'>
   backend: CacheBackend
   clock: Clock
   counters: Pick<RevocationCounters, 'failures' | 'registrations' | 'trustLosses'>
@@ -42,7 +43,7 @@ interface EpochNeeds {
 }
 
 export function createEpoch ({ store, backend, clock, counters, log, onSettlementsWaiting }: EpochNeeds): CacheEpoch {
-  const age = createGenerationAge(clock)
+  const generations = createGenerationAge(clock)
   let held: TrustedPoll | null = null
   let suspectedAt = Number.NEGATIVE_INFINITY
   let state: TrustState = 'starting'
@@ -90,11 +91,12 @@ export function createEpoch ({ store, backend, clock, counters, log, onSettlemen
     const reading = asked.value
     // A standby may not have the bump yet that this poll is there to notice.
     if (reading.standby) return setState('database-standby')
-    age.observe(reading.generation)
+    generations.observe(reading.generation)
 
-    if (backend === noBackend) return setState('no-cache')
-    if (answered.status === 'rejected') setState('redis-unreachable', answered.reason)
+    if (backend === noBackend) setState('no-cache')
+    else if (answered.status === 'rejected') setState('redis-unreachable', answered.reason)
     else await evaluate(reading, answered.value, sentAt, sentAtWall)
+    if (held === null) await forgetAbsent(reading)
 
     if (reading.helpWanted || (reading.oldestSettlementMs ?? 0) >= overdueMs) onSettlementsWaiting()
   }
@@ -110,10 +112,18 @@ export function createEpoch ({ store, backend, clock, counters, log, onSettlemen
     // Generation, connection and time of sending are replaced together: a mixture would give an old generation a new time.
     held = { generation: reading.generation, connection, sentAt, sentAtWall }
     setState(held.sentAt <= suspectedAt ? 'redis-suspect' : 'trusted')
-    if ((reading.confirmedAgeMs ?? Number.POSITIVE_INFINITY) >= confirmEveryMs && sentAt - lastConfirm >= confirmEveryMs / 2) {
+    const age = reading.confirmedAgeMs
+    // A date in the future, of a clock that went back, has to be put right too.
+    if ((age === null || age < 0 || age >= confirmEveryMs) && sentAt - lastConfirm >= confirmEveryMs / 2) {
       lastConfirm = sentAt
       await store.confirm(incarnation, pollTimeoutMs)
     }
+  }
+
+  /** A server that nobody has confirmed for minutes is gone: revocations should no longer wait for it. */
+  async function forgetAbsent ({ incarnation, confirmedAgeMs, generation }: EpochReading): Promise<void> {
+    if (incarnation === null || (confirmedAgeMs ?? 0) < forgetAfterMs || !await store.forget(generation, pollTimeoutMs)) return
+    log.info({ incarnation: incarnation.slice(0, 8) }, 'nobody has used the registered cache server for minutes: it is not waited for any more')
   }
 
   /** This is another server than before, which may lack the last revocations: no entry older than its registration will count. */
@@ -141,7 +151,7 @@ export function createEpoch ({ store, backend, clock, counters, log, onSettlemen
     trust,
     still,
     suspect,
-    msUntilPolledByAll: ({ generation }) => age.msUntilOlderAreVoid(generation),
+    msUntilPolledByAll: ({ generation }) => generations.msUntilOlderAreVoid(generation),
     state: () => trust() !== null ? 'trusted' : state === 'trusted' ? 'redis-suspect' : state,
     poll,
     start: loop.start,

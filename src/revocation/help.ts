@@ -47,7 +47,7 @@ export function createHelp ({ store, clock, counters }: HelpNeeds): Help {
     const overdue = [...waiters.values()].some(({ since }) => since + helpMs <= now)
     if (overdue && lastBumpAt + trustMs <= now) {
       lastBumpAt = now
-      release(ids, await store.bump(ids))
+      release(ids, await store.bump())
       counters.bumps++
       return
     }

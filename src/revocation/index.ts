@@ -2,9 +2,10 @@ import type { Database } from '../database/database.js'
 import type { Log } from '../observability/logger.js'
 import type { Clock } from '../shared/clock.js'
 import { traced } from '../shared/traced.js'
-import type { CacheBackend } from '../token-cache/backend.js'
+import { type CacheBackend, noBackend } from '../token-cache/backend.js'
 import { createTokenCache, type TokenCache } from '../token-cache/cache.js'
 import type { CacheCounters } from '../token-cache/counters.js'
+import { inNamespace } from '../token-cache/namespace.js'
 import type { RevocationCounters } from './counters.js'
 import { type CacheEpoch, createEpoch } from './epoch.js'
 import { createRevocation, type Revocation } from './revocation.js'
@@ -35,10 +36,11 @@ interface ProtocolNeeds {
 }
 
 /** The epoch, the cache that trusts it, and the revocations that are settled in every cache before they are answered. */
-export function createProtocol ({ database, backend, clock, counters, log, keyPrefix, cacheTtlSeconds, wrapSettle, spans }: ProtocolNeeds): Protocol {
+export function createProtocol ({ database, backend: server, clock, counters, log, keyPrefix, cacheTtlSeconds, wrapSettle, spans }: ProtocolNeeds): Protocol {
   const store = createEpochStore(database)
+  const backend = server === noBackend ? noBackend : inNamespace(server, keyPrefix)
   const epoch = createEpoch({ store, backend, clock, counters, log, onSettlementsWaiting: () => { void settle.assist() } })
-  const cache = traced(createTokenCache({ backend, epoch, clock, counters, log, keyPrefix, cacheTtlSeconds }), spans?.cache)
+  const cache = traced(createTokenCache({ backend, epoch, clock, counters, log, cacheTtlSeconds }), spans?.cache)
   const settle: Settle = traced(wrapSettle(createSettle({ store, cache, backend, epoch, clock, counters })), spans?.settle)
   const revocation = traced(createRevocation({ transactions: database, store, settle, log }), spans?.revocation)
   return {

@@ -4,14 +4,15 @@ import type { RevokingTx, Transactions } from '../database/transaction.js'
 import type { Log } from '../observability/logger.js'
 import { describe } from '../shared/errors.js'
 import type { TokenHash } from '../tokens/token.js'
+import { maxNamed } from './naming.js'
 import type { CommittedChange, Settle } from './settle.js'
 import type { EpochStore } from './store.js'
 
 export type { RevokingTx }
 
 /**
- * The result of a revoking transaction: the hashes that it names (null: there was nothing to end), and what to answer once they are
- * settled. A `refusal` is thrown, but only after the COMMIT and after settling: a caller whose token turns out to be revoked may be
+ * The result of a revoking transaction: the hashes that it names (null: there was nothing to end; more than `maxNamed`: all entries become
+ * void instead), and what to answer once they are settled. A `refusal` is thrown, but only after the COMMIT and after settling: a caller whose token turns out to be revoked may be
  * repeating a request whose revoker died on the way.
  */
 export type Revoked<T> = { named: TokenHash[] | null, outcome: T } | { named: TokenHash[] | null, refusal: Error }
@@ -30,7 +31,7 @@ export interface Revocation {
 
 interface RevocationNeeds {
   transactions: Transactions
-  store: Pick<EpochStore, 'insertSettlement' | 'bumpWithin'>
+  store: Pick<EpochStore, 'insertSettlement' | 'bumpWithin' | 'requirePrimary'>
   settle: Pick<Settle, 'settle' | 'voidAll'>
   log: Pick<Log, 'info' | 'warn'>
 }
@@ -42,11 +43,14 @@ export function createRevocation ({ transactions, store, settle, log }: Revocati
     const id = randomUUID()
     const revoked = await transactions.transaction(async tx => {
       const done = await work(tx as RevokingTx)
-      // Last, in the same transaction: the row is there exactly if the revocation is, whenever this process dies.
-      if (done.named !== null) await store.insertSettlement(tx as RevokingTx, id, done.named)
+      // Last, in the same transaction: the row or the new generation is there exactly if the revocation is, whenever this process dies.
+      if (done.named === null) await store.requirePrimary(tx as RevokingTx)
+      else if (done.named.length > maxNamed) await store.bumpWithin(tx as RevokingTx)
+      else await store.insertSettlement(tx as RevokingTx, id, done.named)
       return done
     })
-    if (revoked.named !== null) await logged({ settlement: id, tokens: revoked.named.length, mark }, settle.settle({ id, hashes: revoked.named, mark }))
+    if (revoked.named !== null && revoked.named.length > maxNamed) await logged({ tokens: 'all', mark }, settle.voidAll())
+    else if (revoked.named !== null) await logged({ settlement: id, tokens: revoked.named.length, mark }, settle.settle({ id, hashes: revoked.named, mark }))
     if ('refusal' in revoked) throw revoked.refusal
     return revoked.outcome
   }

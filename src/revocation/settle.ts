@@ -52,13 +52,15 @@ export function createSettle ({ store, cache, backend, epoch, clock, counters }:
 
   /** The generation may be so young that another instance still believes the one before it, and with it another server. */
   async function waitUntilPolledByAll (current: Epoch): Promise<void> {
+    // Where no server was ever registered, nobody has an entry to believe.
+    if (current.incarnation === null && current.retired === 0) return
     const ms = epoch.msUntilPolledByAll(current)
-    if (ms > 0 && current.incarnation !== null) await clock.sleep(ms + marginMs)
+    if (ms > 0) await clock.sleep(ms + marginMs)
   }
 
   async function voidAll (): Promise<void> {
     try {
-      const current = await store.bump([])
+      const current = await store.bump()
       counters.bumps++
       await waitUntilPolledByAll(current)
     } catch (error) {
@@ -71,7 +73,7 @@ export function createSettle ({ store, cache, backend, epoch, clock, counters }:
     const written = await overwrite(change)
     // Sent after every reply of the overwriting: an epoch read earlier could belong to a server that was replaced meanwhile.
     const current = await store.finish([change.id], written)
-    // Without a registered server nothing is cached anywhere.
+    // Without a registered server nothing is cached any more, once all instances know that.
     return current.incarnation === null || current.incarnation === written ? current : null
   }
 
@@ -96,7 +98,11 @@ export function createSettle ({ store, cache, backend, epoch, clock, counters }:
     assisting = true
     try {
       // By deletion: that is right for revocations and for other changes.
-      counters.assists += await store.assist(overdueMs, async hashes => await overwrite({ hashes, mark: 'forgotten' }))
+      for (let more = true; more;) {
+        const helped = await store.assist(overdueMs, async hashes => await overwrite({ hashes, mark: 'forgotten' }))
+        counters.assists += helped.taken
+        more = helped.more && helped.taken > 0
+      }
     } catch {
       // Another poll, or another instance, will find them again.
     } finally {

@@ -44,15 +44,14 @@ interface TokenCacheNeeds {
   clock: Clock
   counters: CacheCounters
   log: Pick<Log, 'warn'>
-  keyPrefix: string
   cacheTtlSeconds: number
 }
 
-export function createTokenCache ({ backend, epoch, clock, counters, log, keyPrefix, cacheTtlSeconds }: TokenCacheNeeds): TokenCache {
+export function createTokenCache ({ backend, epoch, clock, counters, log, cacheTtlSeconds }: TokenCacheNeeds): TokenCache {
   const parse = createEntryParser()
   const fill = createFill({ backend, clock, counters, cacheTtlSeconds, onError: noteFailure })
   let refusalLoggedAt = Number.NEGATIVE_INFINITY
-  const keyOf = (hash: TokenHash) => `${keyPrefix}token:${hash.hex()}`
+  const keyOf = (hash: TokenHash) => `token:${hash.hex()}`
 
   async function read (hash: TokenHash): Promise<CacheAnswer> {
     // Captured BEFORE the database is read: an entry filled later carries the generation that its reader knew.

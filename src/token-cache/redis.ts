@@ -3,6 +3,9 @@ import { type CacheBackend, type Identity, MisroutedError, RefusedCommandError }
 import { batchPerTurn } from './batch.js'
 import type { SlotRow } from './slots.js'
 
+/** Keys a pipeline: it has to be answered within the time-out of one command. */
+const pieceSize = 250
+
 const compareAndSetScript = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1 end return 0"
 
 /** One Redis server; one of a cluster also says who has which slots. */
@@ -110,9 +113,18 @@ export function createRedisBackend (client: Redis, { examine = async () => 'fit'
     return client.sendCommand(new Command(command, keys, { replyEncoding: 'utf8' })) as Promise<Reply>
   }
 
+  /** In pieces, so that the commands of requests get through between them, each of which asks who answers. */
   async function overwrite (keys: string[], ttlMs: number | null): Promise<Identity> {
     if (connection === null) throw new Error('not connected')
     const used = connection
+    const last = Math.floor(Math.max(0, keys.length - 1) / pieceSize) * pieceSize
+    for (let from = 0; from < last; from += pieceSize) {
+      await overwritePiece(keys.slice(from, from + pieceSize), ttlMs, used)
+    }
+    return await overwritePiece(keys.slice(last), ttlMs, used)
+  }
+
+  async function overwritePiece (keys: string[], ttlMs: number | null, used: number): Promise<Identity> {
     const pipeline = client.pipeline()
     for (const key of keys) {
       if (ttlMs === null) pipeline.del(key)
@@ -127,7 +139,7 @@ export function createRedisBackend (client: Redis, { examine = async () => 'fit'
       if (full.length < failed.length) throw refusal(failed.find(({ error }) => !/^OOM/.test(error.message))?.error)
       // Without memory nothing can be written, but entries and leases can always be deleted.
       requireSame(used)
-      return await overwrite(full, null)
+      return await overwritePiece(full, null, used)
     }
     const identity = identityOf(replies.at(-1)?.[1])
     requireSame(used, identity.connection)

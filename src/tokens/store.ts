@@ -3,6 +3,7 @@ import { and, eq, inArray, isNotNull, isNull, ne, or, type SQL, sql } from 'driz
 import { tokens } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { RevokingTx, Tx } from '../database/transaction.js'
+import { maxNamed } from '../revocation/naming.js'
 import { createTokenLookUp, type TokenLookUp } from './lookup-store.js'
 import { createProgramTokenStore, type ProgramTokenStore } from './program-store.js'
 import { createRefreshTokenStore, type RefreshTokenStore } from './refresh-store.js'
@@ -92,10 +93,11 @@ const revokedWithin = (seconds: number) => and(isNotNull(tokens.revokedAt), sql`
 
 /**
  * Hashes `which` a cache may hold: no refresh tokens, and none that expired long ago, as a session that was refreshed for weeks leaves thousands
- * of rows.
+ * of rows. At most one more than may be named: then none of them is.
  */
 async function cacheable (tx: RevokingTx, userId: string, which: SQL | undefined): Promise<TokenHash[]> {
   const rows = await within(tx).select({ hash: tokens.hash }).from(tokens)
     .where(and(eq(tokens.userId, userId), ne(tokens.kind, 'refresh'), which, or(isNull(tokens.expiresAt), sql`${tokens.expiresAt} > now() - interval '1 hour'`)))
+    .limit(maxNamed + 1)
   return rows.map(row => new TokenHash(row.hash.toString('hex')))
 }

@@ -1,6 +1,10 @@
 import t from 'tap'
 import { cacheEpoch } from '../../db/schema.js'
+import { createCounters } from '../../src/counters.js'
+import { createProtocol } from '../../src/revocation/index.js'
 import { createEpochStore } from '../../src/revocation/store.js'
+import { systemClock } from '../../src/shared/clock.js'
+import { createMemoryBackend } from '../../src/token-cache/memory.js'
 import { onEachGround, patienceMs } from '../fixtures/app.js'
 import { past, setEpoch } from './rows.js'
 
@@ -72,13 +76,42 @@ onEachGround(t, async (t, ground) => {
   t.test('a bump leads to the clock, and never back', async t => {
     const before = Date.now()
     await setEpoch(database, { generation: 5 })
-    const { generation, incarnation } = await store.bump([])
+    const { generation, incarnation } = await store.bump()
     t.ok(generation >= before - 1_000 && generation <= Date.now() + 1_000, 'milliseconds since 1970')
     t.equal(incarnation, 'one')
     const ahead = Date.now() + 1e9
     await setEpoch(database, { generation: ahead })
-    t.equal((await store.bump([])).generation, ahead + 1, 'past a clock that is behind')
-    const bumps = await Promise.all([store.bump([]), store.bump([]), store.bump([])])
+    t.equal((await store.bump()).generation, ahead + 1, 'past a clock that is behind')
+    const bumps = await Promise.all([store.bump(), store.bump(), store.bump()])
     t.equal(new Set(bumps.map(({ generation }) => generation)).size, 3, 'no generation is used twice')
+  })
+
+  t.test('a registered server is forgotten once nobody has confirmed it for three minutes', async t => {
+    await setEpoch(database, { confirmedAgeMs: 170_000 })
+    t.equal(await store.forget(1_000, pollMs), false)
+    await setEpoch(database, { confirmedAgeMs: 181_000 })
+    t.equal(await store.forget(999, pollMs), false, 'not over a generation that has moved on')
+    t.equal(await store.forget(1_000, pollMs), true)
+    const { generation, incarnation, retired, confirmedAgeMs } = await store.poll(pollMs)
+    t.ok(generation > 1_000, 'whoever still trusts it learns of that')
+    t.strictSame({ incarnation, retired, confirmedAgeMs }, { incarnation: null, retired: 1, confirmedAgeMs: null })
+    t.equal(await store.register('one', generation, pollMs), true, 'and may come back at once')
+  })
+
+  t.test('a server that was confirmed in the future, by a clock that went back, keeps nobody away', async t => {
+    await setEpoch(database, { confirmedAgeMs: -300_000, retired: ['two'] })
+    t.equal(await store.register('two', 1_000, pollMs), true)
+  })
+
+  t.test('instances with different key prefixes are two caches, of which one is trusted', async t => {
+    await setEpoch(database)
+    const backend = createMemoryBackend()
+    const start = (keyPrefix: string) => createProtocol({
+      database, backend, keyPrefix, clock: systemClock, counters: createCounters(), log: { info () {}, warn () {}, error () {} }, cacheTtlSeconds: 60, wrapSettle: real => real, spans: null
+    })
+    const [one, other] = [start('lk:'), start('new:')]
+    t.teardown(() => Promise.all([one.stop(), other.stop()]))
+    for (let i = 0; i < 3; i++) for (const { epoch } of [one, other]) await epoch.poll()
+    t.strictSame([one.epoch.state(), other.epoch.state()], ['not-registered', 'trusted'], 'the newer one takes over, and the older one waits until nobody confirms it')
   })
 })

@@ -103,6 +103,22 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
     await acceptedEverywhere(t, opened[0].token, 'the caller')
   })
 
+  t.test('a change that affects more than a thousand tokens names none, and is seen at once everywhere', async t => {
+    const { token, userId } = await wideOne.account()
+    await cacheEverywhere(t, token)
+    await one.database.prepared(`insert into tokens (id, hash, kind, user_id, abilities, created_at, name)
+      select gen_random_uuid(), sha256(gen_random_uuid()::text::bytea), 'personal', $1::uuid, '{*}', now(), 'script' from generate_series(1, 30000)`, [userId])
+    const bumps = wideTwo.counters.bumps
+    const startedAt = performance.now()
+    const changed = await wideTwo.call('PATCH', '/v1/me', { token, body: { name: 'Grace' } })
+    t.equal(changed.statusCode, 200, changed.body)
+    t.comment(`changed in ${Math.round(performance.now() - startedAt)} ms`)
+    t.equal(wideTwo.counters.bumps, bumps + 1)
+    for (const app of apps) t.equal((await app.me(token)).json().user.name, 'Grace')
+    const [row] = await one.database.prepared<{ waiting: number }>('select count(*)::int as waiting from cache_settlements', [])
+    t.equal(row?.waiting, 0)
+  })
+
   t.test('with redis-server killed tokens work, are revoked, and the cache comes back with it', async t => {
     const kept = await one.account()
     const ended = await one.account()

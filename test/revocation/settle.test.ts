@@ -74,38 +74,66 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await waitingOf(store, id), [])
   })
 
-  t.test('a bump finishes those it was sent for', async t => {
+  t.test('a bump settles everything committed before it', async t => {
     await setEpoch(database)
     const [mine, other] = [await addSettlement(database, store), await addSettlement(database, store)]
-    await store.bump([mine])
-    t.strictSame(await waitingOf(store, mine, other), [other])
+    await store.bump()
+    t.strictSame(await waitingOf(store, mine, other), [])
   })
 
   t.test('help is given to those that ask for it and to the overdue, with all their hashes', async t => {
     await setEpoch(database)
     const hashes = [newHash(), newHash(), newHash()]
-    const young = await addSettlement(database, store, { ageMs: -60_000 })
     const asking = await addSettlement(database, store, { hashes: hashes.slice(0, 2), help: true })
     const overdue = await addSettlement(database, store, { hashes: hashes.slice(2), ageMs: 3_500 })
     const empty = await addSettlement(database, store, { hashes: [], ageMs: 9_000 })
+    const young = await addSettlement(database, store)
     let seen: string[] = []
     const assisted = await store.assist(3_000, async given => {
       seen = given.map(hash => hash.hex())
       return 'one'
     })
-    t.equal(assisted, 3)
+    t.strictSame(assisted, { taken: 3, more: false })
     t.strictSame(seen.sort(), hashes.map(hash => hash.hex()).sort())
     t.strictSame(await waitingOf(store, young, asking, overdue, empty), [young])
+  })
+
+  t.test('a settlement dated in the future is overdue: the clock of the database went back', async t => {
+    await setEpoch(database)
+    const id = await addSettlement(database, store, { ageMs: -300_000 })
+    t.equal((await store.poll(pollMs)).oldestSettlementMs, Number.POSITIVE_INFINITY)
+    t.strictSame(await store.assist(3_000, async () => 'one'), { taken: 1, more: false })
+    t.strictSame(await waitingOf(store, id), [])
+  })
+
+  t.test('help goes in pieces of a thousand tokens', async t => {
+    await setEpoch(database)
+    const hashes = Array.from({ length: 400 }, newHash)
+    const ids = [await addSettlement(database, store, { hashes, help: true }), await addSettlement(database, store, { hashes, help: true }), await addSettlement(database, store, { hashes, help: true })]
+    const sizes: number[] = []
+    const help = () => store.assist(3_000, async given => { sizes.push(given.length); return 'one' })
+    t.strictSame(await help(), { taken: 2, more: true })
+    t.strictSame(await help(), { taken: 1, more: false })
+    t.strictSame(sizes, [800, 400])
+    t.strictSame(await waitingOf(store, ...ids), [])
+  })
+
+  t.test('a settlement of more tokens than may be named is settled by a bump', async t => {
+    await setEpoch(database)
+    const id = await addSettlement(database, store, { hashes: Array.from({ length: 40_000 }, newHash), ageMs: 4_000 })
+    t.strictSame(await store.assist(3_000, async () => { throw new Error('none of them is overwritten') }), { taken: 1, more: true })
+    t.ok((await store.poll(pollMs)).generation > 1_000)
+    t.strictSame(await waitingOf(store, id), [])
   })
 
   t.test('help through another server, through none, or that fails, finishes nothing', async t => {
     await setEpoch(database)
     const id = await addSettlement(database, store, { help: true })
     await store.assist(3_000, async () => 'two')
-    t.equal(await store.assist(3_000, async () => null), 0)
+    t.equal((await store.assist(3_000, async () => null)).taken, 0)
     await t.rejects(store.assist(3_000, async () => { throw new Error('no') }))
     t.strictSame(await waitingOf(store, id), [id])
-    t.equal(await store.assist(3_000, async () => 'one'), 1, 'and the next may try')
+    t.equal((await store.assist(3_000, async () => 'one')).taken, 1, 'and the next may try')
   })
 })
 
@@ -126,9 +154,9 @@ t.test('what one instance holds another leaves alone', async t => {
     await helping.entered
     const late = await addSettlement(one, first, { hashes: [b], help: true })
     let seen: string[] = []
-    t.equal(await second.assist(3_000, async hashes => { seen = hashes.map(hash => hash.hex()); return 'one' }), 1)
+    t.equal((await second.assist(3_000, async hashes => { seen = hashes.map(hash => hash.hex()); return 'one' })).taken, 1)
     t.strictSame(seen, [b.hex()], 'only the one that nobody holds')
-    t.match(await second.bump([a]), { incarnation: 'one' }, 'a bump waits for nobody')
+    t.match(await second.bump(), { incarnation: 'one' }, 'a bump waits for nobody')
     t.strictSame(await waitingOf(second, a, late), [a], 'and leaves the row to its holder')
     await helping.release()
     t.strictSame(await waitingOf(second, a, late), [])

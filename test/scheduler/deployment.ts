@@ -82,7 +82,7 @@ export function createDeployment ({ seed = 1, trace = false, mutant = {}, latenc
     api.epoch = createEpoch({ store, backend: link, clock: mutant.epochClock?.(clock, api) ?? clock, counters, log, onSettlementsWaiting: () => { void api.settle.assist() } })
     api.epoch = mutant.epoch?.(api.epoch, api) ?? api.epoch
     const { epoch } = api
-    api.cache = createTokenCache({ backend: link, epoch, clock, counters, log, keyPrefix: '', cacheTtlSeconds })
+    api.cache = createTokenCache({ backend: link, epoch, clock, counters, log, cacheTtlSeconds })
     api.cache = mutant.cache?.(api.cache, api) ?? api.cache
     const { cache } = api
     api.settle = createSettle({ store, cache, backend: link, epoch, clock, counters })

@@ -160,7 +160,7 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'the epoch is read after the overwrite',
     shownBy: ['failover'],
-    mutant: { epochStore: real => ({ ...real, finish: async (ids, incarnation) => { void real.finish(ids, incarnation).catch(() => {}); return { generation: 0, incarnation } } }) }
+    mutant: { epochStore: real => ({ ...real, finish: async (ids, incarnation) => { void real.finish(ids, incarnation).catch(() => {}); return { generation: 0, incarnation, retired: 1 } } }) }
   },
   {
     rule: 'the server overwritten has to be the registered one',
@@ -175,12 +175,12 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'a bump is waited for',
     shownBy: 'trust ends H after the poll was sent, however late its reply',
-    mutant: { epochStore: real => ({ ...real, bump: async ids => ({ ...await real.bump(ids), generation: 0 }) }) }
+    mutant: { epochStore: real => ({ ...real, bump: async () => ({ ...await real.bump(), generation: 0 }) }) }
   },
   {
     rule: 'a bump changes the generation',
     shownBy: ['cutAll'],
-    mutant: { epochStore: (real, _api, { database }) => ({ ...real, async bump (ids) { const before = database.epoch.generation; const after = await real.bump(ids); database.epoch.generation = before; return after } }) }
+    mutant: { epochStore: (real, _api, { database }) => ({ ...real, async bump () { const before = database.epoch.generation; const after = await real.bump(); database.epoch.generation = before; return after } }) }
   },
   {
     rule: 'a settlement is left for the others, in the same transaction',
@@ -261,8 +261,8 @@ export const removedRules: RemovedRule[] = [
       epochStore (real, api) {
         return {
           ...real,
-          bump (ids) {
-            const sent = real.bump(ids)
+          bump () {
+            const sent = real.bump()
             underWay.set(api, sent)
             return sent.finally(() => underWay.delete(api))
           }

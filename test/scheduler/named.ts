@@ -178,7 +178,7 @@ export const named = {
     const revoking = revoke(api1, token)
     const before = database.epoch.generation
     await schedule.run(() => database.epoch.generation > before)
-    void database.epochStore(api1.process).bump([])
+    void database.epochStore(api1.process).bump()
     await schedule.pass(5)
     const seen = api2.epoch.trust()?.generation ?? 0
     // Now, and not at its regular time: by then the lease may have expired.

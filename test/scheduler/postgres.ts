@@ -142,7 +142,7 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
   }
 
   const nextGeneration = () => Math.max(epoch.generation + 1, Math.floor(wall()))
-  const seen = () => ({ generation: epoch.generation, incarnation: epoch.incarnation })
+  const seen = () => ({ generation: epoch.generation, incarnation: epoch.incarnation, retired: epoch.retired.length })
 
   function tokenStore (process: Process): TokenStore {
     const absent = () => Promise.reject(new Error('the simulated PostgreSQL has no such query'))
@@ -196,6 +196,8 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
         })
       }, { timeoutMs }),
       bumpWithin: () => Promise.reject(new Error('the simulated PostgreSQL has no such query')),
+      requirePrimary: async () => {},
+      forget: async () => false,
       register: (incarnation, generation, timeoutMs) => statement<boolean>(process, 'register', reply => {
         const { confirmedAt, retired, incarnation: before } = epoch
         if (epoch.generation !== generation || before === incarnation || (retired.includes(incarnation) && confirmedAt !== null && confirmedAt >= wall() - 15_000)) return reply(false)
@@ -225,8 +227,8 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
         reply()
       })),
       waiting: ids => statement(process, 'waiting', reply => reply({ epoch: seen(), waiting: new Set(ids.filter(id => settlements.has(id))) })),
-      bump: ids => statement(process, 'bump', reply => {
-        for (const id of ids) if (!locks.has(id)) settlements.delete(id)
+      bump: () => statement(process, 'bump', reply => {
+        for (const id of settlements.keys()) if (!locks.has(id)) settlements.delete(id)
         epoch.generation = nextGeneration()
         reply(seen())
       }),
@@ -236,14 +238,14 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
           for (const { id } of rows) lock(tx, id, () => {})
           reply(rows)
         })
-        if (found.length === 0) return 0
+        if (found.length === 0) return { taken: 0, more: false }
         const incarnation = await settle(found.flatMap(({ hashes }) => hashes.map(hex => new TokenHash(hex))))
-        if (incarnation === null) return 0
+        if (incarnation === null) return { taken: 0, more: false }
         await inTransaction<void>(process, tx, 'DELETE settlements', reply => {
           if (epoch.incarnation === incarnation) tx.apply.push(() => { for (const { id } of found) settlements.delete(id) })
           reply()
         })
-        return found.length
+        return { taken: found.length, more: false }
       }),
       close: async () => {}
     }

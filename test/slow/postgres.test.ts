@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -10,6 +11,8 @@ import { within } from '../../src/database/database.js'
 import { explainDatabase } from '../../src/database/open.js'
 import { createPostgres } from '../../src/database/postgres.js'
 import { parsePostgresUrl } from '../../src/database/url.js'
+import { createEpochStore } from '../../src/revocation/store.js'
+import { UnavailableError } from '../../src/shared/errors.js'
 import { becomesTrue, type Ground, newEmail, password, patienceMs, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
 import { findPostgresPrograms, type OwnPostgres, ownerOfPostgres, startOwnPostgres } from '../fixtures/own-postgres.js'
 import { createTestDatabase, findRedis, freePort, hasRedisServer, listens, startRedis } from '../fixtures/servers.js'
@@ -189,14 +192,27 @@ t.test('a primary that became a standby answers 503, and works again once it is 
   t.equal(await becomesTrue(async () => (await caughtUp.prepared('select 1 from users where email = $1', [email])).length === 1, 60_000), true)
   await caughtUp.close()
 
-  const one = await startApp(t, groundAt(url.replace(String(primary.port), String(standby.port))), { backend: real => real })
-  const calls: Array<[string, () => ReturnType<TestApp['me']>]> = [['ready', () => one.call('GET', '/health/ready')], ['me', () => one.me(token)], ['login', () => one.login(email)], ['register', () => one.register()], ['logout', () => one.logout(token)], ['sessions', () => one.call('GET', '/v1/sessions', { token })]]
+  const standbyUrl = url.replace(String(primary.port), String(standby.port))
+  const lagging = createPostgres(standbyUrl, 1)
+  await lagging.prepared('select pg_wal_replay_pause()', [])
+  const writer = await startApp(t, groundAt(url))
+  const { token: unseen } = await writer.account()
+  await writer.close()
+  const epochStore = createEpochStore(lagging)
+  await t.rejects(epochStore.waiting([randomUUID()]), UnavailableError, 'that a settlement is missing there says nothing')
+  await epochStore.close()
+
+  const one = await startApp(t, groundAt(standbyUrl), { backend: real => real })
+  const form = { 'content-type': 'application/x-www-form-urlencoded' }
+  const calls: Array<[string, () => ReturnType<TestApp['me']>]> = [['revoke what the standby lacks', () => one.call('POST', '/oauth/revoke', { body: `token=${unseen}`, headers: form })], ['ready', () => one.call('GET', '/health/ready')], ['me', () => one.me(token)], ['login', () => one.login(email)], ['register', () => one.register()], ['logout', () => one.logout(token)], ['sessions', () => one.call('GET', '/v1/sessions', { token })]]
   for (const [name, call] of calls) {
     const reply = await call()
     t.equal(reply.statusCode, 503, `${name}: ${reply.body}`)
     t.ok(reply.headers['retry-after'], name)
   }
   t.equal(await becomesTrue(() => one.epoch.state() === 'database-standby', patienceMs), true)
+  await lagging.prepared('select pg_wal_replay_resume()', [])
+  await lagging.close()
   await standby.promote()
   t.equal(await becomesTrue(async () => (await one.me(token)).statusCode === 200, 60_000), true, 'once it is the primary')
   t.equal((await one.login(email, { password })).statusCode, 200)

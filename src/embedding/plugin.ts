@@ -5,7 +5,6 @@ import { loadConfig } from '../config/config.js'
 import { openFoundation } from '../foundation.js'
 import { addAddressLimit } from '../http/address-limit.js'
 import { addMountedHeaders } from '../http/headers.js'
-import { addRedisClient } from '../http/redis-client.js'
 import { prepareScope } from '../http/route-scope.js'
 import { findTracing } from '../observability/tracing.js'
 import { createServices } from '../services.js'
@@ -21,14 +20,13 @@ export interface LatchkeyOptions {
 
 /**
  * Mounts Latchkey in an application: its routes below `prefix`, in a scope of their own; `request.token`, `authenticate` and
- * `requireAbility` for the application's, and `app.redis` where REDIS_URL is set. Opens and migrates the database; closing the application closes it again.
+ * `requireAbility` for the application's. Opens and migrates the database; closing the application closes it again.
  */
 export const latchkey: FastifyPluginAsync<LatchkeyOptions> = fastifyPlugin(async (host, { prefix = '', env, open = openFoundation }: LatchkeyOptions & { open?: Opener }) => {
   const config = loadConfig(env)
   const foundation = await open(config, host.log)
   host.addHook('onClose', foundation.close)
   const services = await createServices(config, { ...foundation, logger: host.log, tracing: findTracing() })
-  await addRedisClient(host, foundation.redis?.limiter ?? null)
   const authentication = addAuthentication(host, config, services)
   remember(host, { ...foundation, config, services })
 

@@ -7,28 +7,31 @@ import type { RedisAccess, RedisAddress, RedisConfig } from '../config/redis.js'
 /** The longest a request waits for Redis. */
 export const commandTimeoutMs = 100
 
-/** The poll makes a server answer more often than this. One that stays silent for longer may be gone without closing the connection. */
+/** A server that hasn't said a word for so long, not even to the poll, is dialled again: its host may be gone without a trace. */
 const silenceMs = 2_000
-const connectTimeoutMs = 1_000
+const dialTimeoutMs = 1_000
 
 type Options = Omit<RedisOptions, 'replyMapping'>
 
-/** A client. `resetBackoff` makes the next reconnection immediate; `close` ends it for good. */
-export interface RedisClient { client: Redis, resetBackoff (): void, close (): void }
+/** A client and what ioredis doesn't tell: `well` ends the series of failures, `close` ends the client for good. */
+export interface RedisClient { client: Redis, well (): void, close (): void }
 
-/** By default ioredis queues, resends and retries commands. A write that arrives late would break the revocation protocol. */
+/**
+ * Each default of ioredis that is turned off here would break the revocation protocol: a queued or resent write arrives after the world has
+ * moved on.
+ */
 const failFast = {
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
   commandTimeout: commandTimeoutMs,
-  connectTimeout: connectTimeoutMs,
+  connectTimeout: dialTimeoutMs,
   socketTimeout: silenceMs,
   disconnectTimeout: 100,
   connectionName: 'latchkey'
 } satisfies Options
 
-/** The certificates in REDIS_CA_FILE; undefined if it is not set. Throws ConfigError if the file cannot be used. */
+/** The authority of REDIS_CA_FILE; throws a ConfigError where it can't be read. */
 export function readAuthority ({ caFile }: Pick<RedisConfig, 'caFile'>): string | undefined {
   if (caFile === undefined) return undefined
   try {
@@ -40,43 +43,39 @@ export function readAuthority ({ caFile }: Pick<RedisConfig, 'caFile'>): string 
   }
 }
 
-/** Credentials, and TLS that verifies certificate and name whatever NODE_TLS_REJECT_UNAUTHORIZED says. */
-function accessOptions ({ username, password, tls }: RedisAccess, host: string | null, ca: string | undefined): Options {
-  const servername = host === null || isIP(host) !== 0 ? {} : { servername: host }
+/** How one server is entered: user, password, and TLS that verifies chain and name whatever the environment says. */
+function entering ({ username, password, tls }: RedisAccess, host: string | null, ca: string | undefined): Options {
   return {
     ...username === undefined ? {} : { username },
     ...password === undefined ? {} : { password },
-    ...tls ? { tls: { rejectUnauthorized: true, ...ca === undefined ? {} : { ca }, ...servername } } : {}
+    ...tls ? { tls: { rejectUnauthorized: true, ...ca === undefined ? {} : { ca }, ...host === null || isIP(host) !== 0 ? {} : { servername: host } } } : {}
   }
 }
 
-interface ServerOptions { db?: number, ca?: string | undefined }
-
-/** A client of one server that connects in the background; nothing waits for it. */
-export function createRedis (access: RedisAccess, { host, port }: RedisAddress, { db = 0, ca }: ServerOptions = {}): RedisClient {
-  // No ready check: our own first commands notice a server that is still loading.
-  return createClient({ host, port, db, ...accessOptions(access, host, ca), enableReadyCheck: false })
+/** A client of one server, dialled in the background: Redis is never waited for. */
+export function createRedis (access: RedisAccess, { host, port }: RedisAddress, { db = 0, ca }: { db?: number, ca?: string | undefined } = {}): RedisClient {
+  // A server that is loading or out of our reach is found out by our own first commands.
+  return tend({ host, port, db, ...entering(access, host, ca), enableReadyCheck: false })
 }
 
-/** Options for one connection to the Sentinel at `host`, without reconnecting. */
+/** How a Sentinel at `host` is entered, for a connection that isn't made again. */
 export function sentinelOptions ({ sentinelAccess }: RedisConfig & { mode: 'sentinel' }, host: string, ca: string | undefined): Options {
-  const once = { retryStrategy: null, enableReadyCheck: false, enableOfflineQueue: false, maxRetriesPerRequest: 0, disconnectTimeout: 100 }
-  return { ...accessOptions(sentinelAccess, host, ca), ...once }
+  return { ...entering(sentinelAccess, host, ca), retryStrategy: null, enableReadyCheck: false, enableOfflineQueue: false, maxRetriesPerRequest: 0, disconnectTimeout: 100 }
 }
 
-/** A client of the server that the Sentinels name as master, now and after each failover. */
+/** A client of whichever server the Sentinels call master; it follows them when they say that it is another one. */
 export function createSentinelRedis (config: RedisConfig & { mode: 'sentinel' }, ca: string | undefined): RedisClient {
-  const { username: sentinelUsername, password: sentinelPassword, tls } = accessOptions(config.sentinelAccess, null, ca)
-  return createClient({
+  const { username: sentinelUsername, password: sentinelPassword, tls } = entering(config.sentinelAccess, null, ca)
+  return tend({
     name: config.name,
     db: config.db,
-    ...accessOptions(config, null, ca),
+    ...entering(config, null, ca),
     enableTLSForSentinelMode: config.tls,
     sentinels: config.sentinels,
     ...sentinelUsername === undefined ? {} : { sentinelUsername },
     ...sentinelPassword === undefined ? {} : { sentinelPassword },
     ...tls === undefined ? {} : { sentinelTLS: tls },
-    // Only those in REDIS_SENTINELS: the addresses of others may not be reachable from here.
+    // Those that were named, and none whose addresses may mean nothing from here.
     updateSentinels: false,
     failoverDetector: true,
     sentinelCommandTimeout: 500,
@@ -85,24 +84,24 @@ export function createSentinelRedis (config: RedisConfig & { mode: 'sentinel' },
   })
 }
 
-/** The cluster for counters, which may be sent twice. The cache has its own connections: see token-cache/cluster.ts. */
+/** The cluster for counters, which may be resent; the cache has connections of its own, see token-cache/cluster.ts. */
 export function createCluster (config: RedisConfig & { mode: 'cluster' }, ca: string | undefined): Cluster {
   const client = new Cluster(config.seeds, {
-    redisOptions: { ...failFast, ...accessOptions(config, null, ca) },
+    redisOptions: { ...failFast, ...entering(config, null, ca) },
     enableOfflineQueue: false,
     enableReadyCheck: false,
     maxRedirections: 3,
     slotsRefreshTimeout: 500,
     clusterRetryStrategy: times => Math.min(100 * times, 500),
-    // Certificates are for the names that the servers announce, not for their addresses.
+    // A certificate is for the name that the servers announce, not for what it resolves to.
     dnsLookup: (address, callback) => callback(null, address)
   })
-  // The cache's connections to the same servers log what is wrong.
+  // What is wrong is told by the connections of the cache.
   client.on('error', () => {})
   return client
 }
 
-/** Keys of the logical database, and bytes of the whole server, summed over all masters. Rejects if one of them does not answer. */
+/** How much is in Redis: keys of the logical database, bytes of the whole of it, over all masters. Rejects where one doesn't answer. */
 export async function measureRedis (client: Redis | Cluster): Promise<{ keys: number, memoryBytes: number | null }> {
   const masters = client instanceof Cluster ? client.nodes('master') : [client]
   const sizes = await Promise.all(masters.map(async master => {
@@ -113,18 +112,17 @@ export async function measureRedis (client: Redis | Cluster): Promise<{ keys: nu
   return { keys: sizes.reduce((sum, size) => sum + size.keys, 0), memoryBytes: Number.isNaN(bytes) ? null : bytes }
 }
 
-function createClient (options: Options): RedisClient {
+function tend (options: Options): RedisClient {
   let failures = 0
   let closed = false
-  const retryStrategy = () => Math.min(25 * 2 ** failures++, 500)
-  const client = new Redis({ ...failFast, enableAutoPipelining: true, ...options, retryStrategy })
-  // ioredis gives up for good if it is disconnected while it asks the Sentinels.
+  const client = new Redis({ ...failFast, enableAutoPipelining: true, ...options, retryStrategy: () => Math.min(25 * 2 ** failures++, 500) })
+  // A disconnection in the middle of asking the Sentinels ends an ioredis client for good.
   client.on('end', () => {
     if (!closed) setTimeout(() => { if (!closed) client.connect().catch(() => {}) }, 500).unref()
   })
   return {
     client,
-    resetBackoff () { failures = 0 },
+    well () { failures = 0 },
     close () {
       closed = true
       client.disconnect()

@@ -84,7 +84,8 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
   }, async request => ({
     user: request.token?.user ?? null,
     session: request.token?.session ?? null,
-    refreshable: !hasBearer(request) && cookies.read(request, 'refresh') !== null
+    refreshable: !hasBearer(request) && cookies.read(request, 'refresh') !== null,
+    ...request.token?.session == null ? {} : { expiresIn: sessions.secondsLeft(request.token) }
   }))
 
   app.get('/v1/sessions', {

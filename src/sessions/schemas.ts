@@ -32,7 +32,8 @@ export const TokenReply = Type.Object({
 export const CurrentSession = Type.Object({
   user: nullable(User),
   session: nullable(SessionSummary),
-  refreshable: Type.Boolean({ description: 'A refresh cookie came along: POST /v1/refresh may open a session again' })
+  refreshable: Type.Boolean({ description: 'A refresh cookie came along: POST /v1/refresh may open a session again' }),
+  expiresIn: Type.Optional(Type.Integer({ description: 'Seconds that the access token still lives, where there is a session' }))
 })
 
 export const SessionList = Type.Object({

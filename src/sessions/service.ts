@@ -23,6 +23,8 @@ export type { EndReason, Session }
 export interface SessionService extends Login, Logout, SessionEnder, LiveCaller {
   refresh: Refresh
   changePassword (caller: Principal, change: PasswordChange, device: Device): Promise<IssuedTokens>
+  /** How many whole seconds the caller's token still lives. */
+  secondsLeft (caller: Principal): number
   /** The live sessions of the user, newest first. */
   list (userId: string): Promise<Session[]>
   /** Deletes up to `limit` sessions of an account that has no tokens left; returns how many. */
@@ -56,6 +58,7 @@ export function createSessionService (dependencies: SessionDependencies): Sessio
     ...createLogout(parts),
     refresh: createRefresh(parts),
     changePassword: createPasswordChange(parts),
+    secondsLeft: ({ expiresAtMs }) => Math.max(0, Math.floor((expiresAtMs - clock.now()) / 1000)),
     list: userId => store.list(userId, new Date(clock.now())),
     deleteOfUser: store.deleteOfUser
   }

@@ -267,7 +267,9 @@ onEachGround(t, async (t, ground) => {
       t.equal(reply.statusCode, 200)
       t.equal(reply.headers['cache-control'], 'no-store')
       t.equal(reply.headers['set-cookie'], undefined)
-      return reply.json<{ user: { email: string } | null, session: { id: string } | null, refreshable: boolean }>()
+      const { expiresIn, ...rest } = reply.json<{ user: { email: string } | null, session: { id: string } | null, refreshable: boolean, expiresIn?: number }>()
+      t.ok(rest.session === null ? expiresIn === undefined : Number(expiresIn) > 600 && Number(expiresIn) <= 900, `${expiresIn} s of the access token are left, where there is one`)
+      return rest
     }
     const mine = await openPage(app)
     const { session } = mine.reply.json<{ session: object }>()

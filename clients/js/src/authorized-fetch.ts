@@ -17,7 +17,7 @@ interface Parts {
  * once more. The token goes to Latchkey's origin, the page's and those in `origins`; a request to another is sent as it is. Relative addresses are below `url`.
  * Rejects as `fetch` does. While nobody can say whether the session goes on, the answer is Latchkey's 429 or 503, never a 401.
  */
-export function createAuthorizedFetch ({ state: { state, ask }, refreshing, transport, fetch, origins }: Parts): typeof globalThis.fetch {
+export function createAuthorizedFetch ({ state, refreshing, transport, fetch, origins }: Parts): typeof globalThis.fetch {
   /** A version of the tokens that another server than Latchkey refuses though they are new: there is no use in renewing those. */
   let refused = -1
 
@@ -30,7 +30,8 @@ export function createAuthorizedFetch ({ state: { state, ask }, refreshing, tran
 
     const unclear = await refreshing.live()
     if (unclear !== null) return answer(unclear)
-    const isStream = typeof ReadableStream !== 'undefined' && init.body instanceof ReadableStream
+    // A stream can be sent once.
+    const isStream = (init.body as { getReader?: unknown } | null | undefined)?.getReader !== undefined
 
     /** `proof` goes into the body, beside what is there. */
     const attempt = (proof?: object): Promise<Response> => {
@@ -49,24 +50,20 @@ export function createAuthorizedFetch ({ state: { state, ask }, refreshing, tran
       reply = await attempt()
       if (reply.status === 401) refused = state.version
     }
-    for (let error = await peek(reply); !isStream && reply.status === 403 && /^AUTH_(REAUTHENTICATE|WRONG_PASSWORD)$/.test(error.code); error = await peek(reply)) {
-      // A wrong password is an answer of its own, unless it was given to a question of ours.
-      const proof = error.code === 'AUTH_REAUTHENTICATE' || proofs.has(reply) ? await ask(error) : null
+    for (let asked = false; reply.status === 403 && !isStream; asked = true) {
+      const error = await peek(reply)
+      // A wrong password is asked for again only if it was asked for here.
+      const proof = error.code === 'AUTH_REAUTHENTICATE' || (asked && error.code === 'AUTH_WRONG_PASSWORD') ? await state.ask(error) : null
       if (proof === null) break
       reply = await attempt(proof)
-      proofs.add(reply)
     }
     return reply
   }
 }
 
-/** Replies to requests that carried a proof. */
-const proofs = new WeakSet<Response>()
-
 /** The refusal in a reply that is left to be read by others. */
 async function peek (reply: Response): Promise<AuthError> {
-  const isJson = !reply.ok && /json/.test(reply.headers.get('content-type') ?? '')
-  return errorOf(reply, isJson ? parse(await reply.clone().text()) : null)
+  return errorOf(reply, parse(await reply.clone().text()))
 }
 
 /** Latchkey has 401s that a new token doesn't help against, such as a wrong password. Of another server's nothing is known. */

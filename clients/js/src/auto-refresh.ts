@@ -1,70 +1,46 @@
-import { after, now, platform } from './platform.js'
+import { after, now } from './platform.js'
 import type { Refreshing } from './refreshing.js'
 import type { State } from './state.js'
 import { isHidden } from './tabs.js'
 
-/** What the client does without being asked. */
-export function createAutoRefresh ({ state: { state, hasListeners }, refreshing }: { state: State, refreshing: Refreshing }) {
-  /** So that the tabs that wait for another one's refresh don't all lose patience at once. */
+/** What the client does without being asked: it finds out who is signed in, for whoever listens, and renews tokens in time, once that is started. */
+export function createAutoRefresh ({ state, refreshing }: { state: State, refreshing: Refreshing }) {
+  /** So that tabs which wait for another one's refresh don't all lose patience at once. */
   const rank = Math.random()
   let isOn = false
-  let cancel: (() => void) | null = null
   let failures = 0
-  let waiting = false
+  let cancel: (() => void) | null = null
 
-  /** The tab that got the tokens renews them a tenth of their life, or a minute, before they end; the others only if it doesn't. */
-  function dueAt (): number {
-    const marginMs = Math.min(60_000, state.lifeMs / 10)
-    return state.endsAt - marginMs * (state.mine ? 1 : 0.5 - 0.3 * rank)
-  }
+  /** The tab that got the tokens renews them a seventh of their life, or a minute, before they end; the others only if it doesn't. */
+  const dueAt = (): number => state.endsAt - Math.min(60_000, state.lifeMs / 7) * (state.mine ? 1 : 0.5 - 0.3 * rank)
 
-  function schedule (delayMs = dueAt() - now()): void {
+  function schedule (delayMs = state.known ? dueAt() - now() : 0): void {
     cancel?.()
-    cancel = isOn && state.auth !== null && state.canRefresh && !isHidden() ? after(delayMs, () => void fire()) : null
+    cancel = (state.known ? isOn && state.canRefresh : isOn || state.hasListeners()) ? after(delayMs, () => void run()) : null
   }
 
-  async function fire (): Promise<void> {
+  async function run (): Promise<void> {
+    // When it is seen again, the page wakes up and schedules anew.
+    if (state.known && isHidden()) return
     // The longest delay of a timer is shorter than some lives.
-    if (now() < dueAt() - 1) return schedule()
-    const error = await refreshing.refresh(state.version)
+    if (state.known && now() < dueAt() - 1) return schedule()
+    const error = await (state.known ? refreshing.refresh(state.version) : refreshing.ready())
     failures = error === null ? 0 : failures + 1
-    schedule(error === null ? undefined : waitMs(error.retryAfterSeconds))
+    if (error !== null) schedule(Math.max((error.retryAfterSeconds ?? 0) * 1000, Math.min(60_000, 1_000 * 2 ** failures)) * (1 + rank / 4))
   }
-
-  const waitMs = (retryAfterSeconds = 0): number => Math.max(retryAfterSeconds * 1000, Math.min(60_000, 1_000 * 2 ** failures)) * (1 + rank / 4)
-
-  const onVisible = (): void => schedule()
 
   return {
-    /** What is known has changed. */
-    schedule (): void {
-      failures = 0
-      schedule()
-    },
+    /** What is known, or who wants to know it, has changed. */
+    schedule: (): void => schedule(),
 
     start (): void {
-      if (isOn) return
       isOn = true
-      platform.document?.addEventListener?.('visibilitychange', onVisible)
       schedule()
-      this.untilKnown()
     },
 
     stop (): void {
       isOn = false
-      platform.document?.removeEventListener?.('visibilitychange', onVisible)
       schedule()
-    },
-
-    /** Asks until it is known whether somebody is signed in, for as long as somebody wants to know. */
-    untilKnown (tries = 0): void {
-      if (waiting || state.known) return
-      waiting = true
-      void refreshing.ready().then(error => {
-        waiting = false
-        failures = tries
-        if (error !== null && (hasListeners() || isOn)) after(waitMs(error.retryAfterSeconds), () => this.untilKnown(tries + 1))
-      })
     }
   }
 }

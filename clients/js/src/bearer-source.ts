@@ -1,7 +1,6 @@
 import { now } from './platform.js'
-import { isSame, knownFrom, type Source, type TokenReply } from './source.js'
-import type { State } from './state.js'
-import { createMemoryStorage } from './storage.js'
+import { knownFrom, type Source, type TokenReply } from './source.js'
+import { isSame, type State } from './state.js'
 import type { Tabs } from './tabs.js'
 import { parse, refuse } from './transport.js'
 import type { AuthError, AuthSession, TokenStorage } from './types.js'
@@ -13,11 +12,11 @@ import type { AuthError, AuthSession, TokenStorage } from './types.js'
 interface Kept extends Partial<AuthSession> { refreshToken: string, accessToken?: string, expiresAt?: number, lifeMs?: number, count?: number }
 
 /** Tokens in a storage, which other tabs may share. */
-export function createBearerSource ({ state: { state, set }, tabs, storage }: { state: State, tabs: Tabs, storage: TokenStorage }): Source {
+export function createBearerSource ({ state, tabs, storage }: { state: State, tabs: Tabs, storage: TokenStorage }): Source {
   /** What the storage holds, as far as is known. */
   let kept: Kept | null = null
-  /** What the storage failed to take is newer than what it holds. */
-  const unsaved = createMemoryStorage()
+  /** The storage failed to take it: what it holds is older. */
+  let unsaved = false
   let queue: Promise<unknown> = Promise.resolve()
 
   /** One at a time: a storage that takes its time must not get an old token behind a newer one, or any behind a sign-out. */
@@ -27,15 +26,15 @@ export function createBearerSource ({ state: { state, set }, tabs, storage }: { 
     return turn
   }
 
-  async function load (): Promise<AuthError | null> {
+  async function load (refusal?: AuthError): Promise<AuthError | null> {
     const { known } = state
-    let text: string | null
+    if (unsaved) return null
+    let found: Kept | null
     try {
-      text = await unsaved.load() ?? await storage.load()
-    } catch {
-      return refuse('STORAGE', 'The storage cannot be read at the moment').error
+      found = keptIn(await storage.load())
+    } catch (error) {
+      return refuse('STORAGE', String(error)).error
     }
-    const found = keptIn(text)
     if (known && isSame(found, kept)) return null
     if (found !== null && kept !== null) {
       // A keychain holds the refresh token alone: there is nothing to learn from one that is known.
@@ -45,28 +44,26 @@ export function createBearerSource ({ state: { state, set }, tabs, storage }: { 
         return null
       }
     }
-    take(found)
+    take(found, refusal)
     return null
   }
 
-  function take (found: Kept | null): void {
+  function take (found: Kept | null, error: AuthError | null = null): void {
     const isOther = found?.refreshToken !== kept?.refreshToken
     kept = found
     if (found === null) {
-      set({ auth: null })
+      state.set({ auth: null }, { error })
       return
     }
-    const { accessToken = null, refreshToken, expiresAt = 0, lifeMs = 0, user, session } = found
-    const known = { accessToken, refreshToken, canRefresh: true, ...isOther ? { lifeMs, mine: false, endsAt: now() + Math.min(expiresAt - Date.now(), lifeMs) } : {} }
+    const { accessToken = null, expiresAt = 0, lifeMs = 0, user, session } = found
+    const known = { accessToken, canRefresh: true, ...isOther ? { lifeMs, mine: false, endsAt: now() + Math.min(expiresAt - Date.now(), lifeMs) } : {} }
     if (user === undefined || session === undefined) Object.assign(state, known, { endsAt: 0 })
-    else set({ ...known, auth: { user, session } }, { renewed: isOther })
+    else state.set({ ...known, auth: { user, session } }, { renewed: isOther })
   }
 
   async function save (next: Kept): Promise<void> {
     kept = next
-    const text = JSON.stringify(next)
-    await unsaved.clear()
-    await storage.save(text).catch(() => unsaved.save(text))
+    unsaved = await storage.save(JSON.stringify(next)).then(() => false, () => true)
   }
 
   /** First saved, then used: an app that is ended in between wakes up with the newer token. */
@@ -74,12 +71,12 @@ export function createBearerSource ({ state: { state, set }, tabs, storage }: { 
     const known = knownFrom(reply)
     const { user, session, accessToken, refreshToken } = reply
     await save({ user, session, accessToken, refreshToken, expiresAt: Date.now() + known.lifeMs, lifeMs: known.lifeMs, count: (kept?.count ?? 0) + 1 } as Kept)
-    set(known, { renewed: true, signedIn })
+    state.set(known, { renewed: true, signedIn })
     tabs.tell({})
   }
 
   return {
-    look: () => inTurn(load),
+    look: (_surely, refusal) => inTurn(() => load(refusal)),
     isInDoubt: () => kept !== null && kept.user === undefined,
     proof: () => kept === null ? undefined : { refreshToken: kept.refreshToken },
     enter: reply => inTurn(() => keep(reply, true)),
@@ -92,20 +89,19 @@ export function createBearerSource ({ state: { state, set }, tabs, storage }: { 
 
     forget: error => inTurn(async () => {
       kept = null
-      await unsaved.clear()
-      await storage.clear().catch(() => {})
-      set({ auth: null }, { error })
+      unsaved = await storage.clear().then(() => false, () => true)
+      state.set({ auth: null }, { error })
       tabs.tell({})
     }),
 
     takeUser: user => inTurn(async () => {
       if (await load() !== null || kept === null || state.auth === null || isSame(user, state.auth.user)) return
       await save({ ...kept, user })
-      set({ auth: { ...state.auth, user } })
+      state.set({ auth: { ...state.auth, user } })
       tabs.tell({})
     }),
 
-    takeNews: () => { void inTurn(load) }
+    takeNews: () => { void inTurn(() => load()) }
   }
 }
 

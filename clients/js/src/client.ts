@@ -2,6 +2,7 @@ import { createAuthorizedFetch } from './authorized-fetch.js'
 import { createAutoRefresh } from './auto-refresh.js'
 import { createBearerSource } from './bearer-source.js'
 import { createCookieSource } from './cookie-source.js'
+import { platform } from './platform.js'
 import { createRefreshing } from './refreshing.js'
 import type { TokenReply } from './source.js'
 import { createState } from './state.js'
@@ -23,7 +24,10 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
     name: byCookie || storage.shared !== undefined ? name : null,
     key: byCookie ? name : storage.shared ?? null,
     onNews: news => source.takeNews(news),
-    onWake: surely => void refreshing.recheck(surely)
+    async onWake (surely) {
+      await refreshing.recheck(surely)
+      auto.schedule()
+    }
   })
   const state = createState(() => auto.schedule())
   const source = byCookie ? createCookieSource({ state, tabs, transport }) : createBearerSource({ state, tabs, storage })
@@ -36,7 +40,7 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
     tabs.start()
     const error = await refreshing.live()
     if (error !== null) return { data: null, error }
-    if (state.state.auth === null) return refuse('AUTH_MISSING_TOKEN', 'Nobody is signed in', 401)
+    if (state.auth === null) return refuse('AUTH_MISSING_TOKEN', 'Nobody is signed in', 401)
     return await readReply<T>(authorized(transport.base() + path, { method, ...jsonOf(body) }))
   }
 
@@ -44,7 +48,13 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
   async function open (path: string, body: object): Promise<Result<AuthSession | null>> {
     tabs.start()
     const reply = await transport.send<TokenReply | null>('POST', path, { ...body, refresh: true, cookies: byCookie })
-    return reply.error !== null || reply.data === null ? reply : await enter(reply.data)
+    if (reply.error !== null || reply.data === null) return reply
+    // Without an error of its own, for a browser drops cookies in silence.
+    if (byCookie && platform.location !== undefined && platform.location.hostname !== new URL(transport.base()).hostname) {
+      const { data, error } = await transport.send<{ user: User | null }>('GET', 'v1/session')
+      if (error === null && data.user === null) return refuse('COOKIES_BLOCKED', 'The browser kept no cookies: page and server have to be on one site')
+    }
+    return await enter(reply.data)
   }
 
   async function enter (reply: TokenReply): Promise<Result<AuthSession>> {
@@ -54,7 +64,7 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
   }
 
   async function session (error: AuthError | null): Promise<SessionResult> {
-    return { data: state.state.auth, error }
+    return { data: state.auth, error }
   }
 
   async function takeUser<T extends { user: User }> (result: Result<T>): Promise<Result<T>> {
@@ -77,7 +87,7 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
       if (scope === 'others') return await call<null>('DELETE', 'v1/sessions')
       tabs.start()
       await source.look()
-      if (state.state.known && state.state.auth === null) return { data: null, error: null }
+      if (state.known && state.auth === null) return { data: null, error: null }
       const { error } = await transport.send<null>('POST', scope === 'global' ? 'v1/logout-all' : 'v1/logout', source.proof())
       if (error === null || error.status === 401 || !byCookie) await source.forget(null)
       return error === null || error.status === 401 ? { data: null, error: null } : { data: null, error }
@@ -92,13 +102,13 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
     /** As Latchkey knows the user at this moment; `data` is null where nobody is signed in. */
     async getUser (): Promise<Result<AuthSession | null>> {
       const result = await takeUser(await call<AuthSession>('GET', 'v1/me'))
-      return result.error?.code === 'AUTH_MISSING_TOKEN' ? { data: null, error: null } : result
+      return state.known && state.auth === null ? { data: null, error: null } : result
     },
 
     /** Renews the tokens now, unless another tab is at it: then it waits for those. */
     async refreshSession (): Promise<SessionResult> {
       tabs.start()
-      return session(await refreshing.ready() ?? await refreshing.refresh(state.state.version))
+      return session(await refreshing.ready() ?? (state.auth === null ? null : await refreshing.refresh(state.version)))
     },
 
     /** Changes the name at once; another address counts when the mail that goes there is confirmed. */
@@ -114,7 +124,7 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
       list: () => call<{ sessions: ListedSession[] }>('GET', 'v1/sessions'),
       /** Ends one of the user's sessions; the user is signed out here if it is this one. */
       async end (id: string): Promise<Result<null>> {
-        const isThis = id === state.state.auth?.session.id
+        const isThis = id === state.auth?.session.id
         const result = await call<null>('DELETE', `v1/sessions/${encodeURIComponent(id)}`)
         if (result.error === null && isThis) await source.forget(null)
         return result
@@ -137,7 +147,7 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
     onAuthStateChange (listener: AuthListener): { unsubscribe (): void } {
       tabs.start()
       const subscription = state.listen(listener)
-      auto.untilKnown()
+      if (!state.known) auto.schedule()
       return subscription
     },
 

@@ -7,8 +7,8 @@ export interface TokenReply extends AuthSession { accessToken?: string, expiresI
 
 /** Where the truth about the session is kept for all tabs: the browser's cookies, or the storage. */
 export interface Source {
-  /** Brings what this tab knows in line with it. `surely`: also where nothing seems to have changed. */
-  look (surely?: boolean): Promise<AuthError | null>
+  /** Brings what this tab knows in line with it. `surely`: also where nothing seems to have changed. `refusal`: the reason, should nobody be signed in any more. */
+  look (surely?: boolean, refusal?: AuthError): Promise<AuthError | null>
   /** Only a refresh shows whether somebody is signed in. */
   isInDoubt (): boolean
   /** The body of requests that prove the session by its refresh token. */
@@ -30,7 +30,5 @@ export function timesOf (expiresIn: number | undefined): Pick<Known, 'endsAt' | 
   return { lifeMs, endsAt: now() + lifeMs }
 }
 
-export const knownFrom = ({ user, session, accessToken, refreshToken, expiresIn }: TokenReply): Known =>
-  ({ ...timesOf(expiresIn), auth: { user, session }, accessToken: accessToken ?? null, refreshToken: refreshToken ?? null, canRefresh: true, mine: true })
-
-export const isSame = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other)
+export const knownFrom = ({ user, session, accessToken, expiresIn }: TokenReply): Known =>
+  ({ ...timesOf(expiresIn), auth: { user, session }, accessToken: accessToken ?? null, canRefresh: true, mine: true })

@@ -23,7 +23,7 @@ interface Parts {
   key: string | null
   onNews (news: unknown): void
   /** Messages may have been missed, or somebody changed the storage. `surely`: only asking shows what is true now. */
-  onWake (surely: boolean): void
+  onWake (surely: boolean): unknown
 }
 
 export type Tabs = ReturnType<typeof createTabs>
@@ -36,7 +36,7 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
   const id = Math.random().toString(36).slice(2)
   let channel: Channel | null = null
   let own: 'none' | 'asking' | 'firm' = 'none'
-  let rival: { id: string, firm: boolean, end (error: AuthError | null): void, over: Promise<AuthError | null> } | null = null
+  let rival: { id: string, end (error: AuthError | null): void, over: Promise<AuthError | null> } | null = null
   const forget: Array<() => void> = []
 
   const post = (message: Omit<Message, 'from'>): void => channel?.postMessage({ from: id, ...message })
@@ -50,7 +50,7 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
 
   /** A page with an open channel is not cached by the back button, or thrown out of the cache by the first message. */
   function close (): void {
-    if (own !== 'none') release(null)
+    release(null)
     channel?.close()
     channel = null
     rival?.end(null)
@@ -69,11 +69,7 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
       post({ claim: { firm: own === 'firm' } })
       return
     }
-    if (rival !== null && rival.id !== from && (rival.firm || rival.id < from)) return
-    if (rival?.id === from) {
-      rival.firm ||= firm
-      return
-    }
+    if (rival?.id === from) return
     rival?.end(null)
     let resolve: (error: AuthError | null) => void = () => {}
     const over = new Promise<AuthError | null>(done => { resolve = done })
@@ -83,12 +79,12 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
       if (rival?.id === from) rival = null
       resolve(error)
     }
-    rival = { id: from, firm, end, over }
+    rival = { id: from, end, over }
   }
 
-  function release (error: AuthError | null, news?: unknown): void {
+  function release (error: AuthError | null): void {
+    if (own !== 'none') post({ done: { error } })
     own = 'none'
-    post({ done: { error }, ...news === undefined ? {} : { news } })
   }
 
   function stamp (): string | null {
@@ -96,7 +92,7 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
   }
 
   /** Without localStorage nothing shows what was missed. */
-  const wake = (): void => onWake(findLocalStorage() === null)
+  const wake = (): void => void onWake(findLocalStorage() === null)
 
   const on = (target: typeof platform | typeof platform.document, type: string, listener: Parameters<NonNullable<typeof platform.addEventListener>>[1]): void => {
     target?.addEventListener?.(type, listener)
@@ -128,9 +124,9 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
       close()
     },
 
-    /** True once it is this tab's turn to refresh. False when another tab has just been at it; its error is passed on, for all would get the same. */
-    async claim (): Promise<{ mine: boolean, error: AuthError | null }> {
-      if (own === 'firm' || channel === null) return { mine: true, error: null }
+    /** Undefined once it is this tab's turn to refresh. Else another tab has just been at it: null, or its error, for all would get the same. */
+    async claim (): Promise<AuthError | null | undefined> {
+      if (own === 'firm' || channel === null) return undefined
       if (rival === null) {
         own = 'asking'
         post({ claim: { firm: false } })
@@ -138,11 +134,11 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
         if (rival === null && own === 'asking') {
           own = 'firm'
           post({ claim: { firm: true } })
-          return { mine: true, error: null }
+          return undefined
         }
         own = 'none'
       }
-      return { mine: false, error: await (rival as { over: Promise<AuthError | null> } | null)?.over ?? null }
+      return await (rival as { over: Promise<AuthError | null> } | null)?.over ?? null
     },
 
     release,

@@ -44,12 +44,12 @@ export async function readReply<T> (pending: Promise<Response>): Promise<Result<
     reply = await pending
     text = await reply.text()
   } catch (error) {
-    return refuse('NETWORK', error instanceof Error ? error.message : 'the server cannot be reached')
+    return refuse('NETWORK', String(error))
   }
   const { status, ok } = reply
   if (ok && (status === 204 || status === 202)) return { data: null as T, error: null }
   const body = parse(text)
-  if (ok) return body === null ? refuse('UNEXPECTED_REPLY', 'The answer is not Latchkey\'s: is the url right, and does the proxy pass on /v1?', status) : { data: body as T, error: null }
+  if (ok) return body === null ? refuse('UNEXPECTED_REPLY', 'Not an answer of Latchkey: is the url right?', status) : { data: body as T, error: null }
   return { data: null, error: errorOf(reply, body) }
 }
 
@@ -57,18 +57,19 @@ export const refuse = (code: string, message: string, status = 0): { data: null,
 
 /** The refusal in a reply. What stands between, such as a proxy, may have answered in words of its own. */
 export function errorOf ({ status, statusText, headers }: Response, body: Partial<AuthError> | null): AuthError {
-  const { code, message, field, reason, challenge, factors } = body ?? {}
-  const retryAfter = headers.get('retry-after')
-  const error: AuthError = {
+  const { code, message = statusText, field, reason, challenge, factors } = body ?? {}
+  // A date, or nothing, is no number of seconds.
+  const retryAfterSeconds = Number.parseInt(headers.get('retry-after') ?? '', 10)
+  return {
     code: typeof code === 'string' ? code : status >= 500 ? 'AUTH_UNAVAILABLE' : status === 429 ? 'AUTH_RATE_LIMITED' : 'UNEXPECTED_REPLY',
     status,
-    message: message ?? (statusText || `The server answered ${status}`)
+    message,
+    ...defined({ field, reason, challenge, factors }),
+    ...retryAfterSeconds >= 0 ? { retryAfterSeconds } : {}
   }
-  for (const [name, value] of Object.entries({ field, reason, challenge, factors, retryAfterSeconds: Number(retryAfter ?? Number.NaN) })) {
-    if (value !== undefined && !Number.isNaN(value)) Object.assign(error, { [name]: value })
-  }
-  return error
 }
+
+const defined = <T extends object>(values: T) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as { [name in keyof T]?: NonNullable<T[name]> }
 
 /** A JSON object, or null. */
 export function parse (text: string): Record<string, unknown> | null {

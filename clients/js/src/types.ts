@@ -36,17 +36,12 @@ export interface SessionResult { data: AuthSession | null, error: AuthError | nu
 
 export type AuthEvent = 'INITIAL_SESSION' | 'SIGNED_IN' | 'SIGNED_OUT' | 'TOKEN_REFRESHED' | 'USER_UPDATED' | 'REAUTHENTICATION_REQUIRED'
 
-export interface EventDetail {
-  /** With SIGNED_OUT: the refusal that ended the session, null after signOut. With REAUTHENTICATION_REQUIRED: the refusal to answer. */
-  error: AuthError | null
-  /**
-   * With REAUTHENTICATION_REQUIRED alone, to be called before the listener returns: takes the promise of the proof, such as `{ password }`, which is sent with the
-   * request when it is sent again. `{}` sends it again as it was, after a new sign-in for instance; null gives up, and the refusal is the request's answer.
-   */
-  answerWith? (proof: Promise<object | null> | object | null): void
-}
-
-export type AuthListener = (event: AuthEvent, session: AuthSession | null, detail: EventDetail) => void
+/**
+ * `error` comes with SIGNED_OUT, where it is the refusal that ended the session (null after signOut), and with REAUTHENTICATION_REQUIRED, where it is the refusal that
+ * a listener may answer by what it returns, or promises: an object such as `{ password }` is sent along when the request is sent again, and after a new sign-in the
+ * request is sent again as it was. Else the refusal stands. Whatever else a listener returns is ignored.
+ */
+export type AuthListener = (event: AuthEvent, session: AuthSession | null, error: AuthError | null) => unknown
 
 /** Keeps one text, which is the session: nobody else may read it. */
 export interface TokenStorage {

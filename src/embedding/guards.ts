@@ -5,9 +5,9 @@ import type { Health } from '../http/health.js'
 import { InsufficientAbilityError } from '../shared/errors.js'
 import { can, type Principal } from '../tokens/principal.js'
 
-/** What an application has of the Latchkey within it. */
+/** What an application sees of the Latchkey that it mounts. */
 export interface Mounted {
-  /** Sets `request.token`, or throws a 401, 403 or 503 whose headers are the caller's to set: see `authenticate`. */
+  /** Sets `request.token`, or throws a 401, 403 or 503 whose headers the caller has to set, as `authenticate` does. */
   authenticate (request: FastifyRequest): Promise<void>
   /** For the application's own probes. */
   health: Health
@@ -17,9 +17,9 @@ export interface Mounted {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Whose request this is; null on routes that don't ask. */
+    /** Whose request this is; null on routes that don't authenticate. */
     token: Principal | null
-    /** Whether the token came in a cookie: then replies put theirs there too. */
+    /** Whether the token came in a cookie: then replies put new tokens there too. */
     byCookie: boolean
   }
   interface FastifyInstance {
@@ -29,8 +29,8 @@ declare module 'fastify' {
 }
 
 /**
- * An onRequest hook for an application's own routes: sets `request.token`, or refuses with 401 and its challenge, 403 for a cookie from
- * another site, 503 with Retry-After. The reply is not to be stored unless its handler says otherwise.
+ * An onRequest hook for an application's own routes. It sets `request.token`, or refuses: with 401 and a challenge, with 403 for a
+ * cookie from another site, with 503 and Retry-After. The reply is `no-store` unless the handler says otherwise.
  */
 export async function authenticate (request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { latchkey } = request.server
@@ -44,10 +44,12 @@ export async function authenticate (request: FastifyRequest, reply: FastifyReply
   }
 }
 
-/** The same for routes that ask for `ability` besides: without it the answer is 403 with its challenge (RFC 6750 3.1). `*` has every ability but `introspect`. */
+/** The same, and 403 with a challenge (RFC 6750 3.1) for tokens without `ability`. A token with `*` has every ability but `introspect`. */
 export function requireAbility (ability: string): typeof authenticate {
-  // It goes into a quoted string of a header, and no token can be given another (RFC 6749 3.3).
-  if (!/^[\x21\x23-\x5B\x5D-\x7E]+$/.test(ability)) throw new TypeError('An ability consists of printable ASCII characters without space, " and \\')
+  // It goes into a quoted string of a header, and tokens can't have others (RFC 6749 3.3).
+  if (!/^[\x21\x23-\x5B\x5D-\x7E]+$/.test(ability)) {
+    throw new TypeError('An ability consists of printable ASCII characters without space, " and \\')
+  }
   return async (request, reply) => {
     if (request.token === null) await authenticate(request, reply)
     if (request.token !== null && can(request.token, ability)) return

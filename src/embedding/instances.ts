@@ -3,22 +3,22 @@ import type { Config } from '../config/config.js'
 import type { Connections, openFoundation } from '../foundation.js'
 import type { Services } from '../services.js'
 
-/** What `latchkey` stands on where that isn't DATABASE_URL and REDIS_URL: its option for tests. */
+/** Opens database and Redis for `latchkey`; tests pass another than the one that follows DATABASE_URL and REDIS_URL. */
 export type Opener = typeof openFoundation
 
-/** A Latchkey within an application, with what it stands on. */
-export interface Parts extends Connections { config: Config, services: Services }
+/** A Latchkey that an application has mounted, with its configuration and connections. */
+export interface Instance extends Connections { config: Config, services: Services }
 
-const mounted = new WeakMap<object, Parts>()
+const instances = new WeakMap<object, Instance>()
 
-/** Keeps what `latchkey/testing` needs of an application, apart from what the application itself sees. */
-export function remember (host: FastifyInstance, parts: Parts): void {
-  mounted.set(host.latchkey, parts)
+/** Keeps the instance for `latchkey/testing`, out of the application's sight. */
+export function rememberInstance (host: FastifyInstance, instance: Instance): void {
+  instances.set(host.latchkey, instance)
 }
 
 /** The Latchkey of `app`, once that is ready. Throws where there is none. */
-export function requireMounted (app: FastifyInstance): Parts {
-  const parts = app.latchkey === undefined ? undefined : mounted.get(app.latchkey)
-  if (parts === undefined) throw new Error('Latchkey is not registered in this application')
-  return parts
+export function requireInstance (app: FastifyInstance): Instance {
+  const instance = app.latchkey === undefined ? undefined : instances.get(app.latchkey)
+  if (instance === undefined) throw new Error('Latchkey is not registered in this application')
+  return instance
 }

@@ -8,27 +8,30 @@ import { addMountedHeaders } from '../http/headers.js'
 import { prepareScope } from '../http/route-scope.js'
 import { findTracing } from '../observability/tracing.js'
 import { createServices } from '../services.js'
-import { type Opener, remember } from './instances.js'
+import { type Opener, rememberInstance } from './instances.js'
 
-/** How Latchkey is mounted. */
+/** How to mount Latchkey. */
 export interface LatchkeyOptions {
-  /** Where its routes stand: `/auth` makes `/auth/v1/login`. */
+  /** Goes before the routes: `/auth` makes `/auth/v1/login`. */
   prefix?: string
-  /** The variables of the README's table; the process's own by default. */
+  /** The variables of the README's table; by default those of the process. */
   env?: Record<string, string | undefined>
 }
 
+type TestOptions = LatchkeyOptions & { open?: Opener }
+
 /**
  * Mounts Latchkey in an application: its routes below `prefix`, in a scope of their own; `request.token`, `authenticate` and
- * `requireAbility` for the application's. Opens and migrates the database; closing the application closes it again.
+ * `requireAbility` for the application's routes. Opens and migrates the database, and closes it with the application.
  */
-export const latchkey: FastifyPluginAsync<LatchkeyOptions> = fastifyPlugin(async (host, { prefix = '', env, open = openFoundation }: LatchkeyOptions & { open?: Opener }) => {
+export const latchkey: FastifyPluginAsync<LatchkeyOptions> = fastifyPlugin(async (host, options: TestOptions) => {
+  const { prefix = '', env, open = openFoundation } = options
   const config = loadConfig(env)
   const foundation = await open(config, host.log)
   host.addHook('onClose', foundation.close)
   const services = await createServices(config, { ...foundation, logger: host.log, tracing: findTracing() })
   const authentication = addAuthentication(host, config, services)
-  remember(host, { ...foundation, config, services })
+  rememberInstance(host, { ...foundation, config, services })
 
   await host.register(async scope => {
     prepareScope(scope)

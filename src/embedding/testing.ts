@@ -6,14 +6,14 @@ import { normaliseEmail } from '../users/email.js'
 import { createPasswords } from '../users/password.js'
 import { createUserStore } from '../users/store.js'
 import type { User } from '../users/user.js'
-import { type Opener, type Parts, requireMounted } from './instances.js'
+import { type Instance, type Opener, requireInstance } from './instances.js'
 import type { LatchkeyOptions } from './plugin.js'
 
-/** Of all accounts that `actingAs` makes; nobody is told. */
+/** The password of all accounts that `actingAs` makes. */
 const password = randomBytes(24).toString('base64url')
 const device = { address: '127.0.0.1', userAgent: 'latchkey/testing' }
 
-/** Options of `latchkey` for tests that need no servers: an embedded database in memory, quick password hashes, no limit by address, no mails. */
+/** Options of `latchkey` for tests without servers: an embedded database in memory, fast password hashes, no address limit, no mails. */
 export function inMemory (env: Record<string, string> = {}): LatchkeyOptions {
   const open: Opener = async () => {
     const database = await createInMemory()
@@ -23,12 +23,12 @@ export function inMemory (env: Record<string, string> = {}): LatchkeyOptions {
   return options
 }
 
-/** Whom to act as. */
+/** Whom a test acts as. */
 export interface Role {
-  /** An account is made for each new one; by default it is a random one. */
+  /** An account is created for an address that has none; by default the address is random. */
   email?: string
   name?: string
-  /** Of a new account. */
+  /** The role of a new account. */
   role?: User['role']
   /** All (`*`) by default. */
   abilities?: string[]
@@ -36,7 +36,7 @@ export interface Role {
   kind?: 'access' | 'personal'
 }
 
-/** Somebody with a live token. */
+/** A user with a live token. */
 export interface Actor {
   user: User
   token: string
@@ -46,16 +46,17 @@ export interface Actor {
 }
 
 /**
- * Logs somebody in to an application that has `latchkey` registered: an account, a session and a token as anybody has them, checked,
- * limited and revoked like any other. A login past SESSION_LIMIT ends the account's oldest session here, too.
+ * Logs a user in to an application that has `latchkey` registered. Account, session and token are real ones: checked, limited and
+ * revoked like any other. A login past SESSION_LIMIT ends the account's oldest session here, too.
  */
-export async function actingAs (app: FastifyInstance, { email = `${randomBytes(8).toString('hex')}@example.com`, name, role = 'user', abilities, kind = 'access' }: Role = {}): Promise<Actor> {
+export async function actingAs (app: FastifyInstance, options: Role = {}): Promise<Actor> {
+  const { email = `${randomBytes(8).toString('hex')}@example.com`, name, role = 'user', abilities, kind = 'access' } = options
   await app.ready()
-  const parts = requireMounted(app)
-  const { services } = parts
-  await requireAccount(parts, { email: normaliseEmail(email), name: name ?? null, role })
+  const instance = requireInstance(app)
+  const { services } = instance
+  await requireAccount(instance, { email: normaliseEmail(email), name: name ?? null, role })
   const { user, access } = await services.sessions.logIn({ email, password, abilities: kind === 'access' ? abilities : undefined }, device)
-  const token = kind === 'access' ? access.plain.reveal() : await makePersonal(parts, access.plain.reveal(), abilities)
+  const token = kind === 'access' ? access.plain.reveal() : await makePersonal(instance, access.plain.reveal(), abilities)
   const headers = { authorization: `Bearer ${token}` }
   return {
     user,
@@ -68,7 +69,8 @@ export async function actingAs (app: FastifyInstance, { email = `${randomBytes(8
   }
 }
 
-async function requireAccount ({ database, config }: Parts, { email, name, role }: Pick<User, 'email' | 'name' | 'role'>): Promise<void> {
+async function requireAccount ({ database, config }: Instance, wanted: Pick<User, 'email' | 'name' | 'role'>): Promise<void> {
+  const { email, name, role } = wanted
   const store = createUserStore(database)
   if (await store.findByEmail(email) !== null) return
   const key = await createKeys(database).require('password')
@@ -76,7 +78,7 @@ async function requireAccount ({ database, config }: Parts, { email, name, role 
   await database.transaction(tx => store.insert(tx, { email, name, role, passwordHash, createdAt: new Date() }))
 }
 
-async function makePersonal ({ services }: Parts, access: string, abilities: string[] | undefined): Promise<string> {
+async function makePersonal ({ services }: Instance, access: string, abilities: string[] | undefined): Promise<string> {
   const caller = await services.tokens.authenticate(access)
   if (caller === null || caller.user === null) throw new Error('the login just made was ended by another')
   const { plain } = await services.personalTokens.create(caller, { name: 'actingAs', abilities }, device)

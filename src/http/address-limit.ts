@@ -16,9 +16,9 @@ declare module 'fastify' {
 const noHeaders = { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false }
 
 /**
- * ADDRESS_LIMIT for the routes that are declared in `scope` after this call and have `limitByAddress` in their config: one count for a client,
- * whatever the route. With null there is no limit. @fastify/rate-limit's own Redis store answers 500, or limits nobody, while Redis is gone; so
- * the plugin counts with ours.
+ * ADDRESS_LIMIT for the routes declared in `scope` after this call that have `limitByAddress` in their config: one count for a client,
+ * whatever the route. With null there is no limit. The plugin counts with our store, because its own fails or limits nobody while
+ * Redis is down.
  */
 export async function addAddressLimit (scope: FastifyInstance, limit: Limit | null, storage: CounterStorage): Promise<void> {
   if (limit === null) return
@@ -37,8 +37,8 @@ export async function addAddressLimit (scope: FastifyInstance, limit: Limit | nu
     child (): this { return this }
   }
 
-  // The plugin limits each route that has `rateLimit` in its config. It is set here and not by the routes: an application that mounts
-  // Latchkey may have registered the plugin for itself, and its limiter, which has looked at the route before this hook, must not count with these options.
+  // The plugin limits each route that has `rateLimit` in its config. The routes don't set it themselves: an application that mounts
+  // Latchkey may have registered the plugin too, and its hook, which runs before this one, must not see our options.
   scope.addHook('onRoute', route => {
     const when = route.config?.limitByAddress
     if (when !== undefined) route.config = { ...route.config, rateLimit: when === true ? {} : { allowList: request => !when(request) } }

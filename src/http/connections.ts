@@ -1,13 +1,13 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** The open connections of a server that is to close without keeping anybody waiting. */
+/** The open connections of a server. */
 export interface Connections {
-  /** Ends those on which not a word has been said: browsers and balancers open some in advance, and Node counts them as busy. */
+  /** Ends those that have not sent a byte: browsers and load balancers open connections in advance, and Node counts them as busy. */
   endSilent (): void
 }
 
-/** Watches `server` from now on. */
+/** Keeps track of the connections that `server` accepts from now on. */
 export function watchConnections (server: Server): Connections {
   const open = new Set<Socket>()
   server.on('connection', socket => {

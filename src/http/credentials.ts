@@ -12,8 +12,8 @@ export function credentialsOf (authorization: string | undefined): Credentials |
 }
 
 /**
- * The token of a Bearer header, empty where the header has none; null for any other header or none. Only a Bearer rules cookies out: browsers
- * send Basic by themselves to a site that is protected by it.
+ * The token of a Bearer header, empty where the header has none; null for any other header or none. Only a Bearer rules out cookies,
+ * because browsers send Basic by themselves to a site that is protected by it.
  */
 export function bearerOf (authorization: string | undefined): string | null {
   const match = authorization === undefined ? null : /^bearer(?: +(.*))?$/is.exec(authorization)

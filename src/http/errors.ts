@@ -28,7 +28,8 @@ export function sendError (reply: FastifyReply, error: FastifyError & Waiting): 
 }
 
 /** The headers of a refusal, whoever writes its body: the challenge of a 401, how long to wait on 429 and 503. */
-export function setRefusalHeaders (reply: FastifyReply, { statusCode, code, retryAfterSeconds }: Partial<FastifyError> & Partial<Waiting>): void {
+export function setRefusalHeaders (reply: FastifyReply, error: Partial<FastifyError> & Partial<Waiting>): void {
+  const { statusCode, code, retryAfterSeconds } = error
   if (statusCode === 401) reply.header('www-authenticate', challenge(code))
   if (statusCode === 429 || statusCode === 503) reply.header('retry-after', String(retryAfterSeconds ?? 1))
 }

@@ -31,7 +31,10 @@ export function addMountedHeaders (scope: FastifyInstance): void {
   })
 }
 
-/** Says `connection: close` on each reply while the server is closing: a kept connection would hold up the close, and lose the request that its client sends at that moment. */
+/**
+ * Sends `connection: close` with every reply while the server is closing: a kept connection would delay the close, and lose the
+ * request that its client sends at that moment.
+ */
 export function closeConnectionsOnLeave (app: FastifyInstance, health: { readonly leaving: boolean, leave (): void }): void {
   app.addHook('preClose', async () => health.leave())
   app.addHook('onSend', (_request, reply, _payload, done) => {

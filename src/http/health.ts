@@ -2,31 +2,31 @@ import { randomUUID } from 'node:crypto'
 import { withTimeout } from '../shared/timeout.js'
 import { type CacheBackend, noBackend } from '../token-cache/backend.js'
 
-/** What the two probes look at; each promise resolves within a second or so. */
+/** What the two probes report; each promise resolves within about a second. */
 export interface Health {
-  /** Milliseconds of one statement, or null when the database can't answer, or is a standby: that refuses every token. */
+  /** Milliseconds of one statement; null when the database can't answer, or is a standby, on which no token is accepted. */
   database (): Promise<number | null>
-  /** Milliseconds of a real write, read and delete; null when it failed, or there is no cache. */
+  /** Milliseconds of a real write, read and delete; null when one failed, or there is no cache. */
   cache (): Promise<number | null>
   cacheState (): string
   hasCache: boolean
-  /** Whether this server is about to end, so that nobody should send it requests any more. */
+  /** Whether this server is shutting down, so that no more requests should be sent to it. */
   readonly leaving: boolean
   leave (): void
 }
 
-/** As far as it is needed here: the types of an application that mounts us hang on this file. */
+/** Written out here because the public types of the package depend on this file. */
 interface Primary { prepared<Row> (text: string, parameters: []): Promise<Row[]> }
 
-interface Parts {
+interface HealthPorts {
   database: Primary
   backend: CacheBackend
   epoch: { state (): string }
   keyPrefix: string
 }
 
-/** Looks at database and cache by using them. */
-export function createHealth ({ database, backend, epoch, keyPrefix }: Parts): Health {
+/** Checks database and cache by using them. */
+export function createHealth ({ database, backend, epoch, keyPrefix }: HealthPorts): Health {
   let leaving = false
   return {
     database: () => timed(() => withTimeout(requirePrimary(database), 1_000, () => {})),
@@ -53,7 +53,7 @@ async function requirePrimary (database: Primary): Promise<void> {
   if (row?.standby !== false) throw new Error('a standby')
 }
 
-/** A real write, read and delete: a server that only answers PING may be full, or a replica. */
+/** Writes, reads and deletes a key: a server that only answers PING may be full, or a replica. */
 async function probe (backend: CacheBackend, key: string): Promise<void> {
   if (await backend.takeLease(key, 'Lprobe', 1_000) !== null) throw new Error('the key was not free')
   if (await backend.takeLease(key, 'Lprobe', 1_000) !== 'Lprobe') throw new Error('the write was lost')

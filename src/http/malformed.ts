@@ -8,7 +8,7 @@ import { commonHeaders } from './headers.js'
 const message = 'The request is not well-formed HTTP'
 const MalformedError = createError('FST_ERR_BAD_REQUEST', message, 400)
 
-/** Refuses what Node lets through or would refuse without a body: a request without a Host (RFC 9112 3.2), and an Expect other than 100-continue. */
+/** Refuses what Node would refuse without a body: a request without a Host (RFC 9112 3.2), and an Expect other than 100-continue. */
 export function refuseUnclearRequests (app: FastifyInstance): void {
   app.addHook('onRequest', (request, reply, done) => {
     if (request.headers.host !== undefined || request.raw.httpVersion !== '1.1') {
@@ -33,7 +33,7 @@ export function refuseMalformed (error: NodeJS.ErrnoException, socket: Socket): 
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n${body}`)
 }
 
-/** Fastify's handler for a URL that it can't decode; no hook has run. Unlike Fastify's own it doesn't quote the URL, which may contain a secret. */
+/** For a URL that Fastify can't decode; no hook has run. Fastify's own handler quotes the URL, which may contain a secret. */
 export function refuseUrl (error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void {
   reply.headers(commonHeaders)
   sendError(reply, Object.assign(error, { message: 'The URL is not well-formed' }))

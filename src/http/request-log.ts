@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 
-/** Ids that no other process gives: of this one at random, then by number. They mean nothing to anybody, so they need not be secret. */
+/** Request ids, unique over all processes: a random UUID of this one and a number. They grant nothing, so they need not be secret. */
 export function createRequestIds (): () => string {
   const own = randomUUID()
   let number = 0
@@ -10,7 +10,7 @@ export function createRequestIds (): () => string {
 
 type Write = FastifyBaseLogger['info']
 
-/** A request's logger, which is made when the request first has something to say: most never do. */
+/** A request's logger. The real child logger is created at the first line, because most requests log nothing. */
 export class RequestLogger implements FastifyBaseLogger {
   readonly #parent: FastifyBaseLogger
   readonly #bindings: Record<string, unknown>

@@ -3,10 +3,10 @@ import SerializerSelector from '@fastify/fast-json-stringify-compiler'
 import type { FastifyInstance } from 'fastify'
 import { answerError } from './errors.js'
 
-/** Nothing that Latchkey takes is longer. */
+/** No body that Latchkey accepts is longer. */
 const bodyLimit = 64 * 1024
 
-/** What our routes need of the scope they stand in, whatever the application around it has set for its own. */
+/** Sets up `scope` for our routes: errors, validation, serialisation and bodies, whatever an application around it has set for its own. */
 export function prepareScope (scope: FastifyInstance): void {
   scope.setErrorHandler(answerError)
   scope.setValidatorCompiler(AjvCompiler()({}, { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } }))
@@ -15,7 +15,7 @@ export function prepareScope (scope: FastifyInstance): void {
   addJsonBodies(scope)
 }
 
-/** JSON bodies alone, strictly; an empty one counts as none, as clients send it along with DELETE and POST. */
+/** Accepts JSON bodies only. An empty one counts as none: some clients send the content type with every DELETE and POST. */
 function addJsonBodies (scope: FastifyInstance): void {
   const parse = scope.getDefaultJsonParser('error', 'error')
   scope.removeAllContentTypeParsers()

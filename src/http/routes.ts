@@ -6,12 +6,19 @@ import { choice, nullable } from './schemas.js'
 const Ready = Type.Object({
   status: choice(['ok', 'degraded', 'unavailable', 'stopping']),
   database: Type.Object({ status: Type.String(), roundTripMs: nullable(Type.Number()) }),
-  cache: Type.Object({ status: Type.String({ description: 'ok, unavailable or none' }), trusted: Type.Boolean(), reason: nullable(Type.String({ description: 'why not trusted, or why degraded all the same' })), roundTripMs: nullable(Type.Number()) })
+  cache: Type.Object({
+    status: Type.String({ description: 'ok, unavailable or none' }),
+    trusted: Type.Boolean(),
+    reason: nullable(Type.String({ description: 'Why it is not trusted, or why the service is degraded although it is' })),
+    roundTripMs: nullable(Type.Number())
+  })
 })
 
-/** The name of the house, and whether it stands. */
+const ServiceInfo = Type.Object({ name: Type.String(), docs: Type.String(), openapi: Type.String(), health: Type.String() })
+
+/** Service info and health probes. */
 export const serviceRoutes: FastifyPluginAsyncTypebox<{ health: Health }> = async (app, { health }) => {
-  // Anybody may ask, as often as he likes: one look serves all who ask within a quarter of a second.
+  // Anybody may ask, as often as they like: one check serves all requests of a quarter of a second.
   let latest: Promise<[number | null, number | null]> | null = null
   function look (): Promise<[number | null, number | null]> {
     if (latest === null) {
@@ -24,17 +31,21 @@ export const serviceRoutes: FastifyPluginAsyncTypebox<{ health: Health }> = asyn
   const config = { guard: 'anyone' as const }
   app.get('/', {
     config,
-    schema: { tags: ['service'], summary: 'What this is', response: { 200: Type.Object({ name: Type.String(), docs: Type.String(), openapi: Type.String(), health: Type.String() }) } }
+    schema: { tags: ['service'], summary: 'Name and links', response: { 200: ServiceInfo } }
   }, async () => ({ name: 'latchkey', docs: '/docs', openapi: '/openapi.json', health: '/health/ready' }))
 
   app.get('/health/live', {
     config,
-    schema: { tags: ['service'], summary: 'The process answers', response: { 200: Type.Object({ status: Type.String() }) } }
+    schema: { tags: ['service'], summary: 'Liveness: the process answers', response: { 200: Type.Object({ status: Type.String() }) } }
   }, async () => ({ status: 'ok' }))
 
   app.get('/health/ready', {
     config,
-    schema: { tags: ['service'], summary: 'Whether requests should be sent here: 503 when the database is gone or a standby, or this server about to end', response: { 200: Ready, 503: Ready } }
+    schema: {
+      tags: ['service'],
+      summary: 'Readiness: 503 when the database is down or a standby, or this server is shutting down',
+      response: { 200: Ready, 503: Ready }
+    }
   }, async (_request, reply) => {
     const [databaseMs, cacheMs] = await look()
     const state = health.cacheState()
@@ -42,9 +53,10 @@ export const serviceRoutes: FastifyPluginAsyncTypebox<{ health: Health }> = asyn
     const reason = !trusted ? state : cacheMs === null ? 'probe-failed' : null
     const healthy = !health.hasCache || reason === null
     if (databaseMs === null || health.leaving) reply.code(503).header('retry-after', '2')
-    const status = health.leaving ? 'stopping' as const : databaseMs === null ? 'unavailable' as const : healthy ? 'ok' as const : 'degraded' as const
+    const working = healthy ? 'ok' as const : 'degraded' as const
+    const standing = databaseMs === null ? 'unavailable' as const : working
     return {
-      status,
+      status: health.leaving ? 'stopping' as const : standing,
       database: { status: databaseMs === null ? 'unavailable' : 'ok', roundTripMs: databaseMs },
       cache: { status: !health.hasCache ? 'none' : cacheMs === null ? 'unavailable' : 'ok', trusted, reason, roundTripMs: cacheMs }
     }

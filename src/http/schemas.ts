@@ -3,21 +3,31 @@ import Type, { type Static, type TSchema } from 'typebox'
 /** Text for people: no control characters (PostgreSQL refuses NUL, terminals obey ESC), no lone surrogates. */
 const printable = '^[^\\p{Cc}\\p{Cs}]*$'
 
-export const Email = Type.String({ minLength: 3, maxLength: 254, pattern: '^[^\\s@\\p{Cc}\\p{Cs}]+@[^\\s@\\p{Cc}\\p{Cs}]+$', examples: ['ada@example.com'], description: 'NFKC and lower case decide whether two are the same' })
-/** Exact: no trimming, no composition rules. Lone surrogates have no UTF-8: they would all be the same character. */
+export const Email = Type.String({
+  minLength: 3,
+  maxLength: 254,
+  pattern: '^[^\\s@\\p{Cc}\\p{Cs}]+@[^\\s@\\p{Cc}\\p{Cs}]+$',
+  examples: ['ada@example.com'],
+  description: 'Two addresses are the same if they are after NFKC and lower case'
+})
+/** Taken as it is: no trimming, no composition rules. No lone surrogates: in UTF-8 they would all become the same character. */
 export const Password = Type.String({ minLength: 1, maxLength: 1024, pattern: '^\\P{Cs}*$', examples: ['correct horse battery staple'] })
-/** One that is chosen now: what else is asked of it is the policy's. */
-export const NewPassword = Type.String({ ...Password, description: 'At least PASSWORD_MIN_LENGTH code points; not a common or breached one, nor your address or name: 400 AUTH_PASSWORD_REJECTED says which' })
+/** A password that is being chosen; the password policy decides about it beside this schema. */
+export const NewPassword = Type.String({
+  ...Password,
+  description: 'At least PASSWORD_MIN_LENGTH code points; not common, breached, your address or your name: else 400 AUTH_PASSWORD_REJECTED'
+})
 export const Name = Type.String({ minLength: 1, maxLength: 200, pattern: printable })
 /** RFC 6749 3.3 scope-token. */
-export const Abilities = Type.Array(Type.String({ minLength: 1, maxLength: 64, pattern: '^[\\x21\\x23-\\x5B\\x5D-\\x7E]+$' }), { maxItems: 64, uniqueItems: true, description: 'What the token may do; all (*) when absent' })
+const Ability = Type.String({ minLength: 1, maxLength: 64, pattern: '^[\\x21\\x23-\\x5B\\x5D-\\x7E]+$' })
+export const Abilities = Type.Array(Ability, { maxItems: 64, uniqueItems: true, description: 'What the token may do; all (*) when absent' })
 export const Id = Type.String({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$', description: 'UUID' })
 export const Moment = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' })
 
-/** One of these words. */
+/** A string that is one of `words`. */
 export const choice = <Word extends string> (words: readonly Word[]) => Type.Unsafe<Word>({ type: 'string', enum: words })
 
-/** Or null, as a list of types: of an `anyOf` the serialiser would have ajv find out which it is, each time. */
+/** `schema` or null, as a list of types: for an `anyOf` the serialiser would run ajv each time to find out which it is. */
 export function nullable<T extends TSchema> (schema: T) {
   const { type, enum: words } = schema as { type?: string, enum?: string[] }
   return Type.Unsafe<Static<T> | null>({ ...schema, type: [type, 'null'], ...words === undefined ? {} : { enum: [...words, null] } })
@@ -38,8 +48,8 @@ export const User = Type.Object({
   id: Id, email: Type.String(), emailVerifiedAt: nullable(Moment), name: nullable(Type.String()), role: Role, createdAt: Moment
 })
 
-/** What is not said: whether there is such an account, and whether a mail leaves. */
-export const Accepted = Type.Object({}, { ...closed, description: 'Taken; a mail says the rest' })
+/** Doesn't tell whether there is such an account, nor whether a mail is sent. */
+export const Accepted = Type.Object({}, { ...closed, description: 'Accepted; a mail says the rest' })
 
 /** Fastify's shape of an error, with a code that never changes. */
 export const Failure = Type.Object({ statusCode: Type.Integer(), code: Type.String(), error: Type.String(), message: Type.String() })

@@ -1,6 +1,6 @@
 import type { AnyPrincipal } from '../tokens/principal.js'
 
-/** RFC 7662 2.2; times are whole seconds since 1970. A personal token has no `sid`, and without an end no `exp`. */
+/** RFC 7662 2.2; times are whole seconds since 1970. Personal tokens have no `sid`; tokens that never expire have no `exp`. */
 export type Introspection = { active: false } | {
   active: true
   sub: string
@@ -12,7 +12,10 @@ export type Introspection = { active: false } | {
   username: string
 }
 
-/** What a service may know of a token; of a dead one nothing but that. A service's own is no user's, and opens nothing but this API: inactive. */
+/**
+ * What a service learns about a token; about a dead one, only that. Service tokens count as inactive: they have no user, and are for
+ * this API alone.
+ */
 export function introspectionOf (principal: AnyPrincipal | null): Introspection {
   if (principal === null || principal.user === null) return { active: false }
   const { user, session, token, issuedAtMs, expiresAtMs } = principal

@@ -1,25 +1,25 @@
 import type { Config } from '../config/config.js'
 
-type Place = Pick<Config, 'publicUrl' | 'production' | 'host' | 'port'>
+type IssuerConfig = Pick<Config, 'publicUrl' | 'production' | 'host' | 'port'>
 
 /**
- * This server as its clients know it: PUBLIC_URL, or in development the loopback address it listens on; null where neither says it. The Host
- * header has no say in it: whoever sent a request would choose the issuer.
+ * This server's URL as clients know it: PUBLIC_URL, or in development the loopback address it listens on; null where neither is known.
+ * Never the Host header: a client could choose the issuer.
  */
-export function issuerOf ({ publicUrl, production, host, port }: Place, listening: number | null): string | null {
+export function issuerOf ({ publicUrl, production, host, port }: IssuerConfig, listening: number | null): string | null {
   if (publicUrl !== undefined) return new URL(publicUrl).origin + new URL(publicUrl).pathname.replace(/\/+$/, '')
   if (production || !/^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(host)) return null
   return `http://${host.includes(':') ? `[${host}]` : host}:${listening ?? port}`
 }
 
-/** RFC 8414 2. No grant begins with an authorization endpoint, so there is none. */
+/** RFC 8414 2. There is no authorization endpoint, because no grant here starts with one. */
 export function metadataOf (issuer: string) {
   return {
     issuer,
     token_endpoint: `${issuer}/oauth/token`,
     token_endpoint_auth_methods_supported: ['none', 'client_secret_basic'],
     grant_types_supported: ['refresh_token'],
-    // Required, although nothing has a response type here.
+    // Required, although no response type exists here.
     response_types_supported: [] as string[],
     introspection_endpoint: `${issuer}/oauth/introspect`,
     introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'Bearer'],

@@ -13,16 +13,23 @@ import { issuerOf, metadataOf } from './metadata.js'
 import { Introspected, IntrospectForm, Metadata, Nothing, OauthTokens, oauthFailures, RevokeForm, TokenForm } from './schemas.js'
 import type { OauthService } from './service.js'
 
+/** No form that a client sends here is longer. */
+const bodyLimit = 16 * 1024
+
 interface Options {
   oauth: OauthService
   tokens: Pick<TokenService, 'parse'>
 }
 
-/** For clients that look for the endpoints; at the root of a server alone, where RFC 8414 3 has them look. */
+/** The metadata of RFC 8414; only on a server of our own, because section 3 puts it at the root. */
 export const metadataRoutes: FastifyPluginAsyncTypebox<{ config: Config }> = async (app, { config }) => {
   app.get('/.well-known/oauth-authorization-server', {
     config: { guard: 'anyone' },
-    schema: { tags: ['oauth'], summary: 'Where the endpoints of OAuth are (RFC 8414); needs PUBLIC_URL, or HOST on loopback', response: { 200: Metadata, ...failures(400) } }
+    schema: {
+      tags: ['oauth'],
+      summary: 'The endpoints of OAuth (RFC 8414); needs PUBLIC_URL, or HOST on loopback',
+      response: { 200: Metadata, ...failures(400) }
+    }
   }, async () => {
     const issuer = issuerOf(config, (app.server.address() as AddressInfo | null)?.port ?? null)
     if (issuer === null) throw new NotSupportedError('This server does not know its own URL: set PUBLIC_URL')
@@ -30,13 +37,13 @@ export const metadataRoutes: FastifyPluginAsyncTypebox<{ config: Config }> = asy
   })
 }
 
-/** OAuth's endpoints: forms in, JSON with the RFCs' names out, and no cookies. */
+/** OAuth's endpoints: they take forms, answer JSON with the RFCs' names, and read no cookies. */
 export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oauth, tokens }) => {
   const consumes = ['application/x-www-form-urlencoded']
   const anyCaller = [{}, { basic: [] }, { bearer: [] }]
 
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser(consumes, { parseAs: 'string', bodyLimit: 16 * 1024 }, async (_request: FastifyRequest, body: string) => parseForm(body))
+  app.addContentTypeParser(consumes, { parseAs: 'string', bodyLimit }, async (_request: FastifyRequest, body: string) => parseForm(body))
 
   app.addHook('preSerialization', async ({ headers }, reply, payload) => {
     if (reply.statusCode < 400) return payload
@@ -49,7 +56,14 @@ export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oau
   app.post('/oauth/introspect', {
     config: { guard: 'client' },
     onRequest: async request => { requirePresented(request) },
-    schema: { tags: ['oauth'], summary: 'What a token stands for, for services (RFC 7662)', security: [{ basic: [] }, { bearer: [] }], consumes, body: IntrospectForm, response: { 200: Introspected, ...oauthFailures(400, 401, 403, 413, 415, 503) } }
+    schema: {
+      tags: ['oauth'],
+      summary: 'What a token stands for, for services (RFC 7662)',
+      security: [{ basic: [] }, { bearer: [] }],
+      consumes,
+      body: IntrospectForm,
+      response: { 200: Introspected, ...oauthFailures(400, 401, 403, 413, 415, 503) }
+    }
   }, async request => {
     refuseSecrets(request)
     return await oauth.introspect(requirePresented(request).token, request.body.token)
@@ -58,7 +72,14 @@ export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oau
   app.post('/oauth/revoke', {
     config: { guard: 'client', limitByAddress: request => request.headers.authorization === undefined },
     onRequest: async request => { if (request.headers.authorization !== undefined) requirePresented(request) },
-    schema: { tags: ['oauth'], summary: "End a token: a session's with its session, any other alone (RFC 7009)", security: anyCaller, consumes, body: RevokeForm, response: { 200: Nothing, ...oauthFailures(400, 401, 413, 415, 429, 503) } }
+    schema: {
+      tags: ['oauth'],
+      summary: 'Revoke a token; a token of a session ends its session (RFC 7009)',
+      security: anyCaller,
+      consumes,
+      body: RevokeForm,
+      response: { 200: Nothing, ...oauthFailures(400, 401, 413, 415, 429, 503) }
+    }
   }, async (request, reply) => {
     refuseSecrets(request)
     const caller = request.headers.authorization === undefined ? null : await oauth.requireCaller(requirePresented(request).token)
@@ -68,10 +89,17 @@ export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oau
 
   app.post('/oauth/token', {
     config: { guard: 'client', limitByAddress: true },
-    schema: { tags: ['oauth'], summary: 'Exchange a refresh token (RFC 6749 6)', security: [{}, { basic: [] }], consumes, body: TokenForm, response: { 200: OauthTokens, ...oauthFailures(400, 401, 413, 415, 429, 503) } }
+    schema: {
+      tags: ['oauth'],
+      summary: 'Exchange a refresh token (RFC 6749 6)',
+      security: [{}, { basic: [] }],
+      consumes,
+      body: TokenForm,
+      response: { 200: OauthTokens, ...oauthFailures(400, 401, 413, 415, 429, 503) }
+    }
   }, async request => {
     refuseSecrets(request)
-    // Basic alone authenticates a client here. An access token that came along has often run out, which is why its owner refreshes.
+    // Only Basic authenticates a client here: an access token that came along has often expired, which is why the client refreshes.
     const client = credentialsOf(request.headers.authorization)
     if (client?.scheme === 'basic') await oauth.requireCaller(requirePresented(request).token)
     const { grant_type: grantType, refresh_token: refreshToken, scope } = request.body
@@ -83,12 +111,12 @@ export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oau
       token_type: 'Bearer' as const,
       expires_in: access.expiresInSeconds,
       ...refresh === null ? {} : { refresh_token: refresh.plain.reveal() },
-      // RFC 6749 3.3 knows no empty one.
+      // RFC 6749 3.3: a scope is never empty.
       ...abilities.length === 0 ? {} : { scope: abilities.join(' ') }
     }
   })
 
-  /** The caller's credentials, as far as no database needs to be asked. Throws MissingServiceTokenError and InvalidTokenError. */
+  /** The caller's credentials, checked without I/O. Throws MissingServiceTokenError and InvalidTokenError. */
   function requirePresented ({ headers }: FastifyRequest): Credentials {
     const credentials = credentialsOf(headers.authorization)
     if (credentials === null) throw new MissingServiceTokenError()
@@ -97,7 +125,7 @@ export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oau
   }
 }
 
-/** RFC 6749 2.3: secrets in the body are no way to authenticate here, and beside a header they would be a second one. */
+/** RFC 6749 2.3: secrets in the body don't authenticate here; beside a header they would be a second way, which is forbidden. */
 function refuseSecrets ({ body, headers }: FastifyRequest<{ Body?: unknown }>): void {
   const given = body as { client_secret?: string, client_assertion?: string }
   if (given.client_secret === undefined && given.client_assertion === undefined) return

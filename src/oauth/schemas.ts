@@ -1,23 +1,23 @@
 import Type from 'typebox'
 import { Id } from '../http/schemas.js'
 
-const Hint = Type.Optional(Type.String({ description: 'Not needed: the token says it itself' }))
+const Hint = Type.Optional(Type.String({ description: 'Not needed: the token itself tells' }))
 
 export const IntrospectForm = Type.Object({ token: Type.String(), token_type_hint: Hint })
 export const RevokeForm = Type.Object({ token: Type.String(), token_type_hint: Hint })
 export const TokenForm = Type.Object({
   grant_type: Type.String({ examples: ['refresh_token'] }),
   refresh_token: Type.Optional(Type.String({ description: 'Required' })),
-  scope: Type.Optional(Type.String({ description: "Nothing but the refresh token's own: none is made narrower" }))
+  scope: Type.Optional(Type.String({ description: "Only the refresh token's own: no narrower token is issued" }))
 })
 
-/** Inactive: nothing but `active`. */
+/** Of an inactive token `active` alone. */
 export const Introspected = Type.Object({
   active: Type.Boolean(),
   sub: Type.Optional(Id),
-  scope: Type.Optional(Type.String({ description: 'The abilities, with spaces between them' })),
+  scope: Type.Optional(Type.String({ description: 'The abilities, separated by spaces' })),
   token_type: Type.Optional(Type.Literal('Bearer')),
-  exp: Type.Optional(Type.Integer({ description: 'Seconds since 1970; absent for a personal token without an end' })),
+  exp: Type.Optional(Type.Integer({ description: 'Seconds since 1970; absent for a token that never expires' })),
   iat: Type.Optional(Type.Integer({ description: 'Seconds since 1970' })),
   sid: Type.Optional(Type.String({ description: 'The session; absent for personal tokens' })),
   username: Type.Optional(Type.String({ description: "The user's email" }))
@@ -31,8 +31,8 @@ export const OauthTokens = Type.Object({
   scope: Type.Optional(Type.String())
 })
 
-/** RFC 7009 2.2: the status says it all. */
-export const Nothing = Type.Unsafe<''>({ type: 'null', description: 'Done, and true on every instance; or there was nothing to end' })
+/** RFC 7009 2.2: the status is the whole answer. */
+export const Nothing = Type.Unsafe<''>({ type: 'null', description: 'Revoked on every instance; or there was nothing to revoke' })
 
 const Names = Type.Array(Type.String())
 

@@ -14,7 +14,7 @@ import { type Introspection, introspectionOf } from './introspection.js'
 /** Who revokes, and from where. */
 interface By { device: Device, caller: AnyPrincipal | null }
 
-interface Parts {
+interface OauthPorts {
   tokens: TokenService
   users: Pick<UserService, 'lock'>
   sessions: Pick<SessionService, 'refresh' | 'endSessions'>
@@ -23,36 +23,42 @@ interface Parts {
   clock: Clock
 }
 
-/** What other services and OAuth clients ask by the standard: RFC 7662, RFC 7009, RFC 6749 6. */
-export type OauthService = ReturnType<typeof createOauthService>
+/** Introspection (RFC 7662), revocation (RFC 7009) and refreshing (RFC 6749 6), for other services and OAuth clients. */
+export interface OauthService {
+  /** The principal of a caller's token. Throws InvalidTokenError unless it is live. */
+  requireCaller (candidate: string): Promise<AnyPrincipal>
+  /** What `token` stands for, if the token `caller` may ask. Throws InvalidTokenError, InsufficientAbilityError about `caller`. */
+  introspect (caller: string, token: string): Promise<Introspection>
+  /**
+   * Ends what `candidate` belongs to, whoever presents it: possession is the proof. Either token of a session ends the session with all its
+   * tokens, as RFC 7009 2.1 recommends; a personal or service token ends alone. Anything else is no error (2.2).
+   */
+  revoke (candidate: string, by: By): Promise<void>
+  /** Exchanges a refresh token. Throws InvalidGrantError; InvalidScopeError for a `scope` other than the token's, as none is narrowed. */
+  refresh (candidate: string, scope: string | undefined, device: Device): Promise<IssuedTokens>
+}
 
-export function createOauthService ({ tokens, users, sessions, revocation, audit, clock }: Parts) {
-  /** Throws InvalidTokenError unless the token is live. */
+export function createOauthService ({ tokens, users, sessions, revocation, audit, clock }: OauthPorts): OauthService {
   async function requireCaller (candidate: string): Promise<AnyPrincipal> {
     const caller = await tokens.authenticate(candidate)
     if (caller === null) throw new InvalidTokenError()
     return caller
   }
 
-  /** What `token` stands for, asked by the owner of the token `caller`. Throws InvalidTokenError and InsufficientAbilityError about the caller alone. */
   async function introspect (caller: string, token: string): Promise<Introspection> {
-    // Both in one turn of the event loop, so they share the round trips to cache and database.
+    // Looked up in the same event-loop turn, both share the round trips to cache and database.
     const [asking, asked] = await Promise.all([requireCaller(caller), tokens.authenticate(token)])
     if (!can(asking, 'introspect')) throw new InsufficientAbilityError('introspect')
     return introspectionOf(asked)
   }
 
-  /**
-   * Ends what `candidate` is a token of, whoever presents it: having it is the proof. Of a session's tokens either ends the session with all
-   * its tokens, as RFC 7009 2.1 recommends; a token for a program ends alone. Anything else is nothing to end, and no error (2.2).
-   */
   async function revoke (candidate: string, by: By): Promise<void> {
     const plain = tokens.parse(candidate)
     if (plain === null) return
     await revocation.revoke(async tx => {
       const seen = await tokens.findRow(tx, plain)
       if (seen === null) return { named: null, outcome: undefined }
-      // A service has no owner's row to be taken: its token's own is enough, as nothing else hangs on it.
+      // A service token has no user whose row could be locked, and nothing depends on it but itself.
       if (seen.userId === null) return { named: await endOne(tx, seen, by), outcome: undefined }
       await users.lock(tx, seen.userId)
       const row = await tokens.findRow(tx, plain)
@@ -62,22 +68,25 @@ export function createOauthService ({ tokens, users, sessions, revocation, audit
 
   async function end (tx: RevokingTx, row: TokenRow & { userId: string }, by: By): Promise<TokenHash[]> {
     const { kind, userId, sessionId, expiresAt } = row
-    // Its first revoker may have died on the way to the caches: it is named again. But it ends no session that has gone on without it.
+    // The request that revoked it may have died before it reached the caches, so it is settled again. The session may go on without it.
     if (row.revoked) return await tokens.endSessions(tx, userId, [])
-    // An access token that has run out proves nothing any more; on an instance whose clock is behind it may still be accepted.
+    // An expired access token no longer speaks for its session; on an instance whose clock is behind it may still be accepted.
     const alone = sessionId === null || (kind === 'access' && expiresAt !== null && expiresAt.getTime() <= clock.now())
-    return alone ? await endOne(tx, row, by) : await sessions.endSessions(tx, userId, [sessionId], { device: by.device, actorId: actorOf(row, by), cause: 'token_revoked' })
+    if (alone) return await endOne(tx, row, by)
+    return await sessions.endSessions(tx, userId, [sessionId], { device: by.device, actorId: actorOf(row, by), cause: 'token_revoked' })
   }
 
   async function endOne (tx: RevokingTx, row: TokenRow, by: By): Promise<TokenHash[]> {
     const ending = await tokens.revokeOne(tx, row.id, row.kind)
     if (ending === null) return []
     const type = ({ personal: 'personal_token_ended', service: 'service_ended' } as const)[row.kind as string]
-    if (ending.ended && type !== undefined) await audit.record(tx, by.device, { type, userId: row.userId, actorId: actorOf(row, by), tokenId: row.id, cause: 'token_revoked' })
+    if (ending.ended && type !== undefined) {
+      const event = { type, userId: row.userId, actorId: actorOf(row, by), tokenId: row.id, cause: 'token_revoked' } as const
+      await audit.record(tx, by.device, event)
+    }
     return [ending.hash]
   }
 
-  /** Exchanges a refresh token. A `scope` that isn't exactly the token's is refused, as no narrower token is made. Throws InvalidGrantError, InvalidScopeError. */
   async function refresh (candidate: string, scope: string | undefined, device: Device): Promise<IssuedTokens> {
     try {
       if (scope !== undefined) await requireSameScope(candidate, scope)
@@ -97,7 +106,7 @@ export function createOauthService ({ tokens, users, sessions, revocation, audit
   return { requireCaller, introspect, revoke, refresh }
 }
 
-/** Null where the token's own user, or nobody known, does it. */
+/** Null where the token's own user does it, or an unknown caller. */
 function actorOf ({ userId }: TokenRow, { caller }: By): string | null {
   if (caller === null) return null
   const id = caller.user?.id ?? caller.token.id

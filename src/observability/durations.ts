@@ -1,9 +1,9 @@
-/** Upper bounds of the counted durations, in seconds: from a cached answer to a request that waits for a dead server. */
+/** Upper bounds of the buckets, in seconds: from an answer out of the cache to a request that waits for a dead server. */
 export const durationBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const
 
-/** How long something took, each time: counted in place, so that to count costs no more than an addition or two. */
+/** A histogram of durations. Recording one costs two additions. */
 export class Durations {
-  /** Those up to each bound and above the one before it; last, those above all bounds. */
+  /** How many durations fell between each bound and the one before it; the last counts those above all bounds. */
   readonly counts = new Float64Array(durationBounds.length + 1)
   totalMs = 0
 

@@ -15,7 +15,9 @@ export function createLogger (level: string, destination?: DestinationStream): L
   const options = {
     level,
     serializers: {
-      req: (request: { method: string, url: string } & Origin) => ({ method: request.method, url: pathOf(request.url), remoteAddress: addressOf(request) }),
+      req: (request: { method: string, url: string } & Origin) => (
+        { method: request.method, url: pathOf(request.url), remoteAddress: addressOf(request) }
+      ),
       res: (reply: { statusCode: number }) => ({ statusCode: reply.statusCode }),
       err: (error: Error & { code?: string }) => ({ type: error.name, code: error.code })
     }

@@ -3,13 +3,19 @@ import { type Durations, durationBounds } from './durations.js'
 
 type Labels = Record<string, string>
 
-interface Options { name: string, help: string, registry: Registry, labelNames?: string[], read (): Array<{ labels: Labels, durations: Durations }> }
+interface HistogramOptions {
+  name: string
+  help: string
+  registry: Registry
+  labelNames?: string[]
+  read (): Array<{ labels: Labels, durations: Durations }>
+}
 
-/** A histogram of what has been counted elsewhere: prom-client's own can only be told each duration by itself. */
+/** A histogram over durations that are counted elsewhere: prom-client's own has to observe each one itself. */
 export class DurationsHistogram extends Histogram {
-  readonly #options: Options
+  readonly #options: HistogramOptions
 
-  constructor (options: Options) {
+  constructor (options: HistogramOptions) {
     const { name, help, registry, labelNames = [] } = options
     super({ name, help, labelNames, buckets: [...durationBounds], registers: [registry] })
     this.#options = options
@@ -21,7 +27,7 @@ export class DurationsHistogram extends Histogram {
     return { name, help, type: 'histogram', aggregator: 'sum', values } as unknown as MetricObjectWithValues<MetricValue<string>>
   }
 
-  /** What a registry asks for before `get`. */
+  /** The registry calls this instead of `get`, where it exists. */
   async getForPromString (): Promise<MetricObjectWithValues<MetricValue<string>>> {
     return await this.get()
   }

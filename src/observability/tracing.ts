@@ -1,4 +1,5 @@
-import { type Attributes, type Context, context, propagation, type Span, SpanKind, SpanStatusCode, type TracerProvider, trace } from '@opentelemetry/api'
+import type { Attributes, Context, Span, TracerProvider } from '@opentelemetry/api'
+import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import type { FastifyInstance } from 'fastify'
 import type { Database } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
@@ -8,19 +9,24 @@ import type { CacheAnswer, TokenCache } from '../token-cache/cache.js'
 import type { TokenStore } from '../tokens/store.js'
 import type { Passwords } from '../users/password.js'
 
-/** OpenTelemetry spans around what takes its time. They say what was done and how it ended, and never to whom: no token, address, hash, id or URL. */
+interface SpanOptions { kind?: SpanKind, attributes?: Attributes }
+
+/**
+ * OpenTelemetry spans around what takes time. They tell what was done and how it ended, not for whom: no token, address, hash, id or
+ * URL.
+ */
 export type Tracing = NonNullable<ReturnType<typeof findTracing>>
 
 /**
- * Spans for the OpenTelemetry SDK that has been registered in this process, or null where there is none: then nothing is wrapped, no hook is
- * added, and tracing costs nothing. It is asked once, so an SDK is to be loaded first: `node --import ./otel.mjs`.
+ * Spans for the OpenTelemetry SDK that is registered in this process; null where there is none, so that tracing then costs nothing. It is
+ * looked for once: load the SDK first, with `node --import ./otel.mjs`.
  */
 export function findTracing () {
   if (!hasSdk()) return null
   const tracer = trace.getTracer('latchkey')
 
-  /** `work` in a span of its own. What belongs to no request has none, nor what a request has set going and that outlives it, or one that is not sampled. */
-  async function inSpan<T> (name: string, options: { kind?: SpanKind, attributes?: Attributes }, work: (span?: Span) => Promise<T>): Promise<T> {
+  /** Runs `work` in a span of its own. There is none outside a request, after its end, or where the request is not sampled. */
+  async function inSpan<T> (name: string, options: SpanOptions, work: (span?: Span) => Promise<T>): Promise<T> {
     if (trace.getActiveSpan()?.isRecording() !== true) return await work()
     const span = tracer.startSpan(name, options)
     try {
@@ -36,26 +42,31 @@ export function findTracing () {
   const postgres = { kind: SpanKind.CLIENT, attributes: { 'db.system.name': 'postgresql' } }
 
   return {
-    /** A span for each request to the routes of `app` that are declared after this call, by OpenTelemetry's conventions for HTTP servers. */
+    /** A span for each request to the routes of `app` declared after this call, by OpenTelemetry's conventions for HTTP servers. */
     follow (app: FastifyInstance): void {
       const contexts = new WeakMap<object, Context>()
       app.addHook('onRequest', (request, reply, done) => {
         const active = context.active()
-        // Where the SDK's own instrumentation has begun a server span already, this is within it.
+        // The SDK's own HTTP instrumentation may have begun a server span already.
         const within = trace.getSpan(active) !== undefined
         const parent = within ? active : propagation.extract(active, request.headers)
         const { url: route } = request.routeOptions
         const span = tracer.startSpan(route === undefined ? request.method : `${request.method} ${route}`, {
           kind: within ? SpanKind.INTERNAL : SpanKind.SERVER,
-          attributes: { 'http.request.method': request.method, 'url.scheme': request.protocol, 'latchkey.request_id': request.id, ...route === undefined ? {} : { 'http.route': route } }
+          attributes: {
+            'http.request.method': request.method,
+            'url.scheme': request.protocol,
+            'latchkey.request_id': request.id,
+            ...route === undefined ? {} : { 'http.route': route }
+          }
         }, parent)
         const own = trace.setSpan(parent, span)
         contexts.set(request, own)
-        // Where the client has gone there is no reply.
+        // A client that has gone gets no reply, so onResponse doesn't run.
         reply.raw.once('close', () => end(request, span => fail(span, 'aborted')))
         context.with(own, done)
       })
-      // What reads a body was called by the socket: there the context is lost.
+      // The body is read in callbacks of the socket, where the context is lost.
       app.addHook('preValidation', (request, _reply, done) => context.with(contexts.get(request) ?? context.active(), done))
       app.addHook('onResponse', (request, reply, done) => {
         end(request, span => {
@@ -76,13 +87,19 @@ export function findTracing () {
 
     database: (real: Database): Database => ({
       ...real,
-      transaction: <T>(work: (tx: Tx) => Promise<T>, limitMs?: number) => inSpan('transaction', postgres, () => real.transaction(work, limitMs))
+      transaction <T> (work: (tx: Tx) => Promise<T>, limitMs?: number) {
+        return inSpan('transaction', postgres, () => real.transaction(work, limitMs))
+      }
     }),
 
-    /** The statement of a turn of the event loop is in the trace of the first request that needs it. */
+    /** One statement serves all requests of an event-loop turn; it appears in the trace of the first of them. */
     tokenStore: (real: TokenStore): TokenStore => ({
       ...real,
-      find: (hexes, now) => inSpan('SELECT tokens', { kind: SpanKind.CLIENT, attributes: { ...postgres.attributes, 'db.operation.name': 'SELECT', 'db.collection.name': 'tokens', 'latchkey.lookups': hexes.length } }, () => real.find(hexes, now))
+      find (hexes, now) {
+        const select = { 'db.operation.name': 'SELECT', 'db.collection.name': 'tokens', 'latchkey.lookups': hexes.length }
+        const attributes = { ...postgres.attributes, ...select }
+        return inSpan('SELECT tokens', { kind: SpanKind.CLIENT, attributes }, () => real.find(hexes, now))
+      }
     }),
 
     cache: (real: TokenCache): TokenCache => ({
@@ -102,7 +119,9 @@ export function findTracing () {
 
     settle: (real: Settle): Settle => ({
       ...real,
-      settle: committed => inSpan('settlement', { attributes: { 'latchkey.tokens': committed.hashes.length } }, () => real.settle(committed)),
+      settle (committed) {
+        return inSpan('settlement', { attributes: { 'latchkey.tokens': committed.hashes.length } }, () => real.settle(committed))
+      },
       voidAll: () => inSpan('settlement', {}, real.voidAll)
     }),
 
@@ -115,7 +134,7 @@ export function findTracing () {
   }
 }
 
-/** The API hands out a provider of its own, which has another behind it as soon as an SDK is registered. It may be another copy of the API's. */
+/** The API's own provider delegates to another once an SDK is registered. The SDK may also have registered with another copy of the API. */
 function hasSdk (): boolean {
   const provider = trace.getTracerProvider() as TracerProvider & { getDelegateTracer? (name: string): unknown }
   return provider.getDelegateTracer === undefined || provider.getDelegateTracer('latchkey') !== undefined
@@ -129,11 +148,11 @@ function outcomeOf (answer: CacheAnswer): 'hit' | 'revoked' | 'miss' | 'bypass' 
 
 function fail (span: Span, type: string): void {
   span.setAttribute('error.type', type)
-  // Without a message: it may carry what a database has put into it.
+  // No message: it may carry what a database has put into it.
   span.setStatus({ code: SpanStatusCode.ERROR })
 }
 
-/** What a client is told about himself is no failure of ours. */
+/** A 4xx is the client's error, and no failure of the server. */
 function isRefusal (error: unknown): boolean {
   const { statusCode } = error as { statusCode?: number }
   return statusCode !== undefined && statusCode < 500

@@ -1,10 +1,10 @@
 import type { FastifyInstance, onResponseHookHandler } from 'fastify'
 import { Durations } from './durations.js'
 
-/** What a route has answered: how often with which status, and how long that took, from the head of the request to the end of the reply. */
+/** What one route has answered: how often with which status, and how long that took, from the request's headers to the end of the reply. */
 export interface RouteTraffic {
   method: string
-  /** As declared (`/v1/sessions/:id`), never as called; `unmatched` for requests that no route is for. */
+  /** As declared (`/v1/sessions/:id`), never as called; `unmatched` for requests without a route. */
   route: string
   /** Replies by status, from 100 on. */
   statuses: Float64Array
@@ -15,8 +15,8 @@ const lowestStatus = 100
 const statuses = 500
 
 /**
- * Counts what the routes of `app` answer that are declared after this call. Everything is made beforehand, and each route has a hook with its own
- * numbers, so a request only adds to them. One whose client has gone before the reply is not counted.
+ * Counts the replies of the routes of `app` that are declared after this call. Each route gets a hook with counters of its own, so that a
+ * request looks nothing up. A request whose client has gone before the reply is not counted.
  */
 export function countTraffic (app: FastifyInstance): RouteTraffic[] {
   const unmatched = createTraffic('any', 'unmatched')
@@ -35,7 +35,7 @@ export function countTraffic (app: FastifyInstance): RouteTraffic[] {
   return all
 }
 
-/** The statuses that `traffic` has seen, with how often. */
+/** The statuses a route has answered with, and how often each. */
 export function statusesOf ({ statuses }: RouteTraffic): Array<[status: number, count: number]> {
   return [...statuses].flatMap((count, i): Array<[number, number]> => count === 0 ? [] : [[i + lowestStatus, count]])
 }

@@ -9,7 +9,10 @@ export interface CounterStorage { redis: Redis | Cluster | null, keyPrefix: stri
 /** About 30 MB. */
 const maxKeysInProcess = 50_000
 
-/** A counter in the memory of this process. When it is full, it drops the window that began first, which is also the one that would end first. */
+/**
+ * A counter in the memory of this process. When it is full, it drops the window that began first, which is also the one that would end
+ * first.
+ */
 export class ProcessCounter extends RateLimiterMemory {
   readonly #begun = new Set<string>()
   readonly #maxKeys: number
@@ -36,11 +39,13 @@ export class ProcessCounter extends RateLimiterMemory {
 }
 
 /**
- * A counter that all instances share through Redis. While Redis is absent or fails, each process counts for itself: the limit never opens, and
- * counting never fails a request. `final`: nothing clears a count before its window ends, so a process that has seen the limit passed refuses
- * without asking Redis.
+ * A counter that all instances share through Redis. While Redis is absent or fails, each process counts for itself: the limit never
+ * opens, and counting never fails a request. `final`: nothing clears a count before its window ends, so a process that has seen the
+ * limit passed refuses without asking Redis.
  */
-export function createCounter ({ points, seconds }: Limit, name: string, { redis, keyPrefix, final }: CounterStorage & { final: boolean }): RateLimiterAbstract {
+export function createCounter (limit: Limit, name: string, storage: CounterStorage & { final: boolean }): RateLimiterAbstract {
+  const { redis, keyPrefix, final } = storage
+  const { points, seconds } = limit
   const options = { points, duration: Math.ceil(seconds), keyPrefix: `${keyPrefix}limit:${name}` }
   const inProcess = new ProcessCounter(options)
   if (redis === null) return inProcess

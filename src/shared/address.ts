@@ -22,7 +22,10 @@ export function stripPort (text: string): string | null {
   return isIP(address) === 0 ? null : address
 }
 
-/** The network of one subscriber: an IPv4 address, or the /64 of an IPv6 one, in which a host may pick any address. What is no address stays as it is. */
+/**
+ * The network of one subscriber: an IPv4 address, or the /64 of an IPv6 one, in which a host may pick any address. What is no address
+ * stays as it is.
+ */
 export function networkOf (address: string): string {
   if (isIP(address) === 0) return address
   const parsed = parse(address)
@@ -55,5 +58,6 @@ function parse (address: string): Address {
 
 function readNetwork (text: string): [Address, number] {
   const [address, bits] = ipaddr.parseCIDR(text.includes('/') ? text : `${text}/${isIP(text) === 4 ? 32 : 128}`)
-  return address instanceof ipaddr.IPv6 && address.isIPv4MappedAddress() && bits >= 96 ? [address.toIPv4Address(), bits - 96] : [address, bits]
+  const isMapped = address instanceof ipaddr.IPv6 && address.isIPv4MappedAddress() && bits >= 96
+  return isMapped ? [address.toIPv4Address(), bits - 96] : [address, bits]
 }

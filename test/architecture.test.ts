@@ -120,6 +120,8 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
     return `${write.getSourceFile().fileName} ${writer?.name?.getText()} (${writer?.parameters[0]?.type?.getText()})`
   })
   t.same(places.sort(), [
+    // Of a registration, which is no account yet.
+    'src/mail/store.ts replaceRegistration (Tx)',
     'src/sessions/store.ts end (RevokingTx)',
     'src/sessions/store.ts endOfUsers (RevokingTx)',
     'src/tokens/program-store.ts revokePersonal (RevokingTx)',

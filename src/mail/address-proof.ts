@@ -19,7 +19,7 @@ export interface AddressProof {
   sendVerification (user: User, device: Device): Promise<void>
   /**
    * In a transaction that holds the user's row: mails a token to the new address, or a notice that it already has an account. The account
-   * keeps its address until the new one is proved. An earlier request is cancelled. The event `email_change_requested` notifies the old one.
+   * keeps its address until the new one is proved. An earlier request is cancelled. `email_change_requested` notifies the old address.
    */
   requestEmailChange (tx: Tx, user: User, email: string, device: Device): Promise<void>
 }
@@ -64,7 +64,7 @@ export function createAddressProof (
 
   async function requestEmailChange (tx: Tx, user: User, email: string, device: Device): Promise<void> {
     await limiter.ask(user.email, device.address)
-    await outbox.cancel(tx, user.id, ['email_change'])
+    await outbox.cancel(tx, [user.id], ['email_change'])
     await outbox.enqueue(tx, { kind: 'confirm_email_change', email, userId: user.id })
   }
 

@@ -61,8 +61,10 @@ export function createComposer ({ store, users, audit, transactions, urls, clock
     const { token }: MessageText = messages[mail.kind]
     if (token === undefined) return null
     const plain = mintMailToken(token.purpose)
-    const createdAt = new Date(clock.now())
-    const expiresAt = new Date(createdAt.getTime() + token.seconds * 1000)
+    const now = clock.now()
+    // When it was asked for, by this clock: the outbox keeps the database's.
+    const createdAt = new Date(now - mail.ageSeconds * 1000)
+    const expiresAt = new Date(now + token.seconds * 1000)
     const row = { hash: plain.hash(), kind: token.kind, email: mail.email, userId: null, registrationId: null, createdAt, expiresAt }
     await store.insertToken(tx, { ...row, ...owner })
     return plain

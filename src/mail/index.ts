@@ -9,7 +9,7 @@ import type { UserService } from '../users/service.js'
 import type { MailCounters } from './counters.js'
 import { createExpiredMail, type ExpiredMail } from './expired.js'
 import type { Mailer, MailLimiter } from './mailer.js'
-import { createOutbox } from './outbox.js'
+import { cancelledFromOutside, createOutbox } from './outbox.js'
 import { createOutboxStore, type OutboxStore } from './outbox-store.js'
 import { createMailSender, type MailSender } from './sender.js'
 import { createMailService, type MailService } from './service.js'
@@ -49,6 +49,7 @@ export function createMail ({ database, config, mailer, networkOf, ...ports }: P
   const sender = createMailSender({ ...common, mailer, urls })
   const outbox = createOutbox({ store, audit: ports.audit, networkOf, onCommitted: sender.wake })
   ports.audit.onRecorded(outbox.onRecorded)
+  ports.sessions.onEndedFromOutside((tx, userIds) => outbox.cancel(tx, userIds, cancelledFromOutside))
   return {
     mail: createMailService({ ...common, outbox, confirms: config.registration === 'confirm' }),
     sender,

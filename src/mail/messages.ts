@@ -3,11 +3,14 @@ import type { MailPurpose } from './token.js'
 /** What a mail's token does when it is presented. */
 export type MailTokenKind = 'reset' | 'verify' | 'email_change' | 'registration'
 
+/** The token of a mail, how long it works and the label of its button. */
+export interface MailTokenUse { kind: MailTokenKind, purpose: MailPurpose, seconds: number, button: string }
+
 /** The text of a mail. `token`: which token the mail carries, and the label of its button. */
 export interface MessageText {
   subject: string
   intro: string[]
-  token?: { kind: MailTokenKind, purpose: MailPurpose, seconds: number, button: string }
+  token?: MailTokenUse
   closing: string[]
 }
 
@@ -22,7 +25,7 @@ export const messages = {
     intro: ['Someone, probably you, asked to reset the password of your account.'],
     token: { kind: 'reset', purpose: 'reset', seconds: hour, button: 'Choose a new password' },
     closing: [
-      'This works once and expires in one hour. It ends every session of your account.',
+      'This works once and expires in one hour. It ends every session and personal token of your account.',
       'If this was not you, ignore this mail: nothing has changed.'
     ]
   },
@@ -34,9 +37,9 @@ export const messages = {
   },
   confirm_registration: {
     subject: 'Confirm your registration',
-    intro: ['Someone, probably you, wants to open an account with this email address. Confirming opens it, with the password chosen then.'],
+    intro: ['Someone, probably you, wants to open an account with this email address. Confirming it needs the password that was chosen.'],
     token: { kind: 'registration', purpose: 'verify', seconds: day, button: 'Open the account' },
-    closing: ['This works once and expires in one day.', 'If this was not you, do not confirm: somebody else knows the password.']
+    closing: ['This works once and expires in one day.', 'If this was not you, ignore this mail: no account is opened.']
   },
   account_exists: {
     subject: 'You already have an account',

@@ -25,14 +25,17 @@ const cancellations: Partial<Record<EventType, MailTokenKind[]>> = {
   user_disabled: ['reset', 'email_change']
 }
 
+/** What is cancelled when somebody ends an account's sessions from outside: it may have been begun by whoever had one of them. */
+export const cancelledFromOutside: MailTokenKind[] = ['reset', 'email_change']
+
 /** Mails that carry a token and belong to an account, by the kind of the token. */
 const carriers: Partial<Record<MailTokenKind, MailKind>> = { verify: 'verify_email', email_change: 'confirm_email_change' }
 
 /** Mails are written to the outbox in the transaction that causes them, and sent later. */
 export interface Outbox {
   enqueue (tx: Tx, mail: NewMail): Promise<void>
-  /** Deletes the account's tokens of these kinds, and the mails that would carry one. */
-  cancel (tx: Tx, userId: string, tokenKinds: MailTokenKind[]): Promise<void>
+  /** Deletes the accounts' tokens of these kinds, and the mails that would carry one. */
+  cancel (tx: Tx, userIds: string[], tokenKinds: MailTokenKind[]): Promise<void>
   /** The audit trail calls this with every event, so recording an event is what causes the mail. */
   onRecorded (tx: Tx, events: AuditEvent[]): Promise<void>
 }
@@ -52,8 +55,8 @@ export function createOutbox ({ store, audit, networkOf, onCommitted }: OutboxDe
     afterCommit(tx, onCommitted)
   }
 
-  async function cancel (tx: Tx, userId: string, tokenKinds: MailTokenKind[]): Promise<void> {
-    await store.cancel(tx, userId, tokenKinds, tokenKinds.flatMap(kind => carriers[kind] ?? []))
+  async function cancel (tx: Tx, userIds: string[], tokenKinds: MailTokenKind[]): Promise<void> {
+    await store.cancel(tx, userIds, tokenKinds, tokenKinds.flatMap(kind => carriers[kind] ?? []))
   }
 
   async function notify (tx: Tx, userId: string, kind: MailKind, eventId: string): Promise<void> {
@@ -66,7 +69,7 @@ export function createOutbox ({ store, audit, networkOf, onCommitted }: OutboxDe
       const { id, type, userId } = event
       if (userId === null) continue
       const cancelled = cancellations[type]
-      if (cancelled !== undefined) await cancel(tx, userId, cancelled)
+      if (cancelled !== undefined) await cancel(tx, [userId], cancelled)
       const notice = notices[type]
       if (notice !== undefined) await notify(tx, userId, notice, id)
       if (type === 'login_succeeded' && await isFromNewDevice(tx, event)) await notify(tx, userId, 'new_device', id)

@@ -10,14 +10,16 @@ import type { MailLimiter } from './mailer.js'
 import type { Outbox } from './outbox.js'
 import type { TokenRedemption } from './token-redemption.js'
 
+export interface ResetRequest { token: string, password: string, keepPersonalTokens?: boolean | undefined }
+
 export interface PasswordReset {
   /** Mails a reset token to the owner of the address. Whether there is one is checked when the mail is sent: the reply never differs. */
   forgot (email: string, device: Device): Promise<void>
   /**
-   * Sets the password and ends every session. If the address had not been verified before, whoever used the account need not have been its
-   * owner: then personal tokens end too. Throws MailTokenInvalidError, PasswordRejectedError.
+   * Sets the password and ends every session and personal token. `keepPersonalTokens` keeps those made after the address was verified and
+   * before the reset was asked for: others may have been made by somebody else. Throws MailTokenInvalidError, PasswordRejectedError.
    */
-  reset (request: { token: string, password: string }, device: Device): Promise<void>
+  reset (request: ResetRequest, device: Device): Promise<void>
 }
 
 interface ResetDependencies {
@@ -43,7 +45,7 @@ export function createPasswordReset (
     })
   }
 
-  async function reset ({ token, password }: { token: string, password: string }, device: Device): Promise<void> {
+  async function reset ({ token, password, keepPersonalTokens }: ResetRequest, device: Device): Promise<void> {
     const { hash, row: { userId } } = await requireToken(token, 'reset')
     const owner = userId === null ? null : await users.find(userId)
     if (userId === null || owner === null) throw new MailTokenInvalidError()
@@ -58,9 +60,11 @@ export function createPasswordReset (
       await users.setPassword(tx, userId, passwordHash)
       await users.forgive(tx, redeemed.email)
       await audit.record(tx, device, { type: 'password_reset', userId })
-      if (account.user.emailVerifiedAt === null) {
+      const verifiedAt = account.user.emailVerifiedAt
+      const keep = keepPersonalTokens === true && verifiedAt !== null ? { from: new Date(verifiedAt), until: redeemed.createdAt } : undefined
+      await sessions.endPersonalTokens(tx, userId, reason, keep)
+      if (verifiedAt === null) {
         await users.setVerifiedEmail(tx, userId, redeemed.email)
-        await sessions.endPersonalTokens(tx, userId, reason)
         await audit.record(tx, device, { type: 'email_verified', userId })
       }
       return { named: await sessions.endAllOfUser(tx, userId, reason), outcome: account.user }

@@ -37,7 +37,7 @@ export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail
     ...anyone,
     schema: { tags: ['mail'], summary: 'Confirm an address, a new address or a registration with the token of a mail', body: VerifyBody, response: { 204: Done, ...failures(400, 413, 415, 429, 503) } }
   }, async (request, reply) => {
-    await mail.verify(request.body.token, deviceOf(request))
+    await mail.verify(request.body, deviceOf(request))
     return await reply.code(204).send(null)
   })
 

@@ -1,8 +1,18 @@
 import Type from 'typebox'
-import { closed, Email, NewPassword } from '../http/schemas.js'
+import { closed, Email, NewPassword, Password } from '../http/schemas.js'
 
 const Token = Type.String({ minLength: 1, maxLength: 256, examples: ['lkmv_…'], description: 'Out of the mail; it works once' })
 
 export const ForgotBody = Type.Object({ email: Email }, closed)
-export const ResetBody = Type.Object({ token: Token, password: NewPassword }, closed)
-export const VerifyBody = Type.Object({ token: Token }, closed)
+export const ResetBody = Type.Object({
+  token: Token,
+  password: NewPassword,
+  keepPersonalTokens: Type.Optional(Type.Boolean({
+    default: false,
+    description: 'Keeps personal tokens made after the address was verified and before the reset was asked for; others end'
+  }))
+}, closed)
+export const VerifyBody = Type.Object({
+  token: Token,
+  password: Type.Optional(Type.String({ ...Password, description: 'For a registration: the password that was chosen then' }))
+}, closed)

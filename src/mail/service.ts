@@ -19,12 +19,15 @@ export interface MailService
   extends PasswordReset, Pick<AddressProof, 'sendVerification' | 'requestEmailChange'>, Pick<Registrations, 'register'> {
   /** Whether registrations have to be confirmed by mail. */
   readonly confirms: boolean
-  /** Verifies an address, changes it, or opens the registered account, whichever the mail was about. Throws MailTokenInvalidError. */
-  verify (token: string, device: Device): Promise<void>
+  /**
+   * Verifies an address, changes it, or opens the registered account, whichever the mail was about; the last needs the password that was
+   * chosen. Throws MailTokenInvalidError.
+   */
+  verify (request: { token: string, password?: string | undefined }, device: Device): Promise<void>
 }
 
 interface MailDependencies {
-  store: Pick<MailStore, 'findToken' | 'takeToken' | 'insertRegistration' | 'lockRegistrations' | 'deleteRegistrations'>
+  store: MailStore
   outbox: Pick<Outbox, 'enqueue' | 'cancel'>
   users: UserService
   sessions: Pick<SessionService, 'endAllOfUser' | 'endPersonalTokens'>
@@ -44,10 +47,10 @@ export function createMailService (dependencies: MailDependencies): MailService 
   const { prove, sendVerification, requestEmailChange } = createAddressProof(dependencies, redemption)
   const { register, confirm } = createRegistrations(dependencies, redemption)
 
-  async function verify (token: string, device: Device): Promise<void> {
-    const { hash, row: { userId, registrationId, email } } = await redemption.requireToken(token, 'verify')
-    if (userId !== null) await prove(userId, hash, device)
-    else if (registrationId !== null) await confirm(registrationId, email, hash, device)
+  async function verify ({ token, password }: { token: string, password?: string | undefined }, device: Device): Promise<void> {
+    const found = await redemption.requireToken(token, 'verify')
+    if (found.row.userId !== null) await prove(found.row.userId, found.hash, device)
+    else await confirm(found, password, device)
   }
 
   return { confirms: dependencies.confirms, forgot, reset, verify, register, sendVerification, requestEmailChange }

@@ -1,15 +1,22 @@
 import { randomUUID } from 'node:crypto'
-import { and, eq, inArray, lt } from 'drizzle-orm'
+import { and, desc, eq, inArray, lt } from 'drizzle-orm'
 import { mails, mailTokens, registrations, users } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import type { TokenHash } from '../tokens/token.js'
 import type { MailKind, MailTokenKind } from './messages.js'
 
-/** A token that a mail carries; its hash is the key. */
-export interface MailTokenRow { kind: MailTokenKind, email: string, userId: string | null, registrationId: string | null, expiresAt: Date }
+/** A token that a mail carries; its hash is the key. `createdAt` is when the mail was asked for. */
+export interface MailTokenRow {
+  kind: MailTokenKind
+  email: string
+  userId: string | null
+  registrationId: string | null
+  createdAt: Date
+  expiresAt: Date
+}
 
-export interface Registration { id: string, email: string, name: string | null, passwordHash: string, expiresAt: Date }
+export interface Registration { id: string, email: string, name: string | null, passwordHash: string, createdAt: Date, expiresAt: Date }
 
 /** Rows that have expired and can be pruned. */
 export interface ExpiredMailRows { mailTokens: number, registrations: number }
@@ -18,13 +25,18 @@ export interface ExpiredMailRows { mailTokens: number, registrations: number }
 export interface MailStore {
   /** Where the account's mails go; null without such an account. */
   findRecipient (tx: Tx, userId: string): Promise<{ email: string, verified: boolean } | null>
-  insertToken (tx: Tx, token: MailTokenRow & { hash: TokenHash, createdAt: Date }): Promise<void>
+  insertToken (tx: Tx, token: MailTokenRow & { hash: TokenHash }): Promise<void>
   findToken (hash: TokenHash): Promise<MailTokenRow | null>
   /** Deletes a token and returns it; if several try at once, one gets it and the others null. */
   takeToken (tx: Tx, hash: TokenHash): Promise<MailTokenRow | null>
-  /** Deletes the account's tokens of these kinds and its mails that would carry one. */
-  cancel (tx: Tx, userId: string, tokenKinds: MailTokenKind[], mailKinds: MailKind[]): Promise<void>
-  insertRegistration (tx: Tx, registration: Omit<Registration, 'id'> & { createdAt: Date }): Promise<string>
+  /** Deletes the accounts' tokens of these kinds and the mails that would carry one. */
+  cancel (tx: Tx, userIds: string[], tokenKinds: MailTokenKind[], mailKinds: MailKind[]): Promise<void>
+  /** Returns its id. */
+  insertRegistration (tx: Tx, registration: Omit<Registration, 'id'>): Promise<string>
+  /** Puts a registration into the place of another one of the same address, whose mails and tokens stay. Returns its id. */
+  replaceRegistration (tx: Tx, id: string, registration: Omit<Registration, 'id'>): Promise<string>
+  /** Every registration of `email`, newest first, without locking it. */
+  findRegistrations (email: string): Promise<Registration[]>
   /** Locks the registration; null when it is gone. */
   lockRegistration (tx: Tx, id: string): Promise<Registration | null>
   /** Locks every registration of `email`, always in the same order, so that transactions that confirm one take turns. */
@@ -46,7 +58,7 @@ export function createMailStore (database: Database): MailStore {
       return row === undefined ? null : { email: row.email, verified: row.verifiedAt !== null }
     },
 
-    async insertToken (tx: Tx, token: MailTokenRow & { hash: TokenHash, createdAt: Date }): Promise<void> {
+    async insertToken (tx: Tx, token: MailTokenRow & { hash: TokenHash }): Promise<void> {
       await within(tx).insert(mailTokens).values({ ...token, hash: bytes(token.hash) })
     },
 
@@ -60,14 +72,29 @@ export function createMailStore (database: Database): MailStore {
       return row === undefined ? null : toToken(row)
     },
 
-    async cancel (tx: Tx, userId: string, tokenKinds: MailTokenKind[], mailKinds: MailKind[]): Promise<void> {
+    async cancel (tx: Tx, userIds: string[], tokenKinds: MailTokenKind[], mailKinds: MailKind[]): Promise<void> {
       // Mails first: a mail that is being sent may be inserting its token.
       const db = within(tx)
-      if (mailKinds.length > 0) await db.delete(mails).where(and(eq(mails.userId, userId), inArray(mails.kind, mailKinds)))
-      if (tokenKinds.length > 0) await db.delete(mailTokens).where(and(eq(mailTokens.userId, userId), inArray(mailTokens.kind, tokenKinds)))
+      if (mailKinds.length > 0) await db.delete(mails).where(and(inArray(mails.userId, userIds), inArray(mails.kind, mailKinds)))
+      if (tokenKinds.includes('reset')) {
+        // These name an address and not an account, as there may be none.
+        const addresses = db.select({ email: users.email }).from(users).where(inArray(users.id, userIds))
+        await db.delete(mails).where(and(eq(mails.kind, 'reset_password'), inArray(mails.email, addresses)))
+      }
+      if (tokenKinds.length > 0) await db.delete(mailTokens).where(and(inArray(mailTokens.userId, userIds), inArray(mailTokens.kind, tokenKinds)))
     },
 
-    async insertRegistration (tx: Tx, registration: Omit<Registration, 'id'> & { createdAt: Date }): Promise<string> {
+    async replaceRegistration (tx: Tx, id: string, { name, passwordHash, createdAt, expiresAt }: Omit<Registration, 'id'>): Promise<string> {
+      await within(tx).update(registrations).set({ name, passwordHash, createdAt, expiresAt }).where(eq(registrations.id, id))
+      return id
+    },
+
+    async findRegistrations (email: string): Promise<Registration[]> {
+      return await database.query(db =>
+        db.select().from(registrations).where(eq(registrations.email, email)).orderBy(desc(registrations.createdAt)))
+    },
+
+    async insertRegistration (tx: Tx, registration: Omit<Registration, 'id'>): Promise<string> {
       const id = randomUUID()
       await within(tx).insert(registrations).values({ ...registration, id })
       return id
@@ -107,6 +134,6 @@ export function createMailStore (database: Database): MailStore {
   }
 }
 
-function toToken ({ kind, email, userId, registrationId, expiresAt }: typeof mailTokens.$inferSelect): MailTokenRow {
-  return { kind: kind as MailTokenKind, email, userId, registrationId, expiresAt }
+function toToken ({ hash: _hash, kind, ...row }: typeof mailTokens.$inferSelect): MailTokenRow {
+  return { ...row, kind: kind as MailTokenKind }
 }

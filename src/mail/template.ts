@@ -1,4 +1,4 @@
-import type { MessageText } from './messages.js'
+import type { MailTokenUse, MessageText } from './messages.js'
 
 /** The app and the API that mails point to; null where the operator has configured none. */
 export interface MailUrls { appUrl: string | null, publicUrl: string | null }
@@ -11,7 +11,8 @@ export interface RenderedMail { subject: string, text: string, html: string }
 
 const routes = {
   reset: ['/v1/password/reset', '{"token": "...", "password": "the new one"}'],
-  verify: ['/v1/email/verify', '{"token": "..."}']
+  verify: ['/v1/email/verify', '{"token": "..."}'],
+  registration: ['/v1/email/verify', '{"token": "...", "password": "the one you chose"}']
 } as const
 
 /**
@@ -24,7 +25,7 @@ export function renderMail (
   const site = appUrl ?? publicUrl
   const facts = event === null ? [] : factsOf(event)
   const link = token !== null && appUrl !== null ? `${appUrl}#token=${token}` : null
-  const howTo = token === null || message.token === undefined || link !== null ? null : instructions(message.token.purpose, publicUrl)
+  const howTo = token === null || message.token === undefined || link !== null ? null : instructions(message.token, publicUrl)
   const closing = [...message.closing, ...site === null ? [] : [`This mail is about ${site}`]]
 
   const text = [
@@ -50,8 +51,8 @@ export function renderMail (
   return { subject: message.subject, text: `${text}\n`, html: `${html}\n` }
 }
 
-function instructions (purpose: 'reset' | 'verify', publicUrl: string | null): string {
-  const [route, body] = routes[purpose]
+function instructions ({ kind, purpose }: MailTokenUse, publicUrl: string | null): string {
+  const [route, body] = routes[kind === 'registration' ? kind : purpose]
   return `Enter this token in the app that you use, or send it yourself: POST ${publicUrl?.replace(/\/$/, '') ?? ''}${route} ${body}`
 }
 
@@ -64,7 +65,9 @@ function factsOf ({ at, address, userAgent }: EventDetails): Array<[string, stri
 
 /** Text that a stranger may have sent: one line, not too long, and nothing that a mail program would turn into a link. */
 function harmless (text: string): string {
-  return text.replace(/\bhttps?:\S*|\bwww\.\S*/gi, '').replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').trim().slice(0, 160)
+  const line = text.replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ')
+  // A name with a dot in it, or an @, is a link to many of them, without any scheme. Version numbers are not: 130.0.0.0 has no letters.
+  return line.replace(/[a-z][a-z0-9+.-]*:\/\/\S*|\bwww\.\S*/gi, '').replace(/[.\u3002\uff0e\uff61](?=\p{L}|xn--)|[@\uff20]/gu, ' ').trim().slice(0, 160)
 }
 
 const paragraph = (text: string) => `<p>${escapeHtml(text)}</p>`

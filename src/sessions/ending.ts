@@ -3,7 +3,7 @@ import type { Audit } from '../audit/service.js'
 import type { RevokingTx } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
-import type { TokenService } from '../tokens/service.js'
+import type { Period, TokenService } from '../tokens/service.js'
 import type { TokenHash } from '../tokens/token.js'
 import type { SessionStore } from './store.js'
 
@@ -21,9 +21,19 @@ export interface SessionEnder {
   endAllOfUser (tx: RevokingTx, userId: string, reason: EndReason): Promise<TokenHash[]>
   /** Every session and personal token of several users. Names no hashes: for callers that void the whole cache. */
   endAllOfUsers (tx: RevokingTx, userIds: string[], reason: EndReason): Promise<{ sessions: number, personalTokens: number }>
-  /** Every personal token of the user. Returns no hashes: endSessions, called after it, names them. */
-  endPersonalTokens (tx: RevokingTx, userId: string, reason: EndReason): Promise<void>
+  /** Every personal token of the user but those made in `keep`. Returns no hashes: endSessions, called after it, names them. */
+  endPersonalTokens (tx: RevokingTx, userId: string, reason: EndReason, keep?: Period): Promise<void>
+  /**
+   * Calls `listener` in each transaction that ends a user's sessions from outside of them, even if the user has none: by an administrator, a
+   * command, logout-all, another of the user's sessions, a reset. A plain logout and a login past SESSION_LIMIT don't count.
+   */
+  onEndedFromOutside (listener: EndListener): void
 }
+
+export type EndListener = (tx: RevokingTx, userIds: string[]) => Promise<void>
+
+/** Causes that say nothing about whether somebody else used the account. */
+const insideCauses: ReadonlySet<EventCause> = new Set(['logout', 'session_limit', 'token_revoked'])
 
 interface EnderDependencies {
   store: Pick<SessionStore, 'unendedExcept' | 'end' | 'endOfUsers'>
@@ -34,6 +44,7 @@ interface EnderDependencies {
 
 export function createSessionEnder ({ store, tokens, audit, clock }: EnderDependencies): SessionEnder {
   const now = () => new Date(clock.now())
+  const listeners: EndListener[] = []
   const sessionEnded = (userId: string, sessionId: string, { actorId = null, cause }: EndReason) =>
     ({ type: 'session_ended' as const, userId, actorId, sessionId, cause })
   const personalTokenEnded = (userId: string, tokenId: string, { actorId = null, cause }: EndReason) =>
@@ -42,6 +53,7 @@ export function createSessionEnder ({ store, tokens, audit, clock }: EnderDepend
   async function endSessions (tx: RevokingTx, userId: string, sessionIds: string[], reason: EndReason): Promise<TokenHash[]> {
     const ended = await store.end(tx, sessionIds, now())
     await audit.record(tx, reason.device, ...ended.map(id => sessionEnded(userId, id, reason)))
+    await notify(tx, [userId], reason)
     return await tokens.endSessions(tx, userId, sessionIds)
   }
 
@@ -55,13 +67,19 @@ export function createSessionEnder ({ store, tokens, audit, clock }: EnderDepend
     await audit.record(tx, reason.device,
       ...ended.map(({ id, userId }) => sessionEnded(userId, id, reason)),
       ...personal.map(({ id, userId }) => personalTokenEnded(userId, id, reason)))
+    await notify(tx, userIds, reason)
     return { sessions: ended.length, personalTokens: personal.length }
   }
 
-  async function endPersonalTokens (tx: RevokingTx, userId: string, reason: EndReason): Promise<void> {
-    const ended = await tokens.revokePersonal(tx, userId, null) ?? []
+  async function notify (tx: RevokingTx, userIds: string[], { cause }: EndReason): Promise<void> {
+    if (insideCauses.has(cause)) return
+    for (const listener of listeners) await listener(tx, userIds)
+  }
+
+  async function endPersonalTokens (tx: RevokingTx, userId: string, reason: EndReason, keep?: Period): Promise<void> {
+    const ended = await tokens.revokePersonal(tx, userId, null, keep) ?? []
     await audit.record(tx, reason.device, ...ended.map(id => personalTokenEnded(userId, id, reason)))
   }
 
-  return { endSessions, endAllOfUser, endAllOfUsers, endPersonalTokens }
+  return { endSessions, endAllOfUser, endAllOfUsers, endPersonalTokens, onEndedFromOutside: listener => { listeners.push(listener) } }
 }

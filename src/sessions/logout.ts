@@ -1,12 +1,15 @@
+import type { Audit } from '../audit/service.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
-import { InvalidTokenError, NotFoundError } from '../shared/errors.js'
+import { InvalidTokenError, NotFoundError, TokenReusedError } from '../shared/errors.js'
 import type { Principal } from '../tokens/principal.js'
 import type { TokenService } from '../tokens/service.js'
 import type { UserService } from '../users/service.js'
 import type { SessionEnder } from './ending.js'
 import type { LiveCaller } from './live-caller.js'
+import type { Lifetimes } from './opening.js'
+import { isWithinGrace } from './refreshing.js'
 import type { SessionStore } from './store.js'
 
 /** Ends sessions for the people who own them. */
@@ -20,10 +23,10 @@ export interface Logout {
   /** Throws NotFoundError for a session that isn't the caller's. */
   endOne (caller: Principal, sessionId: string, device: Device): Promise<void>
   /**
-   * Ends the session of a refresh token, or every session of its user: for clients whose access token has expired. A consumed token is
-   * enough, because whoever has it can end the session anyway. So is a token of a session that is over: its tokens are named again. Throws
-   * InvalidTokenError for a token that a password change has replaced; and, with `everywhere`, for one that has expired or whose session is
-   * over.
+   * Ends the session of a refresh token, or every session of its user: for clients whose access token has expired. A consumed token ends
+   * its session, and past the grace period that is recorded as a reuse. So does a token of a session that is over: its tokens are named
+   * again. Throws InvalidTokenError for a token that a password change has replaced; with `everywhere`, also for one that has expired or
+   * whose session is over, and TokenReusedError, having ended its session alone, for one that was consumed before the grace period.
    */
   logOutByRefresh (candidate: string, everywhere: boolean, device: Device): Promise<void>
 }
@@ -33,12 +36,16 @@ interface LogoutDependencies {
   tokens: Pick<TokenService, 'findRefresh' | 'findRefreshLocked' | 'endSessions'>
   users: Pick<UserService, 'lock'>
   revocation: Pick<Revocation, 'revoke'>
+  audit: Pick<Audit, 'record'>
   clock: Clock
+  lifetimes: Pick<Lifetimes, 'refreshGraceSeconds'>
   ender: Pick<SessionEnder, 'endSessions' | 'endAllOfUser'>
   liveCaller: Pick<LiveCaller, 'withLiveCaller'>
 }
 
-export function createLogout ({ store, tokens, users, revocation, clock, ender, liveCaller }: LogoutDependencies): Logout {
+export function createLogout (
+  { store, tokens, users, revocation, audit, clock, lifetimes, ender, liveCaller }: LogoutDependencies
+): Logout {
   const now = () => new Date(clock.now())
   const { endSessions, endAllOfUser } = ender
   const { withLiveCaller } = liveCaller
@@ -70,6 +77,11 @@ export function createLogout ({ store, tokens, users, revocation, clock, ender, 
       const replaced = !over && (row === null || row.revoked)
       const tooOld = everywhere && (over || row === null || row.expiresAt <= now())
       if (replaced || tooOld) return { named: await tokens.endSessions(tx, userId, []), refusal: new InvalidTokenError() }
+      if (!over && row !== null && row.consumedAt !== null && !isWithinGrace(row.consumedAt, now(), lifetimes)) {
+        await audit.record(tx, device, { type: 'refresh_token_reused', userId, sessionId, tokenId: row.id })
+        const named = await endSessions(tx, userId, [sessionId], { device, cause: 'refresh_token_reused' })
+        return everywhere ? { named, refusal: new TokenReusedError() } : { named, outcome: undefined }
+      }
       const named = everywhere
         ? await endAllOfUser(tx, userId, { device, cause: 'logout_all' })
         : await endSessions(tx, userId, [sessionId], { device, cause: 'logout' })

@@ -11,6 +11,11 @@ import type { SessionEnder } from './ending.js'
 import type { IssuedTokens, Lifetimes, SessionOpener } from './opening.js'
 import type { SessionStore } from './store.js'
 
+/** Whether a token consumed at `consumedAt` still gives its successors. */
+export function isWithinGrace (consumedAt: Date, now: Date, { refreshGraceSeconds }: Pick<Lifetimes, 'refreshGraceSeconds'>): boolean {
+  return now.getTime() < consumedAt.getTime() + refreshGraceSeconds * 1000
+}
+
 /**
  * Exchanges a refresh token for its successors. Within the grace period the same token returns the same successors again, for clients
  * whose reply got lost and for tabs that refresh at the same time. After it, a second use means that the token was stolen: either the
@@ -57,7 +62,7 @@ export function createRefresh (
         const issued = await opener.succeed(tx, session, owner.user, plain, row)
         return { named: null, outcome: { issued, outcome: 'succeeded' } }
       }
-      if (row.successorSecret !== null && now().getTime() < row.consumedAt.getTime() + lifetimes.refreshGraceSeconds * 1000) {
+      if (row.successorSecret !== null && isWithinGrace(row.consumedAt, now(), lifetimes)) {
         const issued = await opener.repeat(tx, session, owner.user, plain, row.successorSecret)
         return issued === null ? { named: null, refusal: superseded() } : { named: null, outcome: { issued, outcome: 'repeated' } }
       }

@@ -66,7 +66,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
       schema: { tags: ['sessions'], summary: `${summary}: by access token, or by refresh token from the body or its cookie`, security: [...security, {}], body: RefreshBody, response: { 204: Done, ...failures(400, 401, 403, 413, 415, 429, 503) } }
     }, async (request, reply) => {
       if (request.token !== null) await (everywhere ? sessions.endAll(requireSession(request), deviceOf(request)) : sessions.logOut(requireSession(request), deviceOf(request)))
-      else await sessions.logOutByRefresh(presentedRefresh(request).token, everywhere, deviceOf(request))
+      else await sessions.logOutByRefresh(requireRefresh(request), everywhere, deviceOf(request))
       if (request.headers.cookie !== undefined) cookies.clear(reply)
       return await reply.code(204).send(null)
     })
@@ -130,12 +130,24 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     }
   }
 
-  /** An access cookie that has run out is no obstacle where a refresh cookie says the same. */
+  /** An access token that is no longer live doesn't matter where a refresh token may come: in the body, or in its cookie. */
   async function authenticateOrRefresh (request: FastifyRequest): Promise<void> {
     try {
       await caller.onRequest(request)
     } catch (error) {
-      if (!(error instanceof InvalidTokenError) || hasBearer(request) || cookies.read(request, 'refresh') === null) throw error
+      const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
+      const hasBody = encoding !== undefined || (length !== undefined && length !== '0')
+      const hasCookie = !hasBearer(request) && cookies.read(request, 'refresh') !== null
+      if (!(error instanceof InvalidTokenError) || !(hasBody || hasCookie)) throw error
+    }
+  }
+
+  /** The refresh token that a logout came with. Without one, an access token that came is what is refused. */
+  function requireRefresh (request: FastifyRequest): string {
+    try {
+      return presentedRefresh(request).token
+    } catch (error) {
+      throw error instanceof MissingTokenError && hasAccessToken(request) ? new InvalidTokenError() : error
     }
   }
 

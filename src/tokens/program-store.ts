@@ -1,15 +1,21 @@
-import { and, desc, eq, gt, isNull, or, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, gte, isNull, lt, not, or, sql } from 'drizzle-orm'
 import { tokens } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { RevokingTx } from '../database/transaction.js'
 import type { PersonalToken, ServiceToken } from './rows.js'
 
+/** From `from` on, and before `until`. */
+export interface Period { from: Date, until: Date }
+
 /** Tokens that belong to no session: personal tokens, and those of services. */
 export interface ProgramTokenStore {
   /** The user's live personal tokens, newest first. */
   listPersonal (userId: string, now: Date): Promise<PersonalToken[]>
-  /** Revokes one personal token of the user's, or all of them (null). Returns the ids of those that were live; null if there is no such token. */
-  revokePersonal (tx: RevokingTx, userId: string, id: string | null): Promise<string[] | null>
+  /**
+   * Revokes one personal token of the user's, or all of them (null) but those made in `keep`. Returns the ids of those that were live; null
+   * if there is no such token.
+   */
+  revokePersonal (tx: RevokingTx, userId: string, id: string | null, keep?: Period): Promise<string[] | null>
   /** The services whose tokens aren't revoked, newest first. */
   listServices (): Promise<ServiceToken[]>
   /** Revokes the tokens of all services and returns their ids. For callers that void every cache entry: names none. */
@@ -25,8 +31,10 @@ export function createProgramTokenStore (database: Pick<Database, 'query'>): Pro
       return rows.map(({ id, name, abilities, createdAt, expiresAt, lastUsedAt }) => ({ id, name: name ?? '', abilities, createdAt, expiresAt, lastUsedAt }))
     },
 
-    async revokePersonal (tx: RevokingTx, userId, id) {
-      const theirs = and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), id === null ? undefined : eq(tokens.id, id))
+    async revokePersonal (tx: RevokingTx, userId, id, keep) {
+      const kept = keep === undefined ? undefined : and(gte(tokens.createdAt, keep.from), lt(tokens.createdAt, keep.until))
+      const which = id === null ? kept && not(kept) : eq(tokens.id, id)
+      const theirs = and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), which)
       const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(theirs, isNull(tokens.revokedAt))).returning({ id: tokens.id })
       const exists = ended.length > 0 || (await within(tx).select({ id: tokens.id }).from(tokens).where(theirs).limit(1)).length > 0
       return exists ? ended.map(row => row.id) : null

@@ -1,6 +1,6 @@
 import type { RevokingTx, Tx } from '../database/transaction.js'
 import type { Clock } from '../shared/clock.js'
-import type { ProgramTokenStore } from './program-store.js'
+import type { Period, ProgramTokenStore } from './program-store.js'
 import type { PersonalToken, ServiceToken, TokenRow } from './rows.js'
 import type { TokenWriter } from './store.js'
 import type { PlainToken, TokenHash, TokenKind } from './token.js'
@@ -25,8 +25,11 @@ export interface TokenRevoker {
 /** Personal tokens and those of services, listed and ended. */
 export interface ProgramTokens {
   listPersonal (userId: string): Promise<PersonalToken[]>
-  /** Revokes one personal token of the user's, or all of them (null). Returns the ids of those that were live; null if there is no such token. */
-  revokePersonal (tx: RevokingTx, userId: string, id: string | null): Promise<string[] | null>
+  /**
+   * Revokes one personal token of the user's, or all of them (null) but those made in `keep`. Returns the ids of those that were live; null
+   * if there is no such token.
+   */
+  revokePersonal (tx: RevokingTx, userId: string, id: string | null, keep?: Period): Promise<string[] | null>
   listServices (): Promise<ServiceToken[]>
   /** Revokes the tokens of all services and returns their ids. For callers that void every cache entry: names none. */
   revokeServices (tx: RevokingTx): Promise<string[]>

@@ -25,13 +25,15 @@ export interface Registration {
   prepareUser (account: NewAccount): Promise<InsertUser>
   /** For an account that a mail has to confirm first. The work and the outcome are the same whether or not the address has an account. */
   preparePending (request: RegistrationRequest): Promise<{ email: string, name: string | null, passwordHash: string }>
+  /** Whether `password` is the one that was chosen for a pending account. */
+  isPendingPassword (password: string, passwordHash: string): Promise<boolean>
   /** Inserts an account whose owner has proved that the address is theirs; null when the address is taken. */
   insertVerified (tx: Tx, user: Pick<NewUser, 'email' | 'name' | 'passwordHash'>): Promise<User | null>
 }
 
 interface RegistrationDependencies {
   store: Pick<UserStore, 'findByEmail' | 'insert'>
-  passwords: Pick<Passwords, 'hash'>
+  passwords: Pick<Passwords, 'hash' | 'verify'>
   policy: PasswordPolicy
   attempts: Pick<Attempts, 'forgive'>
   clock: Clock
@@ -72,6 +74,8 @@ export function createRegistration ({ store, passwords, policy, attempts, clock,
       await policy.requireAcceptable(password, { email: address, name })
       return { email: address, name, passwordHash: await passwords.hash(password) }
     },
+
+    isPendingPassword: (password, passwordHash) => passwords.verify(password, passwordHash),
 
     async insertVerified (tx, user) {
       const at = new Date(clock.now())

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
+import { operator } from '../../src/admin/service.js'
 import type { User } from '../../src/users/user.js'
 import { becomesTrue, createTestClock, newEmail, onEachGround, password, patienceMs, startApp, type TestApp } from '../fixtures/app.js'
 import { createPostbox, tokenIn } from '../fixtures/mail.js'
@@ -9,10 +10,10 @@ const fresh = 'a new and longer battery staple'
 const hourMs = 3_600_000
 
 const forgot = (one: TestApp, email: string) => one.call('POST', '/v1/password/forgot', { body: { email } })
-const reset = (one: TestApp, token: string, newPassword = fresh) => one.call('POST', '/v1/password/reset', { body: { token, password: newPassword } })
-const verify = (one: TestApp, token: string) => one.call('POST', '/v1/email/verify', { body: { token } })
+const reset = (one: TestApp, token: string, newPassword = fresh, more: object = {}) => one.call('POST', '/v1/password/reset', { body: { token, password: newPassword, ...more } })
+const verify = (one: TestApp, token: string, password?: string) => one.call('POST', '/v1/email/verify', { body: { token, ...password === undefined ? {} : { password } } })
 const me = async (one: TestApp, token: string) => (await one.me(token)).json<{ user: User }>().user
-const void_ = (t: Test, reply: Response, name: string) => t.match([reply.statusCode, reply.json().code], [400, 'AUTH_MAIL_TOKEN_INVALID'], name)
+const refusedToken = (t: Test, reply: Response, name: string) => t.match([reply.statusCode, reply.json().code], [400, 'AUTH_MAIL_TOKEN_INVALID'], name)
 const count = async (one: TestApp, table: string) => Number((await one.database.prepared<{ n: number }>(`select count(*)::int as n from ${table}`, []))[0]?.n)
 /** Resolves when every mail was sent or dropped. */
 async function emptied (one: TestApp): Promise<void> {
@@ -36,7 +37,7 @@ onEachGround(t, async (t, ground) => {
   const limited = await start(t, { LOGIN_LIMIT: '3/1m' })
   const closed = await start(t, { REGISTRATION: 'confirm' })
 
-  t.test('a forgotten password is reset by mail: once, every session ends, personal tokens stay', async t => {
+  t.test('a forgotten password is reset by mail: once, and every session and personal token ends', async t => {
     const { email, token, userId } = await verified()
     const second = (await one.login(email)).json().accessToken
     const personal = (await one.call('POST', '/v1/tokens', { token, body: { name: 'backup' } })).json().accessToken
@@ -51,28 +52,46 @@ onEachGround(t, async (t, ground) => {
     const done = await reset(one, tokenIn(letter))
     t.equal(done.statusCode, 204)
     t.equal(done.body, '')
-    for (const dead of [token, second]) t.equal((await one.me(dead)).statusCode, 401)
-    t.equal((await one.me(personal)).statusCode, 200)
+    for (const dead of [token, second, personal]) t.equal((await one.me(dead)).statusCode, 401)
     t.equal((await one.login(email)).statusCode, 401, 'the old password')
     t.equal((await one.login(email, { password: fresh })).statusCode, 200)
-    void_(t, await reset(one, tokenIn(letter)), 'again')
+    refusedToken(t, await reset(one, tokenIn(letter)), 'again')
     t.match((await postbox.wait(email, 'password_reset')).text, /From: 127\.0\.0\.1\nDevice: lightMyRequest\n/)
     const events = (await one.audit.list({ userId, cursor: undefined, limit: 100 })).events.map(({ type, cause }) => `${type} ${cause ?? ''}`.trim())
-    t.same(events.filter(event => /reset/.test(event)).sort(), ['password_reset', 'password_reset_requested', 'session_ended password_reset', 'session_ended password_reset'])
+    t.same(events.filter(event => /reset/.test(event)).sort(), ['password_reset', 'password_reset_requested', 'personal_token_ended password_reset', 'session_ended password_reset', 'session_ended password_reset'])
   })
 
-  t.test('a reset proves the mailbox: the address counts as verified, and what strangers may have left in the account ends', async t => {
+  t.test('a reset can keep the personal tokens made after the address was verified and before the reset was asked for', async t => {
+    const { email, token } = await one.account()
+    const personal = async (name: string) => (await one.call('POST', '/v1/tokens', { token, body: { name } })).json<{ accessToken: string }>().accessToken
+    const unproved = await personal('before the address was verified')
+    one.clock.advance(60_000)
+    await verify(one, tokenIn(await postbox.wait(email, 'verify_email')))
+    one.clock.advance(60_000)
+    const kept = await personal('in between')
+    one.clock.advance(60_000)
+    await forgot(one, email)
+    const resetting = tokenIn(await postbox.wait(email, 'reset_password'))
+    one.clock.advance(60_000)
+    const late = await personal('after the reset was asked for')
+    t.equal((await reset(one, resetting, fresh, { keepPersonalTokens: true })).statusCode, 204)
+    const live = await Promise.all([unproved, kept, late].map(async each => (await one.me(each)).statusCode))
+    t.same(live, [401, 200, 401])
+  })
+
+  t.test('a reset proves the mailbox: the address is verified, and every personal token ends even if some are to be kept', async t => {
     const { email, token } = await one.account()
     const personal = (await one.call('POST', '/v1/tokens', { token, body: { name: 'left behind' } })).json().accessToken
     t.equal((await one.me(personal)).statusCode, 200)
     // Before the reset makes void what is not sent yet.
     const verifying = tokenIn(await postbox.wait(email, 'verify_email'))
     await forgot(one, email)
-    t.equal((await reset(one, tokenIn(await postbox.wait(email, 'reset_password')))).statusCode, 204)
+    const resetting = tokenIn(await postbox.wait(email, 'reset_password'))
+    t.equal((await reset(one, resetting, fresh, { keepPersonalTokens: true })).statusCode, 204)
     t.equal((await one.me(personal)).statusCode, 401)
     const { user } = (await one.login(email, { password: fresh })).json()
     t.type(user.emailVerifiedAt, 'string')
-    void_(t, await verify(one, verifying), 'there is nothing left to verify')
+    refusedToken(t, await verify(one, verifying), 'there is nothing left to verify')
   })
 
   t.test('whoever asks learns nothing, and only those with a live account get a mail', async t => {
@@ -130,8 +149,8 @@ onEachGround(t, async (t, ground) => {
     await forgot(one, account.email)
     const resetting = tokenIn(await postbox.wait(account.email, 'reset_password'))
     const hash = createHash('sha256').update(resetting).digest('hex')
-    for (const made of [verifying, hash, account.token, `${resetting}x`, resetting.slice(0, -1), resetting.replace('lkmr_', 'lkmv_'), `lkmr_${'x'.repeat(43)}`, 'x', '€']) void_(t, await reset(one, made), made)
-    for (const made of [resetting, account.token, `lkmv_${'x'.repeat(43)}`]) void_(t, await verify(one, made), made)
+    for (const made of [verifying, hash, account.token, `${resetting}x`, resetting.slice(0, -1), resetting.replace('lkmr_', 'lkmv_'), `lkmr_${'x'.repeat(43)}`, 'x', '€']) refusedToken(t, await reset(one, made), made)
+    for (const made of [resetting, account.token, `lkmv_${'x'.repeat(43)}`]) refusedToken(t, await verify(one, made), made)
     for (const presented of [verifying, resetting]) t.equal((await one.me(presented)).statusCode, 401, 'it opens nothing else')
 
     await forgot(one, account.email)
@@ -139,21 +158,21 @@ onEachGround(t, async (t, ground) => {
     t.not(newer, resetting)
     one.clock.advance(hourMs - 60_000)
     t.equal((await reset(one, resetting)).statusCode, 204, 'somebody else may ask again and takes nothing from its owner')
-    void_(t, await reset(one, newer), 'but one use makes the others void')
+    refusedToken(t, await reset(one, newer), 'but one use makes the others void')
 
     await forgot(one, account.email)
     const old = tokenIn(await postbox.wait(account.email, 'reset_password', 3))
     one.clock.advance(hourMs)
-    void_(t, await reset(one, old), 'after an hour')
+    refusedToken(t, await reset(one, old), 'after an hour')
     await forgot(one, account.email)
     const overtaken = tokenIn(await postbox.wait(account.email, 'reset_password', 4))
     const { accessToken } = (await one.login(account.email, { password: fresh })).json()
     await one.call('PUT', '/v1/password', { token: accessToken, body: { currentPassword: fresh, newPassword: password } })
-    void_(t, await reset(one, overtaken), 'after a password change')
+    refusedToken(t, await reset(one, overtaken), 'after a password change')
     await forgot(one, account.email)
     const disabled = tokenIn(await postbox.wait(account.email, 'reset_password', 5))
     await one.database.prepared('update users set disabled_at = now() where id = $1', [account.userId])
-    void_(t, await reset(one, disabled), 'of a disabled account')
+    refusedToken(t, await reset(one, disabled), 'of a disabled account')
     for (const body of [{}, { token: resetting }, { token: resetting, password: fresh, userId: account.userId }, { token: [resetting], password: fresh }, { token: 1, password: fresh }]) t.equal((await one.call('POST', '/v1/password/reset', { body })).statusCode, 400)
   })
 
@@ -169,7 +188,7 @@ onEachGround(t, async (t, ground) => {
     const second = tokenIn(await postbox.wait(email, 'verify_email', 2))
     t.equal((await verify(one, second)).statusCode, 204)
     for (const each of [token, personal]) t.type((await me(one, each)).emailVerifiedAt, 'string')
-    for (const used of [first, second]) void_(t, await verify(one, used), 'neither works again')
+    for (const used of [first, second]) refusedToken(t, await verify(one, used), 'neither works again')
     t.ok((await one.audit.list({ userId, cursor: undefined, limit: 9 })).events.some(({ type }) => type === 'email_verified'))
 
     t.equal((await one.call('POST', '/v1/email/verify/send', { token })).statusCode, 202, 'nothing to do')
@@ -184,7 +203,7 @@ onEachGround(t, async (t, ground) => {
     t.same(statuses, [202, 202, 202, 429])
     const expired = tokenIn(await postbox.wait(late.email, 'verify_email'))
     limited.clock.advance(24 * hourMs)
-    void_(t, await verify(limited, expired), 'after a day')
+    refusedToken(t, await verify(limited, expired), 'after a day')
   })
 
   const change = (token: string, email: string) => one.call('PATCH', '/v1/me', { token, body: { email, password } })
@@ -201,7 +220,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await change(account.token, next.toUpperCase())).statusCode, 200)
     const letter = await postbox.wait(next, 'confirm_email_change')
     t.match(letter.html, '>Use this address</a>')
-    void_(t, await verify(one, earlier), 'the request before is void')
+    refusedToken(t, await verify(one, earlier), 'the request before is void')
     t.equal((await me(one, account.token)).email, account.email, 'not yet')
 
     t.equal((await verify(one, tokenIn(letter))).statusCode, 204)
@@ -209,13 +228,13 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.login(account.email)).statusCode, 401)
     t.equal((await one.login(next)).statusCode, 200)
     await postbox.wait(account.email, 'email_changed')
-    void_(t, await reset(one, resetting), 'what was mailed to the old address opens nothing')
-    void_(t, await verify(one, tokenIn(letter)), 'again')
+    refusedToken(t, await reset(one, resetting), 'what was mailed to the old address opens nothing')
+    refusedToken(t, await verify(one, tokenIn(letter)), 'again')
 
     t.equal((await change(account.token, stolen)).statusCode, 200)
     const thiefs = tokenIn(await postbox.wait(stolen, 'confirm_email_change'))
     const { accessToken } = (await one.call('PUT', '/v1/password', { token: account.token, body: { currentPassword: password, newPassword: fresh } })).json()
-    void_(t, await verify(one, thiefs), 'a new password makes void what a thief has begun')
+    refusedToken(t, await verify(one, thiefs), 'a new password makes void what a thief has begun')
     t.equal((await me(one, accessToken)).email, next)
   })
 
@@ -225,7 +244,7 @@ onEachGround(t, async (t, ground) => {
     const token = tokenIn(await postbox.wait(account.email, 'reset_password'))
     await change(account.token, newEmail())
     t.equal((await one.call('DELETE', '/v1/me', { token: account.token, body: { password } })).statusCode, 204)
-    void_(t, await reset(one, token), 'there is nothing to reset')
+    refusedToken(t, await reset(one, token), 'there is nothing to reset')
     const left = await one.database.prepared('select 1 from mails where user_id = $1 union all select 1 from mail_tokens where user_id = $1', [account.userId])
     t.same(left, [])
   })
@@ -241,7 +260,7 @@ onEachGround(t, async (t, ground) => {
     await change(mover.token, contested)
     const token = tokenIn(await postbox.wait(contested, 'confirm_email_change'))
     await one.register(contested)
-    void_(t, await verify(one, token), 'taken meanwhile')
+    refusedToken(t, await verify(one, token), 'taken meanwhile')
     t.equal((await me(one, mover.token)).email, mover.email)
   })
 
@@ -252,11 +271,12 @@ onEachGround(t, async (t, ground) => {
     const login = (userAgent: string, ip = '127.0.0.1') => one.app.inject({ method: 'POST', url: '/v1/login', payload: { email, password: fresh }, headers: { 'user-agent': userAgent }, remoteAddress: ip })
     await login('lightMyRequest')
     await login('lightMyRequest/2.0')
-    await login('<b>Phone</b>/17.3 see https://evil.example/x now')
+    await login('<b>Phone</b>/17.3 see https://evil.example/x now evil.example/path ops@evil.example b\u00fccher\u3002example')
     const letter = await postbox.wait(email, 'new_device')
-    t.match(letter.text, 'Device: <b>Phone</b>/17.3 see  now\n')
-    t.match(letter.html, 'Device: &#60;b&#62;Phone&#60;/b&#62;/17.3 see  now<br>')
-    await login('<b>Phone</b>/18 see https://evil.example/x now')
+    t.match(letter.text, 'Device: <b>Phone</b>/17.3 see  now evil example/path ops evil example b')
+    t.match(letter.html, 'Device: &#60;b&#62;Phone&#60;/b&#62;/17.3 see  now evil example/path ops evil example b')
+    t.notMatch(/^Device: .*$/m.exec(letter.text)?.[0], /[.\u3002@]\p{L}/u, 'nothing that a mail program turns into a link')
+    await login('<b>Phone</b>/18 see https://evil.example/x now evil.example/path ops@evil.example b\u00fccher\u3002example')
     await login('lightMyRequest', '198.51.100.7')
     t.match((await postbox.wait(email, 'new_device', 2)).text, 'From: 198.51.100.7\n')
     await login('lightMyRequest', '198.51.100.7')
@@ -282,8 +302,10 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.login(email)).statusCode, 401, 'there is no account yet')
     const letter = await postbox.wait(email, 'confirm_registration')
     t.notMatch(letter.html + letter.text, /Ada|Lovelace/, 'nothing of what a stranger may have typed')
-    t.equal((await verify(one, tokenIn(letter))).statusCode, 204)
-    void_(t, await verify(one, tokenIn(letter)), 'again')
+    refusedToken(t, await verify(one, tokenIn(letter)), 'without the password that was chosen')
+    refusedToken(t, await verify(one, tokenIn(letter), fresh), 'with another one')
+    t.equal((await verify(one, tokenIn(letter), password)).statusCode, 204)
+    refusedToken(t, await verify(one, tokenIn(letter), password), 'again')
     const { user } = (await one.login(email)).json()
     t.match(user, { email, name: 'Ada <b>Lovelace</b>', emailVerifiedAt: String, role: 'user' })
     t.equal(postbox.of(email, 'verify_email').length, 0)
@@ -306,7 +328,7 @@ onEachGround(t, async (t, ground) => {
     // Else a token made after the jump would not be old enough to be pruned.
     await emptied(one)
     one.clock.advance(24 * hourMs)
-    void_(t, await verify(one, token), 'after a day')
+    refusedToken(t, await verify(one, token, password), 'after a day')
     one.clock.advance(24 * hourMs)
     const before = [await count(one, 'registrations'), await count(one, 'mail_tokens')]
     t.match(await one.prune({ dryRun: true }), { registrations: before[0], mailTokens: before[1] })
@@ -321,7 +343,7 @@ onEachGround(t, async (t, ground) => {
     for (const password of passwords) await one.register(email, { password })
     await postbox.wait(email, 'confirm_registration', 3)
     const tokens = postbox.of(email, 'confirm_registration').map(tokenIn)
-    const replies = await Promise.all(tokens.map(token => verify(one, token)))
+    const replies = await Promise.all(tokens.map((token, i) => verify(one, token, passwords[i])))
     t.same(replies.map(({ statusCode }) => statusCode).sort(), [204, 400, 400])
     const opened = []
     for (const password of passwords) opened.push((await one.login(email, { password })).statusCode)
@@ -330,7 +352,60 @@ onEachGround(t, async (t, ground) => {
     t.equal(await count(one, 'mail_tokens'), 0)
   })
 
-  t.test('two who present one token at once: one of them did it', async t => {
+  t.test('nobody can use up the mails of somebody who registers, nor open an account in their name', async t => {
+    const one = closed
+    const email = newEmail()
+    for (let i = 0; i < 10; i++) t.equal((await one.register(email, { password: `a stranger's staple ${i}` })).statusCode, 202)
+    await postbox.wait(email, 'confirm_registration', 10)
+    await one.register(email)
+    await emptied(one)
+    const tokens = postbox.of(email, 'confirm_registration').map(tokenIn)
+    t.equal(tokens.length, 10, 'there is no mail left for the owner')
+    t.equal(await count(one, 'registrations'), 3, 'the oldest registrations have given way')
+    refusedToken(t, await verify(one, tokens[9] as string), 'the owner confirms what is not theirs, without the password')
+    refusedToken(t, await verify(one, tokens[0] as string, "a stranger's staple 0"), 'a registration that was replaced')
+    t.equal((await verify(one, tokens[0] as string, password)).statusCode, 204, 'any of the mails, with their own password')
+    t.equal((await one.login(email)).statusCode, 200)
+    for (const token of tokens) refusedToken(t, await verify(one, token, "a stranger's staple 9"), 'nothing is left to confirm')
+  })
+
+  t.test('whatever ends sessions from outside cancels a change of address and a reset that wait for their mail', async t => {
+    const admin = await verified()
+    await one.admin.setRole(operator, admin.userId, 'admin')
+    const ways: Record<string, (victim: { token: string, userId: string, other: { accessToken: string, session: { id: string } } }) => Promise<unknown>> = {
+      'admin revoke': ({ userId }) => one.call('POST', `/v1/admin/users/${userId}/revoke`, { token: admin.token, body: {} }),
+      'tokens:revoke': ({ userId }) => one.admin.revoke(operator, userId, { personalTokens: true }),
+      'logout-all': ({ other }) => one.call('POST', '/v1/logout-all', { token: other.accessToken }),
+      'DELETE /v1/sessions': ({ other }) => one.call('DELETE', '/v1/sessions', { token: other.accessToken }),
+      'DELETE /v1/sessions/:id': ({ token, other }) => one.call('DELETE', `/v1/sessions/${other.session.id}`, { token }),
+      disable: async ({ userId }) => {
+        await one.call('POST', `/v1/admin/users/${userId}/disable`, { token: admin.token })
+        await one.call('POST', `/v1/admin/users/${userId}/enable`, { token: admin.token })
+      }
+    }
+    for (const [way, end] of Object.entries(ways)) {
+      const account = await verified()
+      const other = (await one.login(account.email)).json()
+      const next = newEmail()
+      await change(account.token, next)
+      const changing = tokenIn(await postbox.wait(next, 'confirm_email_change'))
+      await forgot(one, account.email)
+      const resetting = tokenIn(await postbox.wait(account.email, 'reset_password'))
+      await end({ ...account, other })
+      refusedToken(t, await verify(one, changing), `a change of address after ${way}`)
+      refusedToken(t, await reset(one, resetting), `a reset after ${way}`)
+      t.equal((await one.login(account.email)).statusCode, 200, `${way}: the account is its owner's`)
+    }
+    const account = await verified()
+    const next = newEmail()
+    const other = (await one.login(account.email)).json().accessToken
+    await change(account.token, next)
+    const changing = tokenIn(await postbox.wait(next, 'confirm_email_change'))
+    await one.logout(other)
+    t.equal((await verify(one, changing)).statusCode, 204, 'a plain logout cancels nothing')
+  })
+
+  t.test('of two requests with one token at the same time, one succeeds', async t => {
     const account = await verified()
     await forgot(one, account.email)
     const token = tokenIn(await postbox.wait(account.email, 'reset_password'))

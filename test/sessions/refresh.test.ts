@@ -193,6 +193,41 @@ onEachGround(t, async (t, ground) => {
       t.equal((await one.me(later.accessToken)).statusCode, 200)
     })
 
+    t.test('of one session alone, and as a reuse, once the grace period of a consumed token is over', async t => {
+      const [opened, kept] = [await open(one), await open(one)]
+      const other = await another(opened)
+      await refresh(one, opened.refreshToken)
+      await refresh(one, kept.refreshToken)
+      await jump(31_000)
+      await refused(t, await out('logout-all', opened.refreshToken), 'AUTH_TOKEN_REUSED')
+      t.equal((await one.me(other.accessToken)).statusCode, 200, 'the other session goes on')
+      t.equal((await out('logout', kept.refreshToken)).statusCode, 204)
+      for (const { user, session } of [opened, kept]) {
+        const { events } = await one.audit.list({ userId: user.id, cursor: undefined, limit: 10 })
+        t.ok(events.some(({ type, sessionId }) => type === 'refresh_token_reused' && sessionId === session.id), 'the owner is told')
+      }
+    })
+
+    t.test('beside an access token that has expired or is unknown', async t => {
+      for (const route of ['logout', 'logout-all'] as const) {
+        const opened = await open(one)
+        await jump(16 * 60_000)
+        const { refreshToken, accessToken: token } = opened
+        t.equal((await one.call('POST', `/v1/${route}`, { token })).statusCode, 401, 'the access token alone is no proof any more')
+        await refused(t, await one.call('POST', `/v1/${route}`, { token, body: {} }), 'AUTH_INVALID_TOKEN')
+        t.equal((await one.call('POST', `/v1/${route}`, { token, body: { refreshToken } })).statusCode, 204, route)
+        await refused(t, await refresh(one, refreshToken), 'AUTH_INVALID_TOKEN')
+        const second = await open(one)
+        const reply = await one.call('POST', `/v1/${route}`, { token: 'made up', body: { refreshToken: second.refreshToken } })
+        t.equal(reply.statusCode, 204, `${route}, beside nonsense`)
+        const third = await open(one)
+        const headers = { cookie: `__Host-latchkey=${token}`, 'sec-fetch-site': 'same-origin' }
+        const byCookie = await one.call('POST', `/v1/${route}`, { headers, body: { refreshToken: third.refreshToken } })
+        t.equal(byCookie.statusCode, 204, `${route}, beside an access cookie`)
+        await refused(t, await refresh(one, third.refreshToken), 'AUTH_INVALID_TOKEN')
+      }
+    })
+
     t.test('but not of every session once it has expired', async t => {
       const opened = await open(one)
       await jump(days(7))

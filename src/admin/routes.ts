@@ -11,7 +11,7 @@ import { NotFoundError } from '../shared/errors.js'
 import { isUuid } from '../shared/ids.js'
 import { guarded, requireRole } from '../tokens/authenticate.js'
 import { Created, EventQuery, NewUserBody, RevokeBody, RoleBody, Stats, UserList, UserParams, UserQuery } from './schemas.js'
-import type { Actor, AdminService } from './service.js'
+import type { AdminActor, AdminService } from './service.js'
 import type { TokenStats } from './stats.js'
 
 interface Options {
@@ -22,7 +22,7 @@ interface Options {
   authenticate (request: FastifyRequest): Promise<void>
 }
 
-/** For administrators at a session: users, their sessions, what happened, figures, and the emergency switch. */
+/** For administrators, with the token of a session: users, their sessions, events, statistics, and the emergency switch. */
 export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { admin, tokenStats, sessions, audit, authenticate }) => {
   const administrator = guarded('admin', authenticate)
   const common = { tags: ['admin'], security: [{ bearer: [] }, { cookie: [] }] }
@@ -54,7 +54,7 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.post('/v1/admin/users/:id/revoke', {
     ...administrator,
-    schema: { ...common, summary: "End a user's sessions, and on demand his personal tokens", params, body: RevokeBody, response: { 204: Done, ...failures(400, 401, 403, 404, 413, 415, 503) } }
+    schema: { ...common, summary: "End a user's sessions, and on request their personal tokens", params, body: RevokeBody, response: { 204: Done, ...failures(400, 401, 403, 404, 413, 415, 503) } }
   }, async (request, reply) => {
     await admin.revoke(actorOf(request), userIdOf(request.params), { personalTokens: request.body?.personalTokens === true })
     return await reply.code(204).send(null)
@@ -62,7 +62,7 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.post('/v1/admin/users/:id/disable', {
     ...administrator,
-    schema: { ...common, summary: 'Disable a user: sessions end, personal tokens are dead until he is enabled', params, response: { 204: Done, ...failures(401, 403, 404, 409, 503) } }
+    schema: { ...common, summary: 'Disable a user: sessions end, personal tokens stop working until the user is enabled', params, response: { 204: Done, ...failures(401, 403, 404, 409, 503) } }
   }, async (request, reply) => {
     await admin.disable(actorOf(request), userIdOf(request.params))
     return await reply.code(204).send(null)
@@ -70,7 +70,7 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.post('/v1/admin/users/:id/enable', {
     ...administrator,
-    schema: { ...common, summary: 'Enable a user again, and forget his failed logins', params, response: { 204: Done, ...failures(401, 403, 404, 503) } }
+    schema: { ...common, summary: 'Enable a user again, and clear their failed logins', params, response: { 204: Done, ...failures(401, 403, 404, 503) } }
   }, async (request, reply) => {
     await admin.enable(actorOf(request), userIdOf(request.params))
     return await reply.code(204).send(null)
@@ -94,23 +94,23 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.get('/v1/admin/token-stats', {
     ...administrator,
-    schema: { ...common, summary: 'Figures of tokens and cache', response: { 200: Stats, ...failures(401, 403, 503) } }
+    schema: { ...common, summary: 'Statistics of tokens and cache', response: { 200: Stats, ...failures(401, 403, 503) } }
   }, async () => tokenStats())
 
   app.post('/v1/admin/cache/clear', {
     ...administrator,
-    schema: { ...common, summary: 'Make every cache entry void, on every instance: for when the cache itself is in doubt', response: { 204: Done, ...failures(401, 403, 503) } }
+    schema: { ...common, summary: 'Void every cache entry, on every instance: for when the cache itself is in doubt', response: { 204: Done, ...failures(401, 403, 503) } }
   }, async (request, reply) => {
     await admin.clearCache(actorOf(request))
     return await reply.code(204).send(null)
   })
 }
 
-function actorOf (request: FastifyRequest): Actor {
+function actorOf (request: FastifyRequest): AdminActor {
   return { caller: requireRole(request, 'admin'), device: deviceOf(request) }
 }
 
-/** Throws NotFoundError for what is no id. */
+/** Throws NotFoundError for anything but an id. */
 function userIdOf ({ id }: { id: string }): string {
   if (!isUuid(id)) throw new NotFoundError()
   return id.toLowerCase()

@@ -2,7 +2,7 @@ import Type from 'typebox'
 import { closed, Email, Id, Moment, Name, nullable, Page, Password, Role, User } from '../http/schemas.js'
 
 const Count = nullable(Type.Integer({ description: 'null: counting would have taken too long' }))
-const CurrentPassword = { ...Password, description: "The caller's own, where his login is older than 15 minutes" }
+const CurrentPassword = { ...Password, description: "The caller's own, needed when their login is older than 15 minutes" }
 
 export const UserParams = Type.Object({ id: Type.String() })
 
@@ -21,17 +21,17 @@ export const UserList = Type.Object({
 
 export const NewUserBody = Type.Object({
   email: Email,
-  password: Type.Optional({ ...Password, description: "The new user's; without it the account is opened by resetting it" }),
+  password: Type.Optional({ ...Password, description: "The new user's; without it they have to reset it before they can log in" }),
   name: Type.Optional(Name),
   role: Type.Optional(Role),
-  currentPassword: Type.Optional({ ...CurrentPassword, description: `${CurrentPassword.description}; for role admin alone` })
+  currentPassword: Type.Optional({ ...CurrentPassword, description: `${CurrentPassword.description}; only for role admin` })
 }, closed)
 
 export const Created = Type.Object({ user: User })
 
 export const RoleBody = Type.Object({ role: Role, password: Type.Optional(CurrentPassword) }, closed)
 
-/** May be left out altogether. */
+/** The body may be left out. */
 export const RevokeBody = Type.Unsafe<{ personalTokens?: boolean } | null>({ type: ['object', 'null'], properties: { personalTokens: { type: 'boolean', default: false, description: 'End the personal tokens too' } }, ...closed })
 
 const KindCount = Type.Object({ active: Type.Integer(), expired: Type.Integer(), revoked: Type.Integer() })
@@ -43,20 +43,20 @@ export const Stats = Type.Object({
     active: Count,
     expired: Count,
     revoked: Count,
-    neverUsed: nullable(Type.Integer({ description: 'Live personal tokens, and sessions after their login, that nobody ever used' })),
+    neverUsed: nullable(Type.Integer({ description: 'Live personal tokens that were never used, and sessions never used after their login' })),
     byKind: nullable(Type.Record(Type.String(), KindCount)),
     sessions: nullable(Type.Object({ active: Type.Integer(), neverUsed: Type.Integer() })),
-    refreshTokenReuses: nullable(Type.Integer({ description: 'In the last 30 days, as the audit trail has it' }))
+    refreshTokenReuses: nullable(Type.Integer({ description: 'In the last 30 days, according to the audit trail' }))
   }),
   cache: Type.Object({
     state: Type.String({ description: 'trusted, or why not' }),
     trusted: Type.Boolean(),
-    generation: Type.Number({ description: 'Entries of any other are void' }),
+    generation: Type.Number({ description: 'Cache entries of another generation are void' }),
     registered: Type.Boolean({ description: 'Whether any cache server is in use' }),
     openSettlements: Type.Integer({ description: 'Revocations not yet known to every cache; normally 0' }),
-    hitRatio: nullable(Type.Number({ description: 'Of the look-ups of this instance since it started' })),
+    hitRatio: nullable(Type.Number({ description: 'Of the lookups of this instance since it started' })),
     lookUps: Type.Integer(),
-    keys: nullable(Type.Integer({ description: "In Redis: of the whole logical database, login limits and others' keys among them" })),
+    keys: nullable(Type.Integer({ description: "In Redis: all keys of the logical database, those of limits and other programs included" })),
     memoryBytes: nullable(Type.Integer({ description: 'In Redis: of the whole server' }))
   })
 })

@@ -3,38 +3,38 @@ import type { Clock } from '../shared/clock.js'
 import type { CacheCounters } from '../token-cache/counters.js'
 import type { AdminStore } from './store.js'
 
-/** How full a cache is. Of Redis: the whole logical database and the whole server, whoever else keeps something there. */
+/** How full a cache is. For Redis: all keys of the logical database and the memory of the whole server, other programs' included. */
 export interface CacheSize { keys: number, memoryBytes: number | null }
 
-/** For so long a count is given again: who asks often costs the database no more than who asks once. */
+/** A count is reused for this long, so that frequent requests cost the database no more than one. */
 const freshMs = 10_000
 const reuseDays = 30
 const dayMs = 86_400_000
 
-interface Parts {
+interface TokenStatsDependencies {
   store: Pick<AdminStore, 'tokens' | 'sessions' | 'reuses' | 'estimatedTokens' | 'epoch'>
   counters: CacheCounters
   epoch: Pick<CacheEpoch, 'state'>
-  /** Null where there is no cache; rejects where it doesn't answer. */
+  /** Null where there is no cache; rejects when it doesn't answer. */
   measure: (() => Promise<CacheSize>) | null
   clock: Clock
 }
 
 /**
- * Figures for operators. What would take the database longer than two seconds to count is null, and `exact` false: then `total` is its own
- * estimate. Hits are those of this process since it started.
+ * Statistics for operators. A count that takes the database longer than two seconds is null and `exact` is false; `total` is then PostgreSQL's
+ * estimate. Cache hits are counted by this process since its start.
  */
 export type TokenStats = ReturnType<typeof createTokenStats>
 
-export function createTokenStats ({ store, counters, epoch, measure, clock }: Parts) {
+export function createTokenStats ({ store, counters, epoch, measure, clock }: TokenStatsDependencies) {
   let counted: { at: number, rows: ReturnType<typeof countRows> } | null = null
 
-  /** One count at a time, and none that is younger than a moment is made again. */
+  /** Shares a count that is under way or fresh. */
   function rows (): ReturnType<typeof countRows> {
     if (counted === null || clock.monotonic() - counted.at >= freshMs) {
-      const mine = { at: clock.monotonic(), rows: countRows() }
-      counted = mine
-      mine.rows.catch(() => { if (counted === mine) counted = null })
+      const current = { at: clock.monotonic(), rows: countRows() }
+      counted = current
+      current.rows.catch(() => { if (counted === current) counted = null })
     }
     return counted.rows
   }
@@ -65,7 +65,7 @@ export function createTokenStats ({ store, counters, epoch, measure, clock }: Pa
     const { generation, incarnation, settlements } = await store.epoch()
     const size = measure === null ? null : await measure().catch(() => null)
     const { hits, refusals, misses, bypasses } = counters
-    const looked = hits + refusals + misses + Object.values(bypasses).reduce((sum, each) => sum + each, 0)
+    const lookUps = hits + refusals + misses + Object.values(bypasses).reduce((sum, each) => sum + each, 0)
     const state = epoch.state()
     return {
       state,
@@ -73,8 +73,8 @@ export function createTokenStats ({ store, counters, epoch, measure, clock }: Pa
       generation,
       registered: incarnation !== null,
       openSettlements: settlements,
-      hitRatio: looked === 0 ? null : Math.round((hits + refusals) / looked * 10_000) / 10_000,
-      lookUps: looked,
+      hitRatio: lookUps === 0 ? null : Math.round((hits + refusals) / lookUps * 10_000) / 10_000,
+      lookUps,
       keys: size?.keys ?? null,
       memoryBytes: size?.memoryBytes ?? null
     }

@@ -5,36 +5,51 @@ import type { Position } from '../shared/pagination.js'
 import { deletedEmailPrefix } from '../users/deleted-accounts.js'
 import type { User } from '../users/user.js'
 
-/** A user as administrators see him. */
+/** A user as administrators see them. */
 export type ListedUser = User & { disabledAt: string | null }
 
-/** A line of the count of tokens, of one kind. */
+/** How many tokens of one kind there are. */
 export interface TokenCount { kind: string, active: number, expired: number, revoked: number, neverUsed: number | null }
 
-/** Sessions that nobody has ended and that are not past their time, and those of them that were never used after the login. */
+/** Sessions that are live, and those of them that were never used after the login. */
 export interface SessionCount { active: number, neverUsed: number }
 
-/** What the epoch says: which entries count, and what waits to be settled. */
+/** Which cache entries count, and how many revocations are waiting to be settled. */
 export interface EpochFacts { generation: number, incarnation: string | null, settlements: number }
 
-export type AdminStore = ReturnType<typeof createAdminStore>
+export interface AdminStore {
+  /** Newest first. */
+  newest (page: { after: Position | null, limit: number }): Promise<ListedUser[]>
+  /** Users whose address begins with `prefix`, by address. */
+  byEmail (page: { prefix: string, after: string | null, limit: number }): Promise<ListedUser[]>
+  exists (id: string): Promise<boolean>
+  /** By kind; only personal tokens have a last use of their own. Null where counting would take too long. */
+  tokens (now: Date): Promise<TokenCount[] | null>
+  /** Null where counting would take too long. */
+  sessions (now: Date): Promise<SessionCount | null>
+  /** How many refresh tokens were reused since `since`, according to the audit trail; null where counting would take too long. */
+  reuses (since: Date): Promise<number | null>
+  /** PostgreSQL's own estimate of the rows of tokens; null where it has none. */
+  estimatedTokens (): Promise<number | null>
+  epoch (): Promise<EpochFacts>
+}
 
-/** Behind whatever goes on after a prefix, in the order of bytes. */
+/** Sorts after every continuation of a prefix, in byte order. */
 const last = '\u{10FFFF}'
 
-/** What a statistic may cost the database, each; past it there is none. */
+/** Timeout of each statistic, which is then null. */
 const countingMs = 2_000
 
-export function createAdminStore (database: Database) {
-  const there = notLike(users.email, `${deletedEmailPrefix}%`)
+export function createAdminStore (database: Database): AdminStore {
+  const isNotDeleted = notLike(users.email, `${deletedEmailPrefix}%`)
 
   async function select (condition: SQL | undefined, order: SQL[], limit: number): Promise<ListedUser[]> {
-    const rows = await database.query(db => db.select().from(users).where(and(there, condition)).orderBy(...order).limit(limit))
+    const rows = await database.query(db => db.select().from(users).where(and(isNotDeleted, condition)).orderBy(...order).limit(limit))
     return rows.map(({ id, email, emailVerifiedAt, name, role, createdAt, disabledAt }) =>
       ({ id, email, emailVerifiedAt: emailVerifiedAt?.toISOString() ?? null, name, role, createdAt: createdAt.toISOString(), disabledAt: disabledAt?.toISOString() ?? null }))
   }
 
-  /** The rows of a statement that looks at many; null where the database would have taken longer than it may. */
+  /** The rows of an expensive statement; null when it runs into the timeout. */
   async function count<Row> (statement: SQL): Promise<Row[] | null> {
     try {
       return await database.transaction(async tx => {
@@ -49,21 +64,19 @@ export function createAdminStore (database: Database) {
   }
 
   return {
-    /** Newest first. */
-    newest: ({ after, limit }: { after: Position | null, limit: number }): Promise<ListedUser[]> =>
+    newest: ({ after, limit }) =>
       select(after === null ? undefined : sql`(${users.createdAt}, ${users.id}) < (${after.createdAt.toISOString()}::timestamptz, ${after.id}::uuid)`, [desc(users.createdAt), desc(users.id)], limit),
 
-    /** Those whose address begins with `prefix`, by address, in the order of the index: a range, in which no character has a meaning of its own. */
-    byEmail: ({ prefix, after, limit }: { prefix: string, after: string | null, limit: number }): Promise<ListedUser[]> =>
+    // A range in the order of the index, unlike LIKE, in which some characters would be wildcards.
+    byEmail: ({ prefix, after, limit }) =>
       select(sql`${users.email} ~>=~ ${prefix} and ${users.email} ~<=~ ${prefix + last} ${after === null ? sql`` : sql`and ${users.email} ~>~ ${after}`}`, [sql`${users.email} using ~<~`], limit),
 
-    async exists (id: string): Promise<boolean> {
-      const rows = await database.query(db => db.select({ id: users.id }).from(users).where(and(eq(users.id, id), there)))
+    async exists (id) {
+      const rows = await database.query(db => db.select({ id: users.id }).from(users).where(and(eq(users.id, id), isNotDeleted)))
       return rows.length > 0
     },
 
-    /** By kind; a personal token alone has a last use of its own. Null where counting would take too long. */
-    tokens: (now: Date): Promise<TokenCount[] | null> => count<TokenCount>(sql`
+    tokens: now => count<TokenCount>(sql`
       select kind,
         count(*) filter (where revoked_at is null and (expires_at is null or expires_at > ${now.toISOString()}::timestamptz))::int as active,
         count(*) filter (where revoked_at is null and expires_at <= ${now.toISOString()}::timestamptz)::int as expired,
@@ -71,27 +84,24 @@ export function createAdminStore (database: Database) {
         case kind when 'personal' then count(*) filter (where revoked_at is null and last_used_at is null and (expires_at is null or expires_at > ${now.toISOString()}::timestamptz))::int end as "neverUsed"
       from tokens group by kind order by kind`),
 
-    /** Null where counting would take too long. */
-    async sessions (now: Date): Promise<SessionCount | null> {
+    async sessions (now) {
       const rows = await count<SessionCount>(sql`
         select count(*)::int as active, count(*) filter (where last_used_at <= created_at)::int as "neverUsed"
         from sessions where ended_at is null and expires_at > ${now.toISOString()}::timestamptz`)
       return rows?.[0] ?? null
     },
 
-    /** Refresh tokens presented a second time since `since`, as the audit trail has it; null where counting would take too long. */
-    async reuses (since: Date): Promise<number | null> {
+    async reuses (since) {
       const rows = await count<{ reuses: number }>(sql`select count(*)::int as reuses from events where type = 'refresh_token_reused' and created_at >= ${since.toISOString()}::timestamptz`)
       return rows?.[0]?.reuses ?? null
     },
 
-    /** About how many rows of tokens there are, as PostgreSQL last estimated; null where it never did. */
-    async estimatedTokens (): Promise<number | null> {
+    async estimatedTokens () {
       const [row] = await database.prepared<{ rows: number }>("select reltuples::float8 as rows from pg_class where oid = 'tokens'::regclass", [])
       return row === undefined || row.rows < 0 ? null : row.rows
     },
 
-    async epoch (): Promise<EpochFacts> {
+    async epoch () {
       const [row] = await database.prepared<{ generation: string | number, incarnation: string | null, settlements: number }>(
         'select generation, incarnation, (select count(*)::int from cache_settlements) as settlements from cache_epoch where id = 1', [])
       return { generation: Number(row?.generation), incarnation: row?.incarnation ?? null, settlements: row?.settlements ?? 0 }

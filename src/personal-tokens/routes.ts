@@ -14,7 +14,7 @@ const hundredYears = 3_153_600_000
 const Body = Type.Object({
   name: Name,
   abilities: Type.Optional(Abilities),
-  expiresIn: Type.Optional(Type.Integer({ minimum: 1, maximum: hundredYears, description: 'Seconds; without it the token lives until it is ended' })),
+  expiresIn: Type.Optional(Type.Integer({ minimum: 1, maximum: hundredYears, description: 'Seconds; without it the token lives until it is revoked' })),
   password: Type.Optional(Password)
 }, closed)
 
@@ -25,7 +25,7 @@ interface Options {
   authenticate (request: FastifyRequest): Promise<void>
 }
 
-/** Making, listing and ending personal tokens; only from a session. */
+/** Personal tokens: make, list, end. Only a session may. */
 export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { personalTokens, authenticate }) => {
   const caller = guarded('session', authenticate)
   const security = [{ bearer: [] }, { cookie: [] }]

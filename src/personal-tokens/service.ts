@@ -10,32 +10,42 @@ import type { Reauthenticate } from '../users/reauthenticate.js'
 
 export interface PersonalTokenRequest { name: string, abilities?: string[] | undefined, expiresIn?: number | undefined, password?: string | undefined }
 
-interface Parts { tokens: TokenService, reauthenticate: Reauthenticate, sessions: Pick<SessionService, 'withLiveCaller'>, audit: Pick<Audit, 'record'>, clock: Clock }
+/** Tokens that users make for their programs: named, limited, and independent of any session. */
+export interface PersonalTokenService {
+  /** Without `expiresIn` (seconds) it lives until it is revoked. Throws InsufficientAbilityError for abilities that the caller's token lacks, ReauthenticateError. */
+  create (caller: Principal, request: PersonalTokenRequest, device: Device): Promise<{ plain: PlainToken, token: PersonalToken }>
+  /** The caller's live tokens, newest first. */
+  list (caller: Principal): Promise<PersonalToken[]>
+  /** Throws NotFoundError for a token that isn't the caller's. */
+  end (caller: Principal, id: string, device: Device): Promise<void>
+}
 
-/** Tokens that a person makes for a program: named, limited, and apart from any session. */
-export type PersonalTokenService = ReturnType<typeof createPersonalTokenService>
+interface PersonalTokenDependencies {
+  tokens: Pick<TokenService, 'issue' | 'listPersonal' | 'revokePersonal' | 'endSessions'>
+  reauthenticate: Reauthenticate
+  sessions: Pick<SessionService, 'withLiveCaller'>
+  audit: Pick<Audit, 'record'>
+  clock: Clock
+}
 
-export function createPersonalTokenService ({ tokens, reauthenticate, sessions, audit, clock }: Parts) {
+export function createPersonalTokenService ({ tokens, reauthenticate, sessions, audit, clock }: PersonalTokenDependencies): PersonalTokenService {
   return {
-    /** Throws InsufficientAbilityError when it would be allowed more than the caller's own token, ReauthenticateError. Without `expiresIn` it lives until revoked. */
-    async create (caller: Principal, { name, abilities = caller.token.abilities, expiresIn, password }: PersonalTokenRequest, device: Device): Promise<{ plain: PlainToken, token: PersonalToken }> {
+    async create (caller, { name, abilities = caller.token.abilities, expiresIn, password }, device) {
       const beyond = abilities.find(ability => !can(caller, ability))
       if (beyond !== undefined) throw new InsufficientAbilityError(beyond)
       await reauthenticate(caller, password, device)
-      return await sessions.withLiveCaller(caller, async tx => {
+      return await sessions.withLiveCaller(caller, async (tx, session) => {
         const createdAt = new Date(clock.now())
         const expiresAt = expiresIn === undefined ? null : new Date(createdAt.getTime() + expiresIn * 1000)
         const { id, plain } = await tokens.issue(tx, { kind: 'personal', userId: caller.user.id, sessionId: null, name, abilities, createdAt, expiresAt })
-        await audit.record(tx, device, { type: 'personal_token_created', userId: caller.user.id, sessionId: caller.session?.id ?? null, tokenId: id })
+        await audit.record(tx, device, { type: 'personal_token_created', userId: caller.user.id, sessionId: session.id, tokenId: id })
         return { named: null, outcome: { plain, token: { id, name, abilities, createdAt, expiresAt, lastUsedAt: null } } }
       })
     },
 
-    /** The caller's live ones, newest first; never the secret. */
-    list: (caller: Principal): Promise<PersonalToken[]> => tokens.listPersonal(caller.user.id),
+    list: caller => tokens.listPersonal(caller.user.id),
 
-    /** Throws NotFoundError for one that isn't the caller's. */
-    end: (caller: Principal, id: string, device: Device): Promise<void> => sessions.withLiveCaller(caller, async tx => {
+    end: (caller, id, device) => sessions.withLiveCaller(caller, async tx => {
       const ended = await tokens.revokePersonal(tx, caller.user.id, id)
       if (ended === null) return { named: null, refusal: new NotFoundError() }
       await audit.record(tx, device, ...ended.map(tokenId => ({ type: 'personal_token_ended' as const, userId: caller.user.id, tokenId, cause: 'ended_by_user' as const })))

@@ -15,7 +15,7 @@ interface Options {
   authenticate (request: FastifyRequest): Promise<void>
 }
 
-/** Services that may check tokens: listing and ending them. A command alone makes one. */
+/** Services that may check tokens: list, end. Only a command makes them. */
 export const serviceTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { serviceTokens, authenticate }) => {
   const administrator = guarded('admin', authenticate)
   const security = [{ bearer: [] }, { cookie: [] }]
@@ -30,7 +30,7 @@ export const serviceTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (app
 
   app.delete('/v1/admin/services/:id', {
     ...administrator,
-    schema: { tags: ['admin'], summary: 'End a service: its token is dead at once', security, params: Type.Object({ id: Type.String() }), response: { 204: Type.Null(), ...failures(401, 403, 404, 503) } }
+    schema: { tags: ['admin'], summary: 'End a service: its token stops working at once', security, params: Type.Object({ id: Type.String() }), response: { 204: Type.Null(), ...failures(401, 403, 404, 503) } }
   }, async (request, reply) => {
     const principal = requireRole(request, 'admin')
     if (!isUuid(request.params.id)) throw new NotFoundError()

@@ -8,7 +8,7 @@ import type { Principal } from '../tokens/principal.js'
 import type { AccountService } from './account.js'
 import { ChangeBody, Changed, Me, RemoveBody } from './schemas.js'
 
-/** A principal out of the cache is the same object each time, and never changes: so is its text. */
+/** The reply of /v1/me by principal: the cache returns the same frozen object each time. */
 const texts = new WeakMap<Principal, string>()
 
 interface Options {
@@ -17,12 +17,12 @@ interface Options {
   cookies: { clear (reply: FastifyReply): void }
 }
 
-/** One's own account. */
+/** The caller's own account. */
 export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { account, authenticate, cookies }) => {
   const caller = guarded('session', authenticate)
   const common = { tags: ['account'], security: [{ bearer: [] }, { cookie: [] }] }
 
-  // The request that every client makes most.
+  // The most frequent request of most clients.
   app.get('/v1/me', {
     ...guarded('token', authenticate),
     schema: { ...common, summary: 'The user, session and token of this request', response: { 200: Me, ...failures(401, 403, 503) } }
@@ -44,7 +44,7 @@ export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { acco
 
   app.delete('/v1/me', {
     ...caller,
-    schema: { ...common, summary: 'Delete the account and everything of it', body: RemoveBody, response: { 204: Type.Null({ description: 'Done, and true on every instance' }), ...failures(400, 401, 403, 409, 413, 415, 429, 503) } }
+    schema: { ...common, summary: 'Delete the account and everything that belongs to it', body: RemoveBody, response: { 204: Type.Null({ description: 'Done, and true on every instance' }), ...failures(400, 401, 403, 409, 413, 415, 429, 503) } }
   }, async (request, reply) => {
     await account.remove(requireSession(request), request.body?.password, deviceOf(request))
     if (request.byCookie) cookies.clear(reply)

@@ -11,5 +11,5 @@ export const ChangeBody = Type.Object({ name: Type.Optional(nullable(Name)), ema
 
 export const Changed = Type.Object({ user: User })
 
-/** May be left out altogether, shortly after a login. */
+/** The body may be left out shortly after a login. */
 export const RemoveBody = Type.Unsafe<{ password?: string } | null>({ type: ['object', 'null'], properties: { password: Password }, ...closed })

@@ -108,7 +108,7 @@ export async function createServices (config: Config, foundation: Foundation): P
   const failures = await createFailureCounts({ ...common, keys, audit })
   const { users, passwords, reauthenticate, importUsers } = await createUsers({ ...common, keys, limiter: createLoginLimiter(config.loginLimit, limits), attempts: failures.attempts, spans })
   const sessions = createSessions({ ...common, tokens, users, revocation, audit, idleSeconds })
-  const personalTokens = createPersonalTokenService({ tokens, reauthenticate, sessions, audit, clock })
+  const personalTokens = createPersonalTokenService({ tokens, reauthenticate, sessions, audit, clock, limit: config.personalTokenLimit, needsVerifiedEmail: config.smtp !== null })
   const serviceTokens = createServiceTokenService({ tokens, sessions, audit, transactions: database, clock })
   const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock })
   const { mail, sender, expired, outbox } = createMail({ ...common, users, sessions, tokens, revocation, audit, mailer, limiter: createMailLimiter(config.loginLimit, limits) })

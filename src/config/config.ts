@@ -47,6 +47,7 @@ function readConfig (env: Environment) {
     cacheTtlSeconds: toSeconds(env.CACHE_TTL),
     bcryptCost: env.BCRYPT_COST,
     passwordMinLength: env.PASSWORD_MIN_LENGTH,
+    personalTokenLimit: env.PERSONAL_TOKEN_LIMIT,
     breachedPasswordsUrl: env.BREACHED_PASSWORDS_URL,
     loginLimit: toLimit(env.LOGIN_LIMIT) as Limit,
     addressLimit: toLimit(env.ADDRESS_LIMIT),

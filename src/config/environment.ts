@@ -26,6 +26,7 @@ export const environmentSchema = Type.Object({
   REDIS_CA_FILE: Type.Optional(Type.String()),
   REDIS_KEY_PREFIX: Type.String({ maxLength: 64, pattern: '^[!-~]*$', default: 'lk:' }),
   SESSION_LIMIT: Type.Integer({ minimum: 0, maximum: 10000, default: 1 }),
+  PERSONAL_TOKEN_LIMIT: Type.Integer({ minimum: 1, maximum: 10000, default: 100 }),
   TOKEN_TTL: duration('30d'),
   ACCESS_TOKEN_TTL: duration('15m'),
   REFRESH_TOKEN_TTL: duration('7d'),

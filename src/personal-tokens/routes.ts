@@ -32,7 +32,7 @@ export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (ap
 
   app.post('/v1/tokens', {
     ...caller,
-    schema: { tags: ['personal tokens'], summary: 'Make a personal token', security, body: Body, response: { 201: Type.Object({ accessToken: Type.String({ description: 'Shown once' }), token: PersonalToken }), ...failures(400, 401, 403, 413, 415, 429, 503) } }
+    schema: { tags: ['personal tokens'], summary: 'Make a personal token', security, body: Body, response: { 201: Type.Object({ accessToken: Type.String({ description: 'Shown once' }), token: PersonalToken }), ...failures(400, 401, 403, 409, 413, 415, 429, 503) } }
   }, async (request, reply) => {
     const { plain, token } = await personalTokens.create(requireSession(request), request.body, deviceOf(request))
     return await reply.code(201).send({ accessToken: plain.reveal(), token: show(token) })

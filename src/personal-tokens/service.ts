@@ -2,7 +2,7 @@ import type { Audit } from '../audit/service.js'
 import type { SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
-import { InsufficientAbilityError, NotFoundError } from '../shared/errors.js'
+import { EmailUnverifiedError, InsufficientAbilityError, NotFoundError, TokenLimitError } from '../shared/errors.js'
 import { can, type Principal } from '../tokens/principal.js'
 import type { PersonalToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
@@ -12,7 +12,10 @@ export interface PersonalTokenRequest { name: string, abilities?: string[] | und
 
 /** Tokens that users make for their programs: named, limited, and independent of any session. */
 export interface PersonalTokenService {
-  /** Without `expiresIn` (seconds) it lives until it is revoked. Throws InsufficientAbilityError for abilities that the caller's token lacks, ReauthenticateError. */
+  /**
+   * Without `expiresIn` (seconds) it lives until it is revoked. Throws InsufficientAbilityError for abilities that the caller's token lacks,
+   * ReauthenticateError, EmailUnverifiedError, TokenLimitError.
+   */
   create (caller: Principal, request: PersonalTokenRequest, device: Device): Promise<{ plain: PlainToken, token: PersonalToken }>
   /** The caller's live tokens, newest first. */
   list (caller: Principal): Promise<PersonalToken[]>
@@ -21,20 +24,27 @@ export interface PersonalTokenService {
 }
 
 interface PersonalTokenDependencies {
-  tokens: Pick<TokenService, 'issue' | 'listPersonal' | 'revokePersonal' | 'endSessions'>
+  tokens: Pick<TokenService, 'issue' | 'countPersonal' | 'listPersonal' | 'revokePersonal' | 'endSessions'>
   reauthenticate: Reauthenticate
   sessions: Pick<SessionService, 'withLiveCaller'>
   audit: Pick<Audit, 'record'>
   clock: Clock
+  /** PERSONAL_TOKEN_LIMIT */
+  limit: number
+  /** Whether the owner has to have proved their address: where mails are sent, they can. */
+  needsVerifiedEmail: boolean
 }
 
-export function createPersonalTokenService ({ tokens, reauthenticate, sessions, audit, clock }: PersonalTokenDependencies): PersonalTokenService {
+export function createPersonalTokenService ({ tokens, reauthenticate, sessions, audit, clock, limit, needsVerifiedEmail }: PersonalTokenDependencies): PersonalTokenService {
   return {
     async create (caller, { name, abilities = caller.token.abilities, expiresIn, password }, device) {
       const beyond = abilities.find(ability => !can(caller, ability))
       if (beyond !== undefined) throw new InsufficientAbilityError(beyond)
       await reauthenticate(caller, password, device)
-      return await sessions.withLiveCaller(caller, async (tx, session) => {
+      return await sessions.withLiveCaller(caller, async (tx, session, { user }) => {
+        // Whoever registers somebody else's address must not leave a token behind for when its owner takes the account over.
+        if (needsVerifiedEmail && user.emailVerifiedAt === null) return { named: null, refusal: new EmailUnverifiedError() }
+        if (await tokens.countPersonal(tx, user.id) >= limit) return { named: null, refusal: new TokenLimitError() }
         const createdAt = new Date(clock.now())
         const expiresAt = expiresIn === undefined ? null : new Date(createdAt.getTime() + expiresIn * 1000)
         const { id, plain } = await tokens.issue(tx, { kind: 'personal', userId: caller.user.id, sessionId: null, name, abilities, createdAt, expiresAt })

@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import { bearerOf } from '../http/credentials.js'
-import { ForbiddenError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../shared/errors.js'
+import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../shared/errors.js'
 import { nextEventLoopTurn } from '../shared/event-loop.js'
-import type { Principal } from './principal.js'
+import { can, type Principal } from './principal.js'
 import type { TokenReader } from './reader.js'
 
 declare module 'fastify' {
@@ -47,12 +47,16 @@ export function createAuthenticate (tokens: Pick<TokenReader, 'authenticate'>, c
   }
 }
 
-/** The options of a route with this guard: the declaration, and the hook that enforces it before a body is read. */
-export function guarded (guard: Exclude<Guard, 'anyone' | 'client'>, authenticate: (request: FastifyRequest) => Promise<void>) {
+/**
+ * The options of a route with this guard: the declaration, and the hook that enforces it before a body is read. Routes of administrators need a token
+ * with the ability `admin`, and `ability` is what another route needs: a login with fewer abilities can do less here, too.
+ */
+export function guarded (guard: Exclude<Guard, 'anyone' | 'client'>, authenticate: (request: FastifyRequest) => Promise<void>, ability?: 'account') {
   const onRequest = guard === 'token' ? authenticate : async (request: FastifyRequest): Promise<void> => {
     await authenticate(request)
-    if (guard === 'admin') requireRole(request, 'admin')
-    else requireSession(request)
+    const principal = guard === 'admin' ? requireRole(request, 'admin') : requireSession(request)
+    const needed = guard === 'admin' ? 'admin' : ability
+    if (needed !== undefined && !can(principal, needed)) throw new InsufficientAbilityError(needed)
   }
   return { config: { guard }, onRequest }
 }

@@ -1,7 +1,7 @@
 import { and, desc, eq, gt, gte, isNull, lt, not, or, sql } from 'drizzle-orm'
 import { tokens } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
-import type { RevokingTx } from '../database/transaction.js'
+import type { RevokingTx, Tx } from '../database/transaction.js'
 import type { PersonalToken, ServiceToken } from './rows.js'
 
 /** From `from` on, and before `until`. */
@@ -9,6 +9,8 @@ export interface Period { from: Date, until: Date }
 
 /** Tokens that belong to no session: personal tokens, and those of services. */
 export interface ProgramTokenStore {
+  /** How many live personal tokens the user has. */
+  countPersonal (tx: Tx, userId: string, now: Date): Promise<number>
   /** The user's live personal tokens, newest first. */
   listPersonal (userId: string, now: Date): Promise<PersonalToken[]>
   /**
@@ -24,9 +26,11 @@ export interface ProgramTokenStore {
 
 export function createProgramTokenStore (database: Pick<Database, 'query'>): ProgramTokenStore {
   return {
+    countPersonal: (tx, userId, now) => within(tx).$count(tokens, livePersonal(userId, now)),
+
     async listPersonal (userId, now) {
       const rows = await database.query(db => db.select().from(tokens)
-        .where(and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), isNull(tokens.revokedAt), or(isNull(tokens.expiresAt), gt(tokens.expiresAt, now))))
+        .where(livePersonal(userId, now))
         .orderBy(desc(tokens.createdAt), desc(tokens.id)))
       return rows.map(({ id, name, abilities, createdAt, expiresAt, lastUsedAt }) => ({ id, name: name ?? '', abilities, createdAt, expiresAt, lastUsedAt }))
     },
@@ -51,6 +55,9 @@ export function createProgramTokenStore (database: Pick<Database, 'query'>): Pro
     }
   }
 }
+
+const livePersonal = (userId: string, now: Date) =>
+  and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), isNull(tokens.revokedAt), or(isNull(tokens.expiresAt), gt(tokens.expiresAt, now)))
 
 /** Only services have no user: the index on users finds them. */
 const liveService = and(isNull(tokens.userId), eq(tokens.kind, 'service'), isNull(tokens.revokedAt))

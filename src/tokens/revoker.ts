@@ -24,6 +24,8 @@ export interface TokenRevoker {
 
 /** Personal tokens and those of services, listed and ended. */
 export interface ProgramTokens {
+  /** How many live personal tokens the user has. */
+  countPersonal (tx: Tx, userId: string): Promise<number>
   listPersonal (userId: string): Promise<PersonalToken[]>
   /**
    * Revokes one personal token of the user's, or all of them (null) but those made in `keep`. Returns the ids of those that were live; null
@@ -56,6 +58,7 @@ export function createTokenRevoker ({ store, clock, cacheTtlSeconds }: TokenRevo
     namedOfUser: (tx, userId) => store.cacheableOfUser(tx, userId, cacheableSeconds),
     revokeOfUsers: store.revokeOfUsers,
     forget: store.deleteOfUser,
+    countPersonal: (tx, userId) => store.countPersonal(tx, userId, new Date(clock.now())),
     listPersonal: userId => store.listPersonal(userId, new Date(clock.now())),
     revokePersonal: store.revokePersonal,
     listServices: store.listServices,

@@ -19,7 +19,7 @@ interface Options {
 
 /** The caller's own account. */
 export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { account, authenticate, cookies }) => {
-  const caller = guarded('session', authenticate)
+  const caller = guarded('session', authenticate, 'account')
   const common = { tags: ['account'], security: [{ bearer: [] }, { cookie: [] }] }
 
   // The most frequent request of most clients.

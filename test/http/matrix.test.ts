@@ -53,6 +53,10 @@ const callers: Record<string, () => Promise<string | undefined>> = {
   'a refresh token': async () => (await one.call('POST', '/v1/login', { body: { ...await credentials(), refresh: true } })).json<{ refreshToken: string }>().refreshToken,
   'a user at a session': async () => (await account()).token,
   "an administrator's personal token": async () => personalOf(await administrator()),
+  "an administrator's session without abilities": async () => {
+    const { email } = await administrator()
+    return (await one.login(email, { abilities: ['orders:read'] })).json<{ accessToken: string }>().accessToken
+  },
   'an administrator at a session': async () => (await administrator()).token
 }
 
@@ -61,6 +65,7 @@ async function credentials () {
   return { email, password: 'correct horse battery staple' }
 }
 
+const lacking = '403 AUTH_INSUFFICIENT_ABILITY'
 const missing = '401 AUTH_MISSING_TOKEN'
 const invalid = '401 AUTH_INVALID_TOKEN'
 const nobody = { 'no token': missing, 'a made-up token': invalid, 'no token at all in its header': invalid, 'a session that has ended': invalid, "a disabled user's personal token": invalid, 'a refresh token': invalid }
@@ -69,9 +74,11 @@ const nobody = { 'no token': missing, 'a made-up token': invalid, 'no token at a
 const answers: Record<Exclude<Guard, 'anyone' | 'client'>, Record<string, string>> = {
   token: nobody,
   session: { ...nobody, "an administrator's personal token": '403 AUTH_SESSION_REQUIRED' },
-  admin: { ...nobody, "an administrator's personal token": '403 AUTH_SESSION_REQUIRED', 'a user at a session': '403 AUTH_FORBIDDEN' }
+  admin: { ...nobody, "an administrator's personal token": '403 AUTH_SESSION_REQUIRED', 'a user at a session': '403 AUTH_FORBIDDEN', "an administrator's session without abilities": lacking }
 }
-const refusals = new Set([missing, invalid, '403 AUTH_SESSION_REQUIRED', '403 AUTH_FORBIDDEN'])
+/** Routes that change or delete the account need a token with the ability `account`. */
+const changesAccount = new Set(['PATCH /v1/me', 'DELETE /v1/me', 'PUT /v1/password'])
+const refusals = new Set([missing, invalid, '403 AUTH_SESSION_REQUIRED', '403 AUTH_FORBIDDEN', lacking])
 
 async function answer ({ method, url }: Route, token: string | undefined, unreadable = false): Promise<string> {
   const { userId } = await account()
@@ -115,7 +122,7 @@ for (const route of own) {
     })
     continue
   }
-  const expected = answers[route.guard]
+  const expected: Record<string, string> = { ...answers[route.guard], ...changesAccount.has(name) ? { "an administrator's session without abilities": lacking } : {} }
   t.test(`${name} is for: ${route.guard}`, async t => {
     for (const [caller, token] of Object.entries(callers)) {
       const refusal = expected[caller]

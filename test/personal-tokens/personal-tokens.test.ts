@@ -6,6 +6,7 @@ import { requireAbility } from '../../src/embedding/guards.js'
 import type { Principal } from '../../src/tokens/principal.js'
 import { createTestClock, newEmail, onEachGround, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { holdUser } from '../fixtures/locks.js'
+import { createPostbox, tokenIn } from '../fixtures/mail.js'
 
 interface Shown { id: string, name: string, abilities: string[], createdAt: string, expiresAt: string | null, lastUsedAt: string | null }
 interface Made { accessToken: string, token: Shown }
@@ -99,6 +100,34 @@ onEachGround(t, async (t, ground) => {
     }
     t.strictSame(await listOf(one, token), [])
     t.equal((await make(one, token, { name: 'x', expiresIn: 3_153_600_000 })).statusCode, 201, 'a hundred years')
+  })
+
+  t.test('past PERSONAL_TOKEN_LIMIT no more can be made, until one is ended or runs out, also by many at once', async t => {
+    const two = await startApp(t, ground, { env: { PERSONAL_TOKEN_LIMIT: '3' }, clock })
+    const { token } = await two.account()
+    const first = await made(two, token)
+    await made(two, token, { name: 'short', expiresIn: 60 })
+    const replies = await Promise.all(Array.from({ length: 5 }, () => make(two, token)))
+    t.same(replies.map(({ statusCode }) => statusCode).sort(), [201, 409, 409, 409, 409])
+    refused(t, await make(two, token), 409, 'AUTH_TOKEN_LIMIT')
+    await two.call('DELETE', `/v1/tokens/${first.token.id}`, { token })
+    t.equal((await make(two, token)).statusCode, 201, 'one was ended')
+    await two.pass(60_001)
+    t.equal((await make(two, token)).statusCode, 201, 'one has run out')
+    refused(t, await make(two, token), 409, 'AUTH_TOKEN_LIMIT')
+    t.equal((await make(two, (await two.account()).token)).statusCode, 201, 'another account has its own count')
+  })
+
+  t.test('where mails are sent, nobody makes one before the address is verified', async t => {
+    const postbox = createPostbox()
+    const two = await startApp(t, ground, { env: { SMTP_URL: 'smtp://127.0.0.1:1' }, clock, mailer: postbox.mailer })
+    const { token, email } = await two.account()
+    refused(t, await make(two, token), 403, 'AUTH_EMAIL_UNVERIFIED')
+    refused(t, await make(two, token, { name: 'script', password }), 403, 'AUTH_EMAIL_UNVERIFIED', 'the password does not help')
+    t.strictSame(await listOf(two, token), [])
+    const verified = await two.call('POST', '/v1/email/verify', { body: { token: tokenIn(await postbox.wait(email, 'verify_email')) } })
+    t.equal(verified.statusCode, 204)
+    t.equal((await make(two, token)).statusCode, 201)
   })
 
   t.test('a password that comes along has to be right', async t => {

@@ -148,6 +148,7 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
     const absent = () => Promise.reject(new Error('the simulated PostgreSQL has no such query'))
     return {
       findRefresh: absent,
+      countPersonal: absent,
       findRow: absent,
       listServices: absent,
       revokeServices: absent,

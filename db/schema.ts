@@ -27,9 +27,14 @@ export const users = pgTable('users', {
   index('users_created_at').on(table.createdAt, table.id),
   // For searching by the beginning of an address, whatever the collation.
   index('users_email_prefix').on(table.email.op('text_pattern_ops')),
+  // The dearest hash decides how long every failed login takes.
+  index('users_password_cost').on(sql`substring(${table.passwordHash} from '^(?:sha384:)?\\$2[aby]\\$([0-9]{2})\\$') desc nulls last`),
   // Before an administrator is demoted or deleted, another one must exist; there are few.
   index('users_admins').on(table.id).where(sql`${table.role} = 'admin'`)
 ])
+
+/** The two digits of bcrypt's cost in a hash. */
+export const passwordCost = sql<string | null>`substring(${users.passwordHash} from '^(?:sha384:)?\\$2[aby]\\$([0-9]{2})\\$')`
 
 /** One login; its tokens belong to it. */
 export const sessions = pgTable('sessions', {
@@ -110,7 +115,11 @@ export const events = pgTable('events', {
   tokenId: uuid('token_id'),
   ip: text('ip'),
   userAgent: text('user_agent'),
-  cause: text('cause')
+  cause: text('cause'),
+  /** The role that was given, of `role_changed`. */
+  role: text('role').$type<'user' | 'admin'>(),
+  /** The address before, of `email_changed`. */
+  previousEmail: text('previous_email')
 }, table => [
   index('events_user_id').on(table.userId, table.createdAt, table.id),
   index('events_created_at').on(table.createdAt, table.id)

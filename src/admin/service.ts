@@ -1,3 +1,4 @@
+import type { Happening } from '../audit/event.js'
 import type { Audit } from '../audit/service.js'
 import type { RevokingTx, Tx } from '../database/transaction.js'
 import type { Revocation } from '../revocation/revocation.js'
@@ -72,8 +73,8 @@ export function createAdminService (dependencies: AdminServiceDependencies): Adm
     if (caller !== null) await reauthenticate(caller, password, device)
   }
 
-  async function record (tx: RevokingTx, { caller, device }: AdminActor, type: 'user_created' | 'user_disabled' | 'user_enabled' | 'role_changed', userId: string): Promise<void> {
-    await audit.record(tx, device, { type, userId, actorId: caller?.user.id ?? null, cause: caller === null ? 'command' : null })
+  async function record (tx: RevokingTx, { caller, device }: AdminActor, happening: Happening): Promise<void> {
+    await audit.record(tx, device, { ...happening, actorId: caller?.user.id ?? null, cause: caller === null ? 'command' : null })
   }
 
   async function endServices (tx: RevokingTx, actor: AdminActor): Promise<number> {
@@ -89,7 +90,7 @@ export function createAdminService (dependencies: AdminServiceDependencies): Adm
       const insert = await users.prepareUser(account)
       return await authorised(actor, [], async tx => {
         const user = await insert(tx)
-        await record(tx, actor, 'user_created', user.id)
+        await record(tx, actor, { type: 'user_created', userId: user.id })
         return { named: null, outcome: user }
       })
     },
@@ -100,7 +101,7 @@ export function createAdminService (dependencies: AdminServiceDependencies): Adm
         if (role !== 'admin') await users.requireOtherAdmin(tx, target)
         if (target.user.role === role) return
         await users.setRole(tx, userId, role)
-        await record(tx, actor, 'role_changed', userId)
+        await record(tx, actor, { type: 'role_changed', userId, role })
       })
     },
 
@@ -109,14 +110,15 @@ export function createAdminService (dependencies: AdminServiceDependencies): Adm
       await sessions.endAllOfUser(tx, userId, reasonOf(actor, 'disabled'))
       if (target.disabled) return
       await users.setDisabled(tx, userId, true)
-      await record(tx, actor, 'user_disabled', userId)
+      await record(tx, actor, { type: 'user_disabled', userId })
     }),
 
     enable: (actor, userId) => onUser(actor, userId, async (tx, target) => {
       await forgive(tx, target.user.email)
-      if (!target.disabled) return
+      // Enabling an enabled account lifts its block after 100 failures, which somebody may ask about later.
+      if (!target.disabled) return await record(tx, actor, { type: 'login_failures_cleared', userId })
       await users.setDisabled(tx, userId, false)
-      await record(tx, actor, 'user_enabled', userId)
+      await record(tx, actor, { type: 'user_enabled', userId })
     }),
 
     revoke: (actor, userId, { personalTokens }) => onUser(actor, userId, async tx => {
@@ -149,7 +151,10 @@ export function createAdminService (dependencies: AdminServiceDependencies): Adm
     },
 
     async clearCache (actor) {
-      await authorised(actor, [], async () => ({ named: null, outcome: undefined }))
+      await authorised(actor, [], async tx => {
+        await record(tx, actor, { type: 'cache_cleared', userId: null })
+        return { named: null, outcome: undefined }
+      })
       await settle.voidAll()
     },
 

@@ -10,8 +10,8 @@ const maxLines = 20
 export function logEvents (log: Pick<Log, 'info'>, tx: Tx, events: AuditEvent[], device: Device | null): void {
   afterCommit(tx, () => {
     if (events.length > maxLines) return log.info({ events: events.length }, 'many events recorded')
-    for (const { type, userId, actorId, sessionId, tokenId, cause } of events) {
-      log.info(present({ event: type, cause, userId, actorId, sessionId, tokenId, reqId: device?.requestId }), 'event recorded')
+    for (const { type, userId, actorId, sessionId, tokenId, cause, role } of events) {
+      log.info(present({ event: type, cause, role, userId, actorId, sessionId, tokenId, reqId: device?.requestId }), 'event recorded')
     }
   })
 }

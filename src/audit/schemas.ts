@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { choice, Id, Moment, nullable } from '../http/schemas.js'
+import { choice, Id, Moment, nullable, Role } from '../http/schemas.js'
 import { eventCauses, eventTypes } from './event.js'
 import type { AuditEvent } from './service.js'
 
@@ -14,7 +14,9 @@ export const EventList = Type.Object({
     tokenId: nullable(Id),
     ip: nullable(Type.String()),
     userAgent: nullable(Type.String()),
-    cause: nullable(choice(eventCauses))
+    cause: nullable(choice(eventCauses)),
+    role: nullable(Role),
+    previousEmail: nullable(Type.String())
   })),
   nextCursor: nullable(Type.String())
 })

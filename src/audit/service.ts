@@ -49,8 +49,8 @@ export function createAudit ({ store, clock, retentionSeconds, log }: AuditDepen
 
   async function record (tx: Tx, device: Device | null, ...happenings: Happening[]): Promise<AuditEvent[]> {
     const createdAt = new Date(clock.now())
-    const events = happenings.map(({ type, userId, actorId = null, sessionId = null, tokenId = null, cause = null }) =>
-      ({ id: randomUUID(), createdAt, type, userId, actorId, sessionId, tokenId, ip: device?.address ?? null, userAgent: device?.userAgent ?? null, cause }))
+    const events = happenings.map(({ type, userId, actorId = null, sessionId = null, tokenId = null, cause = null, role = null, previousEmail = null }) =>
+      ({ id: randomUUID(), createdAt, type, userId, actorId, sessionId, tokenId, ip: device?.address ?? null, userAgent: device?.userAgent ?? null, cause, role, previousEmail }))
     await store.insert(tx, events)
     logEvents(log, tx, events, device)
     for (const listener of listeners) await listener(tx, events)

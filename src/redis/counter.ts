@@ -1,5 +1,5 @@
 import type { Cluster, Redis } from 'ioredis'
-import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis, type RateLimiterRes } from 'rate-limiter-flexible'
+import { type IRateLimiterRedisOptions, type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis, type RateLimiterRes } from 'rate-limiter-flexible'
 import type { Limit } from '../config/values.js'
 import { rateLimited } from '../shared/errors.js'
 
@@ -38,6 +38,21 @@ export class ProcessCounter extends RateLimiterMemory {
   }
 }
 
+/** A counter in Redis that counts in this process while Redis fails. What is cleared is cleared in both: a failure may have been counted in either. */
+class SharedCounter extends RateLimiterRedis {
+  readonly #inProcess: RateLimiterAbstract
+
+  constructor (options: Omit<IRateLimiterRedisOptions, 'insuranceLimiter'>, inProcess: RateLimiterAbstract) {
+    super({ ...options, insuranceLimiter: inProcess })
+    this.#inProcess = inProcess
+  }
+
+  override async delete (key: string): Promise<boolean> {
+    const [shared, own] = await Promise.all([super.delete(key), this.#inProcess.delete(key)])
+    return shared || own
+  }
+}
+
 /**
  * A counter that all instances share through Redis. While Redis is absent or fails, each process counts for itself: the limit never
  * opens, and counting never fails a request. `final`: nothing clears a count before its window ends, so a process that has seen the
@@ -49,13 +64,12 @@ export function createCounter (limit: Limit, name: string, storage: CounterStora
   const options = { points, duration: Math.ceil(seconds), keyPrefix: `${keyPrefix}limit:${name}` }
   const inProcess = new ProcessCounter(options)
   if (redis === null) return inProcess
-  return new RateLimiterRedis({
+  return new SharedCounter({
     ...options,
     storeClient: redis,
-    insuranceLimiter: inProcess,
     rejectIfRedisNotReady: true,
     ...final ? { inMemoryBlockOnConsumed: points + 1 } : {}
-  })
+  }, inProcess)
 }
 
 /** Counts one use of `key`; throws RateLimitedError past the limit. */

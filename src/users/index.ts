@@ -34,7 +34,7 @@ export interface Users { users: UserService, passwords: Passwords, reauthenticat
 /** Accounts, their passwords, and the proof that somebody owns one. */
 export async function createUsers ({ database, keys, limiter, attempts, clock, log, config, spans }: Ports): Promise<Users> {
   const store = createUserStore(database)
-  const passwords = traced(await createPasswords({ key: await keys.require('password'), cost: config.bcryptCost }), spans?.passwords)
+  const passwords = traced(await createPasswords({ key: await keys.require('password'), cost: config.bcryptCost, dearestCost: remembered(store.findDearestCost, clock) }), spans?.passwords)
   const policy = createPasswordPolicy({ minLength: config.passwordMinLength, isBreached: createBreachCheck(config.breachedPasswordsUrl ?? null, log) })
   const users = createUserService({ store, passwords, policy, limiter, attempts, clock, registration: config.registration })
   return {
@@ -42,6 +42,19 @@ export async function createUsers ({ database, keys, limiter, attempts, clock, l
     passwords,
     reauthenticate: createReauthenticate({ users, clock }),
     importUsers: createUserImport({ store, transactions: database, clock })
+  }
+}
+
+/** `read`, at most every 10 s: the dearest hash changes only with an import or another BCRYPT_COST. */
+function remembered<T> (read: () => Promise<T>, clock: Clock): () => Promise<T> {
+  let last: { atMs: number, value: Promise<T> } | null = null
+  return () => {
+    if (last === null || clock.monotonic() - last.atMs >= 10_000) {
+      const current = { atMs: clock.monotonic(), value: read() }
+      current.value.catch(() => { if (last === current) last = null })
+      last = current
+    }
+    return last.value
   }
 }
 

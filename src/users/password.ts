@@ -11,9 +11,9 @@ const waitingPerWorker = 64
 /** Prefix of our own hashes. Without it a hash is plain bcrypt, imported from another system. */
 const marker = 'sha384:'
 
-/** Whether `hash` is bcrypt as other systems store it. A login checks it and then replaces it by one of our own. */
+/** Whether `hash` is bcrypt as other systems store it, at a cost of at most 15: above that, a single login would keep a core busy for minutes. A login checks it and then replaces it by one of our own. */
 export function isPlainBcrypt (hash: string): boolean {
-  return /^\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/.test(hash)
+  return /^\$2[aby]\$(0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}$/.test(hash)
 }
 
 /** Slow hashes of passwords: bcrypt over a keyed SHA-384, because bcrypt alone stops after 72 bytes and at NUL. */
@@ -29,8 +29,16 @@ export interface Passwords {
   work: { durations: Durations, refused: number }
 }
 
-/** `key` comes from the database and is kept apart from the hashes. `cost` as in BCRYPT_COST. */
-export async function createPasswords ({ key, cost }: { key: Buffer, cost: number }): Promise<Passwords> {
+interface PasswordsDependencies {
+  /** Comes from the database and is kept apart from the hashes. */
+  key: Buffer
+  /** BCRYPT_COST */
+  cost: number
+  /** The highest cost of any stored hash, null when there is none; without it, no hash is dearer than `cost`. */
+  dearestCost?: () => Promise<number | null>
+}
+
+export async function createPasswords ({ key, cost, dearestCost = async () => null }: PasswordsDependencies): Promise<Passwords> {
   // bcrypt runs in libuv's UV_THREADPOOL_SIZE threads. With one worker per core, requests compete with at most one of them on each core.
   const queue = new PQueue({ concurrency: availableParallelism() })
   const work = { durations: new Durations(), refused: 0 }
@@ -45,8 +53,10 @@ export async function createPasswords ({ key, cost }: { key: Buffer, cost: numbe
     // PHP's $2y$ is another name for $2b$, and so is $2a$, but this library counts the length of a $2a$ password in 8 bits.
     const [presented, hash] = stored.startsWith(marker) ? [digest(password), stored.slice(marker.length)] : [password, stored.replace(/^\$2[ay]\$/, '$2b$')]
     if (await bcrypt.compare(presented, hash)) return true
-    // A cheaper hash would say no faster, and so reveal that the account exists. 2^c plus 2^c + … + 2^(cost - 1) is 2^cost, the work of our own hashes.
-    for (let rounds = bcrypt.getRounds(hash); rounds < cost; rounds++) await bcrypt.hash('', rounds)
+    // A cheaper hash would say no faster than a dearer one, and so reveal that the account exists. Every no does the work of the dearest hash that
+    // there is: 2^c plus 2^c + … + 2^(dearest - 1) is 2^dearest.
+    const dearest = Math.max(cost, await dearestCost() ?? 0)
+    for (let rounds = bcrypt.getRounds(hash); rounds < dearest; rounds++) await bcrypt.hash('', rounds)
     return false
   }
 

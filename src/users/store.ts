@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { and, asc, eq, gt, inArray, isNull, like, ne, or, sql } from 'drizzle-orm'
-import { sessions, tokens, users } from '../../db/schema.js'
+import { passwordCost, sessions, tokens, users } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import type { RevokingTx } from '../revocation/revocation.js'
@@ -47,6 +47,12 @@ export function createUserStore (database: Database) {
         )))
         .orderBy(asc(users.id)).limit(limit).for('update')
       return rows.map(row => row.id)
+    },
+
+    /** The highest bcrypt cost of any stored hash, by its index; null when there is none. */
+    async findDearestCost (): Promise<number | null> {
+      const [row] = await database.query(db => db.select({ cost: passwordCost }).from(users).orderBy(sql`${passwordCost} desc nulls last`).limit(1))
+      return row?.cost == null ? null : Number(row.cost)
     },
 
     /** Null when the email is taken. */

@@ -10,7 +10,7 @@ import { hold, holdUser } from '../fixtures/locks.js'
 
 interface Listed { id: string, email: string, name: string | null, role: string, disabledAt: string | null }
 interface UserPage { users: Listed[], nextCursor: string | null }
-interface Event { type: string, userId: string, actorId: string | null, cause: string | null }
+interface Event { type: string, userId: string, actorId: string | null, cause: string | null, role: string | null }
 
 const roleOf = (app: TestApp, token: string, id: string, body: object) => app.call('PUT', `/v1/admin/users/${id}/role`, { token, body })
 const post = (app: TestApp, token: string, path: string, body?: object) => app.call('POST', `/v1/admin/${path}`, { token, ...body === undefined ? {} : { body } })
@@ -100,7 +100,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await roleOf(one, clerk.token, chief.userId, { role: 'user' })).statusCode, 204)
     refused(t, await get(one, chief.token, 'users'), 403, 'AUTH_FORBIDDEN')
     t.equal((await one.me(chief.token)).json<{ user: Listed }>().user.role, 'user')
-    t.same((await eventsOf(one, clerk.token, clerk.userId)).filter(({ type }) => type === 'role_changed').map(({ actorId }) => actorId), [chief.userId], 'once')
+    t.same((await eventsOf(one, clerk.token, clerk.userId)).filter(({ type }) => type === 'role_changed').map(({ actorId, role }) => ({ actorId, role })), [{ actorId: chief.userId, role: 'admin' }], 'once, with the role')
     for (const body of [{}, { role: 'root' }, { role: ['admin'] }, { role: 'admin', id: 1 }]) t.equal((await roleOf(one, clerk.token, chief.userId, body)).statusCode, 400, JSON.stringify(body))
   })
 
@@ -139,6 +139,8 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.me(personal)).statusCode, 200, 'live again')
     refused(t, await one.me(victim.token), 401, 'AUTH_INVALID_TOKEN')
     t.equal((await one.login(victim.email)).statusCode, 200)
+    t.equal((await post(one, boss.token, `users/${victim.userId}/enable`)).statusCode, 204, 'of an enabled account it clears failed logins')
+    t.match((await eventsOf(one, boss.token, victim.userId))[0], { type: 'login_failures_cleared', actorId: boss.userId }, 'and leaves an event')
     t.match((await eventsOf(one, boss.token, victim.userId)).filter(({ type }) => /abled$/.test(type)), [{ type: 'user_enabled', actorId: boss.userId }, { type: 'user_disabled', actorId: boss.userId }])
   })
 
@@ -223,6 +225,7 @@ onEachGround(t, async (t, ground) => {
     const before = (await one.tokenStats()).cache.generation
     t.equal((await post(one, boss.token, 'cache/clear')).statusCode, 204)
     t.ok((await one.tokenStats()).cache.generation > before)
+    t.match((await get(one, boss.token, 'events?limit=1')).json(), { events: [{ type: 'cache_cleared', userId: null, actorId: boss.userId }] })
     const { hits } = one.counters
     t.equal((await one.me(token)).statusCode, 200)
     t.equal(one.counters.hits, hits, 'from the database')

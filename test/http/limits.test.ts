@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
 import t from 'tap'
 import { createLoginLimiter } from '../../src/attempts/login-limiter.js'
 import { ProcessCounter } from '../../src/redis/counter.js'
@@ -321,4 +322,29 @@ t.test('more passwords than can be hashed soon are answered 503, and who has a t
     t.equal(reply.json().code, 'AUTH_UNAVAILABLE')
   }
   t.equal((await attempt(one, newEmail())).statusCode, 401, 'and afterwards all is well')
+})
+
+t.test('a success clears the count in Redis and the one that the process kept while Redis was away', async t => {
+  const ground = await serverGround(t)
+  if (ground?.redisUrl == null) return
+  const redis = new Redis(ground.redisUrl, { lazyConnect: true, enableOfflineQueue: false, maxRetriesPerRequest: 0, retryStrategy: () => null })
+  redis.on('error', () => {})
+  t.teardown(() => redis.disconnect())
+  const leave = async () => {
+    redis.disconnect()
+    await becomesTrue(() => redis.status === 'end', patienceMs)
+  }
+  const limiter = createLoginLimiter({ points: 2, seconds: 60 }, { redis, keyPrefix: ground.prefix })
+  const fail = () => limiter.consume('ada@example.com', '192.0.2.1')
+  await redis.connect()
+  await fail()
+  await leave()
+  for (let i = 0; i < 2; i++) await fail()
+  await t.rejects(fail(), { code: 'AUTH_RATE_LIMITED' }, 'counted in the process')
+  await redis.connect()
+  await limiter.clear('ada@example.com', '192.0.2.1')
+  for (let i = 0; i < 2; i++) await fail()
+  await t.rejects(fail(), { code: 'AUTH_RATE_LIMITED' }, 'counted in Redis, from the beginning')
+  await leave()
+  await t.resolves(fail(), 'the process has forgotten too')
 })

@@ -219,3 +219,32 @@ t.test('what a service says is read exactly', async t => {
   t.equal(await isBreached('cafe\u0301 cafe\u0301'), true, 'asked as it is hashed, in NFC')
   t.same(warnings, [])
 })
+
+t.test('a wrong password takes the work of the dearest stored hash, whether or not there is an account', async t => {
+  const one = await startApp(t, await embeddedGround())
+  const [dear, cheap] = [await one.account(), await one.account()]
+  const dearHash = await bcrypt.hash(password, 7)
+  await one.database.prepared('update users set password_hash = $1 where id = $2::uuid', [dearHash, dear.userId])
+  const { compare, hash } = bcrypt
+  let work = 0
+  t.teardown(() => Object.assign(bcrypt, { compare, hash }))
+  Object.assign(bcrypt, {
+    compare (text: string, stored: string) {
+      work += 2 ** bcrypt.getRounds(stored)
+      return compare(text, stored)
+    },
+    hash (text: string, cost: number) {
+      work += 2 ** cost
+      return hash(text, cost)
+    }
+  })
+  const workFor = async (email: string) => {
+    work = 0
+    t.equal((await one.login(email, { password: 'this is not the password' })).statusCode, 401)
+    return work
+  }
+  for (const email of [dear.email, cheap.email, newEmail()]) t.equal(await workFor(email), 2 ** 7, email)
+  t.equal((await one.login(dear.email)).statusCode, 200, 'a login makes the hash anew')
+  await one.pass(10_001)
+  for (const email of [dear.email, cheap.email, newEmail()]) t.equal(await workFor(email), 2 ** 4, 'no hash is dear any more')
+})

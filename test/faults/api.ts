@@ -20,6 +20,7 @@ export async function createApi (index: number, entry: string, servers: Servers,
   let port = 0
   let state: State = 'down'
   let life = 0
+  let closed = false
   let onCrash: (text: string) => void = () => {}
 
   async function start (): Promise<void> {
@@ -52,8 +53,8 @@ export async function createApi (index: number, entry: string, servers: Servers,
 
   /** Restarts it as a supervisor would, until it stays up. */
   async function revive (): Promise<void> {
-    for (let i = 0; i < 20 && state === 'down'; i++) {
-      await delay(500)
+    for (let i = 0; i < 20 && state === 'down' && !closed; i++) {
+      if (i > 0) await delay(500)
       await start().catch(() => {})
     }
   }
@@ -73,6 +74,7 @@ export async function createApi (index: number, entry: string, servers: Servers,
     shunned: false,
     log,
     start,
+    revive,
     kill,
     get state () { return state },
     /** Called when the process ends unexpectedly; it is then restarted. */
@@ -106,6 +108,7 @@ export async function createApi (index: number, entry: string, servers: Servers,
     },
 
     async close (): Promise<void> {
+      closed = true
       await kill()
       redisLink.close()
       databaseLink.close()

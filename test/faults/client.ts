@@ -5,17 +5,30 @@ import type { Death } from './points.js'
 export interface Reply { status: number | null, body: string, fromCache: boolean, startedAt: number, endedAt: number, failure: string | null }
 
 /** `death`: where the called process is to be killed. */
-export interface Call { method: string, path: string, token?: string | undefined, body?: object | undefined, death?: Death | undefined }
+export interface Call {
+  method: string
+  path: string
+  token?: string | undefined
+  body?: object | undefined
+  /** A form in place of a JSON body. */
+  form?: Record<string, string> | undefined
+  death?: Death | undefined
+}
 
-const agent = new Agent({ keepAlive: true, maxSockets: 512 })
+// Far less than the server keeps an idle connection: a request on one that is just being closed would be reset.
+const agent = new Agent({ keepAlive: true, maxSockets: 512, timeout: 20_000 })
 const answerWithinMs = 30_000
 
 /** One request to the API on `port`; never rejects. */
-export function call (port: number, { method, path, token, body, death }: Call): Promise<Reply> {
-  const payload = body === undefined ? undefined : JSON.stringify(body)
+export function call (port: number, { method, path, token, body, form, death }: Call): Promise<Reply> {
+  const payload = form !== undefined ? new URLSearchParams(form).toString() : body === undefined ? undefined : JSON.stringify(body)
+  const type = form === undefined ? 'application/json' : 'application/x-www-form-urlencoded'
   const startedAt = performance.now()
   return new Promise(resolve => {
-    const fail = (error: Error & { code?: string }) => resolve({ status: null, body: '', fromCache: false, startedAt, endedAt: performance.now(), failure: error.code ?? error.message })
+    function fail (error: Error & { code?: string }): void {
+      const failure = `${error.code ?? error.message} on ${request.reusedSocket ? 'a kept' : 'a new'} connection`
+      resolve({ status: null, body: '', fromCache: false, startedAt, endedAt: performance.now(), failure })
+    }
     const request = send({
       host: '127.0.0.1',
       port,
@@ -26,7 +39,7 @@ export function call (port: number, { method, path, token, body, death }: Call):
       headers: {
         ...token === undefined ? {} : { authorization: `Bearer ${token}` },
         ...death === undefined ? {} : { 'x-dies': JSON.stringify(death) },
-        ...payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }
+        ...payload === undefined ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(payload) }
       }
     }, response => {
       const chunks: Buffer[] = []

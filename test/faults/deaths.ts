@@ -21,7 +21,7 @@ export async function killAtEachAwait (scene: Scene, points: string[] | null): P
   for (const [i, death] of deaths.entries()) {
     const api = await nextVictim(testbed.apis.slice(1), i)
     const end = await killOnce(scene, api, death, i % 2 === 0)
-    if (end === 'died') restarts.push(api.start())
+    if (end === 'died') restarts.push(api.revive())
     if (end === 'lived' && points === null) break
   }
   await Promise.all(restarts)

@@ -57,7 +57,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     const reply = await ask({ method: 'POST', path: '/v1/register', body: { email, password, refresh: true } }, [201])
     if (reply?.status !== 201) return null
     const opened = JSON.parse(reply.body) as Opened
-    const user: User = { id: opened.user.id, email, password, tokens: [], busy: true, certain: true }
+    const user: User = { id: opened.user.id, email, password, tokens: [], busy: true, certain: true, bornAt: performance.now() }
     return adopt({ user, sessionId: '', refresh: '', consumed: [], personal: [] }, opened)
   }
 
@@ -67,7 +67,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     for (let i = 0; i < 30 && !load.stopped; i++) {
       const reply = await ask({ method: 'POST', path: '/v1/login', body: { email, password, refresh: true } }, [200])
       if (reply?.status === 401) {
-        oracle.refused(null, 'POST /v1/login', reply.api)
+        oracle.refused(account.user, 'POST /v1/login', reply.api, null)
         return false
       }
       if (reply?.status === 200) {
@@ -108,10 +108,12 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
       if (reply.status !== 200 && reply.endedAt > firstAt + graceMs - marginMs) late = true
       if (!oracle.judgeStatus(api, 'POST /v1/refresh', reply, [200])) return
       // The grace begins no earlier than the first request: until it ends, every exchange must return the same pair.
-      if (reply.status === 401 && reply.endedAt < firstAt + graceMs) oracle.refused(account.user.tokens[0] ?? null, 'POST /v1/refresh', api)
+      if (reply.status === 401 && reply.endedAt < firstAt + graceMs) oracle.refused(account.user, 'POST /v1/refresh', api)
       if (reply.status !== 200) return
       const { accessToken, refreshToken } = JSON.parse(reply.body) as Pair
-      if (given !== null && (given.accessToken !== accessToken || given.refreshToken !== refreshToken)) oracle.broken('a refresh token was given two successors', account.user.tokens[0] ?? null)
+      if (given !== null && (given.accessToken !== accessToken || given.refreshToken !== refreshToken)) {
+        oracle.broken(account.user, 'a refresh token was given two successors', account.user.tokens[0] ?? null)
+      }
       given ??= { accessToken, refreshToken }
     }
 
@@ -136,7 +138,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
 
   async function makePersonal (account: Account): Promise<void> {
     const reply = await ask({ method: 'POST', path: '/v1/tokens', token: account.user.tokens.at(-1)?.plain, body: { name: 'program' } }, [201])
-    if (reply?.status === 401) oracle.refused(account.user.tokens.at(-1) ?? null, 'POST /v1/tokens', reply.api)
+    if (reply?.status === 401) oracle.refused(account.user, 'POST /v1/tokens', reply.api, account.user.tokens.at(-1) ?? null)
     if (reply?.status !== 201) return
     const { accessToken, token } = JSON.parse(reply.body) as { accessToken: string, token: { id: string } }
     account.personal.push({ id: token.id, token: createToken(accessToken, '', 'personal') })
@@ -181,11 +183,11 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
       const reply = await present(old, api)
       for (const token of dead) oracle.note(token, api, 'POST /v1/refresh with an old token', reply)
       if (!oracle.judgeStatus(api, 'POST /v1/refresh', reply, [200])) return false
-      if (reply.status === 200) oracle.broken('a refresh token was exchanged again past the grace', dead[0] ?? null)
+      if (reply.status === 200) oracle.broken(user, 'a refresh token was exchanged again past the grace', dead[0] ?? null)
       if (reply.status !== 401) return false
       const { code } = JSON.parse(reply.body) as { code: string }
       if (code !== 'AUTH_TOKEN_REUSED') {
-        oracle.broken(`a refresh token used again past the grace was answered with ${code}`, dead[0] ?? null)
+        oracle.broken(user, `a refresh token used again past the grace was answered with ${code}`, dead[0] ?? null)
         return false
       }
       oracle.ended(dead, reply, during)
@@ -226,6 +228,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
       await delay(30 + Math.random() * 120)
       await readAll(account)
       const { user, personal, consumed } = account
+      if (oracle.mayBeLost(user)) return abandon(account)
       if (user.tokens.length < mostAccess || Math.random() < 0.1) {
         if (!await refresh(account, any([1, 1, 2]))) return abandon(account)
         continue

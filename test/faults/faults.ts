@@ -167,9 +167,9 @@ export const faults: Record<string, Fault> = {
   'postgres-frozen': {
     short: true,
     async strike ({ testbed, hold }) {
-      const { freeze } = testbed.database
+      const { own } = testbed.database
       const set = (frozen: boolean) => {
-        if (freeze !== null) freeze(frozen)
+        if (own !== null) own.freeze(frozen)
         else for (const { databaseLink } of testbed.apis) databaseLink.mode(frozen ? 'stall' : 'pass')
       }
       set(true)

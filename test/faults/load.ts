@@ -95,7 +95,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
         return true
       }
       if (reply.status === 401) {
-        if (attempts === 1) oracle.refused(plan.ends[0] ?? null, plan.what, api)
+        if (attempts === 1) oracle.refused(user, plan.what, api, plan.ends[0] ?? null)
         break
       }
       if (!plan.repeatable) break
@@ -115,15 +115,21 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
     user.tokens.push(createToken(accessToken, session.id))
   }
 
-  async function register (): Promise<void> {
-    const api = testbed.anyUp()
-    if (api === null) return await delay(50)
+  /** A new user with one session, who isn't in the pool yet; null if that failed. */
+  async function register (api: Api | null = testbed.anyUp()): Promise<User | null> {
+    if (api === null) return null
     const email = `${randomBytes(8).toString('hex')}@example.com`
     const password = randomBytes(9).toString('base64url')
     const reply = await api.ask({ method: 'POST', path: '/v1/register', body: { email, password } })
-    if (!oracle.judgeStatus(api, 'POST /v1/register', reply, [201]) || reply.status !== 201) return await delay(100)
-    const user: User = { id: (JSON.parse(reply.body) as { user: { id: string } }).user.id, email, password, tokens: [], busy: true, certain: true }
+    if (!oracle.judgeStatus(api, 'POST /v1/register', reply, [201]) || reply.status !== 201) return null
+    const user: User = { id: (JSON.parse(reply.body) as { user: { id: string } }).user.id, email, password, tokens: [], busy: true, certain: true, bornAt: performance.now() }
     adopt(user, password, reply)
+    return user
+  }
+
+  async function enrol (): Promise<void> {
+    const user = await register()
+    if (user === null) return await delay(100)
     pool.push(user)
     const sessions = 1 + Math.floor(Math.random() * sessionLimit)
     for (let i = 1; i < sessions && user.certain; i++) await revoke(user, logIn(user))
@@ -132,6 +138,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
 
   /** Reserves a user whose tokens have all been cached, or null; the caller clears `busy`. */
   function takeUser (fits: (user: User) => boolean = () => true): User | null {
+    for (const user of [...pool]) if (!user.busy && oracle.mayBeLost(user)) release(user)
     for (let tries = 0; tries < 40; tries++) {
       const user = pool[Math.floor(Math.random() * pool.length)]
       if (user === undefined || user.busy || user.tokens.length === 0 || !user.tokens.every(token => token.hit) || !fits(user)) continue
@@ -143,7 +150,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
 
   function release (user: User): void {
     user.busy = false
-    if (user.tokens.length > 0) return
+    if (user.tokens.length > 0 && !oracle.mayBeLost(user)) return
     const at = pool.indexOf(user)
     if (at >= 0) pool.splice(at, 1)
   }
@@ -174,7 +181,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
 
   async function registrar (): Promise<void> {
     while (!stopped) {
-      if (pool.length < users) await register()
+      if (pool.length < users) await enrol()
       else {
         const user = takeUser(({ certain, tokens }) => certain && tokens.length < sessionLimit)
         if (user !== null) {
@@ -192,6 +199,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
 
   return {
     revoke,
+    register,
     takeUser,
     release,
     read,
@@ -207,6 +215,11 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
 
     /** Turns ending sessions on or off; reading and logging in always continue. */
     revoking (on: boolean): void { revoking = on },
+
+    /** Resolves once no revocation is in progress. */
+    async settled (): Promise<void> {
+      while (dying.size > 0) await delay(20)
+    },
 
     /** Resolves once most live tokens have been answered from the cache; false when that takes longer than `withinMs`. */
     async warm (withinMs: number): Promise<boolean> {

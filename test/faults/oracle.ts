@@ -12,6 +12,7 @@ export interface Token {
   hash: string
   kind: Kind
   sessionId: string
+  bornAt: number
   /** Whether an instance has accepted it from the cache. */
   hit: boolean
   sentAt: number | null
@@ -20,7 +21,16 @@ export interface Token {
   history: string[]
 }
 
-export interface User { id: string, email: string, password: string, tokens: Token[], busy: boolean, /** False once the server may have sessions that the driver doesn't know. */ certain: boolean }
+export interface User {
+  id: string
+  email: string
+  password: string
+  tokens: Token[]
+  busy: boolean
+  /** False once the server may have sessions that the driver doesn't know. */
+  certain: boolean
+  bornAt: number
+}
 
 export type Verdict = 'accepted' | 'refused' | 'answer'
 export interface Violation { kind: Verdict, fault: string, text: string, token: Token | null }
@@ -51,6 +61,7 @@ export function createOracle () {
   const byFault = new Map<string, Stats>()
   const violations: Violation[] = []
   let fault = 'start'
+  let mayBeLostBefore = Number.NEGATIVE_INFINITY
   const statsOf = (name: string): Stats => byFault.get(name) ?? byFault.set(name, createStats()).get(name)!
 
   function report (kind: Verdict, where: string, text: string, token: Token | null): void {
@@ -65,6 +76,8 @@ export function createOracle () {
     report('answer', fault, `${what} on API ${api.index}: ${reply.status ?? reply.failure} ${reply.body.slice(0, 200)} after ${Math.round(reply.endedAt - reply.startedAt)} ms`, null)
     return false
   }
+
+  const mayBeLost = ({ bornAt }: { bornAt: number }) => bornAt < mayBeLostBefore
 
   function note (token: Token, api: Api, what: string, reply: Reply): void {
     token.history.push(`${reply.startedAt.toFixed(1)} to ${reply.endedAt.toFixed(1)} ${what} on API ${api.index}: ${reply.status ?? reply.failure}${reply.fromCache ? ' from the cache' : ''}`)
@@ -98,13 +111,13 @@ export function createOracle () {
           token.deadAt = null
         }
       } else if (reply.status === 401 && token.sentAt === null) {
-        report('refused', fault, `a live token was refused on API ${api.index}`, token)
+        if (!mayBeLost(token)) report('refused', fault, `a live token was refused on API ${api.index}`, token)
         token.sentAt = performance.now()
       }
     },
 
-    refused (token: Token | null, what: string, api: Api): void {
-      report('refused', fault, `${what} by a live token or a right password was refused on API ${api.index}`, token)
+    refused (user: User, what: string, api: Api, token: Token | null = user.tokens[0] ?? null): void {
+      if (!mayBeLost(user)) report('refused', fault, `${what} by a live token or a right password was refused on API ${api.index}`, token)
     },
 
     /** `during`: the fault during which the request was sent. */
@@ -132,7 +145,11 @@ export function createOracle () {
     },
 
     /** Reports another fault of refreshing. */
-    broken (text: string, token: Token | null): void { report('answer', fault, text, token) },
+    broken (user: User, text: string, token: Token | null): void { if (!mayBeLost(user)) report('answer', fault, text, token) },
+
+    /** The database may have lost anything acknowledged so far but revocations: of who existed, nothing else is claimed from now on. */
+    mayHaveLost (): void { mayBeLostBefore = performance.now() },
+    mayBeLost,
 
     crashed (text: string): void { report('answer', fault, text, null) },
 
@@ -143,5 +160,5 @@ export function createOracle () {
 }
 
 export function createToken (plain: string, sessionId: string, kind: Kind = 'access'): Token {
-  return { plain, hash: createHash('sha256').update(plain).digest('hex'), kind, sessionId, hit: false, sentAt: null, deadAt: null, diedIn: null, history: [] }
+  return { plain, hash: createHash('sha256').update(plain).digest('hex'), kind, sessionId, bornAt: performance.now(), hit: false, sentAt: null, deadAt: null, diedIn: null, history: [] }
 }

@@ -14,7 +14,7 @@ function onSentinels (short: boolean, strike: (scene: Scene, set: SentinelSet) =
   return {
     short,
     async strike (scene) {
-      if (scene.testbed.sentinels === null) throw new Error('this fault needs --redis sentinel')
+      if (scene.testbed.sentinels === null) throw new Error('this fault needs --setup sentinel')
       await strike(scene, scene.testbed.sentinels)
     }
   }
@@ -24,7 +24,7 @@ function onCluster (short: boolean, strike: (scene: Scene, set: RedisClusterSet)
   return {
     short,
     async strike (scene) {
-      if (scene.testbed.cluster === null) throw new Error('this fault needs --redis cluster')
+      if (scene.testbed.cluster === null) throw new Error('this fault needs --setup cluster')
       await strike(scene, scene.testbed.cluster)
     }
   }

@@ -12,29 +12,26 @@ import { closeConnections } from './client.js'
 import { compileInstance } from './compile.js'
 import { graceMs } from './families.js'
 import { startPostgres } from './postgres.js'
+import type { Setup } from './setups.js'
 
 /** A server that the run needs is missing; the message says what to install. */
 export class MissingServerError extends Error {
   override name = 'MissingServerError'
 }
 
-/** The APIs' Redis: one server behind proxies, a master that Sentinels watch, or a cluster of six. */
-export type RedisKind = 'server' | 'sentinel' | 'cluster'
-
-export const redisKinds: RedisKind[] = ['server', 'sentinel', 'cluster']
-
 /** Three APIs, their PostgreSQL and Redis, and a proxy on each connection to a single server. */
 export type Testbed = Awaited<ReturnType<typeof createTestbed>>
 
-export async function createTestbed (mutant: string | null, kind: RedisKind) {
+export async function createTestbed (mutant: string | null, setup: Setup) {
   if (!hasRedisServer) throw new MissingServerError('redis-server is missing: install Redis 7 or later')
-  const found = await startPostgres()
+  const found = await startPostgres(setup.postgres)
   if (found === null) throw new MissingServerError('PostgreSQL is missing: install its server (initdb), or set TEST_DATABASE_URL')
   const database = found
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-faults-redis-'))
   const folderOf = (name: string) => { mkdirSync(join(folder, name)); return join(folder, name) }
   const prefix = `lkf:${randomBytes(4).toString('hex')}:`
-  const sql = postgres(database.url, { max: 2, onnotice: () => {} })
+  const connect = () => postgres(database.url, { max: 2, onnotice: () => {} })
+  let sql = connect()
   const code = compileInstance()
   const apis: Api[] = []
   const spares: RedisServer[] = []
@@ -55,8 +52,8 @@ export async function createTestbed (mutant: string | null, kind: RedisKind) {
   }
 
   try {
-    if (kind === 'sentinel') sentinels = await startSentinelSet({ downAfterMs: 500 })
-    if (kind === 'cluster') cluster = await startClusterSet({ nodeTimeoutMs: 1_000 })
+    if (setup.redis === 'sentinel') sentinels = await startSentinelSet({ downAfterMs: 500 })
+    if (setup.redis === 'cluster') cluster = await startClusterSet({ nodeTimeoutMs: 1_000 })
     const where = {
       ...sentinels === null ? {} : { REDIS_URL: `redis://${sentinels.masterName}`, REDIS_SENTINELS: sentinels.sentinels.map(({ url }) => url).join() },
       ...cluster === null ? {} : { REDIS_URL: cluster.url }
@@ -87,7 +84,7 @@ export async function createTestbed (mutant: string | null, kind: RedisKind) {
 
   return {
     apis,
-    sql,
+    get sql () { return sql },
     database,
     sentinels,
     cluster,
@@ -129,6 +126,17 @@ export async function createTestbed (mutant: string | null, kind: RedisKind) {
       spares.splice(spares.indexOf(next), 1, old)
       for (const { redisLink } of apis) redisLink.target(next.port)
       return old
+    },
+
+    /** Kills the primary, promotes its standby, and leads every connection there; it soon has a standby of its own. */
+    async promoteStandby (): Promise<void> {
+      await database.promote()
+      for (const { databaseLink } of apis) {
+        databaseLink.target(Number(new URL(database.url).port))
+        databaseLink.drop()
+      }
+      void sql.end({ timeout: 0 }).catch(() => {})
+      sql = connect()
     },
 
     /** Milliseconds until every instance trusts its cache again; null if one doesn't within `withinMs`. */

@@ -23,6 +23,12 @@ export function logOut (user: User): Plan {
   return { what: 'POST /v1/logout', call: { method: 'POST', path: '/v1/logout', token: token.plain }, ends: [token], repeatable: true, opens: null }
 }
 
+/** As another service ends a token: answered 2xx whether or not the token is known. */
+export function revokeByOauth (user: User): Plan {
+  const token = any(user.tokens)
+  return { what: 'POST /oauth/revoke', call: { method: 'POST', path: '/oauth/revoke', form: { token: token.plain } }, ends: [token], repeatable: true, opens: null }
+}
+
 /** Opens one more session; at the limit this ends the oldest. */
 export function logIn (user: User): Plan {
   return {
@@ -37,6 +43,7 @@ export function logIn (user: User): Plan {
 const ways: Way[] = [
   { weight: 6, fits: user => user.tokens.length > 1, plan: endOther },
   { weight: 3, fits: () => true, plan: logOut },
+  { weight: 3, fits: () => true, plan: revokeByOauth },
   { weight: 2, fits: () => true, plan: user => ({ what: 'POST /v1/logout-all', call: { method: 'POST', path: '/v1/logout-all', token: any(user.tokens).plain }, ends: [...user.tokens], repeatable: true, opens: null }) },
   { weight: 4, fits: user => user.certain && user.tokens.length === sessionLimit, plan: logIn },
   {

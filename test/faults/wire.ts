@@ -12,8 +12,8 @@ export interface Wire {
   mode (next: LinkMode): void
   /** Delays all bytes to the server, or all bytes of its replies. */
   delay (ms: number, which?: 'requests' | 'replies'): void
-  /** Sets the port that new connections lead to. */
-  target (port: number): void
+  /** Sets the port that new connections lead to; of several, each in turn. */
+  target (...ports: number[]): void
   /** Resets all connections. */
   drop (): void
   /** Makes all open connections drop their bytes for good, while new ones work: a peer that vanished without closing. */
@@ -25,7 +25,8 @@ interface Pair { client: Socket, server: Socket | null, deaf: boolean }
 
 /** A proxy on loopback in front of `serverPort`. */
 export async function startWire (serverPort: number): Promise<Wire> {
-  let to = serverPort
+  let to = [serverPort]
+  let opened = 0
   let current: LinkMode = 'pass'
   const delayMs = { requests: 0, replies: 0 }
   const pairs = new Set<Pair>()
@@ -47,7 +48,7 @@ export async function startWire (serverPort: number): Promise<Wire> {
   })
 
   function open (pair: Pair): void {
-    const server = connect({ host: '127.0.0.1', port: to, noDelay: true })
+    const server = connect({ host: '127.0.0.1', port: to[opened++ % to.length] as number, noDelay: true })
     pair.server = server
     server.on('error', () => end(pair)).on('close', () => end(pair))
     pump(pair.client, server, () => pair.deaf, () => delayMs.requests)
@@ -88,7 +89,7 @@ export async function startWire (serverPort: number): Promise<Wire> {
       }
     },
     delay (ms, which = 'requests') { delayMs[which] = ms },
-    target (port) { to = port },
+    target (...ports) { to = ports },
     drop,
     strand () { for (const pair of pairs) pair.deaf = true },
     close () {

@@ -1,8 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import t, { type Test } from 'tap'
@@ -14,8 +14,10 @@ import { parsePostgresUrl } from '../../src/database/url.js'
 import { createEpochStore } from '../../src/revocation/store.js'
 import { UnavailableError } from '../../src/shared/errors.js'
 import { becomesTrue, type Ground, newEmail, password, patienceMs, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
-import { findPostgresPrograms, type OwnPostgres, ownerOfPostgres, startOwnPostgres } from '../fixtures/own-postgres.js'
-import { createTestDatabase, findRedis, freePort, hasRedisServer, listens, startRedis } from '../fixtures/servers.js'
+import { type OwnPostgres, startOwnPostgres } from '../fixtures/own-postgres.js'
+import { findPgbouncer, startPgbouncer } from '../fixtures/pgbouncer.js'
+import { findPostgresPrograms } from '../fixtures/postgres-programs.js'
+import { createTestDatabase, findRedis, hasRedisServer, startRedis } from '../fixtures/servers.js'
 
 const bin = findPostgresPrograms()
 const redisUrl = await findRedis()
@@ -102,10 +104,12 @@ t.test('TLS to PostgreSQL', async t => {
 
 t.test('PgBouncer in transaction mode', async t => {
   const server = await ownPostgres(t)
-  const pgbouncer = (process.env.PATH ?? '').split(delimiter).concat('/usr/sbin').map(folder => join(folder, 'pgbouncer')).find(isThere)
+  const program = findPgbouncer()
   if (server === null) return
-  if (pgbouncer === undefined) return skipMissing(t, 'needs pgbouncer: install it')
-  const through = await startPgbouncer(t, pgbouncer, server.port)
+  if (program === null) return skipMissing(t, 'needs pgbouncer: install it')
+  const pgbouncer = await startPgbouncer(program, server.port)
+  t.teardown(pgbouncer.stop)
+  const through = (database: string) => `postgres://postgres@127.0.0.1:${pgbouncer.port}/${database}?prepare=false`
 
   t.test('instances that start together migrate once', async t => {
     const url = through('postgres')
@@ -250,14 +254,6 @@ t.test('an exhausted pool answers 503 and does not hang', async t => {
   await one.close()
 })
 
-function isThere (path: string): boolean {
-  try {
-    return readFileSync(path).length > 0
-  } catch {
-    return false
-  }
-}
-
 /** A CA, and a certificate for "localhost" signed by it. */
 function makeCertificates (folder: string): { ca: string, certificate: string, key: string, caFile: string } {
   const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' })
@@ -267,37 +263,4 @@ function makeCertificates (folder: string): { ca: string, certificate: string, k
   openssl('x509', '-req', '-in', 'server.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'san', '-out', 'server.crt')
   const text = (name: string) => readFileSync(join(folder, name), 'utf8')
   return { ca: text('ca.pem'), certificate: text('server.crt'), key: text('server.key'), caFile: join(folder, 'ca.pem') }
-}
-
-/** Starts a real PgBouncer with 5 server connections; the returned function gives a database's URL through it. */
-async function startPgbouncer (t: Test, program: string, serverPort: number): Promise<(database: string) => string> {
-  const folder = mkdtempSync(join(tmpdir(), 'latchkey-pgbouncer-'))
-  const port = await freePort()
-  writeFileSync(join(folder, 'users.txt'), '"postgres" ""\n')
-  writeFileSync(join(folder, 'pgbouncer.ini'), `[databases]
-* = host=127.0.0.1 port=${serverPort}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = ${port}
-unix_socket_dir =
-auth_type = trust
-auth_file = ${folder}/users.txt
-pool_mode = transaction
-default_pool_size = 5
-max_client_conn = 200
-ignore_startup_parameters = statement_timeout,lock_timeout,idle_in_transaction_session_timeout,default_transaction_isolation
-`)
-  const owner = ownerOfPostgres()
-  chmodSync(folder, 0o755)
-  if (owner !== null) chownSync(folder, owner.uid, owner.gid)
-  // Like PostgreSQL, it refuses to run as root.
-  const child = spawn(program, [join(folder, 'pgbouncer.ini')], { ...owner, cwd: folder, stdio: 'ignore' })
-  const gone = new Promise<void>(resolve => child.once('exit', () => resolve()))
-  t.teardown(async () => {
-    child.kill('SIGTERM')
-    await gone
-    rmSync(folder, { recursive: true })
-  })
-  await listens(port)
-  return database => `postgres://postgres@127.0.0.1:${port}/${database}?prepare=false`
 }

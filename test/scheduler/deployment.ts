@@ -7,11 +7,12 @@ import type { EpochStore } from '../../src/revocation/store.js'
 import type { Clock } from '../../src/shared/clock.js'
 import type { CacheBackend } from '../../src/token-cache/backend.js'
 import { createTokenCache, type TokenCache } from '../../src/token-cache/cache.js'
+import { inNamespace } from '../../src/token-cache/namespace.js'
 import { createTokenService, type TokenService } from '../../src/tokens/service.js'
 import type { TokenStore } from '../../src/tokens/store.js'
 import { TokenMint } from '../../src/tokens/token.js'
-import { createSimulatedPostgres, wallStart } from './postgres.js'
-import { createSimulatedRedis, type SimulatedLink } from './redis.js'
+import { createSimulatedPostgres, type DatabaseRules, type SimulatedPostgres, wallStart } from './postgres.js'
+import { createSimulatedRedis, type RedisServer, type SimulatedLink } from './redis.js'
 import { createSchedule, type Process } from './scheduler.js'
 
 export const cacheTtlSeconds = 60
@@ -28,10 +29,13 @@ export interface Api {
   settle: Settle
   revocation: Revocation
   tokens: TokenService
+  tokenStore: TokenStore
 }
 
 /** Removes a rule from the real code by wrapping its dependencies. `api` is complete once anything runs. */
 export interface Mutant {
+  database?: Partial<DatabaseRules>
+  namespace? (real: CacheBackend, api: Api): CacheBackend
   epochClock? (real: Clock, api: Api): Clock
   link? (real: SimulatedLink, api: Api): CacheBackend
   epochStore? (real: EpochStore, api: Api, deployment: Deployment): EpochStore
@@ -42,10 +46,10 @@ export interface Mutant {
   transactions? (real: Transactions, api: Api): Transactions
 }
 
-export interface Latencies { redis: number, replication: number, dial: number, database: number, find: number }
+export interface Latencies { redis: number, replication: number, dial: number, database: number, find: number, replay: number }
 
 /** No step takes longer than a millisecond. */
-export const calm: Latencies = { redis: 1, replication: 1, dial: 1, database: 1, find: 1 }
+export const calm: Latencies = { redis: 1, replication: 1, dial: 1, database: 1, find: 1, replay: 1 }
 
 export interface DeploymentOptions { seed?: number, trace?: boolean, mutant?: Mutant, latencies?: Latencies, /** Per cent of the steps that take up to twenty times as long. */ slow?: number, servers?: string[] }
 
@@ -57,11 +61,13 @@ export function createDeployment ({ seed = 1, trace = false, mutant = {}, latenc
   const { random } = schedule
   const latency = (kind: keyof Latencies) => latencies[kind] * random() * (slow > 0 && random() * 100 < slow ? 20 : 1)
   const redis = createSimulatedRedis(schedule, latency, servers)
-  const database = createSimulatedPostgres(schedule, latency)
+  const mainDatabase = createSimulatedPostgres(schedule, latency, { rules: mutant.database ?? {} })
   const mint = new TokenMint(Buffer.from('the key of a simulated deployment'))
   const apis: Api[] = []
+  /** The main database's keys have no part for it, so that schedules can name them. */
+  const keyPartOf = ({ identity, rules }: SimulatedPostgres) => identity === mainDatabase.identity || !rules.databaseBelongsToKey ? '' : `${identity}:`
 
-  function start (name: string, route = redis.servers[0]): Api {
+  function start (name: string, route = redis.servers[0], { prefix = '', database = mainDatabase }: { prefix?: string, database?: SimulatedPostgres } = {}): Api {
     if (route === undefined) throw new Error('the deployment has no Redis server')
     const process: Process = { name, alive: true, suspended: false, stood: 0, parked: [] }
     const behind = random() * 1e6
@@ -73,11 +79,12 @@ export function createDeployment ({ seed = 1, trace = false, mutant = {}, latenc
     const api = { process, clock, counters: createCounters() } as Api
     const { counters } = api
     api.link = redis.link(process, route)
-    const link = mutant.link?.(api.link, api) ?? api.link
+    const named = inNamespace(mutant.link?.(api.link, api) ?? api.link, `${prefix}${keyPartOf(database)}`)
+    const link = mutant.namespace?.(named, api) ?? named
     const store = mutant.epochStore?.(database.epochStore(process), api, deployment) ?? database.epochStore(process)
     const tokenStore = mutant.tokenStore?.(database.tokenStore(process), api, deployment) ?? database.tokenStore(process)
     const transactions = mutant.transactions?.(database.transactions(process), api) ?? database.transactions(process)
-    api.transactions = transactions
+    Object.assign(api, { transactions, tokenStore })
     const log = { info: (_: object, text: string) => schedule.note(`${name}: ${text}`), warn: (fields: object, text: string) => schedule.note(`${name}: ${text} ${JSON.stringify(fields)}`) }
     api.epoch = createEpoch({ store, backend: link, clock: mutant.epochClock?.(clock, api) ?? clock, counters, log, onSettlementsWaiting: () => { void api.settle.assist() } })
     api.epoch = mutant.epoch?.(api.epoch, api) ?? api.epoch
@@ -97,10 +104,13 @@ export function createDeployment ({ seed = 1, trace = false, mutant = {}, latenc
   const deployment = {
     schedule,
     redis,
-    database,
+    database: mainDatabase,
     apis,
     mint,
     start,
+
+    /** A server's incarnation as instances without a prefix see it. */
+    incarnationOf: (server: RedisServer): string => `${redis.identify(server)}:`,
 
     /** kill -9: commands it has sent may still be executed, nothing else is. */
     crash (api: Api): void {
@@ -108,14 +118,15 @@ export function createDeployment ({ seed = 1, trace = false, mutant = {}, latenc
       api.process.alive = false
       apis.splice(apis.indexOf(api), 1)
       api.link.drop()
-      schedule.after(random() * 50, `the database notices that ${api.process.name} is gone`, () => database.abort(api.process))
+      schedule.after(random() * 50, `the database notices that ${api.process.name} is gone`, () => mainDatabase.abort(api.process))
     },
 
     /** A token that is in the database from the start. */
     seedToken (userId: string, sessionId: string) {
       const plain = mint.issue('access')
       const hash = plain.hash().hex()
-      database.tokens.set(hash, { id: crypto.randomUUID(), hash, userId, sessionId, expiresAt: wallStart + 3_600_000, revokedAt: null, committedAt: null })
+      const row = { id: crypto.randomUUID(), hash, userId, sessionId, expiresAt: wallStart + 3_600_000, revokedAt: null, committedAt: null }
+      mainDatabase.seed(({ tokens }) => { tokens.set(hash, { ...row }) })
       return { plain: plain.reveal(), hash, userId, sessionId }
     }
   }

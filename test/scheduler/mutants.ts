@@ -1,18 +1,18 @@
 import type { Transactions } from '../../src/database/transaction.js'
 import type { Trust } from '../../src/revocation/epoch.js'
 import type { Epoch } from '../../src/revocation/store.js'
-import type { CacheBackend } from '../../src/token-cache/backend.js'
+import type { CacheBackend, Identity } from '../../src/token-cache/backend.js'
 import type { TokenState } from '../../src/tokens/principal.js'
 import type { Api, Mutant } from './deployment.js'
 import type { ScheduleName } from './named.js'
 import type { Fault } from './plan.js'
-import type { SimulatedLink } from './redis.js'
+import type { DatabaseRules } from './postgres.js'
 
 /** A removed rule, and what must catch it: a named schedule, or random ones with these faults. */
 export interface RemovedRule { rule: string, shownBy: ScheduleName | Fault[], mutant: Mutant }
 
 /** `link` with some of its commands replaced; `connection` stays live. */
-function relink (link: SimulatedLink, replaced: Partial<CacheBackend>): CacheBackend {
+function relink (link: CacheBackend, replaced: Partial<CacheBackend>): CacheBackend {
   return {
     get connection () { return link.connection },
     get: link.get,
@@ -119,7 +119,7 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'a look-up is a command that a replica refuses',
     shownBy: 'a master that becomes a replica under its connections is not believed',
-    mutant: { link: link => relink(link, { get: key => link.lookAnywhere(key) }) }
+    mutant: { link: link => relink(link, { get: key => link.getUnvouched(key) }) }
   },
   {
     rule: 'registering another server bumps the generation',
@@ -129,7 +129,7 @@ export const removedRules: RemovedRule[] = [
         ...real,
         async register (incarnation, generation, timeoutMs) {
           const done = await real.register(incarnation, generation, timeoutMs)
-          if (done) database.epoch.generation = generation
+          if (done) database.seed(({ epoch }) => { epoch.generation = generation })
           return done
         }
       })
@@ -180,7 +180,7 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'a bump changes the generation',
     shownBy: ['cutAll'],
-    mutant: { epochStore: (real, _api, { database }) => ({ ...real, async bump () { const before = database.epoch.generation; const after = await real.bump(); database.epoch.generation = before; return after } }) }
+    mutant: { epochStore: (real, _api, { database }) => ({ ...real, async bump () { const before = database.epoch.generation; const after = await real.bump(); database.seed(({ epoch }) => { epoch.generation = before }); return after } }) }
   },
   {
     rule: 'a settlement is left for the others, in the same transaction',
@@ -282,6 +282,40 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'a server that was replaced stays away while its successor is confirmed',
     shownBy: 'two masters do not take turns',
-    mutant: { epochStore: (real, _api, { database }) => ({ ...real, register (incarnation, generation, timeoutMs) { database.epoch.retired = []; return real.register(incarnation, generation, timeoutMs) } }) }
+    mutant: { epochStore: (real, _api, { database }) => ({ ...real, register (incarnation, generation, timeoutMs) { database.seed(({ epoch }) => { epoch.retired = [] }); return real.register(incarnation, generation, timeoutMs) } }) }
+  },
+  ...Object.entries({
+    'a look-up refuses a standby': ['lookUpTellsStandby', 'a standby does not answer a look-up'],
+    'a poll refuses a standby': ['pollTellsStandby', 'a poll that a standby answers is none'],
+    'a wait for help refuses a standby': ['waitRefusesStandby', 'a standby does not say that a peer has settled'],
+    'that there is nothing to end is the primary\'s word': ['nothingToEndRefusesStandby', 'a standby does not say that there is nothing to end'],
+    'a revocation waits for its flush': ['commitWaitsForFlush', ['unsynced']],
+    'a bump waits for its flush': ['bumpWaitsForFlush', 'a bump survives a crash of the database'],
+    'a registration waits for its flush': ['registrationWaitsForFlush', 'a registration survives a crash of the database'],
+    'transactions are READ COMMITTED': ['readCommitted', 'a token issued just before is seen by the transaction that ends all'],
+    'a settlement dated in the future is overdue': ['futureSettlementIsOverdue', 'a settlement dated ahead of the clock is overdue'],
+    'a database has keys of its own': ['databaseBelongsToKey', 'a copy of the database has keys of its own']
+  } satisfies Record<string, [keyof DatabaseRules, RemovedRule['shownBy']]>).map(([rule, [name, shownBy]]): RemovedRule => ({ rule, shownBy, mutant: { database: { [name]: false } } })),
+  {
+    rule: 'a revocation that names none bumps the generation in its own transaction',
+    shownBy: 'tokens too many to be named end with the COMMIT, although its revoker died',
+    mutant: { epochStore: real => ({ ...real, bumpWithin: async () => {} }) }
+  },
+  {
+    rule: 'the key prefix belongs to the incarnation',
+    shownBy: 'two key prefixes are two caches',
+    mutant: {
+      namespace (real) {
+        const bare = ({ connection, incarnation }: Identity): Identity => ({
+          connection, incarnation: incarnation === null ? null : `${incarnation.split(':', 3).join(':')}:`
+        })
+        return relink(real, { overwrite: async (keys, ttlMs) => bare(await real.overwrite(keys, ttlMs)), identify: async () => bare(await real.identify()) })
+      }
+    }
+  },
+  {
+    rule: 'a bump is never the clock alone',
+    shownBy: 'a clock that is set back gives no generation twice',
+    mutant: { database: { bumpAlwaysAdds: false } }
   }
 ]

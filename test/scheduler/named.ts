@@ -1,77 +1,13 @@
-import { type Api, createDeployment, type Mutant } from './deployment.js'
-import { createWatch, type Watched } from './watch.js'
-
-/** Runs the schedule and returns all violations of the promise and of what the schedule must show; empty if there are none. */
-export type NamedSchedule = (mutant?: Mutant, trace?: (lines: string[]) => void) => Promise<string[]>
-
-const user = '00000000-0000-4000-8000-000000000001'
-const otherUser = '00000000-0000-4000-8000-000000000002'
-
-type Stage = Awaited<ReturnType<typeof setUp>>
-
-async function setUp (mutant: Mutant, traced: boolean, instances: number) {
-  const deployment = createDeployment({ mutant, trace: traced })
-  const { schedule, redis } = deployment
-  const [redis1, redis2] = redis.servers
-  if (redis1 === undefined || redis2 === undefined) throw new Error('the deployment has no Redis server')
-  deployment.database.epoch.incarnation = redis.identify(redis1)
-  deployment.database.epoch.confirmedAt = deployment.apis.length
-  const watch = createWatch(deployment)
-  const complaints: string[] = []
-  const apis = Array.from({ length: instances }, (_, i) => deployment.start(`api${i + 1}`))
-  const [api1, api2] = apis as [Api, Api]
-
-  const stage = {
-    ...watch, deployment, schedule, redis, redis1, redis2, database: deployment.database, apis, api1, api2, complaints,
-    expect (holds: boolean, text: string): void { if (!holds) complaints.push(text) },
-    newToken: (userId = user): Watched => ({ ...deployment.seedToken(userId, crypto.randomUUID()), ended: false }),
-    key: (token: Watched) => `token:${token.hash}`,
-
-    /** Runs the schedule until `work` is done. */
-    async wait<T> (work: Promise<T>): Promise<T> {
-      const state = { done: false }
-      const done = () => { state.done = true }
-      work.then(done, done)
-      if (!await schedule.run(() => state.done, schedule.now() + 30_000)) throw new Error('the awaited work never finished')
-      return await work
-    },
-    /** Runs the schedule until `hold` holds a gate. */
-    async reach (hold: { held: unknown[] }): Promise<void> {
-      if (!await schedule.run(() => hold.held.length > 0, schedule.now() + 30_000)) throw new Error('the schedule never reached its gate')
-    },
-    /** Reads the token, so that its entry is cached. */
-    async cache (api: Api, token: Watched): Promise<void> {
-      await stage.wait(watch.read(api, token))
-      await schedule.pass(5)
-      if (redis.get(redis1, stage.key(token))?.startsWith('V') !== true) complaints.push('the entry was not cached')
-    },
-    async readEverywhere (token: Watched): Promise<void> {
-      for (const api of deployment.apis) await stage.wait(watch.read(api, token))
-    },
-    /** `api` reaches Redis but settles for no other instance. */
-    withoutHelpOf: (api: Api) => schedule.hold(new RegExp(`^${api.process.name} SELECT settlements runs`))
-  }
-  // The generation is now older than H, so a revocation doesn't wait for it.
-  await schedule.pass(2_100)
-  return stage
-}
-
-function schedule (act: (stage: Stage) => Promise<void>, instances = 2): NamedSchedule {
-  return async (mutant = {}, trace) => {
-    const stage = await setUp(mutant, trace !== undefined, instances)
-    try {
-      await act(stage)
-    } catch (error) {
-      stage.complaints.push(String(error))
-    }
-    trace?.(stage.schedule.lines)
-    return [...stage.violations, ...stage.complaints]
-  }
-}
+import { namedOfDatabase } from './named-database.js'
+import { type NamedSchedule, otherUser, schedule, user } from './stage.js'
 
 /** Schedules forced step by step; each name says what must hold. */
 export const named = {
-  'a fill that read the row before the revocation has no effect': schedule(async ({ schedule, api1, api2, read, revoke, wait, reach, readEverywhere, newToken }) => {
+  ...namedOfDatabase,
+
+  'a fill that read the row before the revocation has no effect': schedule(async ({
+    schedule, api1, api2, read, revoke, wait, reach, readEverywhere, newToken
+  }) => {
     const token = newToken()
     const answer = schedule.hold(/^api1 find replies/)
     const reading = read(api1, token)
@@ -83,7 +19,9 @@ export const named = {
     await readEverywhere(token)
   }),
 
-  'a look-up that starts after a revocation does not join a read of before': schedule(async ({ schedule, api1, api2, read, revoke, wait, reach, newToken }) => {
+  'a look-up that starts after a revocation does not join a read of before': schedule(async ({
+    schedule, api1, api2, read, revoke, wait, reach, newToken
+  }) => {
     const token = newToken()
     api1.link.cut(true)
     await schedule.pass(1_000)
@@ -97,7 +35,9 @@ export const named = {
     await wait(Promise.all([before, after]))
   }),
 
-  'a fill whose lease was evicted has no effect': schedule(async ({ schedule, redis, redis1, api1, api2, read, revoke, cache, wait, reach, readEverywhere, newToken, key }) => {
+  'a fill whose lease was evicted has no effect': schedule(async ({
+    schedule, redis, redis1, api1, api2, read, revoke, cache, wait, reach, readEverywhere, newToken, key
+  }) => {
     const token = newToken()
     const answer = schedule.hold(/^api1 find replies/)
     const reading = read(api1, token)
@@ -112,7 +52,9 @@ export const named = {
     await readEverywhere(token)
   }),
 
-  'a server replaced between the overwrite and the reading of the epoch does not count as settled': schedule(async ({ schedule, redis, redis1, redis2, api1, api2, revoke, cache, wait, reach, readEverywhere, newToken }) => {
+  'a server replaced between the overwrite and the reading of the epoch does not count as settled': schedule(async ({
+    schedule, redis, redis1, redis2, api1, api2, revoke, cache, wait, reach, readEverywhere, newToken
+  }) => {
     const token = newToken()
     redis.follow(redis2, redis1)
     await cache(api1, token)
@@ -136,7 +78,9 @@ export const named = {
     await readEverywhere(token)
   }),
 
-  'a promoted server without the last write is not believed': schedule(async ({ schedule, redis, redis1, redis2, api1, api2, revoke, cache, wait, readEverywhere, newToken }) => {
+  'a promoted server without the last write is not believed': schedule(async ({
+    schedule, redis, redis1, redis2, api1, api2, revoke, cache, wait, readEverywhere, newToken
+  }) => {
     const token = newToken()
     redis.follow(redis2, redis1)
     await cache(api1, token)
@@ -154,7 +98,9 @@ export const named = {
     lag.release()
   }),
 
-  'a master that becomes a replica under its connections is not believed': schedule(async ({ schedule, redis, redis1, redis2, api1, revoke, cache, wait, readEverywhere, newToken, expect }) => {
+  'a master that becomes a replica under its connections is not believed': schedule(async ({
+    schedule, redis, redis1, redis2, api1, revoke, cache, wait, readEverywhere, newToken, expect
+  }) => {
     const token = newToken()
     redis.follow(redis2, redis1)
     await cache(api1, token)
@@ -167,7 +113,9 @@ export const named = {
     }
   }),
 
-  'a fill delayed past two generations keeps its old generation': schedule(async ({ schedule, database, api1, api2, read, revoke, wait, reach, withoutHelpOf, newToken }) => {
+  'a fill delayed past two generations keeps its old generation': schedule(async ({
+    schedule, database, api1, api2, read, revoke, wait, reach, withoutHelpOf, newToken
+  }) => {
     const token = newToken()
     withoutHelpOf(api2)
     const answer = schedule.hold(/^api2 find replies/)
@@ -191,7 +139,9 @@ export const named = {
     await wait(read(api2, token))
   }),
 
-  'a token revoked between its COMMIT and its fill is not filled': schedule(async ({ schedule, redis, redis1, database, api1, api2, issue, wait, reach, readEverywhere, key }) => {
+  'a token revoked between its COMMIT and its fill is not filled': schedule(async ({
+    schedule, redis, redis1, database, api1, api2, issue, wait, reach, readEverywhere, key
+  }) => {
     const acknowledgement = schedule.hold(/^api1 COMMIT replies/)
     const issuing = issue(api1, user)
     await reach(acknowledgement)
@@ -209,7 +159,9 @@ export const named = {
     await readEverywhere(Object.assign(token, { ended: true, key }))
   }),
 
-  'trust ends H after the poll was sent, however late its reply': schedule(async ({ schedule, api1, api2, revoke, read, cache, wait, reach, withoutHelpOf, newToken }) => {
+  'trust ends H after the poll was sent, however late its reply': schedule(async ({
+    schedule, api1, api2, revoke, read, cache, wait, reach, withoutHelpOf, newToken
+  }) => {
     const token = newToken()
     await cache(api2, token)
     withoutHelpOf(api2)
@@ -230,7 +182,9 @@ export const named = {
     }
   }),
 
-  'a poll that fails leaves no trust past H': schedule(async ({ schedule, api1, api2, revoke, read, cache, wait, withoutHelpOf, newToken }) => {
+  'a poll that fails leaves no trust past H': schedule(async ({
+    schedule, api1, api2, revoke, read, cache, wait, withoutHelpOf, newToken
+  }) => {
     const token = newToken()
     await cache(api2, token)
     withoutHelpOf(api2)
@@ -245,7 +199,9 @@ export const named = {
     }
   }),
 
-  'a repeated revocation is settled although the first revoker died': schedule(async ({ schedule, deployment, api1, api2, revoke, cache, wait, reach, readEverywhere, newToken }) => {
+  'a repeated revocation is settled although the first revoker died': schedule(async ({
+    schedule, deployment, api1, api2, revoke, cache, wait, reach, readEverywhere, newToken
+  }) => {
     const token = newToken()
     await cache(api2, token)
     const acknowledgement = schedule.hold(/^api1 COMMIT replies/)
@@ -256,7 +212,9 @@ export const named = {
     await readEverywhere(token)
   }),
 
-  'a revocation whose revoker died takes effect within 3 s and H': schedule(async ({ schedule, deployment, api1, api2, revoke, read, cache, wait, reach, newToken }) => {
+  'a revocation whose revoker died takes effect within 3 s and H': schedule(async ({
+    schedule, deployment, api1, api2, revoke, read, cache, wait, reach, newToken
+  }) => {
     const token = newToken()
     await cache(api2, token)
     const acknowledgement = schedule.hold(/^api1 COMMIT replies/)
@@ -269,7 +227,9 @@ export const named = {
     }
   }),
 
-  'a peer settles for an instance that is cut off': schedule(async ({ schedule, api1, api2, revoke, cache, wait, readEverywhere, newToken, expect }) => {
+  'a peer settles for an instance that is cut off': schedule(async ({
+    schedule, api1, api2, revoke, cache, wait, readEverywhere, newToken, expect
+  }) => {
     const token = newToken()
     await cache(api2, token)
     api1.link.cut(true)
@@ -280,7 +240,9 @@ export const named = {
     await readEverywhere(token)
   }),
 
-  'a revocation does not join a bump sent before its COMMIT': schedule(async ({ schedule, api1, api2, revoke, cache, wait, reach, readEverywhere, withoutHelpOf, newToken, expect }) => {
+  'a revocation does not join a bump sent before its COMMIT': schedule(async ({
+    schedule, api1, api2, revoke, cache, wait, reach, readEverywhere, withoutHelpOf, newToken, expect
+  }) => {
     const [first, second] = [newToken(), newToken(otherUser)]
     withoutHelpOf(api2)
     api1.link.cut(true)
@@ -298,7 +260,9 @@ export const named = {
     await readEverywhere(second)
   }),
 
-  'a machine that was suspended trusts no earlier poll': schedule(async ({ schedule, api1, api2, revoke, read, cache, wait, newToken, expect }) => {
+  'a machine that was suspended trusts no earlier poll': schedule(async ({
+    schedule, api1, api2, revoke, read, cache, wait, newToken, expect
+  }) => {
     const token = newToken()
     await cache(api2, token)
     await schedule.run(() => api2.epoch.state() === 'trusted')
@@ -309,29 +273,33 @@ export const named = {
     await wait(read(api2, token))
   }),
 
-  'two masters do not take turns': schedule(async ({ schedule, redis, redis2, database, apis, api2, expect }) => {
+  'two masters do not take turns': schedule(async ({ schedule, deployment, redis2, database, apis, api2, expect }) => {
     const before = database.epoch.generation
     api2.link.route = redis2
     api2.link.drop()
     await schedule.pass(14_000)
-    expect(redis.identify(redis2) === database.epoch.incarnation, 'the other master was not registered')
+    expect(deployment.incarnationOf(redis2) === database.epoch.incarnation, 'the other master was not registered')
     expect(apis.reduce((sum, { counters }) => sum + counters.registrations, 0) === 1, 'they took turns')
     expect(database.epoch.generation > before, 'there was no bump')
   }),
 
-  'a replaced master can register again once its successor is no longer confirmed': schedule(async ({ schedule, redis, redis1, redis2, database, api1, api2, expect }) => {
+  'a replaced master can register again once its successor is no longer confirmed': schedule(async ({
+    schedule, deployment, redis1, redis2, database, api1, api2, expect
+  }) => {
     api2.link.route = redis2
     api2.link.drop()
     await schedule.pass(8_000)
-    expect(redis.identify(redis2) === database.epoch.incarnation, 'the other master was not registered')
+    expect(deployment.incarnationOf(redis2) === database.epoch.incarnation, 'the other master was not registered')
     api2.link.route = redis1
     api2.link.drop()
     await schedule.pass(22_000)
-    expect(redis.identify(redis1) === database.epoch.incarnation, 'the first master did not come back')
+    expect(deployment.incarnationOf(redis1) === database.epoch.incarnation, 'the first master did not come back')
     expect(api1.epoch.state() === 'trusted' && api2.epoch.state() === 'trusted', 'the cache is not trusted again')
   }),
 
-  'a frozen Redis delays a revocation by seconds, and its old entries are not accepted later': schedule(async ({ schedule, redis, redis1, api1, api2, revoke, cache, wait, readEverywhere, newToken, expect }) => {
+  'a frozen Redis delays a revocation by seconds, and its old entries are not accepted later': schedule(async ({
+    schedule, redis, redis1, api1, api2, revoke, cache, wait, readEverywhere, newToken, expect
+  }) => {
     const token = newToken()
     await cache(api2, token)
     redis.freeze(redis1, true)

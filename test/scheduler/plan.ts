@@ -99,6 +99,31 @@ export const faults = {
       { at: hot + between(random, 100, 3_000), name: 'PostgreSQL can be reached', act () { deployment.database.unreachable.delete(api.process) } }
     ]
   },
+  standby: ({ deployment, random, hot }: Scene): Action[] => {
+    const { database } = deployment
+    const [lasts, share] = [between(random, 200, 4_000), random() < 0.5 ? 100 : 50]
+    const api = pick(random, deployment.apis)
+    return [
+      { at: hot - between(random, 0, 1_000), name: 'the standby stops replaying', act: () => database.pauseReplay(true) },
+      { at: hot - between(random, -300, 600), name: `${share}% of an instance's connections lead to the standby`, act () {
+        const one = api ?? pick(random, deployment.apis)
+        if (one !== undefined) database.onStandby.set(one.process, share)
+      } },
+      { at: hot + lasts, name: 'all connections lead to the primary', act: () => database.onStandby.clear() },
+      { at: hot + lasts + random() * 500, name: 'the standby replays again', act: () => database.pauseReplay(false) }
+    ]
+  },
+  promotion: ({ deployment, random, hot }: Scene): Action[] => [
+    { at: hot + between(random, -50, 1_500), name: 'the standby is promoted', act: () => deployment.database.promote(random() < 0.5 ? 0 : random() * 300_000) }
+  ],
+  unsynced: ({ deployment, random, hot }: Scene): Action[] => {
+    const { database } = deployment
+    return [
+      { at: hot - 500, name: 'commits do not wait for their flush', act () { database.defaults.waitsForFlush = false } },
+      { at: hot + between(random, 0, 3_500), name: 'PostgreSQL is killed', act: () => database.crash(20 + random() * 400) },
+      { at: hot + 4_000, name: 'commits wait for their flush', act () { database.defaults.waitsForFlush = true } }
+    ]
+  },
   full: ({ deployment, random, hot }: Scene): Action[] => deployment.redis.servers.slice(0, 1).flatMap(server => [
     { at: hot - between(random, 0, 300), name: 'Redis is full', act () { server.full = true } },
     { at: hot + between(random, 50, 1_000), name: 'Redis has memory', act () { server.full = false } }
@@ -116,18 +141,18 @@ export interface Played { seed: number, faults: Fault[], violation: string | nul
 /** Plays one schedule: the seed decides what happens, when, and in which order gates open. */
 export async function play ({ seed, mutant = {}, only, trace = false, without = new Set(), tally = createTally() }: PlayOptions): Promise<Played> {
   const random = createRandom(seed * 2 + 1)
-  const chosen = only ?? faultNames.filter(() => random() < 0.16)
+  const chosen = only ?? faultNames.filter(() => random() < 0.11)
   const latencies = latenciesOf(random)
   const deployment = createDeployment({ seed, trace, mutant, latencies, slow: random() < 0.5 ? 0 : 3 })
   const { schedule } = deployment
   const watch = createWatch(deployment, tally)
   const [route] = deployment.redis.servers
   if (route === undefined) throw new Error('the deployment has no Redis server')
-  deployment.database.epoch.incarnation = deployment.redis.identify(route)
+  deployment.database.seed(({ epoch }) => { epoch.incarnation = deployment.incarnationOf(route) })
   const instances = random() < 0.6 ? 2 : 3
   for (let i = 1; i <= instances; i++) schedule.after(random() * 300, `api${i} is started`, () => deployment.start(`api${i}`), { wakes: true })
   const tokens: Watched[] = Array.from({ length: 3 }, (_, i) => ({ ...deployment.seedToken(`00000000-0000-4000-8000-00000000000${i >> 1}`, crypto.randomUUID()), ended: false }))
-  const slackMs = 1_000 + latencies.database * 60 + (chosen.includes('databaseAway') ? 4_000 : 0)
+  const slackMs = 1_000 + latencies.database * 60 + (chosen.some(fault => ['databaseAway', 'standby', 'promotion', 'unsynced'].includes(fault)) ? 4_000 : 0)
 
   const someone = () => pick(random, deployment.apis)
   const read = (api: Api | undefined, token: Watched | undefined) => { if (api !== undefined && token !== undefined) void watch.read(api, token) }
@@ -140,7 +165,7 @@ export async function play ({ seed, mutant = {}, only, trace = false, without = 
       // Clients repeat after a lost connection as after a 503, and don't always wait for either.
       schedule.after(again.after + 40, 'the client repeats the revocation', repeat, { wakes: true })
     }
-    const told = await watch.revoke(api, token, slackMs)
+    const told = await (random() < 0.3 ? watch.revokeByToken : watch.revoke)(api, token, slackMs)
     if (!told) return
     for (const reader of [...deployment.apis]) {
       for (const after of [0, 2, 30 + random() * 200, 500 + random() * 900, 1_500]) schedule.after(after, 'probe', () => read(reader, token), { wakes: true, process: reader.process })
@@ -188,5 +213,5 @@ export async function play ({ seed, mutant = {}, only, trace = false, without = 
 
 function latenciesOf (random: Random): Latencies {
   const scale = (among: number[]) => (pick(random, among) ?? 1) * (0.5 + random())
-  return { ...calm, redis: scale([0.5, 3, 10, 40]), replication: scale([1, 50, 500]), dial: scale([30, 200]), database: scale([0.5, 3, 10]), find: scale([1, 10, 100, 500]) }
+  return { ...calm, redis: scale([0.5, 3, 10, 40]), replication: scale([1, 50, 500]), dial: scale([30, 200]), database: scale([0.5, 3, 10]), find: scale([1, 10, 100, 500]), replay: scale([1, 50, 500]) }
 }

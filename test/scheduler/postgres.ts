@@ -1,55 +1,99 @@
-import { randomUUID } from 'node:crypto'
 import { runTransaction, type Transactions, type Tx } from '../../src/database/transaction.js'
-import type { RevokingTx } from '../../src/revocation/revocation.js'
-import type { EpochReading, EpochStore } from '../../src/revocation/store.js'
 import { UnavailableError } from '../../src/shared/errors.js'
-import type { Principal, TokenState } from '../../src/tokens/principal.js'
-import type { NewToken } from '../../src/tokens/rows.js'
-import type { TokenStore } from '../../src/tokens/store.js'
+import type { Principal } from '../../src/tokens/principal.js'
 import { TokenHash } from '../../src/tokens/token.js'
+import { type Change, createDatabaseState, type Data, type TokenRow } from './database-state.js'
+import { createSimulatedEpochStore } from './epoch-store.js'
 import type { Process, Schedule } from './scheduler.js'
+import { createSimulatedTokenStore } from './token-store.js'
 
 /** The wall clock when a schedule begins. */
 export const wallStart = Date.UTC(2026, 0, 1)
 const idleTransactionMs = 5_000
 
-export interface TokenRow { id: string, hash: string, userId: string, sessionId: string, expiresAt: number, revokedAt: number | null, /** When the revocation's COMMIT was executed. */ committedAt: number | null }
+/** Rules of the stores' SQL and of their connections; a mutant removes some. */
+export const databaseRules = {
+  lookUpTellsStandby: true,
+  pollTellsStandby: true,
+  waitRefusesStandby: true,
+  nothingToEndRefusesStandby: true,
+  commitWaitsForFlush: true,
+  bumpWaitsForFlush: true,
+  registrationWaitsForFlush: true,
+  bumpAlwaysAdds: true,
+  readCommitted: true,
+  futureSettlementIsOverdue: true,
+  databaseBelongsToKey: true
+}
 
-interface SettlementRow { id: string, hashes: string[], createdAt: number, help: boolean }
+export type DatabaseRules = typeof databaseRules
 
-interface Transaction { process: Process, open: boolean, revoked: Set<string>, inserted: TokenRow[], apply: Array<() => void>, startedAt: number, touched: number }
+/** The server that a statement runs on. */
+export interface Server { data: Data, standby: boolean }
+
+export interface Transaction {
+  process: Process
+  open: boolean
+  /** The server of its first statement, and what that saw; null before it, and in READ COMMITTED. */
+  server: Server | null
+  snapshot: Map<string, TokenRow> | null
+  revoked: Set<string>
+  inserted: TokenRow[]
+  changes: Change[]
+  waitsForFlush: boolean
+  startedAt: number
+  touched: number
+}
+
+export interface StatementOptions { timeoutMs?: number, kind?: 'database' | 'find' }
+
+/** Runs on a server, and calls `reply` when it is done, at once or after waiting for a lock; if it throws, the statement fails. */
+export type Run<T> = (server: Server, reply: (value: T) => void) => void
 
 export type SimulatedPostgres = ReturnType<typeof createSimulatedPostgres>
 
+interface Options { rules?: Partial<DatabaseRules>, from?: Data, identity?: string }
+
 /** A simulated PostgreSQL: it does what the stores' SQL does, with a gate before each statement runs and one before its reply. */
-export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'database' | 'find') => number) {
-  const { now } = schedule
-  const wall = () => wallStart + now()
-  const epoch = { generation: 1_000, incarnation: null as string | null, confirmedAt: null as number | null, retired: [] as string[] }
-  const tokens = new Map<string, TokenRow>()
-  const versions = new Map<string, number>()
-  const settlements = new Map<string, SettlementRow>()
+export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'database' | 'find' | 'replay') => number, { rules: removed = {}, from, identity = 'database1' }: Options = {}) {
+  const rules = { ...databaseRules, ...removed }
+  const state = createDatabaseState(schedule, latency, from)
   const locks = new Map<string, { holder: Transaction, waiting: Array<() => void> }>()
   const open = new Set<Transaction>()
+  let wallOffset = 0
+  let life = 0
+  let up = true
+  /** The server's settings: whether commits wait for their flush by default, and the isolation of transactions that don't say. */
+  const defaults = { waitsForFlush: true, repeatableRead: false }
+  const wall = () => wallStart + schedule.now() + wallOffset
+
   /** Processes that can't reach PostgreSQL. */
   const unreachable = new Set<Process>()
   /** Processes whose next COMMIT is executed but never acknowledged. */
   const unacknowledged = new Set<Process>()
+  /** Processes some of whose connections lead to the standby: how many of a hundred. */
+  const onStandby = new Map<Process, number>()
 
-  /** `run` calls `reply` when it is done, at once or after waiting for a lock; if it throws, the statement fails. */
-  function statement<T> (process: Process, name: string, run: (reply: (value: T) => void) => void, { timeoutMs = 7_000, kind = 'database' as 'database' | 'find' } = {}): Promise<T> {
+  function serverOf (process: Process): Server {
+    const share = onStandby.get(process) ?? 0
+    const standby = share > 0 && schedule.random() * 100 < share
+    return { data: standby ? state.standby : state.data, standby }
+  }
+
+  function statement<T> (process: Process, name: string, run: Run<T>, { timeoutMs = 7_000, kind = 'database' }: StatementOptions = {}, pinned: Server | null = null): Promise<T> {
     const label = `${process.name} ${name}`
+    const sent = life
     return new Promise<T>((resolve, reject) => {
       const timer = schedule.after(timeoutMs, `${label} times out`, () => reject(new UnavailableError()), { process, timer: true, wakes: true })
       const respond = (settle: () => void) => schedule.after(latency(kind), `${label} replies`, () => {
         schedule.cancel(timer)
-        if (unreachable.has(process)) reject(new UnavailableError())
+        if (unreachable.has(process) || sent !== life) reject(new UnavailableError())
         else settle()
       }, { process, wakes: true })
       schedule.after(latency(kind), `${label} runs`, () => {
-        if (unreachable.has(process)) return respond(() => reject(new UnavailableError()))
+        if (unreachable.has(process) || sent !== life || !up) return respond(() => reject(new UnavailableError()))
         try {
-          run(value => respond(() => resolve(value)))
+          run(pinned ?? serverOf(process), value => respond(() => resolve(value)))
         } catch (error) {
           respond(() => reject(error))
         }
@@ -77,7 +121,7 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
     if (!tx.open) return
     tx.open = false
     open.delete(tx)
-    if (commit) for (const change of tx.apply) change()
+    if (commit) state.commit(tx.changes, tx.waitsForFlush || defaults.waitsForFlush)
     const waiting: Array<() => void> = []
     for (const [row, held] of locks) {
       if (held.holder !== tx) continue
@@ -87,17 +131,20 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
     for (const next of waiting) next()
   }
 
-  async function inTransaction<T> (process: Process, tx: Transaction, name: string, run: (reply: (value: T) => void) => void, kind: 'database' | 'find' = 'database'): Promise<T> {
+  async function inTransaction<T> (tx: Transaction, name: string, run: Run<T>, kind: 'database' | 'find' = 'database'): Promise<T> {
     tx.touched++
     const touched = tx.touched
     try {
-      return await statement<T>(process, name, reply => {
+      return await statement<T>(tx.process, name, (server, reply) => {
         if (!tx.open) throw new UnavailableError()
-        run(value => {
-          schedule.after(idleTransactionMs, `${process.name} was idle in a transaction`, () => { if (tx.touched === touched) end(tx, false) })
+        tx.server ??= server
+        // Taken before its first statement waits for a lock.
+        if (defaults.repeatableRead && !rules.readCommitted) tx.snapshot ??= new Map([...tx.server.data.tokens].map(([hash, row]) => [hash, { ...row }]))
+        run(tx.server, value => {
+          schedule.after(idleTransactionMs, `${tx.process.name} was idle in a transaction`, () => { if (tx.touched === touched) end(tx, false) })
           reply(value)
         })
-      }, { kind })
+      }, { kind }, tx.server)
     } catch (error) {
       end(tx, false)
       throw error
@@ -105,16 +152,18 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
   }
 
   async function transaction<T> (process: Process, work: (tx: Transaction) => Promise<T>): Promise<T> {
-    const tx: Transaction = { process, open: true, revoked: new Set(), inserted: [], apply: [], startedAt: wall(), touched: 0 }
+    const tx: Transaction = {
+      process, open: true, server: null, snapshot: null, revoked: new Set(), inserted: [], changes: [], waitsForFlush: false, startedAt: wall(), touched: 0
+    }
     open.add(tx)
     let done: T
     try {
       done = await work(tx)
     } catch (error) {
-      await statement<void>(process, 'ROLLBACK', reply => { end(tx, false); reply() }).catch(() => end(tx, false))
+      await statement<void>(process, 'ROLLBACK', (_server, reply) => { end(tx, false); reply() }).catch(() => end(tx, false))
       throw error
     }
-    await inTransaction<void>(process, tx, 'COMMIT', reply => {
+    await inTransaction<void>(tx, 'COMMIT', (_server, reply) => {
       end(tx, true)
       if (unacknowledged.delete(process)) throw new UnavailableError()
       reply()
@@ -122,9 +171,16 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
     return done
   }
 
-  const visible = (tx: Transaction) => [...tokens.values(), ...tx.inserted]
+  /** Whoever is connected loses the connection. */
+  function disconnect (): void {
+    life++
+    for (const tx of [...open]) end(tx, false)
+    locks.clear()
+  }
 
-  function principalOf (row: Pick<TokenRow, 'id' | 'userId' | 'sessionId' | 'expiresAt'>): Principal {
+  const engine = { schedule, rules, state, wall, defaults, statement, inTransaction, transaction, lock, whenFree, isLocked: (row: string) => locks.has(row), principalOf }
+
+  function principalOf (row: Pick<TokenRow, 'id' | 'userId' | 'sessionId' | 'expiresAt'>, { versions }: Data = state.data): Principal {
     const at = new Date(wallStart).toISOString()
     const expiresAt = new Date(row.expiresAt).toISOString()
     return {
@@ -136,146 +192,58 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
     }
   }
 
-  function judge (row: TokenRow, nowMs: number): TokenState {
-    if (row.revokedAt !== null) return { state: 'revoked' }
-    return row.expiresAt <= nowMs ? { state: 'over' } : { state: 'live', principal: principalOf(row) }
-  }
-
-  const nextGeneration = () => Math.max(epoch.generation + 1, Math.floor(wall()))
-  const seen = () => ({ generation: epoch.generation, incarnation: epoch.incarnation, retired: epoch.retired.length })
-
-  function tokenStore (process: Process): TokenStore {
-    const absent = () => Promise.reject(new Error('the simulated PostgreSQL has no such query'))
-    return {
-      findRefresh: absent,
-      countPersonal: absent,
-      findRow: absent,
-      listServices: absent,
-      revokeServices: absent,
-      revokeOne: absent,
-      consume: absent,
-      listPersonal: absent,
-      revokePersonal: absent,
-      cacheableOfUser: absent,
-      revokeOfUsers: absent,
-      deleteOfUser: absent,
-      find: (hexes, nowMs) => statement(process, 'find', reply => reply(new Map(hexes.flatMap(hex => {
-        const row = tokens.get(hex)
-        return row === undefined ? [] : [[hex, judge(row, nowMs)] as const]
-      }))), { kind: 'find' }),
-      insert: (tx: Tx, { hash, userId, sessionId, expiresAt }: NewToken) => inTransaction(process, of(tx), 'INSERT token', reply => {
-        const row: TokenRow = { id: randomUUID(), hash: hash.hex(), userId: userId ?? '', sessionId: sessionId ?? '', expiresAt: expiresAt?.getTime() ?? Number.MAX_SAFE_INTEGER, revokedAt: null, committedAt: null }
-        of(tx).inserted.push(row)
-        of(tx).apply.push(() => tokens.set(row.hash, row))
-        reply(row.id)
-      }),
-      isLive: (tx: Tx, id: string, at: Date) => inTransaction(process, of(tx), 'isLive', reply => {
-        reply(visible(of(tx)).some(row => row.id === id && row.revokedAt === null && !of(tx).revoked.has(row.hash) && row.expiresAt > at.getTime()))
-      }),
-      revokeOfSessions: (tx: RevokingTx, sessionIds: string[]) => inTransaction(process, of(tx), 'UPDATE tokens', reply => {
-        for (const row of visible(of(tx))) {
-          if (row.revokedAt !== null || !sessionIds.includes(row.sessionId)) continue
-          of(tx).revoked.add(row.hash)
-          of(tx).apply.push(() => Object.assign(row, { revokedAt: of(tx).startedAt, committedAt: now() }))
-        }
-        reply()
-      }),
-      revokedOfUser: (tx: RevokingTx, userId: string, withinSeconds: number) => inTransaction(process, of(tx), 'SELECT revoked', reply => {
-        reply(visible(of(tx)).filter(row => row.userId === userId && (of(tx).revoked.has(row.hash) || (row.revokedAt !== null && row.revokedAt > of(tx).startedAt - withinSeconds * 1000)))
-          .map(row => new TokenHash(row.hash)))
-      })
-    }
-  }
-
-  function epochStore (process: Process): EpochStore {
-    return {
-      poll: timeoutMs => statement<EpochReading>(process, 'poll', reply => {
-        const ages = [...settlements.values()].map(({ createdAt }) => wall() - createdAt)
-        reply({
-          ...seen(), standby: false, confirmedAgeMs: epoch.confirmedAt === null ? null : wall() - epoch.confirmedAt,
-          oldestSettlementMs: ages.length === 0 ? null : Math.max(...ages), helpWanted: [...settlements.values()].some(({ help }) => help)
-        })
-      }, { timeoutMs }),
-      bumpWithin: () => Promise.reject(new Error('the simulated PostgreSQL has no such query')),
-      requirePrimary: async () => {},
-      forget: async () => false,
-      register: (incarnation, generation, timeoutMs) => statement<boolean>(process, 'register', reply => {
-        const { confirmedAt, retired, incarnation: before } = epoch
-        if (epoch.generation !== generation || before === incarnation || (retired.includes(incarnation) && confirmedAt !== null && confirmedAt >= wall() - 15_000)) return reply(false)
-        if (before !== null) epoch.retired = [...retired.filter(one => one !== before), before]
-        Object.assign(epoch, { generation: nextGeneration(), incarnation, confirmedAt: wall() })
-        reply(true)
-      }, { timeoutMs }),
-      confirm: (incarnation, timeoutMs) => statement<void>(process, 'confirm', reply => {
-        if (epoch.incarnation === incarnation) epoch.confirmedAt = wall()
-        reply()
-      }, { timeoutMs }),
-      insertSettlement: (tx, id, hashes) => inTransaction<void>(process, of(tx), 'INSERT settlement', reply => {
-        const row = { id, hashes: hashes.map(hash => hash.hex()), createdAt: wall(), help: false }
-        of(tx).apply.push(() => settlements.set(id, row))
-        reply()
-      }),
-      finish: (ids, incarnation) => statement(process, 'finish', reply => {
-        const judged = seen()
-        if (judged.incarnation !== null && judged.incarnation !== incarnation) return reply(judged)
-        whenFree(ids, () => {
-          for (const id of ids) settlements.delete(id)
-          reply(judged)
-        })
-      }),
-      askForHelp: ids => statement<void>(process, 'askForHelp', reply => whenFree(ids, () => {
-        for (const id of ids) Object.assign(settlements.get(id) ?? {}, { help: true })
-        reply()
-      })),
-      waiting: ids => statement(process, 'waiting', reply => reply({ epoch: seen(), waiting: new Set(ids.filter(id => settlements.has(id))) })),
-      bump: () => statement(process, 'bump', reply => {
-        for (const id of settlements.keys()) if (!locks.has(id)) settlements.delete(id)
-        epoch.generation = nextGeneration()
-        reply(seen())
-      }),
-      assist: (overdueMs, settle) => transaction(process, async tx => {
-        const found = await inTransaction<SettlementRow[]>(process, tx, 'SELECT settlements', reply => {
-          const rows = [...settlements.values()].filter(({ id, help, createdAt }) => !locks.has(id) && (help || createdAt < wall() - overdueMs))
-          for (const { id } of rows) lock(tx, id, () => {})
-          reply(rows)
-        })
-        if (found.length === 0) return { taken: 0, more: false }
-        const incarnation = await settle(found.flatMap(({ hashes }) => hashes.map(hex => new TokenHash(hex))))
-        if (incarnation === null) return { taken: 0, more: false }
-        await inTransaction<void>(process, tx, 'DELETE settlements', reply => {
-          if (epoch.incarnation === incarnation) tx.apply.push(() => { for (const { id } of found) settlements.delete(id) })
-          reply()
-        })
-        return { taken: found.length, more: false }
-      }),
-      close: async () => {}
-    }
-  }
-
   return {
-    epoch,
-    tokens,
-    settlements,
+    identity,
+    rules,
+    defaults,
+    get epoch () { return state.data.epoch },
+    get tokens () { return state.data.tokens },
+    seed: state.seed,
+    /** Another database with the same data, and an identity of its own. */
+    copy: (name: string) => createSimulatedPostgres(schedule, latency, { rules: removed, from: state.copy(), identity: name }),
     unreachable,
     unacknowledged,
-    tokenStore,
-    epochStore,
+    onStandby,
+    pauseReplay: state.pause,
+    tokenStore: (process: Process) => createSimulatedTokenStore(engine, process),
+    epochStore: (process: Process) => createSimulatedEpochStore(engine, process),
 
     transactions: (process: Process): Transactions => ({
       transaction: work => runTransaction(begun => transaction(process, tx => begun(tx as unknown as Tx)), work)
     }),
 
     /** Locks the user's row until the transaction ends. */
-    lockUser: (tx: Tx, userId: string): Promise<void> => inTransaction<void>(of(tx).process, of(tx), 'lock user', reply => lock(of(tx), userId, reply)),
+    lockUser: (tx: Tx, userId: string): Promise<void> => inTransaction<void>(of(tx), 'lock user', (server, reply) => {
+      requirePrimary(server)
+      lock(of(tx), userId, reply)
+    }),
 
     /** Renames the user to the next number: this revokes nothing, but every cached entry is out of date. */
-    rename: (tx: Tx, userId: string): Promise<{ hashes: TokenHash[], version: number }> => inTransaction(of(tx).process, of(tx), 'rename', reply => {
-      const version = (versions.get(userId) ?? 0) + 1
-      of(tx).apply.push(() => versions.set(userId, version))
-      reply({ version, hashes: [...tokens.values()].filter(row => row.userId === userId && row.revokedAt === null).map(row => new TokenHash(row.hash)) })
+    rename: (tx: Tx, userId: string): Promise<{ hashes: TokenHash[], version: number }> => inTransaction(of(tx), 'rename', ({ data }, reply) => {
+      const version = (data.versions.get(userId) ?? 0) + 1
+      of(tx).changes.push(({ versions }) => { versions.set(userId, version) })
+      reply({ version, hashes: [...data.tokens.values()].filter(row => row.userId === userId && row.revokedAt === null).map(row => new TokenHash(row.hash)) })
     }),
 
     principalOf,
+
+    /** kill -9 of the server; it is back `downMs` later, without what was not flushed. */
+    crash (downMs: number): void {
+      schedule.note('PostgreSQL is killed')
+      disconnect()
+      up = false
+      state.crash()
+      schedule.after(downMs, 'PostgreSQL is back', () => { up = true })
+    },
+
+    /** The standby takes over; its clock may be `behindMs` behind. */
+    promote (behindMs: number): void {
+      schedule.note(`the standby is promoted, its clock ${behindMs} ms behind`)
+      disconnect()
+      state.promote()
+      wallOffset -= behindMs
+      onStandby.clear()
+    },
 
     /** Rolls back a dead process's transactions, as the server does once it notices. */
     abort (process: Process): void {
@@ -284,6 +252,26 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
   }
 }
 
-function of (tx: Tx): Transaction {
+/** What the stores need of the simulated server. */
+export interface Engine {
+  rules: DatabaseRules
+  state: ReturnType<typeof createDatabaseState>
+  wall (): number
+  defaults: { waitsForFlush: boolean, repeatableRead: boolean }
+  statement<T> (process: Process, name: string, run: Run<T>, options?: StatementOptions): Promise<T>
+  inTransaction<T> (tx: Transaction, name: string, run: Run<T>, kind?: 'database' | 'find'): Promise<T>
+  transaction<T> (process: Process, work: (tx: Transaction) => Promise<T>): Promise<T>
+  lock (tx: Transaction, row: string, next: () => void): void
+  whenFree (rows: string[], next: () => void): void
+  isLocked (row: string): boolean
+  principalOf (row: Pick<TokenRow, 'id' | 'userId' | 'sessionId' | 'expiresAt'>, data: Data): Principal
+}
+
+/** A standby refuses whatever writes or locks. */
+export function requirePrimary ({ standby }: Server): void {
+  if (standby) throw new UnavailableError()
+}
+
+export function of (tx: Tx): Transaction {
   return tx as unknown as Transaction
 }

@@ -1,4 +1,5 @@
 import { type CacheBackend, type Identity, RefusedCommandError } from '../../src/token-cache/backend.js'
+import { batchPerTurn } from '../../src/token-cache/batch.js'
 import type { Gate, Process, Schedule } from './scheduler.js'
 
 const commandTimeoutMs = 100
@@ -42,8 +43,8 @@ export interface SimulatedLink extends CacheBackend {
   cut (off: boolean): void
   /** For mutants: writes without comparing. */
   overwriteWith (key: string, value: string, ttlMs: number): Promise<boolean>
-  /** For mutants: also reads from a replica. */
-  lookAnywhere (key: string): Promise<string | null>
+  /** For mutants: the last key of a batch is read by GET, which a replica answers. */
+  getUnvouched (key: string): Promise<string | null>
 }
 
 export type SimulatedRedis = ReturnType<typeof createSimulatedRedis>
@@ -196,6 +197,28 @@ export function createSimulatedRedis (schedule: Schedule, latency: (kind: 'redis
       return reply
     }
 
+    /** As ioredis collects commands of an event-loop turn: what is sent goes to the connection that is there by then. */
+    async function sendLater (name: string, exec: Exec): Promise<unknown> {
+      if (wire === null) throw new Error('not connected')
+      await new Promise(resolve => { setImmediate(resolve) })
+      return await send(name, exec)
+    }
+
+    const getex = (key: string) => send('GETEX', server => {
+      requireWritable(server, false)
+      return get(server, key)
+    })
+
+    /** The last key of a batch is read by a command that a replica refuses, and vouches for the others. */
+    const readAll = (readLast: (key: string) => Promise<unknown>) => async (keys: string[]): Promise<Array<string | null>> => {
+      const others = keys.slice(0, -1)
+      const [found, last] = await Promise.all([
+        others.length === 0 ? [] : send('MGET', server => others.map(key => get(server, key))),
+        readLast(keys.at(-1) as string)
+      ])
+      return [...found as Array<string | null>, last as string | null]
+    }
+
     async function identity (used: number): Promise<Identity> {
       const incarnation = await send('INFO', identify) as string | null
       if (wire === null || opened !== used) throw new Error('the connection was replaced')
@@ -214,18 +237,15 @@ export function createSimulatedRedis (schedule: Schedule, latency: (kind: 'redis
         advance(wire)
         wire.deliver()
       },
-      get: key => send('GETEX', server => {
-        requireWritable(server, false)
-        return get(server, key)
-      }) as Promise<string | null>,
-      lookAnywhere: key => send('GET', server => get(server, key)) as Promise<string | null>,
-      takeLease: (key, lease, ttlMs) => send('SET NX GET', server => {
+      get: batchPerTurn(readAll(getex)),
+      getUnvouched: batchPerTurn(readAll(key => send('GET', server => get(server, key)))),
+      takeLease: (key, lease, ttlMs) => sendLater('SET NX GET', server => {
         requireWritable(server)
         const there = get(server, key)
         if (there === null) write(server, key, { value: lease, expiresAt: schedule.now() + ttlMs })
         return there
       }) as Promise<string | null>,
-      compareAndSet: (key, expected, value, ttlMs) => send(`compare-and-set ${value[0]}`, server => {
+      compareAndSet: (key, expected, value, ttlMs) => sendLater(`compare-and-set ${value[0]}`, server => {
         if (get(server, key) !== expected) return false
         return set(key, value, ttlMs)(server)
       }) as Promise<boolean>,

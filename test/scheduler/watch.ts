@@ -1,3 +1,4 @@
+import { TokenHash } from '../../src/tokens/token.js'
 import type { Api, Deployment } from './deployment.js'
 
 /** What the oracle knows about a token. */
@@ -76,6 +77,12 @@ export function createWatch (deployment: Deployment, tally: Tally = createTally(
     }
   }
 
+  function count ({ hash }: Watched): void {
+    const isCached = deployment.redis.servers.some(server => deployment.redis.get(server, `token:${hash}`)?.startsWith('V'))
+    tally.revocations++
+    if (isCached) tally.cachedBefore++
+  }
+
   return {
     violations,
     tally,
@@ -86,8 +93,7 @@ export function createWatch (deployment: Deployment, tally: Tally = createTally(
 
     /** Ends the token's session, as its user from another one or an admin does: a repeat is answered 2xx too. */
     async revoke (api: Api, token: Watched, slackMs = 500): Promise<boolean> {
-      tally.revocations++
-      if (deployment.redis.servers.some(server => deployment.redis.get(server, `token:${token.hash}`)?.startsWith('V'))) tally.cachedBefore++
+      count(token)
       schedule.note(`${api.process.name} revocation of ${token.hash.slice(0, 4)} starts`)
       const told = await answered(api, `${api.process.name} revocation of ${token.hash.slice(0, 4)}`, () => api.revocation.revoke(async tx => {
         await database.lockUser(tx, token.userId)
@@ -96,6 +102,37 @@ export function createWatch (deployment: Deployment, tally: Tally = createTally(
       if (told) token.ended = true
       return told
     },
+
+    /** Ends the token's session as POST /oauth/revoke does: whoever has the token may, and one that is unknown is answered 2xx too. */
+    async revokeByToken (api: Api, token: Watched, slackMs = 500): Promise<boolean> {
+      count(token)
+      const name = `${api.process.name} revocation by token of ${token.hash.slice(0, 4)}`
+      schedule.note(`${name} starts`)
+      const told = await answered(api, name, () => api.revocation.revoke(async tx => {
+        const row = await api.tokenStore.findRow(tx, new TokenHash(token.hash))
+        if (row === null) return { named: null, outcome: undefined }
+        await database.lockUser(tx, token.userId)
+        return { named: await api.tokens.endSessions(tx, token.userId, [token.sessionId]), outcome: undefined }
+      }), slackMs)
+      if (told) token.ended = true
+      return told
+    },
+
+    /** Ends all of the user's tokens, as a change of the password does. */
+    endAll: (api: Api, userId: string, slackMs = 500): Promise<boolean> =>
+      answered(api, `${api.process.name} end of all`, () => api.revocation.revoke(async tx => {
+        await database.lockUser(tx, userId)
+        await api.tokenStore.revokeOfUsers(tx, [userId])
+        return { named: await api.tokenStore.revokedOfUser(tx, userId, 120), outcome: undefined }
+      }), slackMs),
+
+    /** Ends all of the user's tokens as if they were too many to be named. */
+    endMany: (api: Api, userId: string, slackMs = 500): Promise<boolean> =>
+      answered(api, `${api.process.name} end of many`, () => api.revocation.revokeMany(async tx => {
+        await database.lockUser(tx, userId)
+        await api.tokenStore.revokeOfUsers(tx, [userId])
+        return false
+      }), slackMs),
 
     /** Changes what every entry of the user says. */
     async rename (api: Api, userId: string, slackMs = 500): Promise<boolean> {

@@ -2,6 +2,7 @@ import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequ
 import { adminRoutes } from './admin/routes.js'
 import { auditRoutes } from './audit/routes.js'
 import type { Config } from './config/config.js'
+import { isWebOrigin } from './config/values.js'
 import { addAddressLimit } from './http/address-limit.js'
 import { addCors } from './http/cors.js'
 import { answerNotFound } from './http/errors.js'
@@ -60,7 +61,7 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
   closeConnectionsOnLeave(app, services.health)
   addCommonHeaders(app)
   refuseUnclearRequests(app)
-  addCors(app, { origins: config.corsOrigins, embedded: database.embedded })
+  addCors(app, { origins: config.corsOrigins, headers: config.corsHeaders, embedded: database.embedded })
   app.setNotFoundHandler((_request, reply) => { answerNotFound(reply) })
   await addOpenapi(app, config.publicUrl)
   await app.register(serviceRoutes, services)
@@ -75,7 +76,8 @@ export interface Authentication { authenticate (request: FastifyRequest): Promis
 
 /** Gives `app` its `request.token` and `latchkey`, and lets the services run for as long as it does. */
 export function addAuthentication (app: FastifyInstance, config: Config, services: Services): Authentication {
-  const cookies = createCookies({ secure: config.cookieSecure, publicUrl: config.publicUrl, corsOrigins: config.corsOrigins })
+  const corsOrigins = config.corsOrigins.filter(isWebOrigin)
+  const cookies = createCookies({ secure: config.cookieSecure, publicUrl: config.publicUrl, corsOrigins })
   const authenticate = createAuthenticate(services.tokens, cookies)
   app.decorateRequest('token', null)
   app.decorateRequest('byCookie', false)

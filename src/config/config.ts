@@ -54,6 +54,7 @@ function readConfig (env: Environment) {
     trustProxy: list(env.TRUST_PROXY),
     cookieSecure: env.COOKIE_SECURE === 'true',
     corsOrigins: list(env.CORS_ORIGINS),
+    corsHeaders: list(env.CORS_HEADERS),
     pruneSchedule: env.PRUNE_SCHEDULE,
     pruneTimezone: env.PRUNE_TIMEZONE,
     pruneRetentionSeconds: toSeconds(env.PRUNE_RETENTION),

@@ -43,6 +43,7 @@ export const environmentSchema = Type.Object({
   TRUST_PROXY: Type.String({ default: '' }),
   COOKIE_SECURE: Type.Union([Type.Literal('true'), Type.Literal('false')], { default: 'true' }),
   CORS_ORIGINS: Type.String({ default: '' }),
+  CORS_HEADERS: Type.String({ default: '' }),
   PRUNE_SCHEDULE: Type.String({ default: '0 2 * * *' }),
   PRUNE_TIMEZONE: Type.String({ default: 'UTC' }),
   PRUNE_RETENTION: duration('7d'),

@@ -3,7 +3,7 @@ import { isNetwork } from '../shared/address.js'
 import type { Environment } from './environment.js'
 import { findRedisProblems } from './redis.js'
 import { readSmtp } from './smtp.js'
-import { isOrigin, isTimeZone, list, secondsOrNone, toLimit, toSeconds } from './values.js'
+import { isHeaderName, isOrigin, isTimeZone, list, secondsOrNone, toLimit, toSeconds } from './values.js'
 
 const durations = [
   'TOKEN_TTL', 'ACCESS_TOKEN_TTL', 'REFRESH_TOKEN_TTL', 'REFRESH_GRACE', 'SESSION_TTL', 'SESSION_IDLE_TTL', 'LAST_USE_INTERVAL',
@@ -38,6 +38,7 @@ function findListProblems (env: Environment): string[] {
   if (!list(env.CORS_ORIGINS).every(isOrigin)) {
     problems.push('CORS_ORIGINS must list origins like https://app.example.com, without path or wildcard')
   }
+  if (!list(env.CORS_HEADERS).every(isHeaderName)) problems.push('CORS_HEADERS must list names of headers like X-Request-Id')
   if (!list(env.TRUST_PROXY).every(isNetwork)) problems.push('TRUST_PROXY must list addresses or CIDRs')
   return problems
 }

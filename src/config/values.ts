@@ -24,9 +24,20 @@ export function list (text: string): string[] {
   return text.split(',').map(part => part.trim()).filter(part => part !== '')
 }
 
-/** Whether `text` is exactly the origin of web pages, as browsers send it. */
+/** Whether `text` is the origin of web pages, which may send cookies, and not that of an app. */
+export function isWebOrigin (text: string): boolean {
+  return /^https?:/.test(text)
+}
+
+/** Whether `text` is exactly the origin of web pages, or of an app that shows them (`capacitor://localhost`), as browsers send it. */
 export function isOrigin (text: string): boolean {
-  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text && !text.includes('*')
+  if (isWebOrigin(text)) return URL.canParse(text) && new URL(text).origin === text && !text.includes('*')
+  return /^(?!ftp:|file:|wss?:)[a-z][a-z0-9+.-]*:\/\/[a-z0-9][a-z0-9._-]*(:\d{1,5})?$/.test(text)
+}
+
+/** Whether `text` is the name of a header (RFC 9110 5.1). */
+export function isHeaderName (text: string): boolean {
+  return /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text) && text !== '*'
 }
 
 /** Whether `name` is an IANA time zone. */

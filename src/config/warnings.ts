@@ -1,5 +1,6 @@
 import { getDomain } from 'tldts'
 import type { Config } from './config.js'
+import { isWebOrigin } from './values.js'
 
 type Settings = Pick<Config, 'production' | 'cookieSecure' | 'publicUrl' | 'corsOrigins'>
 
@@ -17,7 +18,7 @@ export function configWarnings ({ production, cookieSecure, publicUrl, corsOrigi
   if (production && own === null && corsOrigins.length === 0) {
     warnings.push('Neither PUBLIC_URL nor CORS_ORIGINS is set: cookies work only on pages of this origin, with Sec-Fetch-Site')
   }
-  for (const origin of corsOrigins) {
+  for (const origin of corsOrigins.filter(isWebOrigin)) {
     const page = new URL(origin)
     if (own !== null && siteOf(page) !== siteOf(own)) {
       const problem = 'another site than PUBLIC_URL: browsers send no cookies from there, so its pages need bearer tokens'

@@ -6,6 +6,7 @@ import { openFoundation } from '../foundation.js'
 import { addAddressLimit } from '../http/address-limit.js'
 import { addMountedHeaders } from '../http/headers.js'
 import { prepareScope } from '../http/route-scope.js'
+import { describeRequest } from '../observability/logger.js'
 import { findTracing } from '../observability/tracing.js'
 import { createServices } from '../services.js'
 import { type Opener, rememberInstance } from './instances.js'
@@ -17,6 +18,9 @@ export interface LatchkeyOptions {
   /** The variables of the README's table; by default those of the process. */
   env?: Record<string, string | undefined>
 }
+
+/** Fastify's types want serialisers that return strings, though its own return objects. */
+const logSerializers = { req: describeRequest as unknown as (request: unknown) => string }
 
 type TestOptions = LatchkeyOptions & { open?: Opener }
 
@@ -38,5 +42,5 @@ export const latchkey: FastifyPluginAsync<LatchkeyOptions> = fastifyPlugin(async
     addMountedHeaders(scope)
     await addAddressLimit(scope, config.addressLimit, { redis: foundation.redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })
     await addRoutes(scope, services, authentication)
-  }, { prefix })
+  }, { prefix, logSerializers })
 }, { fastify: '5.x', name: 'latchkey' })

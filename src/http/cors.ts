@@ -1,18 +1,24 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
+import { isWebOrigin } from '../config/values.js'
 import { answerNotFound } from './errors.js'
 
 const methods = 'GET, POST, PUT, PATCH, DELETE'
-const requestHeaders = 'Authorization, Content-Type'
+/** The last three are what browsers' tracing sends (W3C Trace Context, Baggage). */
+const requestHeaders = ['Authorization', 'Content-Type', 'traceparent', 'tracestate', 'baggage']
 const exposedHeaders = 'Retry-After, WWW-Authenticate'
 const preflightSeconds = 600
 
+/** `headers` may be sent beside those that every page may send. */
+export interface CorsOptions { origins: string[], headers: string[], embedded: boolean }
+
 /**
- * CORS (https://fetch.spec.whatwg.org/#http-cors-protocol): pages of `origins` may read replies and send cookies; with the embedded
- * database, pages on loopback may read replies. A request without an Origin costs one comparison here; with @fastify/cors it took 5 µs
- * of 45, measured.
+ * CORS (https://fetch.spec.whatwg.org/#http-cors-protocol): pages of `origins` may read replies and send cookies, apps
+ * (`capacitor://localhost`) without cookies; with the embedded database, pages on loopback may read replies. A request without an
+ * Origin costs one comparison here; with @fastify/cors it took 5 µs of 45, measured.
  */
-export function addCors (app: FastifyInstance, { origins, embedded }: { origins: string[], embedded: boolean }): void {
+export function addCors (app: FastifyInstance, { origins, headers, embedded }: CorsOptions): void {
   const trusted = new Set(origins)
+  const allowedHeaders = [...requestHeaders, ...headers].join(', ')
 
   app.addHook('onRequest', (request, reply, done) => {
     const { origin } = request.headers
@@ -24,17 +30,17 @@ export function addCors (app: FastifyInstance, { origins, embedded }: { origins:
     }
     reply.header('access-control-allow-origin', origin)
     reply.header('access-control-expose-headers', exposedHeaders)
-    if (trusted.has(origin)) reply.header('access-control-allow-credentials', 'true')
-    if (isOptions) answerPreflight(reply)
+    if (trusted.has(origin) && isWebOrigin(origin)) reply.header('access-control-allow-credentials', 'true')
+    if (isOptions) answerPreflight(reply, allowedHeaders)
     else done()
   })
   // A route, so that the metrics count preflights as such; whoever may not send one learns nothing about the routes.
   app.options('*', { schema: { hide: true } }, (_request, reply) => { answerNotFound(reply) })
 }
 
-function answerPreflight (reply: FastifyReply): void {
+function answerPreflight (reply: FastifyReply, allowedHeaders: string): void {
   reply.header('access-control-allow-methods', methods)
-  reply.header('access-control-allow-headers', requestHeaders)
+  reply.header('access-control-allow-headers', allowedHeaders)
   reply.header('access-control-max-age', String(preflightSeconds))
   reply.code(204).send()
 }

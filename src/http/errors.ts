@@ -1,10 +1,12 @@
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { describe, NotFoundError, UnavailableError, type Waiting } from '../shared/errors.js'
+import { logRefusal } from './refusal-log.js'
 
 /** The error handler of our routes: a 5xx tells the client nothing, and is logged without what a database puts into its messages. */
 export function answerError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   if ((error.statusCode ?? 500) >= 500) report(request, error)
+  else logRefusal(request, error)
   sendError(reply, error)
 }
 

@@ -8,10 +8,14 @@ import { commonHeaders } from './headers.js'
 const message = 'The request is not well-formed HTTP'
 const MalformedError = createError('FST_ERR_BAD_REQUEST', message, 400)
 
-/** Refuses what Node would refuse without a body: a request without a Host (RFC 9112 3.2), and an Expect other than 100-continue. */
+/**
+ * Refuses a request without a Host or with two (RFC 9112 3.2), and an Expect other than 100-continue, which Node would refuse without
+ * a body.
+ */
 export function refuseUnclearRequests (app: FastifyInstance): void {
   app.addHook('onRequest', (request, reply, done) => {
-    if (request.headers.host !== undefined || request.raw.httpVersion !== '1.1') {
+    const hosts = countHosts(request.raw.rawHeaders)
+    if (hosts === 1 || (hosts === 0 && request.raw.httpVersion !== '1.1')) {
       done()
       return
     }
@@ -37,6 +41,16 @@ export function refuseMalformed (error: NodeJS.ErrnoException, socket: Socket): 
 export function refuseUrl (error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void {
   reply.headers(commonHeaders)
   sendError(reply, Object.assign(error, { message: 'The URL is not well-formed' }))
+}
+
+/** Node keeps the first Host only; a proxy in front may have routed by the second. */
+function countHosts (rawHeaders: string[]): number {
+  let count = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    if (name.length === 4 && name.toLowerCase() === 'host') count++
+  }
+  return count
 }
 
 function refusal (status: number) {

@@ -25,7 +25,7 @@ export async function addOpenapi (app: FastifyInstance, publicUrl: string | unde
         version: '1',
         description: 'A self-hosted authentication API with bearer tokens that can really be revoked.'
       },
-      ...publicUrl === undefined ? {} : { servers: [{ url: publicUrl }] },
+      ...publicUrl === undefined ? {} : { servers: [{ url: publicUrl.replace(/\/+$/, '') }] },
       components: { securitySchemes }
     },
     hideUntagged: true

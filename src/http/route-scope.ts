@@ -1,6 +1,8 @@
+import { isUtf8 } from 'node:buffer'
 import AjvCompiler from '@fastify/ajv-compiler'
 import SerializerSelector from '@fastify/fast-json-stringify-compiler'
 import type { FastifyInstance } from 'fastify'
+import { InvalidRequestError } from '../shared/errors.js'
 import { answerError } from './errors.js'
 
 /** No body that Latchkey accepts is longer. */
@@ -15,12 +17,16 @@ export function prepareScope (scope: FastifyInstance): void {
   addJsonBodies(scope)
 }
 
-/** Accepts JSON bodies only. An empty one counts as none: some clients send the content type with every DELETE and POST. */
+/**
+ * Accepts JSON in UTF-8 only: other bytes would all become U+FFFD, and one password would open for another. An empty one counts as
+ * none: some clients send the content type with every DELETE and POST.
+ */
 function addJsonBodies (scope: FastifyInstance): void {
   const parse = scope.getDefaultJsonParser('error', 'error')
   scope.removeAllContentTypeParsers()
-  scope.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit }, (request, body, done) => {
-    if (body === '') done(null, undefined)
-    else parse(request, body as string, done)
+  scope.addContentTypeParser('application/json', { parseAs: 'buffer', bodyLimit }, (request, body, done) => {
+    if (body.length === 0) done(null, undefined)
+    else if (!isUtf8(body as Buffer)) done(new InvalidRequestError('The body is not well-formed UTF-8'))
+    else parse(request, body.toString(), done)
   })
 }

@@ -23,7 +23,9 @@ interface Options {
 
 /** The metadata of RFC 8414; only on a server of our own, because section 3 puts it at the root. */
 export const metadataRoutes: FastifyPluginAsyncTypebox<{ config: Config }> = async (app, { config }) => {
-  app.get('/.well-known/oauth-authorization-server', {
+  // RFC 8414 3.1: the well-known part goes between the host and the path of an issuer.
+  const path = config.publicUrl === undefined ? '' : new URL(config.publicUrl).pathname.replace(/\/+$/, '')
+  for (const url of new Set(['/.well-known/oauth-authorization-server', `/.well-known/oauth-authorization-server${path}`])) app.get(url, {
     config: { guard: 'anyone' },
     schema: {
       tags: ['oauth'],
@@ -43,7 +45,7 @@ export const oauthRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { oau
   const anyCaller = [{}, { basic: [] }, { bearer: [] }]
 
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser(consumes, { parseAs: 'string', bodyLimit }, async (_request: FastifyRequest, body: string) => parseForm(body))
+  app.addContentTypeParser(consumes, { parseAs: 'buffer', bodyLimit }, async (_request: FastifyRequest, body: Buffer) => parseForm(body))
 
   app.addHook('preSerialization', async ({ headers }, reply, payload) => {
     if (reply.statusCode < 400) return payload

@@ -15,14 +15,20 @@ export function createLogger (level: string, destination?: DestinationStream): L
   const options = {
     level,
     serializers: {
-      req: (request: { method: string, url: string } & Origin) => (
-        { method: request.method, url: pathOf(request.url), remoteAddress: addressOf(request) }
-      ),
+      req: describeRequest,
       res: (reply: { statusCode: number }) => ({ statusCode: reply.statusCode }),
       err: (error: Error & { code?: string }) => ({ type: error.name, code: error.code })
     }
   }
   return destination === undefined ? pino(options) : pino(options, destination)
+}
+
+/**
+ * A request as log lines show it. An application's own serialiser would write the query of a URL, and so a token that somebody put
+ * there.
+ */
+export function describeRequest (request: { method: string, url: string } & Origin) {
+  return { method: request.method, url: pathOf(request.url), remoteAddress: addressOf(request) }
 }
 
 /** A URL without its query, and without what looks like a token in its path: somebody may have put one there by mistake. */

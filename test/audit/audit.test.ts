@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
 import t from 'tap'
+import { cursorOf } from '../../src/shared/pagination.js'
 import { newEmail, onEachGround, password, startApp, type TestApp } from '../fixtures/app.js'
 
 interface Event { id: string, createdAt: string, type: string, userId: string, actorId: string | null, sessionId: string | null, tokenId: string | null, ip: string, userAgent: string | null, cause: string | null }
@@ -72,6 +73,10 @@ onEachGround(t, async (t, ground) => {
     const { token } = await one.account()
     for (const query of ['?limit=0', '?limit=101', '?limit=x', '?limit=1&limit=2', '?userId=1', '?cursor=x', '?cursor=MS54', `?cursor=${Buffer.from('999999999999999.00000000-0000-0000-0000-000000000000').toString('base64url')}`]) {
       t.equal((await one.call('GET', `/v1/events${query}`, { token })).statusCode, 400, query)
+    }
+    for (const year of ['0001-01-01', '1969-12-31', '2286-11-20', '9000-01-01', '9999-12-31']) {
+      const cursor = cursorOf({ createdAt: new Date(`${year}T00:00:00Z`), id: '00000000-0000-4000-8000-000000000000' })
+      t.equal((await one.call('GET', `/v1/events?cursor=${cursor}`, { token })).statusCode, 200, `a cursor of ${year}, as this list would give it`)
     }
   })
 

@@ -165,6 +165,17 @@ t.test('cookies open own routes to own pages alone', async t => {
   t.match(crossed.json(), { statusCode: 403, code: 'AUTH_CROSS_SITE' })
 })
 
+t.test("a token in the URL doesn't reach the application's log", async t => {
+  const lines: string[] = []
+  const app = await startHost(t, { prefix: '/auth', ...onShared() }, { server: { logger: { level: 'info', stream: { write (line: string) { lines.push(line) } } } } })
+  await app.inject('/auth/v1/me?access_token=lk_Sentinel000000000000000000')
+  await app.inject({ method: 'DELETE', url: '/auth/v1/tokens/lkp_Sentinel000000000000000000?x=lk_Sentinel' })
+  const log = lines.join('')
+  t.match(log, /"url":"\/auth\/v1\/me","remoteAddress":"127\.0\.0\.1"/, 'the request is there')
+  t.match(log, /"url":"\/auth\/v1\/tokens\/lk_…"/)
+  t.notMatch(log, 'Sentinel')
+})
+
 t.test('two applications in a process know nothing of each other', async t => {
   const [one, other] = [await startHost(t, onShared()), await startHost(t, inMemory())]
   const ada = await actingAs(one)

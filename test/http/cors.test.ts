@@ -23,7 +23,7 @@ onEachGround(t, async (t, ground) => {
     const reply = await preflight(page)
     t.equal(reply.statusCode, 204)
     t.equal(reply.headers['access-control-allow-methods'], 'GET, POST, PUT, PATCH, DELETE')
-    t.equal(reply.headers['access-control-allow-headers'], 'Authorization, Content-Type')
+    t.equal(reply.headers['access-control-allow-headers'], 'Authorization, Content-Type, traceparent, tracestate, baggage')
   })
 
   t.test('pages of anywhere else may not: null, prefixes and suffixes, another scheme or port (V3.4.2)', async t => {
@@ -46,6 +46,22 @@ onEachGround(t, async (t, ground) => {
       }
     }
   })
+})
+
+t.test('apps named in CORS_ORIGINS may read replies with bearer tokens, but send no cookies; CORS_HEADERS adds headers', async t => {
+  const apps = ['capacitor://localhost', 'tauri://localhost', 'ionic://localhost', 'chrome-extension://abcdefghijklmnopabcdefghijklmnop', 'moz-extension://2f1a0c1e-0000-4000-8000-000000000000', 'app.example.mobile://localhost:8080']
+  const { app, register } = await startApp(t, await embeddedGround(), { env: { CORS_ORIGINS: apps.join(','), CORS_HEADERS: 'X-Request-Id, x-tenant' } })
+  t.ok(register)
+  for (const origin of apps) {
+    const preflight = await app.inject({ method: 'OPTIONS', url: '/v1/me', headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization,traceparent,x-tenant' } })
+    t.equal(preflight.headers['access-control-allow-origin'], origin)
+    t.equal(preflight.headers['access-control-allow-credentials'], undefined)
+    t.equal(preflight.headers['access-control-allow-headers'], 'Authorization, Content-Type, traceparent, tracestate, baggage, X-Request-Id, x-tenant')
+    const login = await app.inject({ method: 'POST', url: '/v1/login', payload: { email: 'a@example.com', password: 'x', cookies: true }, headers: { origin } })
+    t.equal(login.json().code, 'AUTH_CROSS_SITE', 'no cookies for apps')
+  }
+  const stranger = await app.inject({ url: '/v1/me', headers: { origin: 'capacitor://localhost.evil' } })
+  t.equal(stranger.headers['access-control-allow-origin'], undefined)
 })
 
 t.test('without CORS_ORIGINS nobody may send cookies', async t => {

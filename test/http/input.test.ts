@@ -353,6 +353,49 @@ t.test('bodies', async t => {
   })
 })
 
+t.test('a body that is not UTF-8 is refused, and so is a form that spells such bytes', async t => {
+  const one = await startApp(t, embedded)
+  const latin1 = (text: string) => Buffer.from(text, 'latin1')
+  for (const body of [{ email: 'jörg@example.com', password }, { email: newEmail(), password: 'Grüße aus Köln' }]) {
+    refused(t, await send(one, '/v1/register', latin1(JSON.stringify(body))), 400, 'AUTH_INVALID_REQUEST')
+    t.equal((await send(one, '/v1/register', JSON.stringify(body))).statusCode, 201, 'the same in UTF-8')
+  }
+  for (const bytes of [[0xff], [0xc3], [0xed, 0xa0, 0x80], [0xc0, 0xaf], [0xf4, 0x90, 0x80, 0x80]]) {
+    refused(t, await send(one, '/v1/login', Buffer.concat([Buffer.from('{"email":"a@example.com","password":"'), Buffer.from(bytes), Buffer.from('"}')])), 400, 'AUTH_INVALID_REQUEST')
+  }
+  const { plain } = await one.serviceTokens.create('orders')
+  const introspect = (payload: string | Buffer) => one.app.inject({ method: 'POST', url: '/oauth/introspect', payload, headers: { authorization: `Bearer ${plain.reveal()}`, 'content-type': 'application/x-www-form-urlencoded' } })
+  for (const payload of [latin1('token=ü'), 'token=%FC', 'token=%ED%A0%80', 'token=a%C3', '%FF=1&token=x']) {
+    const reply = await introspect(payload)
+    t.match([reply.statusCode, reply.json()], [400, { error: 'invalid_request', code: 'AUTH_INVALID_REQUEST' }], String(payload))
+  }
+  for (const payload of ['token=ü', 'token=%C3%BC', 'token=%zz', 'token=%']) t.strictSame((await introspect(payload)).json(), { active: false }, payload)
+})
+
+t.test('refused authorisations and limits leave a line with their code, and a flood of them few', async t => {
+  const one = await startApp(t, embedded, { env: { ADDRESS_LIMIT: '3/1m', LOG_LEVEL: 'info' } })
+  const { token, userId } = await one.account()
+  const refusals = () => one.log.map(line => JSON.parse(line) as { msg: string, code: string, suppressed?: number }).filter(({ msg }) => msg === 'refused')
+  const said = async (reply: Promise<Response>) => {
+    const before = refusals().length
+    await reply
+    return refusals().slice(before).map(({ code }) => code)
+  }
+  t.same(await said(one.call('GET', '/v1/admin/users')), ['AUTH_MISSING_TOKEN'], 'an admin route without a token')
+  t.same(await said(one.call('GET', '/v1/admin/users', { token })), ['AUTH_FORBIDDEN'])
+  t.match(refusals().at(-1), { statusCode: 403, method: 'GET', route: '/v1/admin/users', address: '127.0.0.1', userId })
+  t.same(await said(one.call('GET', '/v1/sessions', { token: await one.personal(token) })), ['AUTH_SESSION_REQUIRED'])
+  t.same(await said(one.app.inject({ method: 'POST', url: '/oauth/introspect', payload: 'token=x', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/x-www-form-urlencoded' } })), ['AUTH_INSUFFICIENT_ABILITY'])
+  t.same(await said(one.call('POST', '/v1/login', { body: { email: newEmail(), password, cookies: true } })), ['AUTH_CROSS_SITE'])
+  t.same(await said(one.me('lk_nonsense')), [], 'a token that has run out is nothing to tell')
+  for (let i = 0; i < 3; i++) await one.login(newEmail())
+  t.same(await said(one.login(newEmail())), ['AUTH_RATE_LIMITED'])
+  const before = refusals().length
+  await Promise.all(Array.from({ length: 300 }, () => one.login('a@example.com')))
+  const lines = refusals().slice(before)
+  t.ok(lines.length < 300, `${lines.length} lines of 300`)
+})
+
 t.test('credentials', async t => {
   const { one, port } = await listening(t)
   const { token } = await one.account()
@@ -482,6 +525,8 @@ t.test('framing over a real socket', async t => {
     await closed(t, 'a header without a name', `${get}: a\r\n\r\n`, 400)
     await closed(t, 'a space in the path', 'GET /v1/ me HTTP/1.1\r\nHost: a\r\n\r\n', 400)
     await closed(t, 'no host', 'GET /v1/me HTTP/1.1\r\n\r\n', 400)
+    await closed(t, 'two hosts', 'GET /health/live HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n', 400)
+    await closed(t, 'one host twice', 'GET /health/live HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n', 400)
   })
 
   t.test('headers past 16 KB are refused with 431', async t => {

@@ -360,6 +360,15 @@ onEachGround(t, async (t, ground) => {
   })
 })
 
+t.test('of a PUBLIC_URL with a path the metadata stands where RFC 8414 3.1 has clients look, and OpenAPI names the server without a slash at its end', async t => {
+  const one = await startApp(t, await embeddedGround(), { env: { PUBLIC_URL: 'https://auth.example.com/base/' } })
+  for (const url of ['/.well-known/oauth-authorization-server', '/.well-known/oauth-authorization-server/base']) {
+    t.match((await one.call('GET', url)).json(), { issuer: 'https://auth.example.com/base' }, url)
+  }
+  t.equal((await one.call('GET', '/.well-known/oauth-authorization-server/other')).statusCode, 404)
+  t.strictSame((await one.call('GET', '/openapi.json')).json().servers, [{ url: 'https://auth.example.com/base' }])
+})
+
 t.test('metadata (RFC 8414) is about PUBLIC_URL, whatever the Host header says', async t => {
   const ground = await embeddedGround()
   const of = async (t: Test, env: Record<string, string>) => {

@@ -1,4 +1,4 @@
-import type { AddressInfo } from 'node:net'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
@@ -9,20 +9,23 @@ import { explainDatabase } from './database/open.js'
 import { serveCommands } from './embedded/command-server.js'
 import { openFoundation } from './foundation.js'
 import { watchConnections } from './http/connections.js'
+import { listen } from './http/listen.js'
 import { createLogger } from './observability/logger.js'
 import { serveMetrics } from './observability/metrics.js'
+import { createReadableLog } from './observability/readable-log.js'
 import { RedisRefusedError } from './redis/open.js'
 
-/** What follows DRAIN_DELAY: requests under way may wait so long for the database, be read and answered so long, and the process is gone after that. */
+/** After DRAIN_DELAY: how long requests may still wait for the database, how long they may take in all, and when the process ends at the latest. */
 const databasePatienceMs = 4_000
 const requestPatienceMs = 5_500
 const closingMs = 7_500
-/** Clients that come all at once, as after a restart, wait to be accepted, up to what the system allows (net.core.somaxconn); past it connections are lost. Node's own figure is 511. */
-const backlog = 4_096
+/** Whether people read the output; else it is for programs. */
+const isTerminal = process.stdout.isTTY
 
 /** Configuration, database, app, listen; and on SIGTERM all of it backwards, within DRAIN_DELAY and 8 s. */
 async function main (config: Config): Promise<void> {
-  const logger = createLogger(config.logLevel)
+  const logger = createLogger(config.logLevel, isTerminal && !config.production ? await createReadableLog() : undefined)
+  if (config.databaseUrl === undefined && !existsSync(join(config.dataDir, 'postgres'))) logger.info(`creating an embedded database in ${config.dataDir}`)
   const foundation = await openFoundation(config, logger)
   const latchkey = await buildApp(config, { ...foundation, logger })
   const { app, metrics } = latchkey
@@ -31,7 +34,7 @@ async function main (config: Config): Promise<void> {
   const metricsServer = config.metricsPort === undefined ? null : await serveMetrics(metrics, config.host, config.metricsPort)
 
   const connections = watchConnections(app.server)
-  // Whoever presses Ctrl+C has no load balancer, and neither has the embedded database.
+  // Neither Ctrl+C nor the embedded database has a load balancer in front.
   const drainMs = foundation.database.embedded ? 0 : config.drainDelaySeconds * 1000
 
   closeWithGrace({ delay: drainMs + closingMs, logger }, async ({ err: error, signal }) => {
@@ -40,11 +43,11 @@ async function main (config: Config): Promise<void> {
     if (signal === 'SIGTERM') await delay(drainMs)
     await commands?.close()
     metricsServer?.close()
-    // Who still waits for the database by then waits for one that is gone: he is told so, and the process ends in time.
+    // Requests that still wait for the database by then wait for one that is gone: they are answered 503, and the process ends in time.
     const timers = [
       setTimeout(() => { void foundation.database.close(0) }, databasePatienceMs),
       setTimeout(() => app.server.closeAllConnections(), requestPatienceMs),
-      // By then whatever has arrived on them is read.
+      // By then everything that has arrived on them has been read.
       setTimeout(connections.endSilent, 100)
     ]
     await app.close()
@@ -52,8 +55,10 @@ async function main (config: Config): Promise<void> {
     await foundation.close()
   })
 
-  await app.listen({ host: config.host, port: config.port, backlog })
-  greet(config, (app.server.address() as AddressInfo).port)
+  const url = await listen(app, config)
+  // In production the output is JSON alone.
+  if (isTerminal || !config.production) greet(config, url)
+  else logger.info({ sessionLimit: config.sessionLimit }, limitOf(config))
 
   function listenForCommands (config: Config, run: Parameters<typeof serveCommands>[1]) {
     return serveCommands(config.dataDir, run).catch((error: Error) => {
@@ -63,13 +68,19 @@ async function main (config: Config): Promise<void> {
   }
 }
 
-function greet (config: Config, port: number): void {
-  const base = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`
-  const lines = [`Latchkey listens on ${base}`, `Documentation: ${base}/docs`]
-  if (config.databaseUrl === undefined) lines.push(`Embedded database in ${config.dataDir}: for development, one process; it survives a crash of the process, not a power cut. Set DATABASE_URL for real use.`)
+function greet (config: Config, url: string): void {
+  const lines = [`Latchkey listens on ${url}`, `Documentation: ${url}/docs`, `Sessions: ${limitOf(config)}.`]
+  if (config.databaseUrl === undefined) {
+    lines.push(`Embedded database in ${config.dataDir}: for development, one process; it survives a crash of the process, not a power cut. Set DATABASE_URL for real use.`)
+  }
   if (config.smtp === null) lines.push(`Mails are files in ${join(config.dataDir, 'mail')}, for development. Set SMTP_URL for real use.`)
-  lines.push(`Try: curl -s ${base}/v1/register -H 'content-type: application/json' -d '{"email":"ada@example.com","password":"correct horse battery staple"}'`)
+  lines.push(`Try: curl -s ${url}/v1/register -H 'content-type: application/json' -d '{"email":"ada@example.com","password":"correct horse battery staple"}'`)
   process.stdout.write(`${lines.join('\n')}\n`)
+}
+
+function limitOf ({ sessionLimit }: Config): string {
+  if (sessionLimit === 0) return 'a user may have any number (SESSION_LIMIT=0)'
+  return `a user may have ${sessionLimit} at a time, and a login past that ends the oldest (SESSION_LIMIT=${sessionLimit}; 0: no limit)`
 }
 
 /** One line for the operator: what is wrong, where, and what to do. */

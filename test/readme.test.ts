@@ -24,7 +24,7 @@ t.test('the walk runs line by line as it is printed', { timeout: 230_000 }, asyn
 
   for (const block of blocks) {
     const lines = block.trimEnd().split('\n')
-    const { printed } = await type(lines.map(line => line.replaceAll('http://127.0.0.1:3000', base)))
+    const { printed } = await type(lines.map(line => line.replaceAll('http://localhost:3000', base)))
     const promised = lines.filter(line => line.startsWith('# → ')).map(line => line.slice('# → '.length))
     t.ok(promised.length > 0, 'every step says what it prints')
     t.match(printed.join('\n'), pattern(promised.join('\n')), promised.join(', then '))

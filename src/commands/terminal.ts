@@ -8,8 +8,7 @@ export const isTerminal = (): boolean => process.stdin.isTTY
 
 /** True for yes or y, in any case; false for everything else, the end of the input included. */
 export async function confirm (question: string): Promise<boolean> {
-  process.stderr.write(`${question} [y/N] `)
-  return /^y(es)?$/i.test((await typedLine(process.stderr)).trim())
+  return /^y(es)?$/i.test((await typedLine(`${question} [y/N] `, process.stderr)).trim())
 }
 
 /** The first line of the standard input, without its end. At a terminal it is asked for, and isn't shown. Throws when it is empty or isn't UTF-8. */
@@ -20,16 +19,17 @@ export async function readPassword (): Promise<string> {
 }
 
 async function typedPassword (): Promise<string> {
-  process.stderr.write('Password: ')
-  const typed = await typedLine(new Writable({ write: (_chunk, _encoding, done) => done() }))
+  const typed = await typedLine('Password: ', new Writable({ write: (_chunk, _encoding, done) => done() }))
   process.stderr.write('\n')
   // Node.js has put this in the place of whatever wasn't UTF-8: the password would be another one than was typed.
   if (typed.includes('\ufffd')) throw notUtf8()
   return typed
 }
 
-async function typedLine (output: NodeJS.WritableStream): Promise<string> {
+/** The line typed after `prompt`, shown on `output`. The terminal stops echoing before the prompt appears: what is typed at once isn't shown either. */
+async function typedLine (prompt: string, output: NodeJS.WritableStream): Promise<string> {
   const lines = createInterface({ input: process.stdin, output, terminal: true })
+  process.stderr.write(prompt)
   try {
     for await (const line of lines) return line
     return ''

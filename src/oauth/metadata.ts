@@ -4,13 +4,18 @@ type IssuerConfig = Pick<Config, 'publicUrl' | 'production' | 'host' | 'port'>
 
 /**
  * This server's URL as clients know it: PUBLIC_URL, or in development the loopback address it listens on; null where neither is known.
- * Never the Host header: a client could choose the issuer.
+ * The Host header only chooses among our own loopback names: a client must not choose the issuer.
  */
-export function issuerOf ({ publicUrl, production, host, port }: IssuerConfig, listening: number | null): string | null {
+export function issuerOf ({ publicUrl, production, host, port }: IssuerConfig, listening: number | null, asked = ''): string | null {
   if (publicUrl !== undefined) return new URL(publicUrl).origin + new URL(publicUrl).pathname.replace(/\/+$/, '')
   if (production || !/^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(host)) return null
-  return `http://${host.includes(':') ? `[${host}]` : host}:${listening ?? port}`
+  const own = host.includes(':') ? `[${host}]` : host
+  const names = [own, ...isBoth(host) ? ['localhost', '127.0.0.1', '[::1]'] : []].map(name => `${name}:${listening ?? port}`)
+  return `http://${names.find(name => name === asked) ?? names[0]}`
 }
+
+/** Whether a server at `host` answers on both loopback addresses, see http/listen.ts. */
+const isBoth = (host: string): boolean => /^(localhost|127\.0\.0\.1)$/.test(host)
 
 /** RFC 8414 2. There is no authorization endpoint, because no grant here starts with one. */
 export function metadataOf (issuer: string) {

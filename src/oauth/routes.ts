@@ -32,8 +32,8 @@ export const metadataRoutes: FastifyPluginAsyncTypebox<{ config: Config }> = asy
       summary: 'The endpoints of OAuth (RFC 8414); needs PUBLIC_URL, or HOST on loopback',
       response: { 200: Metadata, ...failures(400) }
     }
-  }, async () => {
-    const issuer = issuerOf(config, (app.server.address() as AddressInfo | null)?.port ?? null)
+  }, async request => {
+    const issuer = issuerOf(config, (app.server.address() as AddressInfo | null)?.port ?? null, request.headers.host)
     if (issuer === null) throw new NotSupportedError('This server does not know its own URL: set PUBLIC_URL')
     return metadataOf(issuer)
   })

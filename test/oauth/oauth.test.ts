@@ -396,6 +396,11 @@ t.test('metadata (RFC 8414) is about PUBLIC_URL, whatever the Host header says',
   const place = (env: Record<string, string>) => issuerOf(loadConfig(env), 4321)
   t.strictSame([{ PUBLIC_URL: 'https://a.example' }, { PUBLIC_URL: 'https://a.example:8443/?x#y', NODE_ENV: 'production' }, {}, { HOST: 'localhost' }, { HOST: '::1' }, { HOST: '192.0.2.1' }, { HOST: '::' }, { NODE_ENV: 'production' }, { HOST: '127.0.0.1.example' }].map(place),
     ['https://a.example', 'https://a.example:8443', 'http://127.0.0.1:4321', 'http://localhost:4321', 'http://[::1]:4321', null, null, null, null])
+  const asked = (env: Record<string, string>, host: string) => issuerOf(loadConfig(env), 4321, host)
+  const own = ['localhost:4321', '127.0.0.1:4321', '[::1]:4321']
+  t.strictSame(own.map(host => asked({}, host)), own.map(host => `http://${host}`), 'each of the names by which a default server is reached')
+  t.strictSame(['localhost', 'localhost:80', 'evil.example:4321', '127.0.0.1:4321.evil.example'].map(host => asked({}, host)), Array(4).fill('http://127.0.0.1:4321'))
+  t.strictSame([asked({ HOST: '::1' }, 'localhost:4321'), asked({ PUBLIC_URL: 'https://a.example' }, 'localhost:4321')], ['http://[::1]:4321', 'https://a.example'])
 })
 
 t.test('client libraries, as they are', async t => {

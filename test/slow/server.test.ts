@@ -35,7 +35,9 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
     const server = await startServer(t, env)
     t.match(server.stdout(), `Latchkey listens on ${server.base}\n`)
     t.match(server.stdout(), `Documentation: ${server.base}/docs\n`)
+    t.match(server.stdout(), /^Sessions: a user may have 1 at a time, .*SESSION_LIMIT=1; 0: no limit/m)
     t.match(server.stdout(), /for development, one process/)
+    t.equal(new URL(server.base).hostname, 'localhost')
     t.equal((await fetch(`${server.base}/docs`)).status, 200)
     const line = /^Try: (curl .*)$/m.exec(server.stdout())?.[1] ?? 'no line to try'
     const { stdout } = await promisify(execFile)('sh', ['-c', line])
@@ -245,6 +247,14 @@ t.test('with PostgreSQL', async t => {
     t.equal(await fetch(`${server.base}/health/live`).catch(() => null), null)
   })
 
+  t.test('in production the output is JSON alone, and says what the session limit is', async t => {
+    const server = await startServer(t, { DATABASE_URL: url, NODE_ENV: 'production', SMTP_URL: 'smtp://127.0.0.1', PUBLIC_URL: 'https://auth.example.com', APP_URL: 'https://app.example.com', MAIL_FROM: 'auth@example.com', SESSION_LIMIT: '3' })
+    await server.logged(/"sessionLimit":3.*a user may have 3 at a time/)
+    for (const line of server.stdout().trimEnd().split('\n')) t.type(JSON.parse(line).level, 'number', line)
+    t.equal(server.stderr(), '')
+    t.equal((await server.end('SIGTERM')).code, 0)
+  })
+
   t.test('Ctrl+C does not wait for a load balancer', async t => {
     const server = await startServer(t, { DATABASE_URL: url, DRAIN_DELAY: '1m' })
     const { code, ms } = await server.end('SIGINT')
@@ -332,7 +342,7 @@ async function startServer (t: Test, env: Record<string, string>) {
   const child = spawn(...alone({ ...clean, ...env }, process.execPath, serverFile), { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
   const { exited, stdout, stderr } = follow(child)
   t.teardown(() => { child.kill('SIGKILL') })
-  const base = () => /^Latchkey listens on (http:\S+)$/m.exec(stdout())?.[1]
+  const base = () => /(?:^Latchkey listens on |Server listening at )(http:[^\s"]+)/m.exec(stdout())?.[1]
   if (!await becomesTrue(() => base() !== undefined || child.exitCode !== null, 60_000) || base() === undefined) throw new Error(`the server did not start: ${stderr()}`)
   return {
     base: base() as string,

@@ -1,0 +1,15 @@
+import { spawn } from 'node:child_process'
+
+/** Compiles what has changed. Says so on stderr where it takes long, as on the first start: until then nothing else is printed. */
+
+const quietMs = 1_000
+
+const timer = setTimeout(() => process.stderr.write('Building…\n'), quietMs)
+const startedAt = performance.now()
+const compiler = spawn(process.execPath, ['node_modules/typescript/bin/tsc', '-b', 'tsconfig.build.json'], { stdio: 'inherit' })
+compiler.on('exit', code => {
+  clearTimeout(timer)
+  const seconds = (performance.now() - startedAt) / 1000
+  if (code === 0 && seconds * 1000 > quietMs) process.stderr.write(`Built in ${seconds.toFixed(1)} s.\n`)
+  process.exitCode = code ?? 1
+})

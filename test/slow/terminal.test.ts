@@ -1,0 +1,97 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { becomesTrue, newEmail, password, skipMissing } from '../fixtures/app.js'
+import { alone, cliFile, compile, root, serverFile } from '../fixtures/programs.js'
+
+/** The compiled programs at a terminal, as people see them. */
+
+t.setTimeout(400_000)
+
+await compile()
+const hasTerminal = spawnSync('script', ['-qec', 'test -t 0 -a -t 1', '/dev/null'], { stdio: 'ignore' }).status === 0
+
+/** A program at a terminal of its own. */
+class Terminal {
+  output = ''
+  readonly #child: ChildProcess
+  readonly exited: Promise<number | null>
+
+  constructor (t: Test, env: Record<string, string>, ...words: string[]) {
+    this.#child = spawn(...alone({ TERM: 'xterm', BCRYPT_COST: '4', LOG_LEVEL: 'info', ...env }, 'script', '-qec', ['exec', process.execPath, ...words].join(' '), '/dev/null'), { stdio: ['pipe', 'pipe', 'inherit'] })
+    this.#child.stdout?.on('data', chunk => { this.output += String(chunk) })
+    this.exited = once(this.#child, 'close').then(([code]) => code as number | null)
+    t.teardown(() => { this.#child.kill('SIGKILL') })
+  }
+
+  async sees (text: RegExp): Promise<void> {
+    if (!await becomesTrue(() => text.test(this.output), 90_000)) throw new Error(`${text} was not printed: ${this.output}`)
+  }
+
+  type (text: string): void {
+    this.#child.stdin?.write(text)
+  }
+}
+
+t.test('the server greets people, and logs lines that they can read', async t => {
+  if (!hasTerminal) return skipMissing(t, 'needs script: install util-linux')
+  const dir = newFolder(t)
+  const env = { PORT: '0', DATA_DIR: dir }
+  const server = new Terminal(t, env, serverFile)
+  await server.sees(/\r\nLatchkey listens on http:\/\/localhost:\d+\r\n/)
+  await server.sees(/\r\nSessions: a user may have 1 at a time, and a login past that ends the oldest \(SESSION_LIMIT=1; 0: no limit\)\.\r\n/)
+  t.match(server.output, /\[\d\d:\d\d:\d\d\].*INFO.*creating an embedded database in/)
+  t.match(server.output, /INFO.*Server listening at http:\/\/localhost:\d+/)
+  t.notMatch(server.output, '"level"')
+  server.type('\u0003')
+  t.equal(await server.exited, 0)
+
+  const plain = new Terminal(t, { ...env, NO_COLOR: '1' }, serverFile)
+  await plain.sees(/Latchkey listens on/)
+  t.match(plain.output, /\[\d\d:\d\d:\d\d\] INFO: /)
+  t.equal(plain.output.includes('\u001b['), false)
+  plain.type('\u0003')
+  await plain.exited
+})
+
+t.test('a command asks before what cannot be undone, and does not show the password that is typed', async t => {
+  if (!hasTerminal) return skipMissing(t, 'needs script: install util-linux')
+  const env = { DATA_DIR: newFolder(t) }
+  const email = newEmail()
+  const create = new Terminal(t, env, cliFile, 'users:create', '--email', email, '--password-stdin')
+  await create.sees(/Password: $/)
+  create.type(`${password}\r`)
+  t.equal(await create.exited, 0)
+  t.match(create.output, `Created the account of ${email}.\r\n`)
+  t.notMatch(create.output, password)
+
+  for (const [answer, code, outcome] of [['n\r', 1, 'Nothing was done.'], ['\u0004', 1, 'Nothing was done.'], ['y\r', 0, `Deleted the account of ${email}.`]] as const) {
+    const remove = new Terminal(t, env, cliFile, 'users:delete', '--email', email)
+    await remove.sees(/\? \[y\/N\] $/)
+    remove.type(answer)
+    t.equal(await remove.exited, code, outcome)
+    t.match(remove.output, outcome)
+  }
+})
+
+t.test('the build says that it is building where that takes long, and passes on how it ended', async t => {
+  const dir = newFolder(t)
+  const compiler = join(dir, 'node_modules/typescript/bin')
+  mkdirSync(compiler, { recursive: true })
+  const build = (code: number, ms: number) => {
+    writeFileSync(join(compiler, 'tsc'), `setTimeout(() => { process.exitCode = ${code} }, ${ms})`)
+    const { status, stdout, stderr } = spawnSync(...alone({}, process.execPath, join(root, 'scripts/build.js')), { cwd: dir, encoding: 'utf8' })
+    return { status, stdout, stderr }
+  }
+  t.match(build(0, 2_500), { status: 0, stdout: '', stderr: /^Building…\nBuilt in [2-9]\.\d s\.\n$/ })
+  t.strictSame(build(2, 2_500), { status: 2, stdout: '', stderr: 'Building…\n' })
+})
+
+function newFolder (t: Test): string {
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-terminal-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true, maxRetries: 20 }))
+  return dir
+}

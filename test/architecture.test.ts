@@ -35,7 +35,7 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
   [/^nodemailer/, /^src\/mail\/transport\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],
   [/^@zxcvbn-ts\//, /^src\/users\/common-passwords\.ts$/],
-  [/^pino$/, /^src\/observability\/logger\.ts$/]
+  [/^pino(-pretty)?$/, /^src\/observability\/(logger|readable-log)\.ts$/]
 ]
 
 /** The same for modules of ours. */

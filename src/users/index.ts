@@ -1,6 +1,7 @@
 import type { Attempts } from '../attempts/service.js'
 import type { Audit } from '../audit/service.js'
 import type { Database } from '../database/database.js'
+import type { Tx } from '../database/transaction.js'
 import type { Keys } from '../keys/store.js'
 import type { Log } from '../observability/logger.js'
 import type { Revocation } from '../revocation/revocation.js'
@@ -34,7 +35,7 @@ export interface Users { users: UserService, passwords: Passwords, reauthenticat
 /** Accounts, their passwords, and the proof that somebody owns one. */
 export async function createUsers ({ database, keys, limiter, attempts, clock, log, config, spans }: Ports): Promise<Users> {
   const store = createUserStore(database)
-  const passwords = traced(await createPasswords({ key: await keys.require('password'), cost: config.bcryptCost, dearestCost: remembered(store.findDearestCost, clock) }), spans?.passwords)
+  const passwords = traced(await createPasswords({ key: await keys.require('password'), cost: config.bcryptCost, dearestCost: await followDearestCost(store.findDearestCost, clock) }), spans?.passwords)
   const policy = createPasswordPolicy({ minLength: config.passwordMinLength, isBreached: createBreachCheck(config.breachedPasswordsUrl ?? null, log) })
   const users = createUserService({ store, passwords, policy, limiter, attempts, clock, registration: config.registration })
   return {
@@ -45,16 +46,19 @@ export async function createUsers ({ database, keys, limiter, attempts, clock, l
   }
 }
 
-/** `read`, at most every 10 s: the dearest hash changes only with an import or another BCRYPT_COST. */
-function remembered<T> (read: () => Promise<T>, clock: Clock): () => Promise<T> {
-  let last: { atMs: number, value: Promise<T> } | null = null
+/**
+ * The dearest cost as it was read last: at the start, and again once a minute beside the logins. No login waits for it, nor runs one statement more
+ * than another.
+ */
+async function followDearestCost (read: () => Promise<number | null>, clock: Clock): Promise<() => number | null> {
+  let cost = await read()
+  let readAtMs = clock.monotonic()
   return () => {
-    if (last === null || clock.monotonic() - last.atMs >= 10_000) {
-      const current = { atMs: clock.monotonic(), value: read() }
-      current.value.catch(() => { if (last === current) last = null })
-      last = current
+    if (clock.monotonic() - readAtMs >= 60_000) {
+      readAtMs = clock.monotonic()
+      read().then(found => { cost = found }, () => {})
     }
-    return last.value
+    return cost
   }
 }
 
@@ -66,6 +70,7 @@ interface AccountPorts {
   audit: Audit
   reauthenticate: Reauthenticate
   emailChanges: EmailChanges
+  notifyDeleted: (tx: Tx, email: string) => Promise<void>
   clock: Clock
 }
 

@@ -35,10 +35,10 @@ interface PasswordsDependencies {
   /** BCRYPT_COST */
   cost: number
   /** The highest cost of any stored hash, null when there is none; without it, no hash is dearer than `cost`. */
-  dearestCost?: () => Promise<number | null>
+  dearestCost?: () => number | null
 }
 
-export async function createPasswords ({ key, cost, dearestCost = async () => null }: PasswordsDependencies): Promise<Passwords> {
+export async function createPasswords ({ key, cost, dearestCost = () => null }: PasswordsDependencies): Promise<Passwords> {
   // bcrypt runs in libuv's UV_THREADPOOL_SIZE threads. With one worker per core, requests compete with at most one of them on each core.
   const queue = new PQueue({ concurrency: availableParallelism() })
   const work = { durations: new Durations(), refused: 0 }
@@ -55,7 +55,7 @@ export async function createPasswords ({ key, cost, dearestCost = async () => nu
     if (await bcrypt.compare(presented, hash)) return true
     // A cheaper hash would say no faster than a dearer one, and so reveal that the account exists. Every no does the work of the dearest hash that
     // there is: 2^c plus 2^c + … + 2^(dearest - 1) is 2^dearest.
-    const dearest = Math.max(cost, await dearestCost() ?? 0)
+    const dearest = Math.max(cost, dearestCost() ?? 0)
     for (let rounds = bcrypt.getRounds(hash); rounds < dearest; rounds++) await bcrypt.hash('', rounds)
     return false
   }

@@ -112,7 +112,7 @@ export async function createServices (config: Config, foundation: Foundation): P
   const serviceTokens = createServiceTokenService({ tokens, sessions, audit, transactions: database, clock })
   const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock })
   const { mail, sender, expired, outbox } = createMail({ ...common, users, sessions, tokens, revocation, audit, mailer, limiter: createMailLimiter(config.loginLimit, limits) })
-  const account = createAccounts({ ...common, sessions, tokens, revocation, audit, reauthenticate, emailChanges: foundation.emailChanges ?? { request: mail.requestEmailChange } })
+  const account = createAccounts({ ...common, sessions, tokens, revocation, audit, reauthenticate, emailChanges: foundation.emailChanges ?? { request: mail.requestEmailChange }, notifyDeleted: mail.notifyDeleted })
   const measure = redis === null ? memory?.measure ?? null : () => measureRedis(redis.limiter)
   const { admin, tokenStats } = createAdmin({ ...common, users, sessions, tokens, accounts: account, protocol, audit, reauthenticate, measure })
   const retention = createRetention({ ...common, counters: counters.prune, audit, accounts: account, idleAttempts: failures.idle, mail: expired })

@@ -32,6 +32,8 @@ export function createComposer ({ store, users, audit, transactions, urls, clock
   }
 
   async function contentFor (mail: Mail): Promise<Content | null> {
+    // These tell of an account that nobody can use any more.
+    if (mail.kind === 'account_disabled' || mail.kind === 'account_deleted') return { kind: mail.kind, token: null }
     const seen = mail.userId === null ? await users.findAccount(mail.email) : await users.find(mail.userId)
     const owner = mail.kind === 'confirm_email_change' ? await users.findAccount(mail.email) : null
     if (seen === null) return null

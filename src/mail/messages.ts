@@ -77,6 +77,31 @@ export const messages = {
     intro: ['Someone, probably you, logged in to your account from a new device or network.'],
     closing: [notYou]
   },
+  personal_token_created: {
+    subject: 'A personal token was made',
+    intro: ['A personal token was made for your account. Programs that have it can use your account until it is ended.'],
+    closing: ['If that was not you, end it and reset your password: a reset ends every session and every personal token.']
+  },
+  role_changed: {
+    subject: 'Your role was changed',
+    intro: ['An administrator changed the role of your account, and with it what you may do.'],
+    closing: ['If you did not expect this, contact the people who run this service.']
+  },
+  account_disabled: {
+    subject: 'Your account was disabled',
+    intro: ['An administrator disabled your account. Its sessions were ended, and you cannot log in.'],
+    closing: ['If you did not expect this, contact the people who run this service.']
+  },
+  account_deleted: {
+    subject: 'Your account was deleted',
+    intro: ['Your account and everything that belongs to it was deleted.'],
+    closing: ['If that was not you, contact the people who run this service.']
+  },
+  login_blocked: {
+    subject: 'Logins to your account are blocked',
+    intro: ['There were 100 wrong passwords in a row for your account. Logins are refused from now on, except from networks that you have used before.'],
+    closing: ['Resetting your password lifts the block, and so can the people who run this service.']
+  },
   refresh_token_reused: {
     subject: 'A session was ended for your safety',
     intro: ['A refresh token of your account was used twice, by a faulty program or by a thief. Its session was ended.'],

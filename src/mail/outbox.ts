@@ -13,6 +13,9 @@ const notices: Partial<Record<EventType, MailKind>> = {
   password_changed: 'password_changed',
   password_reset: 'password_reset',
   refresh_token_reused: 'refresh_token_reused',
+  personal_token_created: 'personal_token_created',
+  role_changed: 'role_changed',
+  user_disabled: 'account_disabled',
   email_change_requested: 'email_change_requested'
 }
 
@@ -72,6 +75,7 @@ export function createOutbox ({ store, audit, networkOf, onCommitted }: OutboxDe
       if (cancelled !== undefined) await cancel(tx, [userId], cancelled)
       const notice = notices[type]
       if (notice !== undefined) await notify(tx, userId, notice, id)
+      if (type === 'login_failed' && event.cause === 'too_many_failures') await notify(tx, userId, 'login_blocked', id)
       if (type === 'login_succeeded' && await isFromNewDevice(tx, event)) await notify(tx, userId, 'new_device', id)
       if (type === 'registered') {
         const recipient = await store.findRecipient(tx, userId)

@@ -1,5 +1,5 @@
 import type { Audit } from '../audit/service.js'
-import type { Transactions } from '../database/transaction.js'
+import type { Transactions, Tx } from '../database/transaction.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
@@ -19,6 +19,8 @@ export interface MailService
   extends PasswordReset, Pick<AddressProof, 'sendVerification' | 'requestEmailChange'>, Pick<Registrations, 'register'> {
   /** Whether registrations have to be confirmed by mail. */
   readonly confirms: boolean
+  /** Mails `email` that its account is being deleted, once `tx` is committed. */
+  notifyDeleted (tx: Tx, email: string): Promise<void>
   /**
    * Verifies an address, changes it, or opens the registered account, whichever the mail was about; the last needs the password that was
    * chosen. Throws MailTokenInvalidError.
@@ -53,5 +55,8 @@ export function createMailService (dependencies: MailDependencies): MailService 
     else await confirm(found, password, device)
   }
 
-  return { confirms: dependencies.confirms, forgot, reset, verify, register, sendVerification, requestEmailChange }
+  // Without the account's id: the mail would go with its row.
+  const notifyDeleted = (tx: Tx, email: string) => dependencies.outbox.enqueue(tx, { kind: 'account_deleted', email })
+
+  return { confirms: dependencies.confirms, notifyDeleted, forgot, reset, verify, register, sendVerification, requestEmailChange }
 }

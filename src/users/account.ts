@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Audit } from '../audit/service.js'
-import type { Transactions } from '../database/transaction.js'
+import type { Transactions, Tx } from '../database/transaction.js'
 import type { Revocation, RevokingTx } from '../revocation/revocation.js'
 import type { EndReason, SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
@@ -47,11 +47,13 @@ interface AccountServiceDependencies {
   transactions: Transactions
   reauthenticate: Reauthenticate
   emailChanges: EmailChanges
+  /** Mails the owner, once `tx` is committed. */
+  notifyDeleted (tx: Tx, email: string): Promise<void>
   clock: Clock
 }
 
 export function createAccountService (dependencies: AccountServiceDependencies): AccountService {
-  const { store, sessions, tokens, revocation, audit, transactions, reauthenticate, emailChanges, clock } = dependencies
+  const { store, sessions, tokens, revocation, audit, transactions, reauthenticate, emailChanges, notifyDeleted, clock } = dependencies
 
   async function change (caller: Principal, { name, email, password }: ProfileChange, device: Device): Promise<User> {
     const address = email === undefined ? caller.user.email : requireEmail(email)
@@ -87,6 +89,8 @@ export function createAccountService (dependencies: AccountServiceDependencies):
   }
 
   async function markDeleted (tx: RevokingTx, userId: string, reason: EndReason): Promise<TokenHash[]> {
+    const owner = await store.lock(tx, userId)
+    if (owner !== null && !isMarkedDeleted(owner.user)) await notifyDeleted(tx, owner.user.email)
     await sessions.endPersonalTokens(tx, userId, reason)
     await store.markDeleted(tx, userId, new Date(clock.now()))
     return await sessions.endAllOfUser(tx, userId, reason)

@@ -123,6 +123,40 @@ onEachGround(t, async (t, ground) => {
     t.ok(Math.max(...typical) / Math.min(...typical) < 2, `${typical.map(ms => ms.toFixed(2)).join(', ')} ms`)
   })
 
+  t.test('owners are told of a personal token, a role, a block, and that the account was disabled or deleted', async t => {
+    const { email, token, userId } = await verified()
+    await one.call('POST', '/v1/tokens', { token, body: { name: 'backup' } })
+    t.match((await postbox.wait(email, 'personal_token_created')).text, /^Device: lightMyRequest$/m)
+    await one.admin.setRole(operator, userId, 'admin')
+    await postbox.wait(email, 'role_changed')
+    const chief = await one.account()
+    await one.admin.setRole(operator, chief.userId, 'admin')
+    await one.admin.disable(operator, userId)
+    await postbox.wait(email, 'account_disabled')
+    await one.admin.enable(operator, userId)
+    await one.login(email, { password: 'wrong, and counted' })
+    await one.database.prepared('update login_failures set failures = 99 where failures < 99', [])
+    await one.login(email, { password: 'wrong, and the hundredth' })
+    await postbox.wait(email, 'login_blocked')
+    await one.admin.remove(operator, userId)
+    await postbox.wait(email, 'account_deleted')
+    await emptied(one)
+    for (const kind of ['personal_token_created', 'role_changed', 'account_disabled', 'login_blocked', 'account_deleted'] as const) t.equal(postbox.of(email, kind).length, 1, kind)
+
+    const last = await verified()
+    const recent = (await one.login(last.email)).json().accessToken
+    t.equal((await one.call('DELETE', '/v1/me', { token: recent })).statusCode, 204)
+    await postbox.wait(last.email, 'account_deleted')
+  })
+
+  t.test('tags do not multiply the mails of a mailbox', async t => {
+    const [local, domain] = newEmail().split('@')
+    const tagged = Array.from({ length: 25 }, (_, i) => `${local}+${i}@${domain}`)
+    for (const email of tagged) t.equal((await one.register(email)).statusCode, 201)
+    await emptied(one)
+    t.equal(tagged.flatMap(email => postbox.of(email, 'verify_email')).length, 20)
+  })
+
   t.test('the limit counts everybody alike, by address and mailbox, and a mailbox is not buried', async t => {
     const { email } = await limited.account()
     for (const address of [email, newEmail()]) {

@@ -110,7 +110,7 @@ export async function createServices (config: Config, foundation: Foundation): P
   const sessions = createSessions({ ...common, tokens, users, revocation, audit, idleSeconds })
   const personalTokens = createPersonalTokenService({ tokens, reauthenticate, sessions, audit, clock, limit: config.personalTokenLimit, needsVerifiedEmail: config.smtp !== null })
   const serviceTokens = createServiceTokenService({ tokens, sessions, audit, transactions: database, clock })
-  const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock })
+  const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock, introspectUnverified: config.introspectUnverified })
   const { mail, sender, expired, outbox } = createMail({ ...common, users, sessions, tokens, revocation, audit, mailer, limiter: createMailLimiter(config.loginLimit, limits) })
   const account = createAccounts({ ...common, sessions, tokens, revocation, audit, reauthenticate, emailChanges: foundation.emailChanges ?? { request: mail.requestEmailChange }, notifyDeleted: mail.notifyDeleted })
   const measure = redis === null ? memory?.measure ?? null : () => measureRedis(redis.limiter)

@@ -59,6 +59,7 @@ function readConfig (env: Environment) {
     pruneTimezone: env.PRUNE_TIMEZONE,
     pruneRetentionSeconds: toSeconds(env.PRUNE_RETENTION),
     auditRetentionSeconds: toSeconds(env.AUDIT_RETENTION),
+    introspectUnverified: env.INTROSPECT_UNVERIFIED === 'true',
     registration: env.REGISTRATION,
     publicUrl: env.PUBLIC_URL,
     appUrl: env.APP_URL,

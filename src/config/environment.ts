@@ -48,6 +48,7 @@ export const environmentSchema = Type.Object({
   PRUNE_TIMEZONE: Type.String({ default: 'UTC' }),
   PRUNE_RETENTION: duration('7d'),
   AUDIT_RETENTION: duration('365d'),
+  INTROSPECT_UNVERIFIED: Type.Union([Type.Literal('true'), Type.Literal('false')], { default: 'false' }),
   REGISTRATION: Type.Union([Type.Literal('open'), Type.Literal('closed'), Type.Literal('confirm')], { default: 'open' }),
   PUBLIC_URL: Type.Optional(Type.String({ pattern: '^https?://' })),
   APP_URL: Type.Optional(Type.String({ pattern: '^https?://[^#\\s]+$', maxLength: 512 })),

@@ -9,16 +9,18 @@ export type Introspection = { active: false } | {
   exp?: number
   iat: number
   sid?: string
-  username: string
+  email_verified: boolean
+  username?: string
 }
 
 /**
  * What a service learns about a token; about a dead one, only that. Service tokens count as inactive: they have no user, and are for
  * this API alone.
  */
-export function introspectionOf (principal: AnyPrincipal | null): Introspection {
+export function introspectionOf (principal: AnyPrincipal | null, namesUnverified: boolean): Introspection {
   if (principal === null || principal.user === null) return { active: false }
   const { user, session, token, issuedAtMs, expiresAtMs } = principal
+  const verified = user.emailVerifiedAt !== null
   return {
     active: true,
     sub: user.id,
@@ -27,6 +29,7 @@ export function introspectionOf (principal: AnyPrincipal | null): Introspection 
     ...expiresAtMs === Number.MAX_SAFE_INTEGER ? {} : { exp: Math.floor(expiresAtMs / 1000) },
     iat: Math.floor(issuedAtMs / 1000),
     ...session === null ? {} : { sid: session.id },
-    username: user.email
+    email_verified: verified,
+    ...verified || namesUnverified ? { username: user.email } : {}
   }
 }

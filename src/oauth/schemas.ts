@@ -20,7 +20,8 @@ export const Introspected = Type.Object({
   exp: Type.Optional(Type.Integer({ description: 'Seconds since 1970; absent for a token that never expires' })),
   iat: Type.Optional(Type.Integer({ description: 'Seconds since 1970' })),
   sid: Type.Optional(Type.String({ description: 'The session; absent for personal tokens' })),
-  username: Type.Optional(Type.String({ description: "The user's email" }))
+  email_verified: Type.Optional(Type.Boolean()),
+  username: Type.Optional(Type.String({ description: "The user's email, once it is verified; with INTROSPECT_UNVERIFIED=true always" }))
 })
 
 export const OauthTokens = Type.Object({

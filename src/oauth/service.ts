@@ -21,6 +21,8 @@ interface OauthPorts {
   revocation: Revocation
   audit: Pick<Audit, 'record'>
   clock: Clock
+  /** INTROSPECT_UNVERIFIED: whether introspection names addresses that nobody has proved. */
+  introspectUnverified: boolean
 }
 
 /** Introspection (RFC 7662), revocation (RFC 7009) and refreshing (RFC 6749 6), for other services and OAuth clients. */
@@ -38,7 +40,7 @@ export interface OauthService {
   refresh (candidate: string, scope: string | undefined, device: Device): Promise<IssuedTokens>
 }
 
-export function createOauthService ({ tokens, users, sessions, revocation, audit, clock }: OauthPorts): OauthService {
+export function createOauthService ({ tokens, users, sessions, revocation, audit, clock, introspectUnverified }: OauthPorts): OauthService {
   async function requireCaller (candidate: string): Promise<AnyPrincipal> {
     const caller = await tokens.authenticate(candidate)
     if (caller === null) throw new InvalidTokenError()
@@ -49,7 +51,7 @@ export function createOauthService ({ tokens, users, sessions, revocation, audit
     // Looked up in the same event-loop turn, both share the round trips to cache and database.
     const [asking, asked] = await Promise.all([requireCaller(caller), tokens.authenticate(token)])
     if (!can(asking, 'introspect')) throw new InsufficientAbilityError('introspect')
-    return introspectionOf(asked)
+    return introspectionOf(asked, introspectUnverified)
   }
 
   async function revoke (candidate: string, by: By): Promise<void> {

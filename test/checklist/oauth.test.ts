@@ -25,7 +25,7 @@ t.test('OAuth', async t => {
 
   t.test('RFC 7662 2.2 an inactive token says nothing more: exact bodies', async t => {
     const opened = (await one.register(newEmail(), { refresh: true })).json<Opened>()
-    t.match((await introspect(opened.accessToken)).json(), { active: true, sub: opened.user.id, sid: opened.session.id, token_type: 'Bearer', scope: '*', exp: Number, iat: Number, username: String })
+    t.match((await introspect(opened.accessToken)).json(), { active: true, sub: opened.user.id, sid: opened.session.id, token_type: 'Bearer', scope: '*', exp: Number, iat: Number, email_verified: false })
     t.match((await introspect(opened.accessToken, `Basic ${Buffer.from(`orders:${service}`).toString('base64')}`)).json(), { active: true })
     for (const [what, token] of Object.entries({ unknown: `lk_${'A'.repeat(50)}`, malformed: 'x', 'a refresh token': opened.refreshToken, empty: ' ' })) await isInactive(t, token, what)
     t.equal((await one.logout(opened.accessToken)).statusCode, 204)

@@ -46,6 +46,8 @@ const bad: Record<string, string[]> = {
   SESSION_IDLE_TTL: [...durations, '59s'],
   LAST_USE_INTERVAL: [...durations, '4999ms', '61m'],
   COOKIE_SECURE: ['SENTINEL', '1', 'yes', 'TRUE'],
+  PERSONAL_TOKEN_LIMIT: ['SENTINEL', '0', '-1', '1.5'],
+  INTROSPECT_UNVERIFIED: ['SENTINEL', '1', 'yes', 'TRUE'],
   SESSION_TTL: durations,
   CACHE_TTL: durations,
   BCRYPT_COST: ['SENTINEL', '3', '16', '0', '10.5'],

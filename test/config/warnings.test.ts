@@ -52,7 +52,7 @@ t.test('production without PUBLIC_URL and CORS_ORIGINS gives a warning', async t
 })
 
 t.test('anything but an exact origin is refused', async t => {
-  for (const origin of ['*', 'https://*.example.com', 'https://app.example.com/', 'https://app.example.com/path', 'https://app.example.com?', 'https://app.example.com:443', 'https://APP.example.com', 'app.example.com', '//app.example.com', 'null', 'file://', 'https://user@app.example.com', 'capacitor://localhost']) {
+  for (const origin of ['*', 'https://*.example.com', 'https://app.example.com/', 'https://app.example.com/path', 'https://app.example.com?', 'https://app.example.com:443', 'https://APP.example.com', 'app.example.com', '//app.example.com', 'null', 'file://', 'https://user@app.example.com', 'capacitor://localhost/', 'capacitor:localhost']) {
     t.throws(() => loadConfig({ CORS_ORIGINS: `https://good.example.com,${origin}` }), { name: 'ConfigError', message: /CORS_ORIGINS must list origins/ }, origin)
   }
 })

@@ -57,12 +57,12 @@ onEachGround(t, async (t, ground) => {
   t.test('introspection (RFC 7662)', async t => {
     t.test('tells of an access token what it says in GET /v1/me, from the database and from the cache', async t => {
       const { accessToken, user, session } = await pairOf(one, { abilities: ['orders:read', 'orders:write'] })
-      const { email, token } = { email: (await one.me(accessToken)).json().user.email, token: (await one.me(accessToken)).json().token }
+      const { token } = (await one.me(accessToken)).json()
       for (const from of ['the database or the cache', 'the cache', 'the cache again']) {
         const reply = await introspect(one, service, accessToken)
         t.equal(reply.statusCode, 200, from)
         const said = reply.json<Introspected>()
-        t.strictSame(said, { active: true, sub: user.id, scope: 'orders:read orders:write', token_type: 'Bearer', exp: Math.floor(Date.parse(token.expiresAt) / 1000), iat: said.iat, sid: session.id, username: email }, from)
+        t.strictSame(said, { active: true, sub: user.id, scope: 'orders:read orders:write', token_type: 'Bearer', exp: Math.floor(Date.parse(token.expiresAt) / 1000), iat: said.iat, sid: session.id, email_verified: false }, from)
         t.equal(Number(said.exp) - Number(said.iat), 900)
         t.equal(reply.headers['cache-control'], 'no-store')
       }
@@ -72,7 +72,7 @@ onEachGround(t, async (t, ground) => {
       const { accessToken: owner, user } = await pairOf(one)
       const { accessToken } = await personalOf(one, owner, { abilities: [] })
       const said = (await introspect(one, service, accessToken)).json<Introspected>()
-      t.strictSame(said, { active: true, sub: user.id, scope: '', token_type: 'Bearer', iat: said.iat, username: said.username })
+      t.strictSame(said, { active: true, sub: user.id, scope: '', token_type: 'Bearer', iat: said.iat, email_verified: false })
       t.ok(Math.abs(Number(said.iat) - clock.now() / 1000) < 60)
       const ending = (await introspect(one, service, (await personalOf(one, owner, { expiresIn: 60 })).accessToken)).json<Introspected>()
       t.equal(Number(ending.exp) - Number(ending.iat), 60)
@@ -358,6 +358,24 @@ onEachGround(t, async (t, ground) => {
     t.equal((await form(one, '/oauth/revoke', { token: `lk_${'x'.repeat(50)}` })).statusCode, 200)
     t.strictSame(seen(), [0, 0, 0])
   })
+})
+
+t.test('introspection names an address once it is verified, and before that only with INTROSPECT_UNVERIFIED=true', async t => {
+  for (const named of [false, true]) {
+    const one = await startApp(t, await embeddedGround(), { env: { INTROSPECT_UNVERIFIED: String(named) } })
+    const service = await newService(one)
+    const { email, token, userId } = await one.account()
+    const ask = async () => {
+      const said = (await introspect(one, service, token)).json<Record<string, unknown>>()
+      return { verified: said.email_verified, username: said.username }
+    }
+    t.strictSame(await ask(), { verified: false, username: named ? email : undefined })
+    await one.database.prepared('update users set email_verified_at = now() where id = $1', [userId])
+    await one.call('POST', '/v1/logout', { token })
+    const again = (await one.login(email)).json<{ accessToken: string }>().accessToken
+    const said = (await introspect(one, service, again)).json<Record<string, unknown>>()
+    t.match(said, { email_verified: true, username: email })
+  }
 })
 
 t.test('of a PUBLIC_URL with a path the metadata stands where RFC 8414 3.1 has clients look, and OpenAPI names the server without a slash at its end', async t => {

@@ -5,7 +5,7 @@ import type { ServiceTokenService } from '../service-tokens/service.js'
 import type { UserImport } from '../users/import.js'
 
 /** What commands use of the services. */
-export interface CommandServices { prune: Prune, importUsers: UserImport, admin: AdminService, serviceTokens: Pick<ServiceTokenService, 'create'>, tokenStats: TokenStats }
+export interface CommandServices { prune: Prune, importUsers: UserImport, admin: AdminService, serviceTokens: Pick<ServiceTokenService, 'create' | 'list'>, tokenStats: TokenStats }
 
 /** What commands do that need no services. */
 export interface LocalActions {

@@ -6,8 +6,12 @@ import type { Command, CommandServices, Input, LocalActions, Option, Report } fr
 import { createService } from './create-service.js'
 import { createUser } from './create-user.js'
 import { deleteUser } from './delete-user.js'
+import { disableUser } from './disable-user.js'
+import { enableUser } from './enable-user.js'
 import { helpOf, listOf, optionsOf } from './help.js'
 import { importUsers } from './import-users.js'
+import { listServices } from './list-services.js'
+import { listUsers } from './list-users.js'
 import { migrateDatabase } from './migrate-database.js'
 import { promoteUser } from './promote-user.js'
 import { pruneTokens } from './prune-tokens.js'
@@ -17,10 +21,14 @@ import { tokenStats } from './token-stats.js'
 const commands: Record<string, Command> = {
   'db:migrate': migrateDatabase,
   'users:create': createUser,
+  'users:list': listUsers,
   'users:promote': promoteUser,
+  'users:disable': disableUser,
+  'users:enable': enableUser,
   'users:delete': deleteUser,
   'users:import': importUsers,
   'services:create': createService,
+  'services:list': listServices,
   'tokens:stats': tokenStats,
   'tokens:revoke': revokeTokens,
   'tokens:prune': pruneTokens,

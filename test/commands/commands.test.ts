@@ -1,7 +1,9 @@
-
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { commandNames, runCommand } from '../../src/commands/index.js'
-import { embeddedGround, newEmail, password, startApp, } from '../fixtures/app.js'
+import { embeddedGround, newEmail, password, startApp } from '../fixtures/app.js'
+import { root } from '../fixtures/programs.js'
 
 t.test('each command', async t => {
   const one = await startApp(t, await embeddedGround())
@@ -51,6 +53,35 @@ t.test('each command', async t => {
     await one.database.prepared("update users set role = 'user'", [])
     await run('users:promote', '--email', email)
     await t.rejects(run('users:promote', '--email', email, '--role', 'user'), { code: 'AUTH_LAST_ADMIN' })
+  })
+
+  t.test('users:list pages through accounts, by the beginning of their address or newest first', async t => {
+    const [one1, one2] = [await one.account(), await one.account()]
+    const page = await json('users:list', '--limit', '1')
+    t.match(page, { users: [{ email: one2.email, disabledAt: null }], nextCursor: String })
+    t.match(await json('users:list', '--limit', '1', '--cursor', page.nextCursor), { users: [{ email: one1.email }] })
+    t.match((await run('users:list', '--limit', '1')).stdout, new RegExp(`^${one2.userId}  ${one2.email}  user, unverified, created .*\\nMore: --cursor \\S+$`))
+    t.match(await json('users:list', '--email', one1.email.slice(0, -5)), { users: [{ email: one1.email }], nextCursor: null })
+    t.match(await run('users:list', '--email', 'nobody@'), { exitCode: 0, stdout: 'There are no such accounts.' })
+    for (const limit of ['0', '1001', 'x']) t.match(await run('users:list', '--limit', limit), { exitCode: 2, stderr: /from 1 to 1000/ })
+  })
+
+  t.test('users:disable ends sessions and lets nobody in until users:enable', async t => {
+    const { email, token, userId } = await one.account()
+    const personal = await one.personal(token)
+    t.same(await json('users:disable', '--email', email), { userId })
+    for (const ended of [token, personal]) t.equal((await one.me(ended)).statusCode, 401)
+    t.equal((await one.login(email)).statusCode, 401)
+    t.match((await run('users:list', '--email', email)).stdout, /disabled \d{4}-/)
+    t.strictSame(await run('users:enable', '--email', email), { exitCode: 0, stdout: `Enabled the account of ${email}.`, stderr: '' })
+    t.equal((await one.me(personal)).statusCode, 200)
+    t.equal((await one.login(email)).statusCode, 200)
+    for (const name of ['users:disable', 'users:enable']) await t.rejects(run(name, '--email', newEmail()), /no account/)
+  })
+
+  t.test('each command has its npm script', async t => {
+    const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+    for (const name of commandNames) t.equal(scripts[name], `node scripts/build.js && node dist/src/cli.js ${name}`)
   })
 
   t.test('users:delete asks, ends every token, leaves one event of the account, and keeps the last administrator', async t => {
@@ -106,5 +137,14 @@ t.test('each command', async t => {
     t.strictSame(await run('cache:clear'), { exitCode: 0, stdout: 'Every cache entry is void.', stderr: '' })
     t.ok((await json('tokens:stats')).cache.generation > before.cache.generation)
     t.match((await run('tokens:stats')).stdout, /^Tokens: \d+; \d+ active, \d+ expired, \d+ revoked, \d+ never used\n {2}access: \d+ active.*\nCache: generation \d+, 0 settlements open, a server registered\n.*hit ratio/s)
+  })
+
+  t.test('services:list names the services, never their tokens', async t => {
+    const { accessToken, id } = await json('services:create', '--name', 'listed') as { accessToken: string, id: string }
+    const { services } = await json('services:list')
+    t.match(services[0], { id, name: 'listed', lastUsedAt: null })
+    const { stdout } = await run('services:list')
+    t.match(stdout, new RegExp(`^${id}  listed  created .*, never used`))
+    t.notMatch(stdout + JSON.stringify(services), accessToken)
   })
 })

@@ -28,6 +28,7 @@ export function epochSteps (moment: Moment) {
     if (!moment.scenario.slowPolls.includes(index)) pollAtOnce(moment, index)
     askInfo(moment, index)
     register(moment, index)
+    forgetServer(moment, index)
   })
   moment.state.polls.forEach((_, slot) => pollSlowly(moment, slot))
 }
@@ -108,6 +109,17 @@ function register (moment: Moment, index: number) {
   database.registered = instance.known
   wrote(moment, rules.registrationWaitsForFlush)
   next(api(index), 'poll', `registers ${incarnationName(instance.known)}: generation ${database.generation}`)
+}
+
+/** Nobody has used the registered server for minutes: none is registered any more, and every entry is void. */
+function forgetServer (moment: Moment, index: number) {
+  const { state: { database }, rules, scenario, next } = moment
+  if (!scenario.forgets || database.registered === 0) return
+  if (database.generation === scenario.maxGeneration) return
+  if (rules.bumpOnForgetting) database.generation++
+  database.registered = 0
+  wrote(moment, rules.registrationWaitsForFlush)
+  next(api(index), 'poll', `forgets the registered server: generation ${database.generation}`)
 }
 
 function unsettledFlag (moment: Moment): number {

@@ -57,7 +57,8 @@ export function bump ({ moment, revocation, name, actor }: Act) {
   const { database } = state
   if (database.generation === scenario.maxGeneration) return
   revocation.phase = bumped
-  revocation.row = settled
+  // Whatever settlement it sees was committed before the new generation.
+  for (const other of state.revocations) other.row = settled
   // A clock alone would give the same generation again once it has been set back.
   if (rules.bumpAlwaysAdds || !database.steppedBack) database.generation++
   wrote(moment, rules.bumpWaitsForFlush)

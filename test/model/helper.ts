@@ -83,7 +83,7 @@ export function sharedBumpSteps ({ state, rules, scenario, next }: Moment) {
   if (database.bump === 1) {
     database.bump = 2
     database.generation++
-    if (database.bumpCovers) revocation.row = settled
+    revocation.row = settled
     next(actor, 'bump', `executed: generation ${database.generation}`)
   }
   if (database.bump === 2) {

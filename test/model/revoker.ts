@@ -93,13 +93,17 @@ function repeat ({ moment: { state, rules, next }, revocation, name, actor }: Ac
 }
 
 function sendWrite (act: Act) {
-  const { moment: { rules, next }, revocation, instance, name, actor } = act
+  const { moment: { rules, scenario, next }, revocation, instance, name, actor } = act
   if (!rules.answerWaitsForSettling) return answer(act)
   if (!rules.settlementInSameTransaction && revocation.row === settled) {
     revocation.row = unsettled
     return next(actor, name, 'inserts the settlement')
   }
   fallBack(act, 'no Redis')
+  if (scenario.forgets) {
+    revocation.phase = toSettle
+    next(actor, name, 'no Redis: nothing written')
+  }
   if (instance.node === 0) return
   revocation.node = instance.node
   revocation.phase = rules.writeBeforeSettlementIsDeleted ? writing : toSettle
@@ -136,13 +140,15 @@ function deleteSettlement (act: Act) {
   const { moment: { state, rules, next }, revocation, instance, name, actor } = act
   const { database } = state
   const mine = rules.incarnationFromSamePipeline ? revocation.incarnation : instance.known
-  const deletes = (database.registered === mine && mine !== 0) || !rules.settleOnlyRegisteredIncarnation
+  const forgotten = database.registered === 0
+  const deletes = (database.registered === mine && mine !== 0) || forgotten || !rules.settleOnlyRegisteredIncarnation
   if (!deletes && rules.epochJudgesNotRowCount) {
     return giveUp(act, `${incarnationName(database.registered)} is registered, ${incarnationName(mine)} was written`)
   }
   if (deletes) fallBack(act, 'settlement deleted, the reply is lost', () => { revocation.row = settled })
   if (deletes) revocation.row = settled
-  sleepUntilGenerationIsOld(act, rules.waitUntilGenerationIsOld, database.generation)
+  const waits = forgotten ? rules.forgottenServerIsWaitedFor : rules.waitUntilGenerationIsOld
+  sleepUntilGenerationIsOld(act, waits, database.generation)
   if (!rules.writeBeforeSettlementIsDeleted) revocation.phase = writing
   else revocation.node = 0
   revocation.incarnation = 0

@@ -43,6 +43,8 @@ export const rules = {
   repeatNamesRevokedTokens: { goesWrong: 'a repeated revocation is answered while the entry lives', shownIn: 'repeat' },
   answerWaitsForSettling: { goesWrong: 'a revocation is answered while the entry lives', shownIn: 'race' },
   bumpOnRegistering: { goesWrong: 'a promoted replica serves what was revoked at the old master', shownIn: 'readerMoves' },
+  bumpOnForgetting: { goesWrong: 'a server that comes back after it was forgotten is believed', shownIn: 'forgotten' },
+  forgottenServerIsWaitedFor: { goesWrong: 'a peer still trusts the server that was forgotten', shownIn: 'forgotten' },
   goneSettlementWaitsForGeneration: { goesWrong: 'the helper settled a server that others do not use yet', shownIn: 'help' },
   helperDeletes: { goesWrong: 'a live token is refused because its entry was altered', shownIn: 'altering' },
   lookUpRefusesStandby: { goesWrong: 'a row from before the revocation is read on a standby', shownIn: 'standby' },

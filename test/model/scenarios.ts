@@ -31,6 +31,8 @@ export interface Scenario {
   second: 'none' | 'replica' | 'demotion' | 'snapshot' | 'swap' | 'slot' | 'prefix' | 'key'
   /** Beside the primary there is a standby that lags, a crash that undoes what was not flushed, or a copy that the second instance uses. */
   database: 'one' | 'standby' | 'crash' | 'copy'
+  /** Somebody may find that the registered server has not been confirmed for long. */
+  forgets: boolean
   /** The database's clock is set back once. */
   clockStepsBack: boolean
   /** The revoking transaction begins while the token's issue still holds the user's row. */
@@ -72,6 +74,7 @@ const quiet: Scenario = {
   evictions: false,
   second: 'none',
   database: 'one',
+  forgets: false,
   clockStepsBack: false,
   isolation: false,
   mixedUpAnswers: false,
@@ -134,6 +137,7 @@ export const scenarios = {
     ...quiet, name: 'a copy of the database is used beside it',
     second: 'key', database: 'copy', readers: [0, 1], issuing: true, evictions: true
   },
+  forgotten: { ...quiet, name: 'the registered server is forgotten', clock: true, forgets: true, maxGeneration: 3 },
   pieces: { ...failover, name: 'a large settlement is written in two pipelines, during a failover', size: 'pieces', reconnects: [0] },
   many: {
     ...quiet, name: 'so many tokens end that none is named',

@@ -302,6 +302,11 @@ export const removedRules: RemovedRule[] = [
     mutant: { epochStore: real => ({ ...real, bumpWithin: async () => {} }) }
   },
   {
+    rule: 'a server that was forgotten is waited for',
+    shownBy: 'a server that was forgotten is waited for',
+    mutant: { epochStore: real => ({ ...real, finish: async (ids, incarnation) => ({ ...await real.finish(ids, incarnation), retired: 0 }) }) }
+  },
+  {
     rule: 'the key prefix belongs to the incarnation',
     shownBy: 'two key prefixes are two caches',
     mutant: {

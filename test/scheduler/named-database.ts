@@ -156,6 +156,33 @@ export const namedOfDatabase = {
     await readEverywhere(token)
   }),
 
+  'a change of more than a thousand tokens bumps, and names none': schedule(async ({
+    database, api1, api2, endAll, cache, wait, readEverywhere, newToken, expect
+  }) => {
+    const token = newToken()
+    for (let i = 0; i < 1_000; i++) newToken()
+    await cache(api2, token)
+    const before = database.epoch.generation
+    expect(await wait(endAll(api1, user)), 'the revocation was not answered 2xx')
+    expect(database.epoch.generation > before, 'there was no bump')
+    token.ended = true
+    await readEverywhere(token)
+  }),
+
+  'a server that was forgotten is waited for': schedule(async ({ schedule, database, redis1, api1, api2, revoke, cache, wait, readEverywhere, newToken, expect }) => {
+    const token = newToken()
+    await cache(api2, token)
+    // As if nobody had confirmed it; the other instance goes on trusting its last poll.
+    schedule.hold(/^api2 poll runs/)
+    api1.link.cut(true)
+    api1.link.drop()
+    database.seed(({ epoch }) => { epoch.confirmedAt = Number.NEGATIVE_INFINITY })
+    await schedule.run(() => database.epoch.incarnation === null, schedule.now() + 2_000)
+    expect(database.epoch.incarnation === null && redis1.alive, 'the server was not forgotten')
+    expect(await wait(revoke(api1, token)), 'the revocation was not answered 2xx')
+    await readEverywhere(token)
+  }),
+
   'a settlement dated ahead of the clock is overdue': schedule(async ({
     schedule, deployment, database, api1, api2, revoke, read, cache, wait, reach, newToken
   }) => {

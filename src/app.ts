@@ -78,7 +78,7 @@ export interface Authentication { authenticate (request: FastifyRequest): Promis
 export function addAuthentication (app: FastifyInstance, config: Config, services: Services): Authentication {
   const corsOrigins = config.corsOrigins.filter(isWebOrigin)
   const cookies = createCookies({ secure: config.cookieSecure, publicUrl: config.publicUrl, corsOrigins })
-  const authenticate = createAuthenticate(services.tokens, cookies)
+  const authenticate = createAuthenticate(services.tokens, cookies, services.sessions.isReplaced)
   app.decorateRequest('token', null)
   app.decorateRequest('byCookie', false)
   app.decorate('latchkey', { authenticate, health: services.health, metrics: services.metrics })

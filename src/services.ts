@@ -131,6 +131,6 @@ export async function createServices (config: Config, foundation: Foundation): P
   }
 }
 
-function createMailer ({ smtp, mailFrom, dataDir }: Config): Mailer {
-  return smtp === null ? createFileMailer(join(dataDir, 'mail'), mailFrom) : createSmtpMailer(smtp, mailFrom)
+function createMailer ({ smtp, smtpName, mailFrom, dataDir }: Config): Mailer {
+  return smtp === null ? createFileMailer(join(dataDir, 'mail'), mailFrom) : createSmtpMailer(smtp, mailFrom, { name: smtpName })
 }

@@ -64,6 +64,7 @@ function readConfig (env: Environment) {
     publicUrl: env.PUBLIC_URL,
     appUrl: env.APP_URL,
     smtp: env.SMTP_URL === undefined ? null : readSmtp(env.SMTP_URL),
+    smtpName: env.SMTP_NAME,
     mailFrom: env.MAIL_FROM ?? `latchkey@${mailHost(env.PUBLIC_URL ?? env.APP_URL)}`,
     metricsPort: env.METRICS_PORT,
     logLevel: env.LOG_LEVEL

@@ -54,6 +54,7 @@ export const environmentSchema = Type.Object({
   APP_URL: Type.Optional(Type.String({ pattern: '^https?://[^#\\s]+$', maxLength: 512 })),
   SMTP_URL: Type.Optional(Type.String({ pattern: '^smtps?://[^#\\s]+$' })),
   SMTP_URL_FILE: Type.Optional(Type.String()),
+  SMTP_NAME: Type.Optional(Type.String({ pattern: '^([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\\[[0-9A-Fa-f.:IPv]+\\])$' })),
   MAIL_FROM: Type.Optional(Type.String({ pattern: `^([^<>@"\\p{C}]+ <${mailbox}>|${mailbox})$`, maxLength: 320 })),
   METRICS_PORT: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 })),
   LOG_LEVEL: Type.Union(logLevels.map(level => Type.Literal(level)), { default: 'info' })

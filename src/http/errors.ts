@@ -38,7 +38,7 @@ export function setRefusalHeaders (reply: FastifyReply, error: Partial<FastifyEr
 
 /** RFC 6750 3: no error code when the request carried no token. */
 function challenge (code: string | undefined): string {
-  if (code !== 'AUTH_INVALID_TOKEN') return 'Bearer realm="latchkey"'
+  if (code !== 'AUTH_INVALID_TOKEN' && code !== 'AUTH_SESSION_REPLACED') return 'Bearer realm="latchkey"'
   return 'Bearer realm="latchkey", error="invalid_token", error_description="The access token is malformed, unknown, expired or revoked"'
 }
 

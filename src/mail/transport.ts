@@ -9,8 +9,11 @@ import type { DeliveryResult, Mailer, OutgoingMail } from './mailer.js'
 /** What may stand between the brackets of RCPT TO. From anything else nodemailer would make some other address. */
 const mailbox = /^[^\s<>\p{C}]+@[^\s<>@\p{C}]+$/u
 
-/** Sends mails over SMTP, with a connection each. Certificates are verified. `ca` is for tests: operators use NODE_EXTRA_CA_CERTS. */
-export function createSmtpMailer ({ host, port, tls, user, password }: Smtp, from: string, ca?: string): Mailer {
+/** `name`: said in EHLO; this machine's without it. `ca` is for tests: operators use NODE_EXTRA_CA_CERTS. */
+export interface SmtpOptions { name?: string | undefined, ca?: string | undefined }
+
+/** Sends mails over SMTP, with a connection each. Certificates are verified. */
+export function createSmtpMailer ({ host, port, tls, user, password }: Smtp, from: string, { name, ca }: SmtpOptions = {}): Mailer {
   const transport = nodemailer.createTransport({
     host,
     port,
@@ -18,6 +21,7 @@ export function createSmtpMailer ({ host, port, tls, user, password }: Smtp, fro
     requireTLS: tls === 'required',
     ignoreTLS: tls === 'off',
     ...user === null ? {} : { auth: { user, pass: password ?? '' } },
+    ...name === undefined ? {} : { name },
     ...ca === undefined ? {} : { tls: { ca } },
     dnsTimeout: 5_000,
     connectionTimeout: 5_000,
@@ -84,9 +88,15 @@ function part (contentType: string, content: string) {
   return { raw: `${head}\r\n\r\n${content.replaceAll('\n', '\r\n')}` }
 }
 
+interface SmtpError { code: string, command: string, response: string, responseCode: number | null }
+
 /** Drops nodemailer's message and the server's answer: both may repeat addresses and even a password. */
 function toResult (error: unknown): DeliveryResult {
-  const { code = '', command = '', responseCode = null } = error as { code?: string, command?: string, responseCode?: number | null }
+  const { code = '', command = '', response = '', responseCode = null } = error as Partial<SmtpError>
+  // Some relays refuse the name at once, others only with the first recipient. It would be refused with every other mail, too.
+  if (responseCode !== null && (/^(EHLO|HELO)$/.test(command) || /\b(helo|ehlo)\b/i.test(response))) {
+    return { outcome: 'unreachable', failure: 'EHLO refused: the relay wants another name, set SMTP_NAME', status: responseCode }
+  }
   const reason = { failure: describe(error), status: responseCode }
   const permanent = responseCode !== null && responseCode >= 500 && responseCode !== 503
   // The server will never accept this recipient. A sender that it doesn't accept is the operator's mistake, not this mail's.

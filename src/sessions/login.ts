@@ -9,6 +9,9 @@ import type { SessionEnder } from './ending.js'
 import type { IssuedTokens, LoginOptions, SessionOpener } from './opening.js'
 import type { SessionStore } from './store.js'
 
+/** Sessions that an account may have whatever SESSION_LIMIT says: one change must not end more than can be settled at once. */
+export const mostSessions = 1_000
+
 export interface LoginRequest extends LoginOptions { email: string, password: string }
 export interface RegistrationRequest extends LoginRequest { name?: string | undefined }
 
@@ -30,7 +33,7 @@ interface LoginDependencies {
   clock: Clock
   opener: Pick<SessionOpener, 'open'>
   ender: Pick<SessionEnder, 'endSessions'>
-  /** 0: no limit. */
+  /** 0: as many as an account can have at all. */
   sessionLimit: number
 }
 
@@ -66,9 +69,10 @@ export function createLogin (
     if (locked === null) return { named: null, outcome: null }
     const { id } = locked.user
     if (seen.renewedHash !== null) await users.setPassword(tx, id, seen.renewedHash)
-    const replaced = sessionLimit === 0 ? [] : await store.unendedBeyond(tx, id, sessionLimit - 1, new Date(clock.now()))
-    const named = await ender.endSessions(tx, id, replaced, { device, cause: 'session_limit' })
-    const issued = await opener.open(tx, locked.user, request, device)
+    const replaced = await store.unendedBeyond(tx, id, (sessionLimit === 0 ? mostSessions : sessionLimit) - 1, new Date(clock.now()))
+    const named = await ender.endSessions(tx, id, replaced.map(session => session.id), { device, cause: 'session_limit' })
+    const endedSessions = replaced.filter(({ live }) => live).length
+    const issued = { ...await opener.open(tx, locked.user, request, device), endedSessions }
     await users.recordLogin(tx, locked.user, device)
     await audit.record(tx, device, { type: 'login_succeeded', userId: id, sessionId: issued.session.id })
     return { named: named.length > 0 ? named : null, outcome: issued }

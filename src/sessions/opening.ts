@@ -26,6 +26,8 @@ export interface IssuedTokens {
   session: Session
   user: User
   abilities: string[]
+  /** How many live sessions of the user ended for this one. */
+  endedSessions: number
 }
 
 /** Gives a session its tokens: at login, after a password change, and at each refresh. */
@@ -82,7 +84,8 @@ export function createSessionOpener ({ store, tokens, clock, lifetimes }: Opener
       refresh: { plain: refresh, expiresInSeconds: secondsBetween(now, row.expiresAt) },
       session,
       user,
-      abilities: row.abilities
+      abilities: row.abilities,
+      endedSessions: 0
     }
   }
 
@@ -105,7 +108,8 @@ export function createSessionOpener ({ store, tokens, clock, lifetimes }: Opener
       refresh: refresh === null ? null : { plain: refresh.plain, expiresInSeconds: secondsBetween(createdAt, refreshEnds) },
       session,
       user,
-      abilities
+      abilities,
+      endedSessions: 0
     }
   }
 

@@ -40,7 +40,8 @@ export function createPasswordChange ({ store, tokens, users, audit, opener, end
       await audit.record(tx, device, { type: 'password_changed', userId: id, sessionId: session.id })
       await ender.endSessions(tx, id, others, reason)
       const named = await tokens.endSessions(tx, id, [session.id])
-      return { named, outcome: await opener.renew(tx, session, locked.user, caller.token.abilities) }
+      const issued = await opener.renew(tx, session, locked.user, caller.token.abilities)
+      return { named, outcome: { ...issued, endedSessions: others.length } }
     })
     const seen = await prove()
     const passwordHash = await users.hashNew(newPassword, seen.user)

@@ -3,12 +3,13 @@ import type { Log } from '../observability/logger.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
-import { InvalidTokenError, superseded, TokenReusedError } from '../shared/errors.js'
+import { InvalidTokenError, SessionReplacedError, type Superseded, superseded, TokenReusedError } from '../shared/errors.js'
 import type { RefreshToken, TokenService } from '../tokens/service.js'
 import type { UserService } from '../users/service.js'
 import type { RefreshCounters } from './counters.js'
 import type { SessionEnder } from './ending.js'
 import type { IssuedTokens, Lifetimes, SessionOpener } from './opening.js'
+import type { IsReplaced } from './replaced.js'
 import type { SessionStore } from './store.js'
 
 /** Whether a token consumed at `consumedAt` still gives its successors. */
@@ -37,10 +38,11 @@ interface RefreshDependencies {
   lifetimes: Pick<Lifetimes, 'refreshGraceSeconds'>
   opener: Pick<SessionOpener, 'succeed' | 'repeat'>
   ender: Pick<SessionEnder, 'endSessions'>
+  isReplaced: IsReplaced
 }
 
 export function createRefresh (
-  { store, tokens, users, revocation, audit, clock, counters, log, lifetimes, opener, ender }: RefreshDependencies
+  { store, tokens, users, revocation, audit, clock, counters, log, lifetimes, opener, ender, isReplaced }: RefreshDependencies
 ): Refresh {
   const now = () => new Date(clock.now())
 
@@ -69,13 +71,19 @@ export function createRefresh (
       await audit.record(tx, device, { type: 'refresh_token_reused', userId, sessionId, tokenId: row.id })
       const named = await ender.endSessions(tx, userId, [sessionId], { device, cause: 'refresh_token_reused' })
       return { named, refusal: new TokenReusedError() }
-    }).catch((error: unknown) => {
+    }).catch(async (error: unknown) => {
       if (error instanceof TokenReusedError) count('reused', presented.row, device)
       else if (error instanceof InvalidTokenError) count('refused', presented.row, device)
-      throw error
+      throw await explained(error, candidate)
     })
     count(outcome, presented.row, device)
     return issued
+  }
+
+  /** A login past SESSION_LIMIT is told as what it is. */
+  async function explained (error: unknown, candidate: string): Promise<unknown> {
+    const unexplained = error instanceof InvalidTokenError && (error as Superseded).sessionGoesOn !== true
+    return unexplained && await isReplaced(candidate) ? new SessionReplacedError() : error
   }
 
   function count (outcome: Outcome, { id, userId, sessionId }: RefreshToken, { requestId }: Device): void {

@@ -3,6 +3,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { bearerOf } from '../http/credentials.js'
 import { deviceOf } from '../http/device.js'
+import { answerError } from '../http/errors.js'
 import { Accepted, failures } from '../http/schemas.js'
 import type { MailService } from '../mail/service.js'
 import { InvalidTokenError, MissingTokenError, NotFoundError, SessionRequiredError, type Superseded } from '../shared/errors.js'
@@ -25,6 +26,8 @@ interface Options {
 export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { sessions, mail, cookies, authenticate }) => {
   const anyone = { config: { guard: 'anyone' as const, limitByAddress: true as const } }
   const caller = guarded('session', authenticate)
+  /** Requests to log out whose access token was refused, and that may carry a refresh token. */
+  const refusals = new WeakMap<FastifyRequest, FastifyError>()
   const security = [{ bearer: [] }, { cookie: [] }]
   const Done = Type.Null({ description: 'Done, and true on every instance' })
 
@@ -62,11 +65,13 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     app.post(url, {
       config: { guard: 'session', limitByAddress: request => !hasAccessToken(request) },
       onError: clearDeadCookies,
+      // A refused access token stays the reason where the body holds no refresh token, whatever else is wrong with it.
+      errorHandler: (error, request, reply) => answerError(isAboutBody(error) ? refusals.get(request) ?? error : error, request, reply),
       onRequest: async request => { if (hasAccessToken(request)) await authenticateOrRefresh(request) },
       schema: { tags: ['sessions'], summary: `${summary}: by access token, or by refresh token from the body or its cookie`, security: [...security, {}], body: RefreshBody, response: { 204: Done, ...failures(400, 401, 403, 413, 415, 429, 503) } }
     }, async (request, reply) => {
       if (request.token !== null) await (everywhere ? sessions.endAll(requireSession(request), deviceOf(request)) : sessions.logOut(requireSession(request), deviceOf(request)))
-      else await sessions.logOutByRefresh(requireRefresh(request), everywhere, deviceOf(request))
+      else await sessions.logOutByRefresh(presentedRefresh(request).token, everywhere, deviceOf(request))
       if (request.headers.cookie !== undefined) cookies.clear(reply)
       return await reply.code(204).send(null)
     })
@@ -139,15 +144,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
       const hasBody = encoding !== undefined || (length !== undefined && length !== '0')
       const hasCookie = !hasBearer(request) && cookies.read(request, 'refresh') !== null
       if (!(error instanceof InvalidTokenError) || !(hasBody || hasCookie)) throw error
-    }
-  }
-
-  /** The refresh token that a logout came with. Without one, an access token that came is what is refused. */
-  function requireRefresh (request: FastifyRequest): string {
-    try {
-      return presentedRefresh(request).token
-    } catch (error) {
-      throw error instanceof MissingTokenError && hasAccessToken(request) ? new InvalidTokenError() : error
+      refusals.set(request, error as FastifyError)
     }
   }
 
@@ -174,17 +171,23 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
   }
 }
 
+/** No refresh token in the body, or none that could be read. */
+function isAboutBody (error: FastifyError): boolean {
+  return error instanceof MissingTokenError || [400, 413, 415].includes(error.statusCode ?? 500)
+}
+
 function hasBearer ({ headers }: FastifyRequest): boolean {
   return bearerOf(headers.authorization) !== null
 }
 
-function toReply ({ access, refresh, session, user }: IssuedTokens, byCookie: boolean) {
+function toReply ({ access, refresh, session, user, endedSessions }: IssuedTokens, byCookie: boolean) {
   return {
     tokenType: 'Bearer' as const,
     ...byCookie ? {} : { accessToken: access.plain.reveal() },
     expiresIn: access.expiresInSeconds,
     ...refresh === null ? {} : { ...byCookie ? {} : { refreshToken: refresh.plain.reveal() }, refreshExpiresIn: refresh.expiresInSeconds },
     session: { id: session.id, deviceName: session.deviceName, createdAt: session.createdAt.toISOString(), expiresAt: session.expiresAt.toISOString() },
-    user
+    user,
+    endedSessions
   }
 }

@@ -6,14 +6,25 @@ const loginOptions = {
   deviceName: Type.Optional(Name),
   abilities: Type.Optional(Abilities),
   refresh: Type.Optional(Type.Boolean({ default: false, description: 'A short access token, and a refresh token to renew it with' })),
-  cookies: Type.Optional(Type.Boolean({ default: false, description: 'Tokens in HttpOnly cookies instead of the body: for an SPA on the same site' }))
+  cookies: Type.Optional(Type.Boolean({
+    default: false,
+    description: 'Tokens in HttpOnly cookies instead of the body: for a single-page app on the same site'
+  }))
 }
 
 export const RegisterBody = Type.Object({ email: Email, password: NewPassword, name: Type.Optional(Name), ...loginOptions }, closed)
 export const LoginBody = Type.Object({ email: Email, password: Password, ...loginOptions }, closed)
-export const ChangePasswordBody = Type.Object({ currentPassword: Password, newPassword: NewPassword, revokePersonalTokens: Type.Optional(Type.Boolean({ default: false })) }, closed)
-/** May be left out altogether, where a cookie or a header says it all. */
-export const RefreshBody = Type.Unsafe<{ refreshToken?: string } | null>({ type: ['object', 'null'], properties: { refreshToken: Type.String({ maxLength: 256 }) }, ...closed })
+export const ChangePasswordBody = Type.Object({
+  currentPassword: Password,
+  newPassword: NewPassword,
+  revokePersonalTokens: Type.Optional(Type.Boolean({ default: false }))
+}, closed)
+/** Optional as a whole: a cookie or a header may be enough. */
+export const RefreshBody = Type.Unsafe<{ refreshToken?: string } | null>({
+  type: ['object', 'null'],
+  properties: { refreshToken: Type.String({ maxLength: 256 }) },
+  ...closed
+})
 export const SessionParams = Type.Object({ id: Type.String() })
 
 const SessionSummary = Type.Object({ id: Id, deviceName: nullable(Type.String()), createdAt: Moment, expiresAt: Moment })
@@ -25,7 +36,8 @@ export const TokenReply = Type.Object({
   refreshToken: Type.Optional(Type.String({ description: 'With refresh: true; absent when cookies carry it' })),
   refreshExpiresIn: Type.Optional(Type.Integer({ description: 'Seconds; with refresh: true' })),
   session: SessionSummary,
-  user: User
+  user: User,
+  endedSessions: Type.Integer({ description: 'Sessions that ended for this one: by SESSION_LIMIT, or by a changed password' })
 })
 
 /** All null where no live token came. */
@@ -49,6 +61,11 @@ export const SessionList = Type.Object({
   }))
 })
 
-/** A session as the wire shows it; `current` is the id of the one that asks. */
-export const toSession = ({ createdAt, lastUsedAt, expiresAt, ...session }: Session, current: string | undefined) =>
-  ({ ...session, createdAt: createdAt.toISOString(), lastUsedAt: lastUsedAt.toISOString(), expiresAt: expiresAt.toISOString(), current: session.id === current })
+/** A session as replies show it; `current` is the id of the caller's own. */
+export const toSession = ({ createdAt, lastUsedAt, expiresAt, ...session }: Session, current: string | undefined) => ({
+  ...session,
+  createdAt: createdAt.toISOString(),
+  lastUsedAt: lastUsedAt.toISOString(),
+  expiresAt: expiresAt.toISOString(),
+  current: session.id === current
+})

@@ -15,6 +15,7 @@ import { createLogout, type Logout } from './logout.js'
 import { createSessionOpener, type IssuedTokens, type Lifetimes } from './opening.js'
 import { createPasswordChange, type PasswordChange } from './password-change.js'
 import { createRefresh, type Refresh } from './refreshing.js'
+import { createIsReplaced, type IsReplaced } from './replaced.js'
 import type { Session, SessionStore } from './store.js'
 
 export type { EndReason, Session }
@@ -25,6 +26,7 @@ export interface SessionService extends Login, Logout, SessionEnder, LiveCaller 
   changePassword (caller: Principal, change: PasswordChange, device: Device): Promise<IssuedTokens>
   /** How many whole seconds the caller's token still lives. */
   secondsLeft (caller: Principal): number
+  isReplaced: IsReplaced
   /** The live sessions of the user, newest first. */
   list (userId: string): Promise<Session[]>
   /** Deletes up to `limit` sessions of an account that has no tokens left; returns how many. */
@@ -50,13 +52,15 @@ export function createSessionService (dependencies: SessionDependencies): Sessio
   const opener = createSessionOpener(dependencies)
   const ender = createSessionEnder(dependencies)
   const liveCaller = createLiveCaller(dependencies)
-  const parts = { ...dependencies, opener, ender, liveCaller }
+  const isReplaced = createIsReplaced(dependencies)
+  const parts = { ...dependencies, opener, ender, liveCaller, isReplaced }
   return {
     ...ender,
     ...liveCaller,
     ...createLogin(parts),
     ...createLogout(parts),
     refresh: createRefresh(parts),
+    isReplaced,
     changePassword: createPasswordChange(parts),
     secondsLeft: ({ expiresAtMs }) => Math.max(0, Math.floor((expiresAtMs - clock.now()) / 1000)),
     list: userId => store.list(userId, new Date(clock.now())),

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { and, asc, desc, eq, gt, inArray, isNull, ne, notInArray } from 'drizzle-orm'
-import { sessions } from '../../db/schema.js'
+import { and, asc, desc, eq, gt, inArray, isNull, ne, notInArray, sql } from 'drizzle-orm'
+import { events, sessions, tokens } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import type { RevokingTx } from '../revocation/revocation.js'
+import type { TokenHash } from '../tokens/token.js'
 
 export interface Session {
   id: string
@@ -18,6 +19,9 @@ export interface Session {
 
 export type NewSession = Omit<Session, 'id' | 'lastUsedAt'> & { userId: string }
 
+/** A session that nobody has ended; `live` unless it has expired. */
+export interface Unended { id: string, live: boolean }
+
 /** Sessions in PostgreSQL. */
 export interface SessionStore {
   readonly idleSeconds: number | null
@@ -30,8 +34,10 @@ export interface SessionStore {
   use (tx: Tx, id: string, now: Date): Promise<void>
   /** Whether this user has or had the session: one that is over can be ended again. */
   belongs (tx: Tx, userId: string, id: string): Promise<boolean>
-  /** Ids of the user's sessions that nobody has ended, except the newest `keep` live ones: see `unendedExcept`. */
-  unendedBeyond (tx: Tx, userId: string, keep: number, now: Date): Promise<string[]>
+  /** The user's sessions that nobody has ended, except the newest `keep` live ones: see `unendedExcept`. */
+  unendedBeyond (tx: Tx, userId: string, keep: number, now: Date): Promise<Unended[]>
+  /** Whether the token of that hash belongs to a session that a login past SESSION_LIMIT ended, as the audit trail says. */
+  isTokenReplaced (hash: TokenHash): Promise<boolean>
   /**
    * Ids of the user's sessions that nobody has ended, without `except`. Expired ones are included: an instance whose clock is behind still
    * accepts them, and raising SESSION_IDLE_TTL would bring idle ones back.
@@ -50,6 +56,8 @@ export function createSessionStore (database: Database, { idleSeconds }: { idleS
   const unended = (userId: string) => and(eq(sessions.userId, userId), isNull(sessions.endedAt))
   const live = (userId: string, now: Date) => and(unended(userId), gt(sessions.expiresAt, now),
     idleSeconds === null ? undefined : gt(sessions.lastUsedAt, new Date(now.getTime() - idleSeconds * 1000)))
+
+  const isIdle = (lastUsedAt: Date, now: Date) => idleSeconds !== null && lastUsedAt.getTime() <= now.getTime() - idleSeconds * 1000
 
   return {
     idleSeconds,
@@ -79,11 +87,22 @@ export function createSessionStore (database: Database, { idleSeconds }: { idleS
       return rows.length > 0
     },
 
-    async unendedBeyond (tx: Tx, userId: string, keep: number, now: Date): Promise<string[]> {
+    async unendedBeyond (tx: Tx, userId: string, keep: number, now: Date): Promise<Unended[]> {
       const newest = within(tx).select({ id: sessions.id }).from(sessions).where(live(userId, now))
         .orderBy(desc(sessions.createdAt), desc(sessions.id)).limit(keep)
-      const rows = await within(tx).select({ id: sessions.id }).from(sessions).where(and(unended(userId), notInArray(sessions.id, newest)))
-      return rows.map(row => row.id)
+      const rows = await within(tx).select().from(sessions).where(and(unended(userId), notInArray(sessions.id, newest)))
+      return rows.map(({ id, expiresAt, lastUsedAt }) => ({ id, live: expiresAt > now && !isIdle(lastUsedAt, now) }))
+    },
+
+    async isTokenReplaced (hash) {
+      // The event was recorded in the transaction that ended the session: the index on a user's events finds it by its time.
+      const near = sql`${events.createdAt} between ${sessions.endedAt} - interval '1 minute' and ${sessions.endedAt} + interval '1 minute'`
+      const byLimit = eq(events.cause, 'session_limit')
+      const rows = await database.query(db => db.select({ id: sessions.id }).from(tokens)
+        .innerJoin(sessions, eq(sessions.id, tokens.sessionId))
+        .innerJoin(events, and(eq(events.userId, sessions.userId), near, eq(events.sessionId, sessions.id), byLimit))
+        .where(eq(tokens.hash, Buffer.from(hash.hex(), 'hex'))).limit(1))
+      return rows.length > 0
     },
 
     async unendedExcept (tx: Tx, userId: string, except: string | null): Promise<string[]> {

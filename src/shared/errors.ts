@@ -6,6 +6,8 @@ const traced = false
 /** Every error that a client can meet by name; `code` is part of the contract and never changes. */
 export const MissingTokenError = createError('AUTH_MISSING_TOKEN', 'This route needs an access token: send "Authorization: Bearer lk_…"', 401, Error, traced)
 export const InvalidTokenError = createError('AUTH_INVALID_TOKEN', 'The access token is malformed, unknown, expired or revoked', 401, Error, traced)
+/** An InvalidTokenError that says why, so that an app can tell its user. */
+export const SessionReplacedError = createError('AUTH_SESSION_REPLACED', 'A later login ended this session: SESSION_LIMIT allows no more', 401, InvalidTokenError as unknown as ErrorConstructor, traced)
 export const InvalidCredentialsError = createError('AUTH_INVALID_CREDENTIALS', 'The email or the password is wrong', 401, Error, traced)
 export const TokenReusedError = createError('AUTH_TOKEN_REUSED', 'This refresh token was used before: the session has been ended', 401, Error, traced)
 export const CrossSiteError = createError('AUTH_CROSS_SITE', 'Cookies count only for requests from this origin or one in CORS_ORIGINS', 403, Error, traced)

@@ -1,6 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import { bearerOf } from '../http/credentials.js'
-import { ForbiddenError, InsufficientAbilityError, InvalidTokenError, MissingTokenError, SessionRequiredError } from '../shared/errors.js'
+import {
+  ForbiddenError, InsufficientAbilityError, InvalidTokenError, MissingTokenError, SessionReplacedError, SessionRequiredError
+} from '../shared/errors.js'
 import { nextEventLoopTurn } from '../shared/event-loop.js'
 import { can, type Principal } from './principal.js'
 import type { TokenReader } from './reader.js'
@@ -22,11 +24,13 @@ export interface TokenCookies {
 }
 
 /** The onRequest hook of routes that need a live token; it runs before a body is read. With a Bearer header no cookie is read. */
-export function createAuthenticate (tokens: Pick<TokenReader, 'authenticate'>, cookies: TokenCookies) {
+export function createAuthenticate (tokens: Pick<TokenReader, 'authenticate'>, cookies: TokenCookies, isReplaced: (candidate: string) => Promise<boolean>) {
   return async (request: FastifyRequest): Promise<void> => {
-    const principal = await tokens.authenticate(candidateOf(request))
+    const candidate = candidateOf(request)
+    const principal = await tokens.authenticate(candidate)
     // Made-up tokens are refused without I/O; the replies to a flood of them should still leave together.
     if (principal === null) await nextEventLoopTurn()
+    if (principal === null && await isReplaced(candidate)) throw new SessionReplacedError()
     // Cookies carry only tokens of sessions: personal tokens belong in a header.
     if (principal === null || (request.byCookie && principal.session === null)) throw new InvalidTokenError()
     // Service tokens have no user; only /oauth accepts them.

@@ -7,6 +7,7 @@ import type { TokenMint } from './token.js'
 
 export type { Issued } from './issuer.js'
 export type { Period } from './program-store.js'
+export type { TokenReader } from './reader.js'
 export type { PersonalToken, RefreshToken, ServiceToken, TokenRow } from './rows.js'
 
 /** A token's whole life. Features take the part that they need: TokenReader, TokenIssuer, RefreshTokens, TokenRevoker, ProgramTokens. */

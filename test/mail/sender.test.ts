@@ -21,7 +21,7 @@ const mail: OutgoingMail = {
 }
 const never = new AbortController().signal
 const send = (url: string, given = mail, ca?: string, from = 'Our Service <auth@example.com>') =>
-  createSmtpMailer(loadConfig({ SMTP_URL: url }).smtp ?? t.fail('no SMTP_URL') as never, from, ca).send(given, never)
+  createSmtpMailer(loadConfig({ SMTP_URL: url }).smtp ?? t.fail('no SMTP_URL') as never, from, { ca }).send(given, never)
 const outbox = (one: TestApp) => one.database.prepared<{ id: string, kind: string, attempts: number, wait: number }>('select id, kind, attempts, extract(epoch from next_attempt_at - now())::float8 as wait from mails order by created_at', [])
 const due = (one: TestApp) => one.database.prepared('update mails set next_attempt_at = now()', [])
 
@@ -41,6 +41,26 @@ t.test('SMTP', async t => {
     t.match(wrong, { outcome: 'unreachable', failure: 'Error EAUTH', status: 535 })
     t.notMatch(JSON.stringify(wrong), /SENTINEL/, 'not what the server repeats')
     t.equal(received.length, 1)
+  })
+
+  t.test('says the name in EHLO that SMTP_NAME sets, and a relay that refuses a name is told as that', async t => {
+    const names: unknown[] = []
+    const { port } = await startSmtp(t, {
+      onRcptTo (_to, session, done) {
+        const name = (session as { hostNameAppearsAs?: string }).hostNameAppearsAs
+        names.push(name)
+        const refusal = '5.5.2 <ada@example.com>: Helo command rejected: need fully-qualified hostname'
+        done(name === 'mail.example.com' ? undefined : Object.assign(new Error(refusal), { responseCode: 504 }))
+      }
+    })
+    const { smtp, smtpName } = loadConfig({ SMTP_URL: `smtp://127.0.0.1:${port}`, SMTP_NAME: 'mail.example.com' })
+    if (smtp === null) throw new Error('no SMTP_URL')
+    const refused = await createSmtpMailer(smtp, 'a@example.com', { name: '[127.0.0.1]' }).send(mail, never)
+    t.match(refused, { outcome: 'unreachable', failure: /EHLO refused.*SMTP_NAME/, status: 504 }, 'and the mail is not given up')
+    t.notMatch(JSON.stringify(refused), /ada|fully-qualified/)
+    t.same(await createSmtpMailer(smtp, 'a@example.com', { name: smtpName }).send(mail, never), { outcome: 'sent' })
+    t.same(names, ['[127.0.0.1]', 'mail.example.com'])
+    t.throws(() => loadConfig({ SMTP_NAME: 'two words' }), /SMTP_NAME/)
   })
 
   t.test('by TLS from the first byte', async t => {

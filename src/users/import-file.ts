@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { Compile } from 'typebox/compile'
 import { Email, Moment, Name } from '../http/schemas.js'
-import { normaliseEmail } from './email.js'
+import { isAddress, normaliseEmail } from './email.js'
 import { isPlainBcrypt } from './password.js'
 import type { NewUser } from './store.js'
 
@@ -87,7 +87,7 @@ function readUser (bytes: Buffer, now: Date): NewUser | string | null {
     else given.set(field, content)
   }
   const user = {
-    email: required('email', found => email.Check(found), 'is not an address'),
+    email: required('email', found => email.Check(found) && isAddress(normaliseEmail(found)), 'is not an address'),
     passwordHash: required('passwordHash', found => typeof found === 'string' && isPlainBcrypt(found), 'is not a bcrypt hash: $2a$, $2b$ or $2y$, cost 4 to 15'),
     name: optional('name', found => name.Check(found), 'must have 1 to 200 characters, and no control character'),
     emailVerifiedAt: optional('emailVerifiedAt', isTime, 'is not a time of RFC 3339, with its zone, since 1970'),

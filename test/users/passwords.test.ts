@@ -254,3 +254,11 @@ t.test('a wrong password takes the work of the dearest stored hash, whether or n
   t.ok(await becomes(4))
   for (const email of [dear.email, cheap.email, newEmail()]) t.equal(await workFor(email), 2 ** 4, 'no hash is dear any more')
 })
+
+t.test('an address counts by its length after NFKC: one character of it may be three', async t => {
+  const one = await startApp(t, await embeddedGround())
+  const grown = `${'\ufb03'.repeat(90)}@example.com`
+  t.equal(grown.length, 102)
+  t.match((await one.register(grown)).json(), { statusCode: 400, code: 'AUTH_EMAIL_REJECTED' })
+  t.equal((await one.register(`\ufb03${newEmail()}`)).statusCode, 201, 'short enough')
+})

@@ -163,7 +163,8 @@ t.test('HTTP', async t => {
   })
 
   t.test('V8.3.1 //v1/me, /%761/me, ;x and a trailing slash never go past a guard', async t => {
-    for (const { method, path, security } of operations.filter(({ path }) => path.startsWith('/v1/'))) {
+    // GET /v1/session has no guard: it answers everybody, and nobody signed in is an answer.
+    for (const { method, path, security } of operations.filter(({ path }) => path.startsWith('/v1/') && path !== '/v1/session')) {
       const plain = path.replace(/\{\w+\}/g, '00000000-0000-4000-8000-000000000000')
       for (const url of [`/${plain}`, `${plain}/`, `${plain};x`, `${plain};x=1`, plain.replace('/v1', '/V1'), plain.replace('/v1', '/%761'), plain.replace('/v1', '/./v1'), plain.replace('/v1', '/x/../v1'), plain.replaceAll('/', '//'), `${plain}%00`, `${plain}%20`, `${plain}.json`]) {
         const reply = await one.app.inject({ method: method as 'GET', url, ...method === 'GET' || method === 'DELETE' ? {} : { payload: '{}', headers: { 'content-type': 'application/json' } } })

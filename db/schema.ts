@@ -1,12 +1,23 @@
 import { sql } from 'drizzle-orm'
-import { bigint, boolean, customType, index, integer, pgTable, primaryKey, smallint, text, timestamp, uuid } from 'drizzle-orm/pg-core'
+import { bigint, boolean, customType, index, integer, pgTable, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core'
 
 const bytea = customType<{ data: Buffer, driverData: Uint8Array }>({
   dataType: () => 'bytea',
   fromDriver: value => Buffer.from(value)
 })
 
-const moment = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: 'date' })
+/** With another DateStyle the text would be read as another time, so it is refused (503). */
+const moment = customType<{ data: Date, driverData: string }>({
+  dataType: () => 'timestamp (3) with time zone',
+  toDriver: value => value.toISOString(),
+  fromDriver (value) {
+    const text = String(value)
+    if (!/^\d{4,}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[+-]\d\d(:?\d\d)*$/.test(text)) {
+      throw Object.assign(new Error('the database writes times in another format than ISO'), { code: 'CONNECTION_SETTINGS' })
+    }
+    return new Date(text)
+  }
+})
 
 /** Keys of this database. They are created by the first migration and never change. */
 export const secrets = pgTable('secrets', {

@@ -25,7 +25,7 @@ export async function openFoundation (config: Config, log: Log): Promise<Connect
   for (const warning of configWarnings(config)) log.warn({}, warning)
 
   const redis = config.redis === undefined ? null : openRedis(config.redis, { keyPrefix: config.redisKeyPrefix, log })
-  const [opened, checked] = await Promise.allSettled([openMigrated(config, 'server'), redis?.check()])
+  const [opened, checked] = await Promise.allSettled([openMigrated(config, 'server', log), redis?.check()])
   if (opened.status === 'rejected' || checked.status === 'rejected') {
     redis?.close()
     if (opened.status === 'rejected') throw opened.reason

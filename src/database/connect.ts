@@ -1,4 +1,5 @@
 import postgres, { type Sql } from 'postgres'
+import { readBytea } from './bytea.js'
 import { parsePostgresUrl } from './url.js'
 
 /** PostgreSQL cancels a statement after this time, so a longer silence means that the connection is dead. */
@@ -6,25 +7,54 @@ export const statementTimeoutMs = 5_000
 /** A process that is suspended inside a transaction must not lock a user's row for long. */
 const idleTransactionMs = 5_000
 
+/** What a server, or the pooler in front of it, puts up with. */
+export interface Abilities {
+  /** False behind a pooler that refuses our start-up parameters: then database and role must have the settings. */
+  settings: boolean
+  /** False behind a pooler that hands each transaction another connection: what was prepared on one does not exist on the next. */
+  prepare: boolean
+}
+
+interface ConnectOptions extends Partial<Abilities> { max: number, statementMs?: number, lockMs?: number, onclose? (): void }
+
 /** A client of the server at `url`, with up to `max` connections that are opened when they are first needed. */
-export function connect (url: string, max: number, statementMs = statementTimeoutMs, lockMs = statementMs): Sql {
-  const { url: plain, ssl, prepare } = parsePostgresUrl(url)
-  return postgres(plain, {
-    ...ssl === false ? {} : { ssl },
-    prepare,
+export function connect (url: string, options: ConnectOptions): Sql {
+  const { max, settings = true, prepare, statementMs = statementTimeoutMs, lockMs = statementMs, onclose } = options
+  const address = parsePostgresUrl(url)
+  return postgres(address.url, {
+    ...address.ssl === false ? {} : { ssl: address.ssl },
+    ...onclose === undefined ? {} : { onclose },
+    prepare: prepare ?? address.prepare,
     max,
     connect_timeout: 3,
     onnotice: () => {},
     // Looking up the types of arrays would take a round trip, and arrays are passed as literals here.
     fetch_types: false,
+    types: { bytea: readBytea },
     // By default the pauses grow to 20 s; a server that is back should be used at once.
     backoff: attempts => Math.min(0.05 * 2 ** attempts, 0.5),
     connection: {
       application_name: 'latchkey',
-      statement_timeout: statementMs,
-      lock_timeout: lockMs,
-      default_transaction_isolation: 'read committed',
-      idle_in_transaction_session_timeout: idleTransactionMs
+      ...settings
+        ? {
+            statement_timeout: statementMs,
+            lock_timeout: lockMs,
+            idle_in_transaction_session_timeout: idleTransactionMs,
+            default_transaction_isolation: 'read committed',
+            ...readingSettings
+          }
+        : {}
     }
   })
+}
+
+/** With other values, rows would be read as other bytes or times than were written, or from tables of another schema. */
+const readingSettings = {
+  bytea_output: 'hex',
+  DateStyle: 'ISO, MDY',
+  TimeZone: 'UTC',
+  IntervalStyle: 'postgres',
+  extra_float_digits: '1',
+  standard_conforming_strings: 'on',
+  search_path: 'public'
 }

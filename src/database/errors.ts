@@ -40,3 +40,9 @@ export function translateError (error: unknown): unknown {
 export function unavailable (detail: string, retryAfterSeconds = 2): Error & { detail: string } {
   return Object.assign(new UnavailableError(), { retryAfterSeconds, detail })
 }
+
+/** Whether a translated error says that the connection is gone. */
+export function isConnectionLoss (error: unknown): boolean {
+  const { detail = '' } = error as { detail?: string }
+  return /^(08|57P|CONNECTION_|E[A-Z]+$)/.test(detail)
+}

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Queries } from './database.js'
-import { translateError, unavailable } from './errors.js'
+import { isConnectionLoss, translateError, unavailable } from './errors.js'
 import type { Tx } from './transaction.js'
 
 /**
@@ -18,7 +18,7 @@ export async function guardedTransaction<T> (queries: Queries, work: (tx: Tx) =>
     })
     const outcome = await work(guarded as unknown as Tx).then(value => ({ value }), async (error: unknown) => {
       // postgres.js reports the loss only after the statement that failed because of it.
-      await pause(isConnectionLoss(error) ? 100 : 0)
+      await pause(isConnectionLoss(translateError(error)) ? 100 : 0)
       return { error }
     })
     if (lost) return await new Promise<never>(() => {})
@@ -26,9 +26,4 @@ export async function guardedTransaction<T> (queries: Queries, work: (tx: Tx) =>
     return outcome.value
   })
   return await whole.finally(() => { lost = true })
-}
-
-function isConnectionLoss (error: unknown): boolean {
-  const { detail = '' } = translateError(error) as { detail?: string }
-  return /^(08|57P|CONNECTION_|E[A-Z]+$)/.test(detail)
 }

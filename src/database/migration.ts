@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate } from '../../db/migrate.js'
-import { connect } from './connect.js'
+import { type Abilities, connect } from './connect.js'
 import { translateError } from './errors.js'
 
 /** Building an index on many rows takes a while, and so does waiting for the instance that builds it. */
@@ -12,8 +12,9 @@ const attempts = 30
 const pauseMs = 1_000
 
 /** Brings the database at `url` to the newest schema. Instances that start at the same time wait for the one that does it. */
-export async function migratePostgres (url: string): Promise<void> {
-  const [holder, worker] = [connect(url, 1, statementMs), connect(url, 1, statementMs, lockMs)]
+export async function migratePostgres (url: string, abilities: Abilities): Promise<void> {
+  const holder = connect(url, { ...abilities, max: 1, statementMs })
+  const worker = connect(url, { ...abilities, max: 1, statementMs, lockMs })
   try {
     await holder.begin(async tx => {
       // The lock belongs to the transaction: a pooler may run the next transaction on another connection.

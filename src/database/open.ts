@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from '../config/config.js'
 import { claimDataDir } from '../embedded/lock.js'
+import type { Log } from '../observability/logger.js'
 import { UnavailableError } from '../shared/errors.js'
 import type { Database } from './database.js'
 import { DatabaseError, isCertificateError } from './errors.js'
@@ -13,8 +14,8 @@ export class DatabaseUnreachableError extends Error {
 }
 
 /** The configured database at the newest schema. Throws DatabaseUnreachableError, or DataDirInUseError if the embedded one is in use. */
-export async function openMigrated (config: Config, purpose: 'server' | 'command'): Promise<Database> {
-  const database = await openDatabase(config, purpose)
+export async function openMigrated (config: Config, purpose: 'server' | 'command', log?: Pick<Log, 'warn'>): Promise<Database> {
+  const database = await openDatabase(config, purpose, log)
   try {
     await database.migrate()
     return database
@@ -38,7 +39,8 @@ function problemOf (error: unknown): string | null {
     return `refused user or database of DATABASE_URL (SQLSTATE ${error.code})`
   }
   if (!(error instanceof UnavailableError)) return null
-  const { detail = '' } = error as { detail?: string }
+  const { detail = '', problem } = error as { detail?: string, problem?: string }
+  if (problem !== undefined) return problem
   if (isCertificateError(detail)) {
     return `showed a certificate that cannot be verified (${detail}): give the file of its CA as sslrootcert in DATABASE_URL`
   }
@@ -48,8 +50,8 @@ function problemOf (error: unknown): string | null {
   return 'does not answer: start it or correct DATABASE_URL'
 }
 
-async function openDatabase (config: Config, purpose: 'server' | 'command'): Promise<Database> {
-  if (config.databaseUrl !== undefined) return createPostgres(config.databaseUrl, config.databasePool)
+async function openDatabase (config: Config, purpose: 'server' | 'command', log?: Pick<Log, 'warn'>): Promise<Database> {
+  if (config.databaseUrl !== undefined) return createPostgres(config.databaseUrl, config.databasePool, log)
   const claim = await claimDataDir(config.dataDir, purpose)
   try {
     const folder = join(config.dataDir, 'postgres')

@@ -1,44 +1,111 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Sql } from 'postgres'
+import type { Log } from '../observability/logger.js'
 import { withTimeout } from '../shared/timeout.js'
-import { connect } from './connect.js'
+import { type Abilities, connect } from './connect.js'
 import type { Database, DedicatedConnection, Parameter, Queries } from './database.js'
-import { translateError, unavailable } from './errors.js'
+import { isConnectionLoss, translateError, unavailable } from './errors.js'
 import { guardedTransaction } from './guarded-transaction.js'
 import { migratePostgres } from './migration.js'
+import { findAbilities, requireSettings } from './server-check.js'
 import { runTransaction, type Tx } from './transaction.js'
+import { parsePostgresUrl } from './url.js'
 
 /** Longer than the server lets a statement run: an answer that takes longer is not going to come. */
 const deadConnectionMs = 7_000
 /** How many may wait per connection. Past that the answer is 503 at once; a longer queue would never empty. */
 const maxWaitingPerConnection = 50
 
-/** A pool of connections to a PostgreSQL server, opened when first used. */
-export function createPostgres (url: string, poolSize: number): Database {
-  let client = connect(url, poolSize)
-  let queries = drizzle(client) as unknown as Queries
+/** `checked`: since the settings were checked no connection was lost, so none is new. */
+interface Pool { client: Sql, queries: Queries, checked: boolean }
+
+/** A pool of connections to a PostgreSQL server, opened when first used. The server is checked then, and again after a lost connection. */
+export function createPostgres (url: string, poolSize: number, log?: Pick<Log, 'warn'>): Database {
+  let abilities: Promise<Abilities> | null = null
+  let pool: Pool | null = null
+  let mayPrepare = true
+  let closed = false
   let underWay = 0
   let refused = 0
+  let problem: string | undefined
 
-  /** Replaces all connections: a dead one would stay in the pool until TCP gives it up, after a quarter of an hour. */
-  function reconnect (dead: Sql) {
-    if (client !== dead) return
-    client = connect(url, poolSize)
-    queries = drizzle(client) as unknown as Queries
-    void dead.end({ timeout: 0 }).catch(() => {})
+  function requireAbilities (): Promise<Abilities> {
+    abilities ??= findAbilities(url).catch((error: unknown) => {
+      abilities = null
+      throw report(error)
+    })
+    return abilities.then(found => {
+      if (!found.prepare && parsePostgresUrl(url).prepare) warnUnprepared()
+      return { ...found, prepare: found.prepare && mayPrepare }
+    })
   }
 
-  async function run<T> (work: () => Promise<T>, timeoutMs: number): Promise<T> {
+  async function requirePool (): Promise<Pool> {
+    if (pool?.checked === true) return pool
+    if (pool === null) {
+      const found = await requireAbilities()
+      if (closed) throw unavailable('CONNECTION_ENDED')
+      pool ??= openPool(found)
+    }
+    const used = pool
+    used.checked = true
+    await requireSettings(used.client).catch((error: unknown) => {
+      used.checked = false
+      throw report(error)
+    })
+    return used
+  }
+
+  function openPool (found: Abilities): Pool {
+    const client = connect(url, { max: poolSize, ...found, onclose () { opened.checked = false } })
+    const opened: Pool = { client, queries: drizzle(readCommitted(client)) as unknown as Queries, checked: true }
+    return opened
+  }
+
+  /** Replaces all connections: a dead one would stay in the pool until TCP gives it up, after a quarter of an hour. */
+  function reconnect (dead: Pool | null) {
+    if (dead === null || pool !== dead) return
+    pool = null
+    void dead.client.end({ timeout: 0 }).catch(() => {})
+  }
+
+  /** What is wrong with the server is logged once, by name. */
+  function report (error: unknown): unknown {
+    const found = (error as { problem?: string }).problem
+    if (found !== undefined && found !== problem) log?.warn({}, `PostgreSQL ${found}`)
+    problem = found
+    return error
+  }
+
+  /** A pooler that forgets prepared statements may also give one request's answer to another. */
+  function warnUnprepared (): void {
+    if (!mayPrepare) return
+    mayPrepare = false
+    log?.warn({}, 'A pooler in front of PostgreSQL forgets prepared statements, so none are used: set prepare=false in DATABASE_URL')
+  }
+
+  async function run<T> (work: (pool: Pool) => Promise<T>, timeoutMs: number): Promise<T> {
     if (underWay >= poolSize * maxWaitingPerConnection) {
       refused++
       throw unavailable('POOL', 1)
     }
     underWay++
-    const used = client
+    let used: Pool | undefined
     try {
-      return await withTimeout(work(), timeoutMs, () => reconnect(used))
+      const whole = requirePool().then(found => {
+        used = found
+        return work(found)
+      })
+      return await withTimeout(whole, timeoutMs, () => reconnect(used ?? pool))
     } catch (error) {
-      throw translateError(error)
+      const translated = translateError(error) as { detail?: string }
+      // The error of a lost connection may arrive before the news of the loss.
+      if (used !== undefined && isConnectionLoss(translated)) used.checked = false
+      if (used !== undefined && /^(26000|42P05)$/.test(translated.detail ?? '')) {
+        warnUnprepared()
+        reconnect(used)
+      }
+      throw translated
     } finally {
       underWay--
     }
@@ -46,33 +113,59 @@ export function createPostgres (url: string, poolSize: number): Database {
 
   return {
     embedded: false,
-    query: work => run(() => work(queries), deadConnectionMs),
+    query: work => run(({ queries }) => work(queries), deadConnectionMs),
     prepared: <Row>(text: string, parameters: Parameter[]) =>
-      run(async () => await client.unsafe(text, parameters, { prepare: true }) as unknown as Row[], deadConnectionMs),
+      run(async ({ client }) => await client.unsafe(text, parameters, { prepare: true }) as unknown as Row[], deadConnectionMs),
     transaction: <T>(work: (tx: Tx) => Promise<T>, limitMs = deadConnectionMs * 2) =>
-      run(() => runTransaction(begun => guardedTransaction(queries, begun), work), limitMs),
-    dedicated: () => createDedicated(url),
-    migrate: () => migratePostgres(url),
+      run(({ queries }) => runTransaction(begun => guardedTransaction(queries, begun), work), limitMs),
+    dedicated: () => createDedicated(url, requireAbilities),
+    migrate: async () => {
+      const found = await requireAbilities().catch((error: unknown) => { throw translateError(error) })
+      await migratePostgres(url, found)
+    },
     load: () => ({ connections: poolSize, underWay, refused }),
-    close: (patienceMs = 2_000) => client.end({ timeout: patienceMs / 1_000 })
+    async close (patienceMs = 2_000) {
+      closed = true
+      await pool?.client.end({ timeout: patienceMs / 1_000 })
+    }
   }
 }
 
-function createDedicated (url: string): DedicatedConnection {
-  let client = connect(url, 1)
+/** `client` whose transactions are READ COMMITTED, whatever the server's default is: under another level a re-check would see old rows. */
+function readCommitted (client: Sql): Sql {
+  return new Proxy(client, {
+    get (target, name) {
+      if (name === 'begin') return (work: Parameters<Sql['begin']>[1]) => target.begin('isolation level read committed', work)
+      return Reflect.get(target, name, target) as unknown
+    }
+  })
+}
+
+function createDedicated (url: string, findAbilities: () => Promise<Abilities>): DedicatedConnection {
+  let client: Sql | null = null
+  let checked = false
+
+  async function open (): Promise<Sql> {
+    client ??= connect(url, { max: 1, ...await findAbilities(), onclose () { checked = false } })
+    if (!checked) await requireSettings(client)
+    checked = true
+    return client
+  }
+
   return {
     async query<Row> (text: string, parameters: Parameter[], timeoutMs: number) {
-      const used = client
-      const answer = async () => await used.unsafe(text, parameters, { prepare: true }) as unknown as Row[]
+      const answer = async () => await (await open()).unsafe(text, parameters, { prepare: true }) as unknown as Row[]
       try {
         return await withTimeout(answer(), timeoutMs, () => {
-          client = connect(url, 1)
-          void used.end({ timeout: 0 }).catch(() => {})
+          const dead = client
+          client = null
+          checked = false
+          void dead?.end({ timeout: 0 }).catch(() => {})
         })
       } catch (error) {
         throw translateError(error)
       }
     },
-    close: () => client.end({ timeout: 1 })
+    close: async () => await client?.end({ timeout: 1 })
   }
 }

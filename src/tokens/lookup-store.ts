@@ -21,21 +21,31 @@ type JsonRow = [
 
 /** The left join gives one row at least: it reveals a standby even if no token is found. JSON as text is parsed only where it has changed. */
 const lookUpText = (lastUsedAt: 's.last_used_at' | 'null') => `
-  select r.standby, encode(t.hash, 'hex') as hash, json_build_array(t.revoked_at is not null, u.disabled_at is not null,
+  select r.standby, r.question, encode(t.hash, 'hex') as hash, json_build_array(t.revoked_at is not null, u.disabled_at is not null,
     json_build_array(t.id, t.kind, t.abilities, t.created_at, t.expires_at),
     json_build_array(s.id, s.device_name, s.created_at, s.expires_at, ${lastUsedAt}),
     json_build_array(u.id, u.email, u.email_verified_at, u.name, u.role, u.created_at))::text as json
-  from (select pg_is_in_recovery() as standby) r
+  from (select pg_is_in_recovery() as standby, $2::text as question) r
   left join (tokens t left join users u on u.id = t.user_id left join sessions s on s.id = t.session_id) on t.hash = any($1::bytea[]) and t.kind <> 'refresh'`
+
+interface Answer { standby: boolean, question: string, hash: string | null, json: string }
+
+/** Counts the look-ups of this process: an answer repeats the number of its question. */
+let questions = Math.floor(Math.random() * 1e9)
 
 export function createTokenLookUp (database: Pick<Database, 'prepared'>, idleSeconds: number | null): TokenLookUp {
   const text = lookUpText(idleSeconds === null ? 'null' : 's.last_used_at')
   const parsed = new RepeatCache<{ json: string, principal: AnyPrincipal }>()
 
   async function find (hexes: string[], nowMs: number): Promise<Map<string, TokenState>> {
-    const rows = await database.prepared<{ standby: boolean, hash: string | null, json: string }>(text, [byteaArray(hexes)])
+    const question = String(++questions)
+    const rows = await database.prepared<Answer>(text, [byteaArray(hexes), question])
     // A standby lags: it would accept what the primary has revoked, and refuse what it has just issued.
     if (rows.length === 0 || rows[0]?.standby !== false) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'STANDBY' })
+    // Behind a pooler that mixes up prepared statements this may be the answer to another look-up.
+    const asked = new Set(hexes)
+    const isAnswer = rows.every(row => row.question === question && (row.hash === null || asked.has(row.hash)))
+    if (!isAnswer) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'ANSWER' })
     const found = new Map<string, TokenState>()
     for (const { hash, json } of rows) if (hash !== null) found.set(hash, stateOf(hash, json, nowMs))
     return found

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
+import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { ConfigError, loadConfig } from '../../src/config/config.js'
 import { within } from '../../src/database/database.js'
@@ -110,6 +111,42 @@ t.test('PgBouncer in transaction mode', async t => {
   const pgbouncer = await startPgbouncer(program, server.port)
   t.teardown(pgbouncer.stop)
   const through = (database: string) => `postgres://postgres@127.0.0.1:${pgbouncer.port}/${database}?prepare=false`
+
+  t.test('prepared statements that it forgets are found before the first use, and told once', async t => {
+    const lines: string[] = []
+    const database = createPostgres(through('postgres').replace('?prepare=false', ''), 5, { warn: (_fields: object, text: string) => { lines.push(text) } } as Parameters<typeof createPostgres>[2])
+    await database.migrate()
+    const asked = Array.from({ length: 200 }, (_, n) => n)
+    const answers = await Promise.all(asked.map(async n => await database.prepared('select $1::int4 as n', [n])))
+    t.same(answers, asked.map(n => [{ n }]), 'each has its own answer, and none failed')
+    t.match(lines, [/forgets prepared statements/])
+    t.equal(lines.length, 1)
+    await database.close()
+  })
+
+  t.test('settings that it neither passes on nor has are refused by name', async t => {
+    const everything = ['bytea_output', 'extra_float_digits', 'IntervalStyle', 'search_path', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'default_transaction_isolation']
+    const sql = postgres(server.url, { max: 1, onnotice: () => {} })
+    await sql.unsafe('create database other')
+    await sql.unsafe("alter database other set bytea_output = 'escape'")
+    for (const ignored of [[], everything]) {
+      const other = await startPgbouncer(program, server.port, ignored)
+      t.teardown(other.stop)
+      const database = createPostgres(`postgres://postgres@127.0.0.1:${other.port}/other`, 2)
+      const error = await database.migrate().then(() => null, (error: unknown) => error)
+      t.match(error, { statusCode: 503, problem: /^has bytea_output = escape: set it to hex for the role/ }, String(ignored))
+      await database.close()
+    }
+    await sql.end()
+  })
+
+  t.test('start-up parameters that it refuses are left out', async t => {
+    const strict = await startPgbouncer(program, server.port, [])
+    t.teardown(strict.stop)
+    const database = createPostgres(`postgres://postgres@127.0.0.1:${strict.port}/postgres`, 2)
+    t.same(await database.prepared('select 1 as one', []), [{ one: 1 }])
+    await database.close()
+  })
 
   t.test('instances that start together migrate once', async t => {
     const url = through('postgres')

@@ -2,7 +2,7 @@ import { after, type Channel, findLocalStorage, platform, sleep } from './platfo
 import type { AuthError } from './types.js'
 
 /** How long a claim is waited for: its tab may have been frozen or closed since. */
-const claimMs = 6_000
+const claimMs = 4_000
 /** What a message between tabs may take to arrive. */
 const windowMs = 30
 

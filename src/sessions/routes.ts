@@ -78,7 +78,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
   }
 
   app.put('/v1/password', {
-    ...guarded('session', authenticate, 'account'),
+    ...caller,
     schema: { tags: ['sessions'], summary: 'Change the password: every other session ends, this one goes on under new tokens', security, body: ChangePasswordBody, response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) } }
   }, async (request, reply) => give(reply, await sessions.changePassword(requireSession(request), request.body, deviceOf(request)), request.byCookie))
 

@@ -39,7 +39,7 @@ t.test('OpenAPI', async t => {
   }
   subscribe('fastify.initialization', watch)
   const postbox = createPostbox()
-  const one = await startApp(t, embedded, { mailer: postbox.mailer })
+  const one = await startApp(t, embedded, { env: { PERSONAL_TOKEN_LIMIT: '1' }, mailer: postbox.mailer })
   unsubscribe('fastify.initialization', watch)
   const openapi = (await one.call('GET', '/openapi.json')).json<Openapi>()
 
@@ -133,6 +133,7 @@ t.test('OpenAPI', async t => {
     const maker = (await one.account()).token
     const made = await one.call('POST', '/v1/tokens', { token: maker, body: { name: 'backup' } })
     conforms('POST', '/v1/tokens', made)
+    conforms('POST', '/v1/tokens', await one.call('POST', '/v1/tokens', { token: maker, body: { name: 'one too many' } }))
     conforms('GET', '/v1/tokens', await one.call('GET', '/v1/tokens', { token: maker }))
     conforms('DELETE', '/v1/tokens/{id}', await one.call('DELETE', '/v1/tokens/none', { token: maker }))
     for (const query of ['', '?limit=1', '?cursor=none']) conforms('GET', '/v1/events', await one.call('GET', `/v1/events${query}`, { token: maker }))

@@ -77,7 +77,7 @@ const answers: Record<Exclude<Guard, 'anyone' | 'client'>, Record<string, string
   admin: { ...nobody, "an administrator's personal token": '403 AUTH_SESSION_REQUIRED', 'a user at a session': '403 AUTH_FORBIDDEN', "an administrator's session without abilities": lacking }
 }
 /** Routes that change or delete the account need a token with the ability `account`. */
-const changesAccount = new Set(['PATCH /v1/me', 'DELETE /v1/me', 'PUT /v1/password'])
+const changesAccount = new Set(['PATCH /v1/me', 'DELETE /v1/me'])
 const refusals = new Set([missing, invalid, '403 AUTH_SESSION_REQUIRED', '403 AUTH_FORBIDDEN', lacking])
 
 async function answer ({ method, url }: Route, token: string | undefined, unreadable = false): Promise<string> {

@@ -540,7 +540,7 @@ onEachGround(t, async (t, given) => {
     t.test('has the contract’s shape, and is another each time', async t => {
       const reply = await one.register()
       const body = reply.json<TokenReply>()
-      t.same(Object.keys(body).sort(), ['accessToken', 'expiresIn', 'session', 'tokenType', 'user'])
+      t.same(Object.keys(body).sort(), ['accessToken', 'endedSessions', 'expiresIn', 'session', 'tokenType', 'user'])
       t.match(body, { tokenType: 'Bearer', accessToken: /^lk_[0-9A-Za-z]{50}$/, expiresIn: 30 * 86_400, session: { id: uuid, deviceName: null, createdAt: moment, expiresAt: moment } })
       t.same(Object.keys(body.session).sort(), ['createdAt', 'deviceName', 'expiresAt', 'id'])
       t.same(Object.keys(body.user).sort(), ['createdAt', 'email', 'emailVerifiedAt', 'id', 'name', 'role'])

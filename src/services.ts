@@ -101,7 +101,7 @@ export async function createServices (config: Config, foundation: Foundation): P
   const idleSeconds = config.sessionIdleTtlSeconds === null ? null : config.sessionIdleTtlSeconds + 4 * config.lastUseIntervalSeconds
   const common = { database, clock, log, counters, config, networkOf }
 
-  const protocol = createProtocol({ ...common, backend, keyPrefix: config.redisKeyPrefix, cacheTtlSeconds: config.cacheTtlSeconds, wrapSettle, spans })
+  const protocol = await createProtocol({ ...common, backend, keyPrefix: config.redisKeyPrefix, cacheTtlSeconds: config.cacheTtlSeconds, wrapSettle, spans })
   const { revocation, epoch } = protocol
   const { tokens, lastUse } = await createTokens({ ...common, keys, cache: protocol.cache, idleSeconds, spans })
   const audit = createAuditTrail({ ...common, retentionSeconds: config.auditRetentionSeconds })

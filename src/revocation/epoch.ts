@@ -1,6 +1,7 @@
 import type { Clock } from '../shared/clock.js'
 import { describe } from '../shared/errors.js'
 import { type CacheBackend, type Identity, noBackend } from '../token-cache/backend.js'
+import type { Namespace } from '../token-cache/namespace.js'
 import type { CacheTrust, Trust } from '../token-cache/trust.js'
 import type { RevocationCounters } from './counters.js'
 import { createGenerationAge } from './generation.js'
@@ -35,6 +36,7 @@ interface TrustedPoll extends Trust { sentAt: number, sentAtWall: number }
 interface EpochNeeds {
   store: Pick<EpochStore, 'poll' | 'register' | 'confirm' | 'forget'>
   backend: CacheBackend
+  namespace: Pick<Namespace, 'adopt'>
   clock: Clock
   counters: Pick<RevocationCounters, 'failures' | 'registrations' | 'trustLosses'>
   log: { info (fields: object, text: string): void, warn (fields: object, text: string): void }
@@ -42,7 +44,7 @@ interface EpochNeeds {
   onSettlementsWaiting (): void
 }
 
-export function createEpoch ({ store, backend, clock, counters, log, onSettlementsWaiting }: EpochNeeds): CacheEpoch {
+export function createEpoch ({ store, backend, namespace, clock, counters, log, onSettlementsWaiting }: EpochNeeds): CacheEpoch {
   const generations = createGenerationAge(clock)
   let held: TrustedPoll | null = null
   let suspectedAt = Number.NEGATIVE_INFINITY
@@ -92,6 +94,8 @@ export function createEpoch ({ store, backend, clock, counters, log, onSettlemen
     // A standby may not have the bump yet that this poll is there to notice.
     if (reading.standby) return setState('database-standby')
     generations.observe(reading.generation)
+    // Which server answered was asked under the old name.
+    if (!namespace.adopt(reading.database)) return setState('not-registered')
 
     if (backend === noBackend) setState('no-cache')
     else if (answered.status === 'rejected') setState('redis-unreachable', answered.reason)

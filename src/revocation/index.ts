@@ -5,7 +5,7 @@ import { traced } from '../shared/traced.js'
 import { type CacheBackend, noBackend } from '../token-cache/backend.js'
 import { createTokenCache, type TokenCache } from '../token-cache/cache.js'
 import type { CacheCounters } from '../token-cache/counters.js'
-import { inNamespace } from '../token-cache/namespace.js'
+import { createNamespace, inNamespace } from '../token-cache/namespace.js'
 import type { RevocationCounters } from './counters.js'
 import { type CacheEpoch, createEpoch } from './epoch.js'
 import { createRevocation, type Revocation } from './revocation.js'
@@ -36,10 +36,13 @@ interface ProtocolNeeds {
 }
 
 /** The epoch, the cache that trusts it, and the revocations that are settled in every cache before they are answered. */
-export function createProtocol ({ database, backend: server, clock, counters, log, keyPrefix, cacheTtlSeconds, wrapSettle, spans }: ProtocolNeeds): Protocol {
+export async function createProtocol ({ database, backend: server, clock, counters, log, keyPrefix, cacheTtlSeconds, wrapSettle, spans }: ProtocolNeeds): Promise<Protocol> {
   const store = createEpochStore(database)
-  const backend = server === noBackend ? noBackend : inNamespace(server, keyPrefix)
-  const epoch = createEpoch({ store, backend, clock, counters, log, onSettlementsWaiting: () => { void settle.assist() } })
+  const namespace = createNamespace(keyPrefix)
+  // An instance that can't ask takes no part in the cache of a copy until its first poll.
+  if (server !== noBackend) await store.identify().then(namespace.adopt, () => {})
+  const backend = server === noBackend ? noBackend : inNamespace(server, namespace)
+  const epoch = createEpoch({ store, backend, namespace, clock, counters, log, onSettlementsWaiting: () => { void settle.assist() } })
   const cache = traced(createTokenCache({ backend, epoch, clock, counters, log, cacheTtlSeconds }), spans?.cache)
   const settle: Settle = traced(wrapSettle(createSettle({ store, cache, backend, epoch, clock, counters })), spans?.settle)
   const revocation = traced(createRevocation({ transactions: database, store, settle, log }), spans?.revocation)

@@ -3,6 +3,7 @@ import { type Database, type DedicatedConnection, within } from '../database/dat
 import { byteaArray, textArray } from '../database/literals.js'
 import type { RevokingTx } from '../database/transaction.js'
 import { UnavailableError } from '../shared/errors.js'
+import type { DatabaseIdentity } from '../token-cache/namespace.js'
 import { TokenHash } from '../tokens/token.js'
 import { maxNamed } from './naming.js'
 
@@ -19,10 +20,13 @@ export interface EpochReading extends Epoch {
   /** Infinite if a settlement is dated in the future: the database's clock went back. */
   oldestSettlementMs: number | null
   helpWanted: boolean
+  database: DatabaseIdentity
 }
 
 /** The epoch and the settlements in PostgreSQL, which all instances agree on. */
 export interface EpochStore {
+  /** Which database this is; writes down where it was first seen, unless it is a standby. */
+  identify (): Promise<DatabaseIdentity>
   /** On a connection of its own; rejects after `timeoutMs`. */
   poll (timeoutMs: number): Promise<EpochReading>
   /** Makes `incarnation` the registered server if the generation is still `generation`; true if it did. */
@@ -55,7 +59,7 @@ export interface EpochStore {
 
 interface EpochRow { generation: string | number, incarnation: string | null, retired: number }
 
-interface PollRow extends EpochRow { standby: boolean, confirmed_age: number | null, oldest: number | null, help: boolean }
+interface PollRow extends EpochRow { standby: boolean, confirmed_age: number | null, oldest: number | null, help: boolean, here: string, home: string | null }
 
 const epochColumns = 'generation, incarnation, cardinality(retired) as retired'
 
@@ -65,8 +69,13 @@ const inFuture = (column: string) => `${column} > clock_timestamp() + interval '
 /** Part of a statement whose COMMIT a crash must not lose, whatever the server's default is. */
 const durable = "case when current_setting('synchronous_commit') in ('off', 'local') then set_config('synchronous_commit', 'on', true) end"
 
-const pollText = `
-  select ${epochColumns}, pg_is_in_recovery() as standby,
+/** A managed server may keep its system identifier to itself: then the oid has to do. */
+const identityColumns = (system: boolean) => `
+    concat_ws(':', ${system ? '(select system_identifier from pg_control_system()), ' : ''}(select oid from pg_database where datname = current_database())) as here,
+    (select convert_from(value, 'UTF8') from secrets where name = 'database') as home`
+
+const pollText = (system: boolean) => `
+  select ${epochColumns}, ${identityColumns(system)}, pg_is_in_recovery() as standby,
     (extract(epoch from clock_timestamp() - e.confirmed_at) * 1000)::float8 as confirmed_age,
     (select max(case when ${inFuture('created_at')} then 'infinity'::float8 else (extract(epoch from clock_timestamp() - created_at) * 1000)::float8 end)
       from cache_settlements) as oldest,
@@ -116,12 +125,35 @@ const waitingText = `
 
 export function createEpochStore (database: Database): EpochStore {
   const connection: DedicatedConnection = database.dedicated()
+  let system = true
+
+  async function find (): Promise<DatabaseIdentity | undefined> {
+    const [row] = await database.prepared<DatabaseIdentity>(`select ${identityColumns(system)}`, [])
+    return row
+  }
+
+  async function writeHome (here: string): Promise<void> {
+    await database.prepared("insert into secrets (name, value) values ('database', convert_to($1::text, 'UTF8')) on conflict do nothing", [here])
+  }
 
   return {
+    async identify () {
+      const found = await find().catch(async error => {
+        if (error instanceof UnavailableError) throw error
+        system = false
+        return await find()
+      })
+      if (found === undefined) throw missingEpoch()
+      if (found.home !== null) return found
+      // A standby can't; its primary will.
+      await writeHome(found.here).catch(() => {})
+      return await find() ?? found
+    },
+
     async poll (timeoutMs) {
-      const [row] = await connection.query<PollRow>(pollText, [], timeoutMs)
+      const [row] = await connection.query<PollRow>(pollText(system), [], timeoutMs)
       if (row === undefined) throw missingEpoch()
-      return { ...toEpoch(row), standby: row.standby, confirmedAgeMs: row.confirmed_age, oldestSettlementMs: row.oldest, helpWanted: row.help }
+      return { ...toEpoch(row), standby: row.standby, confirmedAgeMs: row.confirmed_age, oldestSettlementMs: row.oldest, helpWanted: row.help, database: { here: row.here, home: row.home } }
     },
 
     async register (incarnation, generation, timeoutMs) {

@@ -79,14 +79,14 @@ export function createDeployment ({ seed = 1, trace = false, mutant = {}, latenc
     const api = { process, clock, counters: createCounters() } as Api
     const { counters } = api
     api.link = redis.link(process, route)
-    const named = inNamespace(mutant.link?.(api.link, api) ?? api.link, `${prefix}${keyPartOf(database)}`)
+    const named = inNamespace(mutant.link?.(api.link, api) ?? api.link, { prefix: `${prefix}${keyPartOf(database)}` })
     const link = mutant.namespace?.(named, api) ?? named
     const store = mutant.epochStore?.(database.epochStore(process), api, deployment) ?? database.epochStore(process)
     const tokenStore = mutant.tokenStore?.(database.tokenStore(process), api, deployment) ?? database.tokenStore(process)
     const transactions = mutant.transactions?.(database.transactions(process), api) ?? database.transactions(process)
     Object.assign(api, { transactions, tokenStore })
     const log = { info: (_: object, text: string) => schedule.note(`${name}: ${text}`), warn: (fields: object, text: string) => schedule.note(`${name}: ${text} ${JSON.stringify(fields)}`) }
-    api.epoch = createEpoch({ store, backend: link, clock: mutant.epochClock?.(clock, api) ?? clock, counters, log, onSettlementsWaiting: () => { void api.settle.assist() } })
+    api.epoch = createEpoch({ store, backend: link, namespace: { adopt: () => true }, clock: mutant.epochClock?.(clock, api) ?? clock, counters, log, onSettlementsWaiting: () => { void api.settle.assist() } })
     api.epoch = mutant.epoch?.(api.epoch, api) ?? api.epoch
     const { epoch } = api
     api.cache = createTokenCache({ backend: link, epoch, clock, counters, log, cacheTtlSeconds })

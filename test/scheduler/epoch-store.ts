@@ -27,6 +27,7 @@ export function createSimulatedEpochStore (engine: Engine, process: Process): Ep
       reply({
         ...current(data),
         standby: standby && rules.pollTellsStandby,
+        database: { here: '1', home: '1' },
         confirmedAgeMs: confirmedAt === null ? null : wall() - confirmedAt,
         oldestSettlementMs: rows.length === 0 ? null : Math.max(...rows.map(ageOf)),
         helpWanted: rows.some(({ help }) => help)
@@ -58,6 +59,8 @@ export function createSimulatedEpochStore (engine: Engine, process: Process): Ep
       commit(({ epoch }) => Object.assign(epoch, next), rules.registrationWaitsForFlush)
       reply(true)
     }, { timeoutMs }),
+
+    identify: async () => ({ here: '1', home: '1' }),
 
     requirePrimary: tx => inTransaction<void>(of(tx), 'require primary', (server, reply) => {
       if (rules.nothingToEndRefusesStandby) requirePrimary(server)

@@ -2,7 +2,9 @@ import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
+import postgres from 'postgres'
 import t, { type Test } from 'tap'
+import { createPostgres } from '../../src/database/postgres.js'
 import { becomesTrue, newEmail, patienceMs, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
 import { hasRedisServer, startRedis } from '../fixtures/servers.js'
 
@@ -100,6 +102,43 @@ t.test('what the cache holds', async t => {
     for (const email of emails) t.notOk(keys.join('\n').includes(email), 'no address in a key')
   })
 })
+
+t.test('a copy of the database beside the original, on one Redis and under one prefix, has a cache of its own', async t => {
+  const ground = await serverGround(t)
+  if (ground?.databaseUrl == null || ground.redisUrl === null) return
+  const first = await startApp(t, ground)
+  const revoked = await first.account()
+  await first.close()
+  const copyUrl = await copyDatabase(t, ground.databaseUrl)
+  const copyGround = { ...ground, databaseUrl: copyUrl, database: async () => createPostgres(copyUrl, 10) }
+  const [original, copy] = await Promise.all([startApp(t, ground), startApp(t, copyGround)])
+  const live = await original.account()
+  const redis = new Redis(ground.redisUrl)
+  t.teardown(() => redis.disconnect())
+
+  t.equal((await original.logout(revoked.token)).statusCode, 204)
+  await redis.del(...await redis.keys(`${ground.prefix}*token:*`))
+  t.ok(await copy.cached(revoked.token), 'the copy knows nothing of the logout')
+  t.equal((await original.me(revoked.token)).statusCode, 401)
+
+  t.equal((await copy.me(live.token)).statusCode, 401, 'and nothing of what came since')
+  t.equal((await original.me(live.token)).statusCode, 200)
+})
+
+async function copyDatabase (t: Test, url: string): Promise<string> {
+  const copy = new URL(url)
+  copy.pathname += '_copy'
+  const admin = postgres(new URL('/postgres', url).href, { max: 1, onnotice: () => {} })
+  const name = (of: string) => new URL(of).pathname.slice(1)
+  t.teardown(async () => {
+    await admin.unsafe(`drop database if exists ${name(copy.href)} with (force)`)
+    await admin.end({ timeout: 1 })
+  })
+  // Connections just closed may still be there.
+  const made = await becomesTrue(() => admin.unsafe(`create database ${name(copy.href)} template ${name(url)}`).then(() => true, () => false), patienceMs)
+  if (!made) throw new Error('the database could not be copied')
+  return copy.href
+}
 
 /** Values that are none of ours, written where an entry would be. */
 const poisons: Array<[string, (redis: Redis, key: string, generation: string) => Promise<unknown>]> = [

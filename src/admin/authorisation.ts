@@ -35,7 +35,8 @@ export function createAdminTransactions ({ users, sessions, tokens, revocation }
       if (live && own?.user.role === 'admin') return await work(tx, locked)
       // The cache said otherwise: the change may have been committed by a process that died before it reached the cache.
       return { named: await tokens.namedOfUser(tx, caller.user.id), refusal: live ? new ForbiddenError() : new InvalidTokenError() }
-    })
+      // All of them take the administrators' lock first, so they wait for each other anyway.
+    }, { of: 'administrators' })
   }
 
   return {

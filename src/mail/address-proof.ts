@@ -52,7 +52,7 @@ export function createAddressProof (
       // To the old address: its owner may not be the person who changed it.
       if (isChange && event !== undefined) await outbox.enqueue(tx, { kind: 'email_changed', email, userId, eventId: event.id })
       return { named: await tokens.namedOfUser(tx, userId), outcome: undefined }
-    })
+    }, { of: userId })
     await proved.catch((error: unknown) => { throw isTaken(error) ? new MailTokenInvalidError() : error })
   }
 

@@ -68,7 +68,7 @@ export function createPasswordReset (
         await audit.record(tx, device, { type: 'email_verified', userId })
       }
       return { named: await sessions.endAllOfUser(tx, userId, reason), outcome: account.user }
-    })
+    }, { of: userId })
     await users.clearLoginLimit(user, device.address)
   }
 

@@ -65,7 +65,8 @@ export function createOauthService ({ tokens, users, sessions, revocation, audit
       await users.lock(tx, seen.userId)
       const row = await tokens.findRow(tx, plain)
       return { named: row === null ? null : await end(tx, { ...row, userId: seen.userId }, by), outcome: undefined }
-    })
+      // Whose token it is isn't known yet.
+    }, { of: plain.hash().hex() })
   }
 
   async function end (tx: RevokingTx, row: TokenRow & { userId: string }, by: By): Promise<TokenHash[]> {

@@ -127,8 +127,8 @@ export function findTracing () {
 
     revocation: (real: Revocation): Revocation => ({
       ...real,
-      revoke: work => inSpan('revocation', {}, () => real.revoke(work)),
-      change: work => inSpan('revocation', {}, () => real.change(work)),
+      revoke: (work, turn) => inSpan('revocation', {}, () => real.revoke(work, turn)),
+      change: (work, turn) => inSpan('revocation', {}, () => real.change(work, turn)),
       revokeMany: work => inSpan('revocation', {}, () => real.revokeMany(work))
     })
   }

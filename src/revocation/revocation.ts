@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { RevokingTx, Transactions } from '../database/transaction.js'
 import type { Log } from '../observability/logger.js'
 import { describe } from '../shared/errors.js'
+import { createTurns } from '../shared/turns.js'
 import type { TokenHash } from '../tokens/token.js'
 import { maxNamed } from './naming.js'
 import type { CommittedChange, Settle } from './settle.js'
@@ -17,14 +18,20 @@ export type { RevokingTx }
  */
 export type Revoked<T> = { named: TokenHash[] | null, outcome: T } | { named: TokenHash[] | null, refusal: Error }
 
+/**
+ * Whose row the transaction will lock. Transactions of one user wait for each other before they take a connection: waiting for the lock in
+ * PostgreSQL, they would hold every connection of the pool. Throws RateLimitedError if too many wait.
+ */
+export interface Turn { of: string }
+
 /** The only way in which tokens end, and in which what their entries say is changed. */
 export interface Revocation {
   /** Ends tokens: once this resolves, no instance accepts one of those named in a request that starts later. */
-  revoke<T> (work: (tx: RevokingTx) => Promise<Revoked<T>>): Promise<T>
+  revoke<T> (work: (tx: RevokingTx) => Promise<Revoked<T>>, turn?: Turn): Promise<T>
   /** Ends so many tokens that naming them would take longer than filling the caches anew: in batches, until `work` returns false. */
   revokeMany (work: (tx: RevokingTx) => Promise<boolean>): Promise<void>
   /** Changes what an entry says (name, role, email): once this resolves, no instance answers with the old one. */
-  change<T> (work: (tx: RevokingTx) => Promise<Revoked<T>>): Promise<T>
+  change<T> (work: (tx: RevokingTx) => Promise<Revoked<T>>, turn?: Turn): Promise<T>
   /** Resolves when nothing is being revoked any more. */
   drain (): Promise<void>
 }
@@ -38,10 +45,11 @@ interface RevocationNeeds {
 
 export function createRevocation ({ transactions, store, settle, log }: RevocationNeeds): Revocation {
   const underWay = new Set<Promise<unknown>>()
+  const turns = createTurns()
 
-  async function revoke<T> (mark: CommittedChange['mark'], work: (tx: RevokingTx) => Promise<Revoked<T>>): Promise<T> {
+  async function revoke<T> (mark: CommittedChange['mark'], work: (tx: RevokingTx) => Promise<Revoked<T>>, turn?: Turn): Promise<T> {
     const id = randomUUID()
-    const revoked = await transactions.transaction(async tx => {
+    const commit = () => transactions.transaction(async tx => {
       const done = await work(tx as RevokingTx)
       // Last, in the same transaction: the row or the new generation is there exactly if the revocation is, whenever this process dies.
       if (done.named === null) await store.requirePrimary(tx as RevokingTx)
@@ -49,6 +57,7 @@ export function createRevocation ({ transactions, store, settle, log }: Revocati
       else await store.insertSettlement(tx as RevokingTx, id, done.named)
       return done
     })
+    const revoked = await (turn === undefined ? commit() : turns.take(turn.of, commit))
     if (revoked.named !== null && revoked.named.length > maxNamed) await logged({ tokens: 'all', mark }, settle.voidAll())
     else if (revoked.named !== null) await logged({ settlement: id, tokens: revoked.named.length, mark }, settle.settle({ id, hashes: revoked.named, mark }))
     if ('refusal' in revoked) throw revoked.refusal
@@ -85,9 +94,9 @@ export function createRevocation ({ transactions, store, settle, log }: Revocati
   }
 
   return {
-    revoke: work => tracked(revoke('revoked', work)),
+    revoke: (work, turn) => tracked(revoke('revoked', work, turn)),
     revokeMany: work => tracked(revokeMany(work)),
-    change: work => tracked(revoke('forgotten', work)),
+    change: (work, turn) => tracked(revoke('forgotten', work, turn)),
     async drain () {
       while (underWay.size > 0) await Promise.allSettled(underWay)
     }

@@ -46,7 +46,7 @@ export function createLiveCaller ({ store, tokens, users, revocation, clock }: L
         return { named: await tokens.endSessions(tx, caller.user.id, []), refusal: new InvalidTokenError() }
       }
       return await work(tx, session, owner)
-    })
+    }, { of: caller.user.id })
   }
 
   async function findLiveSession (tx: RevokingTx, caller: Principal, owner: Credentials | null): Promise<Session | null> {

@@ -76,7 +76,7 @@ export function createLogin (
     await users.recordLogin(tx, locked.user, device)
     await audit.record(tx, device, { type: 'login_succeeded', userId: id, sessionId: issued.session.id })
     return { named: named.length > 0 ? named : null, outcome: issued }
-  })
+  }, { of: seen.user.id })
 
   return { register, logIn }
 }

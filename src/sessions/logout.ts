@@ -86,7 +86,7 @@ export function createLogout (
         ? await endAllOfUser(tx, userId, { device, cause: 'logout_all' })
         : await endSessions(tx, userId, [sessionId], { device, cause: 'logout' })
       return { named, outcome: undefined }
-    })
+    }, { of: userId })
   }
 
   return { logOut, endAll, endOthers, endOne, logOutByRefresh }

@@ -71,7 +71,7 @@ export function createRefresh (
       await audit.record(tx, device, { type: 'refresh_token_reused', userId, sessionId, tokenId: row.id })
       const named = await ender.endSessions(tx, userId, [sessionId], { device, cause: 'refresh_token_reused' })
       return { named, refusal: new TokenReusedError() }
-    }).catch(async (error: unknown) => {
+    }, { of: userId }).catch(async (error: unknown) => {
       if (error instanceof TokenReusedError) count('reused', presented.row, device)
       else if (error instanceof InvalidTokenError) count('refused', presented.row, device)
       throw await explained(error, candidate)

@@ -119,7 +119,7 @@ export function createAccountService (dependencies: AccountServiceDependencies):
         await revocation.revoke(async tx => {
           await store.lock(tx, id)
           return { named: await tokens.endSessions(tx, id, []), outcome: undefined }
-        })
+        }, { of: id })
         await erase(id)
         finished++
       }

@@ -78,10 +78,10 @@ t.test('limits', async t => {
 
   t.test('V13.2.6 an exhausted pool answers 503 with Retry-After, hangs nobody, and recovers', async t => {
     const small = await startApp(t, { ...ground, database: async () => createPostgres(ground.databaseUrl as string, 2) }, { env: { SESSION_LIMIT: '0' } })
-    const [stuck, other] = [await small.account(), await small.account()]
+    const [stuck, stuckToo, other] = [await small.account(), await small.account(), await small.account()]
     await small.me(other.token)
-    const row = await holdUser(t, ground, stuck.userId)
-    const waiting = [small.logout(stuck.token), small.call('DELETE', '/v1/sessions', { token: stuck.token })]
+    const [row, rowToo] = [await holdUser(t, ground, stuck.userId), await holdUser(t, ground, stuckToo.userId)]
+    const waiting = [small.logout(stuck.token), small.logout(stuckToo.token)]
     await row.waiters(2)
     const crowd = Array.from({ length: 150 }, () => small.call('GET', '/v1/sessions', { token: other.token }))
     const first = await Promise.race([...crowd, ...waiting.map(reply => reply.then(() => null))])
@@ -92,6 +92,7 @@ t.test('limits', async t => {
     for (const reply of replies) t.ok([200, 204, 503].includes(reply.statusCode), String(reply.statusCode))
     t.ok(replies.filter(({ statusCode }) => statusCode === 503).length >= 50)
     await row.release()
+    await rowToo.release()
     t.equal((await small.call('GET', '/v1/sessions', { token: other.token })).statusCode, 200, 'and afterwards all is well')
     t.equal((await small.logout(stuck.token)).statusCode, 204)
   })

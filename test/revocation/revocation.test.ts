@@ -1,4 +1,5 @@
 
+import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { becomesTrue, password, serverGround, skipMissing, startApp, } from '../fixtures/app.js'
 import { hasRedisServer, startRedis } from '../fixtures/servers.js'
@@ -117,6 +118,29 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
     for (const app of apps) t.equal((await app.me(token)).json().user.name, 'Grace')
     const [row] = await one.database.prepared<{ waiting: number }>('select count(*)::int as waiting from cache_settlements', [])
     t.equal(row?.waiting, 0)
+  })
+
+  t.test('parallel writes of one user hold one connection, so others are answered meanwhile, and past a hundred are told to wait', async t => {
+    const busy = await one.account()
+    const other = await one.account()
+    const locker = postgres(ground.databaseUrl as string, { max: 1, onnotice: () => {} })
+    t.teardown(() => locker.end({ timeout: 1 }))
+    await locker.unsafe(`begin; select from users where id = '${busy.userId}' for update`)
+    let answered = 0
+    const writes = Array.from({ length: 150 }, async () => {
+      const reply = await one.call('PATCH', '/v1/me', { token: busy.token, body: { name: 'Grace' } })
+      if (reply.statusCode !== 429) answered++
+      return reply
+    })
+    const sessions = await one.call('GET', '/v1/sessions', { token: other.token })
+    t.equal(sessions.statusCode, 200)
+    t.equal(answered, 0, 'while they all wait')
+    await locker.unsafe('rollback')
+    const replies = await Promise.all(writes)
+    t.equal(replies.filter(({ statusCode }) => statusCode === 200).length, 101, 'one at work, and a hundred behind it')
+    const refused = replies.filter(({ statusCode }) => statusCode === 429)
+    t.equal(refused.length, 49)
+    t.match([refused[0]?.json(), refused[0]?.headers['retry-after']], [{ code: 'AUTH_RATE_LIMITED' }, '1'])
   })
 
   t.test('with redis-server killed tokens work, are revoked, and the cache comes back with it', async t => {

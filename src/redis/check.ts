@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis'
 const oldestMajor = 7
 
 /** What a server is: to be used, to be left because it isn't the master, or in need of the operator. `problem` is for the operator's eyes. */
-export type Fitness = { state: 'fit' } | { state: 'replica' } | { state: 'unfit', problem: string }
+export type Fitness = { state: 'fit', notice?: string } | { state: 'replica' } | { state: 'unfit', problem: string }
 
 interface Examination { where: string, keyPrefix: string, cluster: boolean, db: number }
 
@@ -18,7 +18,9 @@ export async function examine (client: Redis, { where, keyPrefix, cluster, db }:
     ...db === 0 ? [] : [['SELECT', db] as [string, number]], ...cluster ? [['CLUSTER', 'SLOTS'] as [string, string]] : []
   ]
   for (const [name, ...args] of commands) pipeline.call(name, ...args)
-  const [info, ...replies] = await pipeline.exec() ?? []
+  // Not every user may ask for it: an ACL that forbids it is no problem.
+  const [info, ...replies] = await pipeline.call('CONFIG', 'GET', 'replica-read-only').exec() ?? []
+  const [, writable] = replies.pop() ?? []
   if (info === undefined) throw new Error('the pipeline was not answered')
   const refusals = [info, ...replies].map(([error]) => error?.message ?? '')
   const unfit = (problem: string): Fitness => ({ state: 'unfit', problem: `Redis at ${where} ${problem}` })
@@ -37,7 +39,14 @@ export async function examine (client: Redis, { where, keyPrefix, cluster, db }:
   if (isCluster && !cluster) return unfit('belongs to a cluster: name several of its servers in REDIS_URL, with commas between them')
   if (!isCluster && cluster) return unfit('belongs to no cluster, and REDIS_URL names several servers: name one, or set REDIS_SENTINELS')
   if (db !== 0 && refusals.at(-1) !== '') return unfit(`has no database ${db}: correct REDIS_URL`)
-  // Of a cluster any server tells who the masters are.
+  if (!cluster && String(writable) === 'replica-read-only,no') {
+    return unfit('has replica-read-only no, so that it would go on accepting revoked tokens once it is a replica: set it to yes')
+  }
+  const hidden = ['run_id', 'master_replid', 'role'].filter(name => field(name) === undefined)
+  if (hidden.length > 0) {
+    return { state: 'fit', notice: `Redis at ${where} hides ${hidden.join(', ')} in INFO, so its restart could not be noticed: there is no cache` }
+  }
+  // In a cluster, replicas too say which servers are masters.
   return cluster || field('role') === 'master' ? { state: 'fit' } : { state: 'replica' }
 }
 

@@ -69,12 +69,16 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
       inCluster: cluster,
       ...onChange === undefined ? {} : { onChange },
       async examine () {
-        const found = await examine(client, { where, keyPrefix, cluster, db: cluster ? 0 : config.db })
+        const found = await examine(client, { where, keyPrefix, cluster, db: cluster ? 0 : config.db }).catch((error: unknown) => {
+          teller.absent(error, where)
+          throw error
+        })
         if (found.state === 'unfit') teller.refuses(found.problem)
         if (found.state === 'replica') teller.replica(where)
         if (found.state !== 'fit') return found.state
         well()
         teller.well()
+        if (found.notice !== undefined) log.warn({}, found.notice)
         if (!cluster) arrive()
         return 'fit'
       }

@@ -2,7 +2,7 @@ import { rateLimited } from './errors.js'
 
 /** More work than this may not wait under one name, nor for longer. */
 const maxWaiting = 100
-const maxWaitMs = 5_000
+const maxWaitMs = 10_000
 
 /** Work under one name runs one after another; what waits holds nothing. */
 export interface Turns {

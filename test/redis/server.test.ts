@@ -1,5 +1,5 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -225,3 +225,23 @@ function answerAs (socket: Socket, lines: string[]): void {
     for (const name of names) socket.write(name === 'info' ? `$${Buffer.byteLength(info)}\r\n${info}\r\n` : name === 'hello' ? '-NOPROTO unsupported protocol version\r\n' : `-ERR unknown command '${name}'\r\n`)
   })
 }
+
+t.test('a server that would be writable as a replica is refused, and one that hides who it is is named in the log', { skip: hasRedisServer ? false : 'needs redis-server in PATH' }, async t => {
+  const writable = await server(t, '--replica-read-only', 'no')
+  t.match(await refusal(t, { REDIS_URL: writable.url }), /has replica-read-only no.*set it to yes/)
+
+  const plain = await server(t)
+  const hiding = createServer(socket => {
+    const upstream = connect(plain.port, '127.0.0.1')
+    socket.pipe(upstream)
+    upstream.on('data', chunk => socket.write(chunk.toString('latin1').replaceAll('run_id:', 'ran_id:'), 'latin1'))
+    socket.on('close', () => upstream.destroy()).on('error', () => {})
+    upstream.on('close', () => socket.destroy()).on('error', () => {})
+  })
+  await new Promise<void>(resolve => hiding.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => hiding.close())
+  const { check, backend, lines } = open(t, { REDIS_URL: `redis://127.0.0.1:${(hiding.address() as AddressInfo).port}` })
+  await check(patienceMs)
+  t.match(lines, [/hides run_id in INFO.*there is no cache/])
+  t.equal((await backend.identify()).incarnation, null)
+})

@@ -20,13 +20,13 @@ export function createSimulatedTokenStore ({ rules, statement, inTransaction, pr
   }
 
   const { find } = createTokenLookUp({
-    prepared: <Row>(_text: string, [hashes]: unknown[]) => statement<Row[]>(process, 'find', ({ data, standby }, reply) => {
+    prepared: <Row>(_text: string, [hashes, question]: unknown[]) => statement<Row[]>(process, 'find', ({ data, standby }, reply) => {
       const told = standby && rules.lookUpTellsStandby
       const rows = [...String(hashes).matchAll(/[0-9a-f]{64}/g)].flatMap(([hash]) => {
         const row = data.tokens.get(hash)
-        return row === undefined ? [] : [{ standby: told, hash, json: jsonOf(row, data) }]
+        return row === undefined ? [] : [{ standby: told, question, hash, json: jsonOf(row, data) }]
       })
-      reply((rows.length === 0 ? [{ standby: told, hash: null, json: '[]' }] : rows) as Row[])
+      reply((rows.length === 0 ? [{ standby: told, question, hash: null, json: '[]' }] : rows) as Row[])
     }, { kind: 'find' })
   }, null)
 

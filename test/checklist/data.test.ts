@@ -1,7 +1,7 @@
 import { mock } from 'node:test'
 import t from 'tap'
 import type { Database } from '../../src/database/database.js'
-import type { Tx } from '../../src/database/transaction.js'
+import { runTransaction, type Tx } from '../../src/database/transaction.js'
 import type { PruneReport } from '../../src/retention/prune.js'
 import { schedulePrune } from '../../src/retention/schedule.js'
 import { createTestClock, newEmail, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
@@ -28,7 +28,7 @@ function createBreaker (real: Database) {
       }
     }
   }) as unknown as Tx
-  const database: Database = { ...real, transaction: (work, ...more) => real.transaction(tx => work(breaking(tx)), ...more) }
+  const database: Database = { ...real, transaction: (work, ...more) => runTransaction(begun => real.transaction(tx => begun(breaking(tx)), ...more), work) }
   return { state, database }
 }
 

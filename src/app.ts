@@ -9,6 +9,7 @@ import { answerNotFound } from './http/errors.js'
 import { addCommonHeaders, closeConnectionsOnLeave } from './http/headers.js'
 import { refuseMalformed, refuseUnclearRequests, refuseUrl } from './http/malformed.js'
 import { addOpenapi } from './http/openapi.js'
+import { addRedisClient } from './http/redis-client.js'
 import { createRequestIds, RequestLogger } from './http/request-log.js'
 import { prepareScope } from './http/route-scope.js'
 import { serviceRoutes } from './http/routes.js'
@@ -64,6 +65,7 @@ export async function buildApp (config: Config, foundation: Foundation): Promise
   addCors(app, { origins: config.corsOrigins, headers: config.corsHeaders, embedded: database.embedded })
   app.setNotFoundHandler((_request, reply) => { answerNotFound(reply) })
   await addOpenapi(app, config.publicUrl)
+  await addRedisClient(app, redis?.limiter ?? null)
   await app.register(serviceRoutes, services)
   await app.register(metadataRoutes, { config })
   await addAddressLimit(app, config.addressLimit, { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix })

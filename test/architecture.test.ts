@@ -43,7 +43,7 @@ const modules: Array<[name: RegExp, allowed: RegExp]> = [
   [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/([a-z-]+-)?store)\.ts$/],
   [/^db\/migrate\.ts$/, /^src\/(embedded\/(pglite|pglite-image)|database\/migration)\.ts$/],
   [/^src\/(app|server|cli|commands\/index|database\/open|foundation)\.ts$/, /^src\/(server|cli|foundation|embedding\/(plugin|instances))\.ts$/],
-  [/^src\/redis\/open\.ts$/, /^src\/(server|cli|services|foundation)\.ts$/],
+  [/^src\/redis\/open\.ts$/, /^src\/(server|cli|services|foundation|http\/redis-client)\.ts$/],
   [/^src\/services\.ts$/, /^src\/(app|cli|embedding\/(plugin|instances))\.ts$/],
   [/^src\/embedding\/.*\.ts$/, /^src\/(app|embedding\/.*)\.ts$/],
   [/^src\/(.*\/)?routes\.ts$/, /^src\/app\.ts$/]

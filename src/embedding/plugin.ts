@@ -5,6 +5,7 @@ import { loadConfig } from '../config/config.js'
 import { openFoundation } from '../foundation.js'
 import { addAddressLimit } from '../http/address-limit.js'
 import { addMountedHeaders } from '../http/headers.js'
+import { addRedisClient } from '../http/redis-client.js'
 import { prepareScope } from '../http/route-scope.js'
 import { describeRequest } from '../observability/logger.js'
 import { findTracing } from '../observability/tracing.js'
@@ -26,7 +27,8 @@ type TestOptions = LatchkeyOptions & { open?: Opener }
 
 /**
  * Mounts Latchkey in an application: its routes below `prefix`, in a scope of their own; `request.token`, `authenticate` and
- * `requireAbility` for the application's routes. Opens and migrates the database, and closes it with the application.
+ * `requireAbility` for the application's routes, and `app.redis` where REDIS_URL is set. Opens and migrates the database, and closes
+ * it with the application.
  */
 export const latchkey: FastifyPluginAsync<LatchkeyOptions> = fastifyPlugin(async (host, options: TestOptions) => {
   const { prefix = '', env, open = openFoundation } = options
@@ -34,6 +36,7 @@ export const latchkey: FastifyPluginAsync<LatchkeyOptions> = fastifyPlugin(async
   const foundation = await open(config, host.log)
   host.addHook('onClose', foundation.close)
   const services = await createServices(config, { ...foundation, logger: host.log, tracing: findTracing() })
+  await addRedisClient(host, foundation.redis?.limiter ?? null)
   const authentication = addAuthentication(host, config, services)
   rememberInstance(host, { ...foundation, config, services })
 

@@ -3,17 +3,18 @@ import type { Redis } from 'ioredis'
 
 const oldestMajor = 7
 
-/** What a server is: to be used, to be left because it isn't the master, or in need of the operator. `problem` is for the operator's eyes. */
+/** Whether a server can be used. A `replica` may become the master later; `problem` and `notice` are for the operator. */
 export type Fitness = { state: 'fit', notice?: string } | { state: 'replica' } | { state: 'unfit', problem: string }
 
 interface Examination { where: string, keyPrefix: string, cluster: boolean, db: number }
 
-/** Whether the server behind this connection can do its work: version, kind, role, and every command that is needed, by using it. */
+/** Checks the server behind a connection: its version, kind and role, and each command that is needed, by sending it. */
 export async function examine (client: Redis, { where, keyPrefix, cluster, db }: Examination): Promise<Fitness> {
   const key = `${keyPrefix}probe:${randomUUID()}`
   const pipeline = client.pipeline().call('INFO', 'server', 'replication')
   const commands: Array<[name: string, ...args: Array<string | number>]> = [
-    ['SET', key, 'Lprobe', 'PX', 1_000, 'NX', 'GET'], ['GET', key], ['GETEX', key], ['MGET', key], ['EVAL', 'return 1', 0], ['EVALSHA', '0'.repeat(40), 0],
+    ['SET', key, 'Lprobe', 'PX', 1_000, 'NX', 'GET'], ['GET', key], ['GETEX', key], ['MGET', key],
+    ['EVAL', 'return 1', 0], ['EVALSHA', '0'.repeat(40), 0],
     ['INCRBY', key, 1], ['PTTL', key], ['EXPIRE', key, 1], ['DEL', key], ['DBSIZE'],
     ...db === 0 ? [] : [['SELECT', db] as [string, number]], ...cluster ? [['CLUSTER', 'SLOTS'] as [string, string]] : []
   ]
@@ -25,18 +26,23 @@ export async function examine (client: Redis, { where, keyPrefix, cluster, db }:
   const refusals = [info, ...replies].map(([error]) => error?.message ?? '')
   const unfit = (problem: string): Fitness => ({ state: 'unfit', problem: `Redis at ${where} ${problem}` })
 
-  const missing = [['INFO'], ...commands].filter((_, i) => /^NOPERM.*\brun\b/.test(refusals[i] ?? '')).map(([name, sub]) => `+${name}${name === 'CLUSTER' ? `|${sub}` : ''}`.toLowerCase())
-  if (missing.length > 0) return unfit(`lets the user of REDIS_URL not do all that is needed: grant it ${missing.join(' ')}`)
-  if (refusals.some(refusal => refusal.startsWith('NOPERM'))) return unfit(`keeps the user of REDIS_URL from keys that begin with ${keyPrefix}: grant it ~${keyPrefix}*`)
+  const forbidden = [['INFO'], ...commands].filter((_, i) => /^NOPERM.*\brun\b/.test(refusals[i] ?? ''))
+  const missing = forbidden.map(([name, sub]) => `+${name}${name === 'CLUSTER' ? `|${sub}` : ''}`.toLowerCase())
+  if (missing.length > 0) return unfit(`does not allow the user of REDIS_URL all commands that are needed: grant it ${missing.join(' ')}`)
+  if (refusals.some(refusal => refusal.startsWith('NOPERM'))) {
+    return unfit(`does not allow the user of REDIS_URL the keys that begin with ${keyPrefix}: grant it ~${keyPrefix}*`)
+  }
   const [infoError, text] = info
   if (infoError !== null) throw infoError
   const field = (name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(String(text))?.[1]
   const version = field('redis_version')
-  // Valkey gives the version of Redis that it is compatible with.
-  if (version !== undefined && Number.parseInt(version, 10) < oldestMajor) return unfit(`is version ${version}: Redis ${oldestMajor} or later, or Valkey, is needed`)
-  // Valkey's own name for it.
+  // Valkey reports the version of Redis that it is compatible with.
+  if (version !== undefined && Number.parseInt(version, 10) < oldestMajor) {
+    return unfit(`is version ${version}: Redis ${oldestMajor} or later, or Valkey, is needed`)
+  }
+  // Valkey calls it server_mode.
   const isCluster = (field('redis_mode') ?? field('server_mode')) === 'cluster'
-  if (isCluster && !cluster) return unfit('belongs to a cluster: name several of its servers in REDIS_URL, with commas between them')
+  if (isCluster && !cluster) return unfit('belongs to a cluster: name several of its servers in REDIS_URL, separated by commas')
   if (!isCluster && cluster) return unfit('belongs to no cluster, and REDIS_URL names several servers: name one, or set REDIS_SENTINELS')
   if (db !== 0 && refusals.at(-1) !== '') return unfit(`has no database ${db}: correct REDIS_URL`)
   if (!cluster && String(writable) === 'replica-read-only,no') {
@@ -50,17 +56,23 @@ export async function examine (client: Redis, { where, keyPrefix, cluster, db }:
   return cluster || field('role') === 'master' ? { state: 'fit' } : { state: 'replica' }
 }
 
-/** What an operator has to do about an error of a connection, or null where the server is merely absent. */
+/** What an operator has to correct after a connection error; null if the server is merely unreachable. */
 export function explainRefusal (error: unknown, where: string, variable = 'REDIS_URL'): string | null {
   if (!(error instanceof Error)) return null
   const code = String((error as { code?: unknown }).code ?? '')
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return `Redis at ${where} shows a certificate for another name (${code}): use the name it is for in ${variable}`
-  if (/^(CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|INVALID_CA|PATH_LENGTH_|ERR_TLS_CERT)/.test(code)) {
-    return `Redis at ${where} shows a certificate that does not verify (${code}): set REDIS_CA_FILE to the certificate of its authority`
+  const redis = `Redis at ${where}`
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return `${redis} shows a certificate for another name (${code}): use the name it is for in ${variable}`
   }
-  if (/^(ERR_SSL_|EPROTO)/.test(code)) return `Redis at ${where} and this server agree on no TLS (${code}): correct the scheme of ${variable}, or that server's tls settings (client certificates are not sent)`
+  if (/^(CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|INVALID_CA|PATH_LENGTH_|ERR_TLS_CERT)/.test(code)) {
+    return `${redis} shows a certificate that does not verify (${code}): set REDIS_CA_FILE to the certificate of its authority`
+  }
+  if (/^(ERR_SSL_|EPROTO)/.test(code)) {
+    const cure = `correct the scheme of ${variable}, or that server's tls settings (client certificates are not sent)`
+    return `${redis} and this server cannot agree on TLS (${code}): ${cure}`
+  }
   const [word] = error.message.split(' ', 1)
-  if (word === 'WRONGPASS') return `Redis at ${where} refuses user or password of ${variable} (${word})`
-  if (word === 'NOAUTH') return `Redis at ${where} asks for a password: put it into ${variable} (${word})`
-  return word === 'NOPERM' ? `Redis at ${where} forbids a command to the user of ${variable} (${word})` : null
+  if (word === 'WRONGPASS') return `${redis} refuses user or password of ${variable} (${word})`
+  if (word === 'NOAUTH') return `${redis} asks for a password: put it into ${variable} (${word})`
+  return word === 'NOPERM' ? `${redis} forbids a command to the user of ${variable} (${word})` : null
 }

@@ -7,31 +7,28 @@ import type { RedisAccess, RedisAddress, RedisConfig } from '../config/redis.js'
 /** The longest a request waits for Redis. */
 export const commandTimeoutMs = 100
 
-/** A server that hasn't said a word for so long, not even to the poll, is dialled again: its host may be gone without a trace. */
+/** The poll makes a server answer more often than this. One that stays silent for longer may be gone without closing the connection. */
 const silenceMs = 2_000
-const dialTimeoutMs = 1_000
+const connectTimeoutMs = 1_000
 
 type Options = Omit<RedisOptions, 'replyMapping'>
 
-/** A client and what ioredis doesn't tell: `well` ends the series of failures, `close` ends the client for good. */
-export interface RedisClient { client: Redis, well (): void, close (): void }
+/** A client. `resetBackoff` makes the next reconnection immediate; `close` ends it for good. */
+export interface RedisClient { client: Redis, resetBackoff (): void, close (): void }
 
-/**
- * Each default of ioredis that is turned off here would break the revocation protocol: a queued or resent write arrives after the world has
- * moved on.
- */
+/** By default ioredis queues, resends and retries commands. A write that arrives late would break the revocation protocol. */
 const failFast = {
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
   commandTimeout: commandTimeoutMs,
-  connectTimeout: dialTimeoutMs,
+  connectTimeout: connectTimeoutMs,
   socketTimeout: silenceMs,
   disconnectTimeout: 100,
   connectionName: 'latchkey'
 } satisfies Options
 
-/** The authority of REDIS_CA_FILE; throws a ConfigError where it can't be read. */
+/** The certificates in REDIS_CA_FILE; undefined if it is not set. Throws ConfigError if the file cannot be used. */
 export function readAuthority ({ caFile }: Pick<RedisConfig, 'caFile'>): string | undefined {
   if (caFile === undefined) return undefined
   try {
@@ -43,39 +40,43 @@ export function readAuthority ({ caFile }: Pick<RedisConfig, 'caFile'>): string 
   }
 }
 
-/** How one server is entered: user, password, and TLS that verifies chain and name whatever the environment says. */
-function entering ({ username, password, tls }: RedisAccess, host: string | null, ca: string | undefined): Options {
+/** Credentials, and TLS that verifies certificate and name whatever NODE_TLS_REJECT_UNAUTHORIZED says. */
+function accessOptions ({ username, password, tls }: RedisAccess, host: string | null, ca: string | undefined): Options {
+  const servername = host === null || isIP(host) !== 0 ? {} : { servername: host }
   return {
     ...username === undefined ? {} : { username },
     ...password === undefined ? {} : { password },
-    ...tls ? { tls: { rejectUnauthorized: true, ...ca === undefined ? {} : { ca }, ...host === null || isIP(host) !== 0 ? {} : { servername: host } } } : {}
+    ...tls ? { tls: { rejectUnauthorized: true, ...ca === undefined ? {} : { ca }, ...servername } } : {}
   }
 }
 
-/** A client of one server, dialled in the background: Redis is never waited for. */
-export function createRedis (access: RedisAccess, { host, port }: RedisAddress, { db = 0, ca }: { db?: number, ca?: string | undefined } = {}): RedisClient {
-  // A server that is loading or out of our reach is found out by our own first commands.
-  return tend({ host, port, db, ...entering(access, host, ca), enableReadyCheck: false })
+interface ServerOptions { db?: number, ca?: string | undefined }
+
+/** A client of one server that connects in the background; nothing waits for it. */
+export function createRedis (access: RedisAccess, { host, port }: RedisAddress, { db = 0, ca }: ServerOptions = {}): RedisClient {
+  // No ready check: our own first commands notice a server that is still loading.
+  return createClient({ host, port, db, ...accessOptions(access, host, ca), enableReadyCheck: false })
 }
 
-/** How a Sentinel at `host` is entered, for a connection that isn't made again. */
+/** Options for one connection to the Sentinel at `host`, without reconnecting. */
 export function sentinelOptions ({ sentinelAccess }: RedisConfig & { mode: 'sentinel' }, host: string, ca: string | undefined): Options {
-  return { ...entering(sentinelAccess, host, ca), retryStrategy: null, enableReadyCheck: false, enableOfflineQueue: false, maxRetriesPerRequest: 0, disconnectTimeout: 100 }
+  const once = { retryStrategy: null, enableReadyCheck: false, enableOfflineQueue: false, maxRetriesPerRequest: 0, disconnectTimeout: 100 }
+  return { ...accessOptions(sentinelAccess, host, ca), ...once }
 }
 
-/** A client of whichever server the Sentinels call master; it follows them when they say that it is another one. */
+/** A client of the server that the Sentinels name as master, now and after each failover. */
 export function createSentinelRedis (config: RedisConfig & { mode: 'sentinel' }, ca: string | undefined): RedisClient {
-  const { username: sentinelUsername, password: sentinelPassword, tls } = entering(config.sentinelAccess, null, ca)
-  return tend({
+  const { username: sentinelUsername, password: sentinelPassword, tls } = accessOptions(config.sentinelAccess, null, ca)
+  return createClient({
     name: config.name,
     db: config.db,
-    ...entering(config, null, ca),
+    ...accessOptions(config, null, ca),
     enableTLSForSentinelMode: config.tls,
     sentinels: config.sentinels,
     ...sentinelUsername === undefined ? {} : { sentinelUsername },
     ...sentinelPassword === undefined ? {} : { sentinelPassword },
     ...tls === undefined ? {} : { sentinelTLS: tls },
-    // Those that were named, and none whose addresses may mean nothing from here.
+    // Only those in REDIS_SENTINELS: the addresses of others may not be reachable from here.
     updateSentinels: false,
     failoverDetector: true,
     sentinelCommandTimeout: 500,
@@ -84,24 +85,24 @@ export function createSentinelRedis (config: RedisConfig & { mode: 'sentinel' },
   })
 }
 
-/** The cluster for counters, which may be resent; the cache has connections of its own, see token-cache/cluster.ts. */
+/** The cluster for counters, which may be sent twice. The cache has its own connections: see token-cache/cluster.ts. */
 export function createCluster (config: RedisConfig & { mode: 'cluster' }, ca: string | undefined): Cluster {
   const client = new Cluster(config.seeds, {
-    redisOptions: { ...failFast, ...entering(config, null, ca) },
+    redisOptions: { ...failFast, ...accessOptions(config, null, ca) },
     enableOfflineQueue: false,
     enableReadyCheck: false,
     maxRedirections: 3,
     slotsRefreshTimeout: 500,
     clusterRetryStrategy: times => Math.min(100 * times, 500),
-    // A certificate is for the name that the servers announce, not for what it resolves to.
+    // Certificates are for the names that the servers announce, not for their addresses.
     dnsLookup: (address, callback) => callback(null, address)
   })
-  // What is wrong is told by the connections of the cache.
+  // The cache's connections to the same servers log what is wrong.
   client.on('error', () => {})
   return client
 }
 
-/** How much is in Redis: keys of the logical database, bytes of the whole of it, over all masters. Rejects where one doesn't answer. */
+/** Keys of the logical database, and bytes of the whole server, summed over all masters. Rejects if one of them does not answer. */
 export async function measureRedis (client: Redis | Cluster): Promise<{ keys: number, memoryBytes: number | null }> {
   const masters = client instanceof Cluster ? client.nodes('master') : [client]
   const sizes = await Promise.all(masters.map(async master => {
@@ -112,17 +113,18 @@ export async function measureRedis (client: Redis | Cluster): Promise<{ keys: nu
   return { keys: sizes.reduce((sum, size) => sum + size.keys, 0), memoryBytes: Number.isNaN(bytes) ? null : bytes }
 }
 
-function tend (options: Options): RedisClient {
+function createClient (options: Options): RedisClient {
   let failures = 0
   let closed = false
-  const client = new Redis({ ...failFast, enableAutoPipelining: true, ...options, retryStrategy: () => Math.min(25 * 2 ** failures++, 500) })
-  // A disconnection in the middle of asking the Sentinels ends an ioredis client for good.
+  const retryStrategy = () => Math.min(25 * 2 ** failures++, 500)
+  const client = new Redis({ ...failFast, enableAutoPipelining: true, ...options, retryStrategy })
+  // ioredis gives up for good if it is disconnected while it asks the Sentinels.
   client.on('end', () => {
     if (!closed) setTimeout(() => { if (!closed) client.connect().catch(() => {}) }, 500).unref()
   })
   return {
     client,
-    well () { failures = 0 },
+    resetBackoff () { failures = 0 },
     close () {
       closed = true
       client.disconnect()

@@ -1,68 +1,51 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { RedisAddress, RedisConfig } from '../config/redis.js'
-import { describe } from '../shared/errors.js'
 import type { CacheBackend } from '../token-cache/backend.js'
 import { createClusterBackend } from '../token-cache/cluster.js'
 import { createRedisBackend, type RedisBackend } from '../token-cache/redis.js'
 import { examine, explainRefusal } from './check.js'
 import { createCluster, createRedis, createSentinelRedis, type RedisClient, readAuthority } from './client.js'
+import { createProblemLog, type WarningLog } from './problem-log.js'
 import { askSentinels } from './sentinel.js'
 
-/** How long a start waits for Redis to say that it can't be used. */
+/** How long a start waits for Redis to answer. */
 const checkMs = 1_000
 
-/** A Redis that is there and can't be used; the message says which, and what to do, without a secret. */
+/** Redis answers and cannot be used. The message says which server and what to do; it contains no secret. */
 export class RedisRefusedError extends Error {
   override name = 'RedisRefusedError'
 }
 
-/** Redis as the services use it: a client for counters, and the cache's backend. */
+/** Redis as the services use it: a client for counters, and the cache's own backend. */
 export interface OpenRedis {
   limiter: Redis | Cluster
   backend: CacheBackend
-  /** Resolves as soon as Redis is fit, or after `withinMs` (a second) without a word of it; rejects with RedisRefusedError where waiting wouldn't help. */
+  /** Resolves once Redis can be used, or after `withinMs` (a second) without an answer. Rejects with RedisRefusedError if it cannot. */
   check (withinMs?: number): Promise<void>
   close (): void
 }
 
-interface Parts { keyPrefix: string, log: { warn (fields: object, text: string): void } }
-
-/** Dials what REDIS_URL and REDIS_SENTINELS name, in the background. */
-export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): OpenRedis {
+/** Connects in the background to what REDIS_URL and REDIS_SENTINELS name. */
+export function openRedis (config: RedisConfig, { keyPrefix, log }: { keyPrefix: string, log: WarningLog }): OpenRedis {
   const ca = readAuthority(config)
   let refuse: (problem: string) => void = () => {}
   const refused = new Promise<string>(resolve => { refuse = resolve })
   let arrive = () => {}
   const arrived = new Promise<void>(resolve => { arrive = resolve })
+  // During the check the start fails with the problem, so it is not logged too.
   let checking = false
 
-  /** One line when trouble begins, and another only when it is another trouble. */
-  function createTeller () {
-    let last: string | null = null
-    const say = (line: string, fields: object = {}) => {
-      if (line === last) return
-      last = line
-      log.warn(fields, line)
-    }
-    return {
-      refuses (problem: string): void {
-        refuse(problem)
-        // Nothing is answered: the start fails, and says why.
-        if (!checking) say(`${problem}; answering from the database`)
-      },
-      replica: (where: string) => say(`Redis at ${where} is a replica: answering from the database`),
-      absent: (error: unknown, where: string) => say('Redis cannot be reached: answering from the database', { where, cause: describe(error) }),
-      well (): void { last = null }
-    }
-  }
-
-  function linkTo ({ client, well, close }: RedisClient, where: string, onChange?: () => void): RedisBackend {
-    const teller = createTeller()
+  function createBackend ({ client, resetBackoff, close }: RedisClient, where: string, onChange?: () => void): RedisBackend {
+    const problems = createProblemLog(log)
     const cluster = config.mode === 'cluster'
+    function report (problem: string) {
+      refuse(problem)
+      if (!checking) problems.unusable(problem)
+    }
     client.on('error', error => {
       const problem = explainRefusal(error, where)
-      if (problem === null) teller.absent(error, where)
-      else teller.refuses(problem)
+      if (problem === null) problems.unreachable(error, where)
+      else report(problem)
     })
     return createRedisBackend(client, {
       close,
@@ -70,14 +53,14 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
       ...onChange === undefined ? {} : { onChange },
       async examine () {
         const found = await examine(client, { where, keyPrefix, cluster, db: cluster ? 0 : config.db }).catch((error: unknown) => {
-          teller.absent(error, where)
+          problems.unreachable(error, where)
           throw error
         })
-        if (found.state === 'unfit') teller.refuses(found.problem)
-        if (found.state === 'replica') teller.replica(where)
+        if (found.state === 'unfit') report(found.problem)
+        if (found.state === 'replica') problems.replica(where)
         if (found.state !== 'fit') return found.state
-        well()
-        teller.well()
+        resetBackoff()
+        problems.solved()
         if (found.notice !== undefined) log.warn({}, found.notice)
         if (!cluster) arrive()
         return 'fit'
@@ -87,7 +70,9 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
 
   async function check (withinMs = checkMs): Promise<void> {
     const { promise: late, stop } = after(withinMs)
-    if (config.mode === 'sentinel') void askSentinels(config, ca, withinMs).then(problem => { if (problem !== null) refuse(problem) })
+    if (config.mode === 'sentinel') {
+      void askSentinels(config, ca, withinMs).then(problem => { if (problem !== null) refuse(problem) })
+    }
     checking = true
     const problem = await Promise.race([refused, arrived, late])
     stop()
@@ -100,7 +85,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
     const backend = createClusterBackend({
       seeds: config.seeds,
       onReady: arrive,
-      open: (address, onChange) => linkTo(createRedis(config, address, { ca }), nameOf(address), onChange)
+      open: (address, onChange) => createBackend(createRedis(config, address, { ca }), nameOf(address), onChange)
     })
     return {
       limiter, backend, check,
@@ -112,7 +97,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: Parts): Open
   }
 
   const node = config.mode === 'sentinel' ? createSentinelRedis(config, ca) : createRedis(config, config.address, { db: config.db, ca })
-  const backend = linkTo(node, config.mode === 'sentinel' ? `${config.name} (by its Sentinels)` : nameOf(config.address))
+  const backend = createBackend(node, config.mode === 'sentinel' ? `${config.name} (by its Sentinels)` : nameOf(config.address))
   return { limiter: node.client, backend, check, close: node.close }
 }
 

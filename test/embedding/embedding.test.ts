@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import fastifyCookie from '@fastify/cookie'
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
@@ -14,7 +15,7 @@ import { authenticate, type LatchkeyOptions, latchkey, requireAbility, securityS
 import type { Opener } from '../../src/embedding/instances.js'
 import { actingAs, inMemory } from '../../src/embedding/testing.js'
 import { UnavailableError } from '../../src/shared/errors.js'
-import { becomesTrue, newEmail, password, serverGround, skipMissing } from '../fixtures/app.js'
+import { becomesTrue, newEmail, password, patienceMs, serverGround, skipMissing } from '../fixtures/app.js'
 import { freePort, hasRedisServer, startRedis } from '../fixtures/servers.js'
 
 /** One database for most of these tests: making one takes longer than all else. */
@@ -257,4 +258,60 @@ t.test('closing the application closes the connections to PostgreSQL and Redis',
   t.ok((await open()).every(count => count > 0))
   await app.close()
   t.ok(await becomesTrue(async () => (await open()).every(count => count === 0), 60_000), String(await open()))
+})
+
+t.test('app.redis is Latchkey\'s client, and neither the boot nor the close waits for Redis', async t => {
+  const ground = await serverGround(t, { redisUrl: null })
+  if (ground === null) return
+  if (!hasRedisServer) return skipMissing(t, 'needs redis-server: install it')
+  const start = (t: Test, url: string, before?: (app: FastifyInstance) => Promise<void>) =>
+    startHost(t, { env: { DATABASE_URL: ground.databaseUrl as string, REDIS_URL: url, BCRYPT_COST: '4' } }, { server: { pluginTimeout: 20_000 }, ...before === undefined ? {} : { before } })
+  const closes = async (t: Test, app: FastifyInstance) => t.ok(await Promise.race([app.close().then(() => true), delay(15_000, false)]), 'it closes')
+
+  await t.test('with Redis there', async t => {
+    const server = await startRedis()
+    t.teardown(() => server.kill())
+    const app = await start(t, server.url)
+    t.ok(await becomesTrue(() => app.redis.set('mine', 'kept').then(() => true, () => false), patienceMs))
+    t.equal(await app.redis.get('mine'), 'kept')
+    t.equal(app.redis.status, 'ready')
+    await closes(t, app)
+    t.ok(await becomesTrue(() => app.redis.status === 'end', patienceMs), 'the client is closed once, with Latchkey')
+  })
+
+  await t.test('with Redis absent', async t => {
+    const app = await start(t, `redis://127.0.0.1:${await freePort()}`)
+    t.equal((await (await actingAs(app)).inject('/mine')).statusCode, 200)
+    t.not(app.redis.status, 'ready')
+    await t.rejects(app.redis.get('mine'), 'a command fails at once')
+    await closes(t, app)
+  })
+
+  await t.test('with Redis frozen', async t => {
+    const server = await startRedis()
+    t.teardown(() => server.kill())
+    process.kill(server.pid, 'SIGSTOP')
+    const app = await start(t, server.url)
+    t.equal((await (await actingAs(app)).inject('/mine')).statusCode, 200)
+    await t.rejects(app.redis.get('mine'), 'a command is not waited for')
+    await closes(t, app)
+  })
+
+  await t.test('with Redis gone while the application runs', async t => {
+    const server = await startRedis()
+    const app = await start(t, server.url)
+    t.ok(await becomesTrue(() => app.redis.ping().then(() => true, () => false), patienceMs))
+    await server.kill()
+    await t.rejects(app.redis.get('mine'))
+    t.equal((await (await actingAs(app)).inject('/mine')).statusCode, 200)
+    await closes(t, app)
+  })
+
+  await t.test('but an application keeps the client that it registered before', async t => {
+    const own = new Redis({ lazyConnect: true })
+    t.teardown(() => own.disconnect())
+    const app = await start(t, `redis://127.0.0.1:${await freePort()}`, async app => { app.decorate('redis', own as FastifyInstance['redis']) })
+    t.equal(app.redis, own)
+    await closes(t, app)
+  })
 })

@@ -106,7 +106,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     const picky = await tlsServer(t, ours.certify('DNS:localhost'), '--tls-auth-clients', 'yes')
     const uncertified = open(t, { REDIS_URL: `rediss://localhost:${picky.port}`, REDIS_CA_FILE: ours.caFile })
     // It says why, unless its end of the connection is heard of before its reason.
-    await uncertified.check().catch((error: Error) => t.match(error.message, /agree on no TLS .*client certificates/))
+    await uncertified.check().catch((error: Error) => t.match(error.message, /cannot agree on TLS .*client certificates/))
     t.equal(uncertified.backend.connection, null)
 
     writeFileSync(join(dir, 'empty.pem'), 'nothing')
@@ -158,7 +158,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
       await becomesTrue(() => lines.length > 0, patienceMs)
       await delay(1_500)
       t.equal(backend.connection, null)
-      t.strictSame(lines, [`Redis at 127.0.0.1:${redis.port} lets the user of REDIS_URL not do all that is needed: grant it +set +incrby; answering from the database`])
+      t.strictSame(lines, [`Redis at 127.0.0.1:${redis.port} does not allow the user of REDIS_URL all commands that are needed: grant it +set +incrby; answering from the database`])
       await root.call('ACL', 'SETUSER', 'latchkey', '+set', '+incrby')
       t.ok(await becomesTrue(() => backend.connection !== null, 15_000), 'given back, it is used again')
       await root.call('ACL', 'SETUSER', 'latchkey', 'resetpass', '>another')

@@ -64,9 +64,8 @@ async function keepsPrepared (client: Sql, other: Sql): Promise<boolean> {
     if (name === null) return false
     return await other.begin(async busy => {
       await busy.unsafe('select 1')
-      // postgres.js prepares a missing statement again, under another name; under load it then mixes up answers. A pooler with a single
-      // connection lets it wait: then there is no other connection on which it could be missing.
-      return await Promise.race([ask(2), pause(500, name)]) === name
+      // Where it is missing, postgres.js prepares it again under another name, or leaves it unanswered; under load it mixes up answers.
+      return await Promise.race([ask(2), pause(2_000, null)]) === name
     })
   } catch (error) {
     if (/^(26000|42P05|08P01)$/.test(String((error as { code?: unknown }).code))) return false

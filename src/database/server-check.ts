@@ -20,6 +20,9 @@ const required: Array<[setting: string, allowed: RegExp, cure: string]> = [
 const settingsText = `select pg_is_in_recovery() as standby, ${required.map(([name], i) =>
   `${name === 'current_schema' ? 'current_schema()' : `current_setting('${name}')`} as s${i}`).join(', ')}`
 
+/** How long the attempt waits for an answer before it counts as none. */
+const holdMs = 2_000
+
 /** Throws UnavailableError, with the `problem` for the operator, if a setting of this connection is not what it must be. */
 export async function requireSettings (client: Sql): Promise<void> {
   const [row] = await client.unsafe<Array<Record<string, string | boolean | null>>>(settingsText)
@@ -43,32 +46,56 @@ export async function findAbilities (url: string): Promise<Abilities> {
 }
 
 async function tryAbilities (url: string, settings: boolean): Promise<Abilities> {
-  // Two clients: reserve() of postgres.js 3.4.9 hangs without fetch_types.
-  const [client, other] = [connect(url, { max: 1, settings }), connect(url, { max: 1, settings })]
+  // Clients of one connection each: reserve() of postgres.js 3.4.9 hangs without fetch_types.
+  const clients = Array.from({ length: 4 }, () => connect(url, { max: 1, settings }))
+  const [client, ...others] = clients as [Sql, ...Sql[]]
   try {
     await requireSettings(client)
-    return { settings, prepare: parsePostgresUrl(url).prepare && await keepsPrepared(client, other) }
+    return { settings, prepare: parsePostgresUrl(url).prepare && await keepsPrepared(client, others) }
   } finally {
-    for (const ended of [client, other]) void ended.end({ timeout: 0 }).catch(() => {})
+    for (const ended of clients) void ended.end({ timeout: 0 }).catch(() => {})
   }
 }
 
-/** Prepares a statement, then keeps the server connection that has it busy: a pooler must run it on another one. */
-async function keepsPrepared (client: Sql, other: Sql): Promise<boolean> {
-  async function ask (n: number): Promise<string | null> {
-    const result = await client.unsafe<Array<{ n: number }>>('select $1::int4 as n', [n], { prepare: true })
-    return result[0]?.n === n ? result.statement.name : null
+/**
+ * Whether prepared statements can be used: always on a connection of PostgreSQL's own. Behind a pooler a statement is prepared, and then
+ * the `others` hold one server connection after the other, until the pooler has to run it where it was not prepared.
+ */
+async function keepsPrepared (client: Sql, others: Sql[]): Promise<boolean> {
+  const ending = new AbortController()
+  async function ask (n: number): Promise<{ name: string, pid: number, isPooled: boolean } | null> {
+    const result = await client.unsafe<Array<{ n: number, pid: number }>>('select $1::int4 as n, pg_backend_pid() as pid', [n], { prepare: true })
+    const [row] = result
+    if (row?.n !== n) return null
+    // A pooler gives its clients process numbers of its own.
+    return { name: result.statement.name, pid: row.pid, isPooled: (result as unknown as { state: { pid: number } }).state.pid !== row.pid }
   }
   try {
-    const name = await ask(1)
-    if (name === null) return false
-    return await other.begin(async busy => {
-      await busy.unsafe('select 1')
+    const first = await ask(1)
+    if (first === null) return false
+    for (const [i, other] of (first.isPooled ? others : []).entries()) {
+      await Promise.race([hold(other, ending.signal), pause(holdMs)])
       // Where it is missing, postgres.js prepares it again under another name, or leaves it unanswered; under load it mixes up answers.
-      return await Promise.race([ask(2), pause(2_000, null)]) === name
-    })
+      const next = await Promise.race([ask(i + 2), pause(holdMs, null)])
+      if (next?.name !== first.name) return false
+      if (next.pid !== first.pid) return true
+    }
+    return true
   } catch (error) {
     if (/^(26000|42P05|08P01)$/.test(String((error as { code?: unknown }).code))) return false
     throw error
+  } finally {
+    ending.abort()
   }
+}
+
+/** Resolves once `client` is in a transaction, which lasts until `signal` fires. */
+function hold (client: Sql, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.begin(async busy => {
+      await busy.unsafe('select 1')
+      resolve()
+      if (!signal.aborted) await new Promise(end => signal.addEventListener('abort', end, { once: true }))
+    }).catch(reject)
+  })
 }

@@ -31,7 +31,9 @@ export function createClient (base: string, connections: number) {
     /** The same; throws on any status but `status`. */
     async expect (status: number, ...request: Parameters<typeof call>): Promise<Answer> {
       const answer = await call(...request)
-      if (answer.status !== status) throw new Error(`${request[0]} ${request[1]} answered ${answer.status} ${answer.body.slice(0, 200)}, not ${status}`)
+      if (answer.status !== status) throw new Error(
+        `${request[0]} ${request[1]} answered ${answer.status} ${answer.body.slice(0, 200)}, not ${status}`
+      )
       return answer
     },
     close: () => agent.destroy()

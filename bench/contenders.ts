@@ -74,18 +74,28 @@ export function createContenders (machinery: Machinery, load: Load, connections:
     }
   }
 
-  function peerOf (name: ContenderName, label: string, script: string, settings: () => Promise<Record<string, string>> = async () => ({})): Contender {
+  function peerOf (
+    name: ContenderName,
+    label: string,
+    script: string,
+    settings: () => Promise<Record<string, string>> = async () => ({})
+  ): Contender {
     return {
       name,
       label,
       unit: 'requests/s',
       kind: 'peer',
-      start: async () => peer(name, script, { REDIS_URL: (await peerRedis()).url, PORT: String(await freePort()), ...await settings() }, '@example.com')
+      start: async () =>
+        peer(name, script, { REDIS_URL: (await peerRedis()).url, PORT: String(await freePort()), ...await settings() }, '@example.com')
     }
   }
 
   async function peer (name: string, script: string, env: Record<string, string>, mustHave: string | null) {
-    const child = machinery.start(machinery.cores.server, [file(`peers/${script}.mjs`)], { NODE_ENV: 'production', CLIENTS: String(clients), ...env })
+    const child = machinery.start(
+      machinery.cores.server,
+      [file(`peers/${script}.mjs`)],
+      { NODE_ENV: 'production', CLIENTS: String(clients), ...env }
+    )
     const { url, headers } = await child.message<{ url: string, headers: string[] }>()
     const target = { url, headersFile: writeHeaders(machinery, name, headers), expected: 200 as const }
     await probe(target, headers[0] as string, mustHave)
@@ -169,7 +179,10 @@ export function createContenders (machinery: Machinery, load: Load, connections:
       unit: 'requests/s',
       kind: 'own',
       async start () {
-        const { base, pid } = await startLatchkey(machinery, { core: machinery.cores.server, env: { BCRYPT_COST: '4', SESSION_LIMIT: '0' } })
+        const { base, pid } = await startLatchkey(
+          machinery,
+          { core: machinery.cores.server, env: { BCRYPT_COST: '4', SESSION_LIMIT: '0' } }
+        )
         const me = await meOf(base, await register(base, clients), 'embedded')
         return { once: async seconds => (await me(seconds)).perSecond, pid }
       }
@@ -181,7 +194,11 @@ export function createContenders (machinery: Machinery, load: Load, connections:
       kind: 'own',
       async start () {
         const { base, pid } = await own()
-        const target = { url: `${base}/v1/me`, headersFile: writeHeaders(machinery, 'made-up', Array.from({ length: clients }, () => bearer(madeUp()))), expected: 401 as const }
+        const target = {
+          url: `${base}/v1/me`,
+          headersFile: writeHeaders(machinery, 'made-up', Array.from({ length: clients }, () => bearer(madeUp()))),
+          expected: 401 as const
+        }
         await probe(target, bearer(madeUp()), 'AUTH_INVALID_TOKEN')
         return { once: async seconds => (await load(target, connections, seconds)).perSecond, pid }
       }
@@ -192,8 +209,18 @@ export function createContenders (machinery: Machinery, load: Load, connections:
     peerOf('jwt-cached', '@fastify/jwt, verified tokens cached (cannot revoke)', 'fastify-jwt', async () => ({ CACHE: 'yes' })),
     peerOf('fastify-session', '@fastify/session, Redis', 'fastify-session'),
     peerOf('express-session', 'express-session, Redis', 'express-session'),
-    peerOf('better-auth-redis', 'Better Auth, Redis', 'better-auth', async () => ({ SESSIONS: 'redis', DATABASE_URL: await machinery.emptyDatabase() })),
-    peerOf('better-auth-database', 'Better Auth, database', 'better-auth', async () => ({ SESSIONS: 'database', DATABASE_URL: await machinery.emptyDatabase() })),
+    peerOf(
+      'better-auth-redis',
+      'Better Auth, Redis',
+      'better-auth',
+      async () => ({ SESSIONS: 'redis', DATABASE_URL: await machinery.emptyDatabase() })
+    ),
+    peerOf(
+      'better-auth-database',
+      'Better Auth, database',
+      'better-auth',
+      async () => ({ SESSIONS: 'database', DATABASE_URL: await machinery.emptyDatabase() })
+    ),
     peerOf('oidc-provider', 'oidc-provider userinfo, Redis', 'oidc-provider'),
     {
       name: 'idle-p99',
@@ -217,7 +244,13 @@ export function createContenders (machinery: Machinery, load: Load, connections:
       }
     },
     { name: 'paced-idle-p99', label: 'p99 of GET /v1/me, 1,000 a second', unit: 'ms', kind: 'denominator', start: paced(false) },
-    { name: 'paced-busy-p99', label: 'p99 of GET /v1/me, 1,000 a second, while logins saturate bcrypt', unit: 'ms', kind: 'own', start: paced(true) },
+    {
+      name: 'paced-busy-p99',
+      label: 'p99 of GET /v1/me, 1,000 a second, while logins saturate bcrypt',
+      unit: 'ms',
+      kind: 'own',
+      start: paced(true)
+    },
     logins('logins', 'logins at cost 12, server on one core', machinery.cores.server),
     bcrypt('bcrypt', 'bcrypt alone at cost 12, one core', machinery.cores.server),
     logins('logins-all-cores', 'logins at cost 12, server on two cores', machinery.cores.all),

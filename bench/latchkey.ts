@@ -35,7 +35,10 @@ interface Where {
  * Latchkey as `npm start` runs it: compiled, with every hook, header and schema and with the metrics port; its log goes to /dev/null. Only
  * the limits on attempts are off. Without a database it runs embedded. Resolves when the cache is trusted.
  */
-export async function startLatchkey (machinery: Machinery, { databaseUrl, redisUrl, core, env = {}, nodeArgs = [] }: Where): Promise<Instance> {
+export async function startLatchkey (
+  machinery: Machinery,
+  { databaseUrl, redisUrl, core, env = {}, nodeArgs = [] }: Where
+): Promise<Instance> {
   const port = await freePort()
   const child = machinery.start(core, [...nodeArgs, serverFile], {
     PORT: String(port),
@@ -83,7 +86,10 @@ export async function createSeeder (machinery: Machinery, databaseUrl: string, b
     passwordHash,
     /** `count` users with a session and a token each. */
     async seed (count: number): Promise<Seeded[]> {
-      const plain = Array.from({ length: count }, () => ({ number: made++, userId: randomUUID(), sessionId: randomUUID(), tokenId: randomUUID(), token: mint.issue('access') }))
+      const plain = Array.from(
+        { length: count },
+        () => ({ number: made++, userId: randomUUID(), sessionId: randomUUID(), tokenId: randomUUID(), token: mint.issue('access') })
+      )
       for (let i = 0; i < count; i += 1_000) {
         const part = plain.slice(i, i + 1_000)
         await insert(sql, passwordHash, part.map(({ token, ...row }) => ({ ...row, hash: token.hash().hex() })))
@@ -95,7 +101,11 @@ export async function createSeeder (machinery: Machinery, databaseUrl: string, b
 
 const emailOf = (number: number) => `bench-${number}@example.com`
 
-async function insert (sql: Sql, passwordHash: string, rows: Array<{ number: number, userId: string, sessionId: string, tokenId: string, hash: string }>): Promise<void> {
+async function insert (
+  sql: Sql,
+  passwordHash: string,
+  rows: Array<{ number: number, userId: string, sessionId: string, tokenId: string, hash: string }>
+): Promise<void> {
   const from = sql`jsonb_to_recordset(${sql.json(rows)}) as r ("number" int, "userId" uuid, "sessionId" uuid, "tokenId" uuid, "hash" text)`
   await sql.begin(async tx => [
     await tx`insert into users (id, email, name, password_hash, created_at) select "userId", 'bench-' || "number" || '@example.com', 'Ada Lovelace', ${passwordHash}, now() from ${from}`,
@@ -109,7 +119,12 @@ export async function register (base: string, count: number): Promise<string[]> 
   const client = createClient(base, 8)
   const tokens: string[] = []
   for (let i = 0; i < count; i++) {
-    const { body } = await client.expect(201, 'POST', '/v1/register', { body: { email: emailOf(i), password, name: 'Ada Lovelace', deviceName: 'Phone' } })
+    const { body } = await client.expect(
+      201,
+      'POST',
+      '/v1/register',
+      { body: { email: emailOf(i), password, name: 'Ada Lovelace', deviceName: 'Phone' } }
+    )
     tokens.push((JSON.parse(body) as { accessToken: string }).accessToken)
   }
   client.close()

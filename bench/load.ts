@@ -35,13 +35,52 @@ export function createLoad (machinery: Machinery, generator: Generator): Load {
   return async ({ url, headersFile, expected, pauseMs }, connections, seconds) => {
     const pause = pauseMs === undefined ? [] : [String(pauseMs)]
     const [command, args] = generator === 'wrk'
-      ? pinned(machinery.cores.load, 'wrk', ['-t', '1', '-c', String(connections), '-d', `${Math.ceil(seconds)}s`, '--timeout', '10s', '-s', here('load.lua'), url, '--', headersFile, ...pause])
-      : pinned(machinery.cores.load, process.execPath, [here('load-autocannon.mjs'), headersFile, url, String(connections), String(Math.ceil(seconds)), ...pause])
+      ? pinned(
+        machinery.cores.load,
+        'wrk',
+        [
+          '-t',
+          '1',
+          '-c',
+          String(connections),
+          '-d',
+          `${Math.ceil(seconds)}s`,
+          '--timeout',
+          '10s',
+          '-s',
+          here('load.lua'),
+          url,
+          '--',
+          headersFile,
+          ...pause
+        ]
+      )
+      : pinned(
+        machinery.cores.load,
+        process.execPath,
+        [here('load-autocannon.mjs'), headersFile, url, String(connections), String(Math.ceil(seconds)), ...pause]
+      )
     const { stdout } = await promisify(execFile)(command, args)
-    const found = JSON.parse(stdout.trimEnd().split('\n').at(-1) as string) as { requests: number, seconds: number, broken: Record<string, number>, refused: number, p50: number, p99: number, max: number }
+    const found = JSON.parse(stdout.trimEnd().split('\n').at(-1) as string) as {
+      requests: number
+      seconds: number
+      broken: Record<string, number>
+      refused: number
+      p50: number
+      p99: number
+      max: number
+    }
     const broken = Object.entries(found.broken).filter(([, count]) => count > 0)
     const unexpected = broken.length + (expected === 200 ? found.refused : Math.abs(found.requests - found.refused))
-    if (found.requests === 0 || unexpected > 0) throw new Error(`void: of ${found.requests} replies of ${url} ${found.refused} were refusals, where ${expected} was expected; without a reply: ${broken.map(([how, count]) => `${count} (${how})`).join(', ') || 'none'}; slowest ${figure(found.max)} ms`)
+    if (found.requests === 0 ||
+      unexpected > 0) throw new Error(
+        `void: of ${found.requests} replies of ${url} ${found.refused} were refusals, where ${expected} was expected; without a reply: ${broken.map(([
+          how,
+          count
+        ]) =>
+          `${count} (${how})`).join(', ') ||
+          'none'}; slowest ${figure(found.max)} ms`
+      )
     return { perSecond: found.requests / found.seconds, p50: found.p50, p99: found.p99, max: found.max }
   }
 }
@@ -54,7 +93,11 @@ export function writeHeaders (machinery: Machinery, name: string, lines: readonl
 }
 
 /** Sends one request and checks its reply, so that the load measures what it claims to; `mustHave` must be in the body. */
-export async function probe ({ url, expected }: Pick<Target, 'url' | 'expected'>, header: string, mustHave: string | null): Promise<string> {
+export async function probe (
+  { url, expected }: Pick<Target, 'url' | 'expected'>,
+  header: string,
+  mustHave: string | null
+): Promise<string> {
   const colon = header.indexOf(': ')
   const reply = await fetch(url, { headers: { [header.slice(0, colon)]: header.slice(colon + 2) } })
   const body = await reply.text()

@@ -32,7 +32,10 @@ export function pin (core: string | null, pid: number): void {
 export function describeMachine (cores: Cores): string[] {
   const model = cpus()[0]?.model.trim() ?? 'unknown processor'
   return [
-    `${cpus().length} × ${model}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${type()} ${release().split('-', 1)[0]}, Node ${process.version}`,
+    `${cpus().length} × ${model}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${type()} ${release().split(
+      '-',
+      1
+    )[0]}, Node ${process.version}`,
     cores.server === null
       ? 'Not pinned: without taskset, or on one core, server and load share processors, and the figures are worth less.'
       : `Server under test on core ${cores.server}, load on core ${cores.load}, Redis on core ${cores.redis}; PostgreSQL where its own server runs.`

@@ -21,7 +21,9 @@ export type Machinery = Awaited<ReturnType<typeof createMachinery>>
 export async function createMachinery () {
   const cores: Cores = chooseCores()
   const server = await findPostgres()
-  if (server === null) throw new Error('PostgreSQL does not answer: start it, or set TEST_DATABASE_URL to a server where databases may be created')
+  if (server === null) throw new Error(
+    'PostgreSQL does not answer: start it, or set TEST_DATABASE_URL to a server where databases may be created'
+  )
   if (!hasRedisServer) throw new Error('there is no redis-server on the PATH: install it')
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-bench-'))
   const endings: Array<() => Promise<void>> = [async () => { rmSync(folder, { recursive: true, force: true }) }]

@@ -57,7 +57,12 @@ export async function measureLogouts (base: string, callers: readonly Seeded[]):
 }
 
 /** p99 in milliseconds at `rate` requests per second, each timed from when it was due, so that waiting behind a late request counts. */
-export async function measurePaced (client: ReturnType<typeof createClient>, tokens: readonly string[], rate: number, seconds: number): Promise<number> {
+export async function measurePaced (
+  client: ReturnType<typeof createClient>,
+  tokens: readonly string[],
+  rate: number,
+  seconds: number
+): Promise<number> {
   const times: number[] = []
   const underWay: Array<Promise<void>> = []
   const startedAt = performance.now()
@@ -65,7 +70,12 @@ export async function measurePaced (client: ReturnType<typeof createClient>, tok
     const now = performance.now()
     for (; sent < rate * seconds && startedAt + sent / rate * 1000 <= now; sent++) {
       const dueAt = startedAt + sent / rate * 1000
-      underWay.push(client.expect(200, 'GET', '/v1/me', { token: tokens[sent % tokens.length] as string }).then(() => { times.push(performance.now() - dueAt) }))
+      underWay.push(client.expect(
+        200,
+        'GET',
+        '/v1/me',
+        { token: tokens[sent % tokens.length] as string }
+      ).then(() => { times.push(performance.now() - dueAt) }))
     }
     await delay(1)
   }

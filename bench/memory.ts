@@ -29,7 +29,10 @@ export async function measureMemory (machinery: Machinery, { tokens, memoryConne
   console.error(`making ${tokens} tokens`)
   const plain = await seedMany(seeder.sql, seeder.mint, tokens)
   const others = await seeder.seed(people)
-  const { base, pid } = await startLatchkey(machinery, { databaseUrl, redisUrl: redis.url, core: machinery.cores.server, env: { BCRYPT_COST: '4' } })
+  const { base, pid } = await startLatchkey(
+    machinery,
+    { databaseUrl, redisUrl: redis.url, core: machinery.cores.server, env: { BCRYPT_COST: '4' } }
+  )
 
   console.error('reading each of them once')
   const client = createClient(base, 64)
@@ -41,7 +44,11 @@ export async function measureMemory (machinery: Machinery, { tokens, memoryConne
   const samples: Array<{ atMs: number, mebibytes: number }> = []
   let over = false
   const startedAt = performance.now()
-  const reading = load({ url: `${base}/v1/me`, headersFile, expected: 200, pauseMs }, memoryConnections, minutes * 60).finally(() => { over = true })
+  const reading = load(
+    { url: `${base}/v1/me`, headersFile, expected: 200, pauseMs },
+    memoryConnections,
+    minutes * 60
+  ).finally(() => { over = true })
   const sampling = (async () => {
     for (; !over; await delay(500)) samples.push({ atMs: performance.now() - startedAt, mebibytes: residentMebibytes(pid) })
   })()
@@ -49,12 +56,22 @@ export async function measureMemory (machinery: Machinery, { tokens, memoryConne
   const [outcome] = await Promise.all([reading, sampling, beside])
   client.close()
 
-  const within = (from: number, to: number) => samples.filter(({ atMs }) => atMs >= from * minutes * 60_000 && atMs < to * minutes * 60_000).map(({ mebibytes }) => mebibytes)
+  const within = (
+    from: number,
+    to: number
+  ) => samples.filter(({ atMs }) => atMs >= from * minutes * 60_000 && atMs < to * minutes * 60_000).map(({ mebibytes }) => mebibytes)
   const fifths = [0, 1, 2, 3, 4].map(i => within(i / 5, (i + 1) / 5))
   const growth = median(fifths[4] as number[]) / median(fifths[1] as number[])
-  console.log(table(['fifth of the run', 'resident MiB (median)', 'spread'], fifths.map((each, i) => [String(i + 1), figure(median(each)), `${figure(Math.min(...each))} – ${figure(Math.max(...each))}`])))
+  console.log(table(
+    ['fifth of the run', 'resident MiB (median)', 'spread'],
+    fifths.map((each, i) => [String(i + 1), figure(median(each)), `${figure(Math.min(...each))} – ${figure(Math.max(...each))}`])
+  ))
   console.log(`${figure(outcome.perSecond)} requests/s over ${memoryConnections} connections, ${tokens} tokens, ${minutes} minutes`)
-  console.log(`last fifth of second fifth: ${growth.toFixed(3)}; wanted at most ${memoryGrowsAtMost}: ${growth <= memoryGrowsAtMost ? 'met' : 'NOT MET'}`)
+  console.log(
+    `last fifth of second fifth: ${growth.toFixed(3)}; wanted at most ${memoryGrowsAtMost}: ${growth <= memoryGrowsAtMost
+      ? 'met'
+      : 'NOT MET'}`
+  )
 }
 
 /** Logins, lists and logouts at a low rate, until `stopped` returns true. */

@@ -6,7 +6,17 @@ import { median, ratios, type Summary, summarise } from './statistics.js'
 /** One round of one contender; the processor time is per request, null if unknown. */
 export interface Measured { value: number, processorMicroseconds: number | null }
 
-export interface Result { name: string, label: string, kind: Contender['kind'], unit: Unit, values: number[], summary: Summary, ofBare: Summary | null, ofDeferred: Summary | null, processorMicroseconds: number | null }
+export interface Result {
+  name: string
+  label: string
+  kind: Contender['kind']
+  unit: Unit
+  values: number[]
+  summary: Summary
+  ofBare: Summary | null
+  ofDeferred: Summary | null
+  processorMicroseconds: number | null
+}
 
 export interface Verdict { name: string, work: string, ratio: Summary, against: string, bound: Goal['bound'], times: number, met: boolean }
 
@@ -31,7 +41,17 @@ export function toResults (contenders: readonly Contender[], values: ReadonlyMap
   return contenders.map(({ name, label, kind, unit }) => {
     const own = valuesOf(name)
     const processor = (values.get(name) ?? []).flatMap(({ processorMicroseconds }) => processorMicroseconds ?? [])
-    return { name, label, kind, unit, values: own, summary: summarise(own), ofBare: of('bare', unit, own), ofDeferred: of('deferred', unit, own), processorMicroseconds: processor.length > 0 ? median(processor) : null }
+    return {
+      name,
+      label,
+      kind,
+      unit,
+      values: own,
+      summary: summarise(own),
+      ofBare: of('bare', unit, own),
+      ofDeferred: of('deferred', unit, own),
+      processorMicroseconds: processor.length > 0 ? median(processor) : null
+    }
   })
 }
 
@@ -44,14 +64,24 @@ export function judge (results: readonly Result[]): Verdict[] {
     const largest = denominators.sort((one, other) => median(other.values) - median(one.values))[0]
     if (measured === undefined || largest === undefined || denominators.length < against.length) return []
     const ratio = summarise(ratios(measured.values, largest.values))
-    return [{ name, work, ratio, against: largest.label, bound, times, met: bound === 'at least' ? ratio.median >= times : ratio.median <= times }]
+    return [{
+      name,
+      work,
+      ratio,
+      against: largest.label,
+      bound,
+      times,
+      met: bound === 'at least' ? ratio.median >= times : ratio.median <= times
+    }]
   })
 }
 
 /** The report as text: two tables. */
 export function print ({ machine, generator, rounds, seconds, connections, results, goals }: Report): string {
   const figures = results.map(({ label, unit, summary, ofBare, ofDeferred, processorMicroseconds }) => [
-    label, `${figure(summary.median)} ${unit}`, `${figure(summary.min)} – ${figure(summary.max)}`, spread(ofBare), spread(ofDeferred), processorMicroseconds === null ? '' : processorMicroseconds.toFixed(1)
+    label, `${figure(summary.median)} ${unit}`, `${figure(summary.min)} – ${figure(summary.max)}`, spread(ofBare), spread(ofDeferred), processorMicroseconds === null
+      ? ''
+      : processorMicroseconds.toFixed(1)
   ])
   const verdicts = goals.map(({ work, ratio, bound, times, met }) => [work, spread(ratio), `${bound} ${times}`, met ? 'met' : 'NOT MET'])
   return [

@@ -20,7 +20,9 @@ async function main (options: Options): Promise<void> {
   installPeers()
   await withMachinery(async machinery => {
     const generator = options.generator ?? bestGenerator()
-    if (generator === 'autocannon') console.error('wrk is not installed: autocannon, which may be slower than what it measures, takes its place')
+    if (generator === 'autocannon') console.error(
+      'wrk is not installed: autocannon, which may be slower than what it measures, takes its place'
+    )
     const contenders = choose(createContenders(machinery, createLoad(machinery, generator), options.connections), options.only)
     const results = toResults(contenders, await measure(contenders, options))
     const report: Report = {
@@ -43,13 +45,19 @@ async function main (options: Options): Promise<void> {
 async function measure (contenders: readonly Contender[], { rounds, seconds }: Options): Promise<Map<string, Measured[]>> {
   const values = new Map<string, Measured[]>(contenders.map(({ name }) => [name, []]))
   const ready = []
-  for (const { name, start } of contenders) ready.push({ name, ...await start().catch((error: unknown) => { throw new Error(`${name} does not start`, { cause: error }) }) })
+  for (const { name, start } of contenders) ready.push({
+    name,
+    ...await start().catch((error: unknown) => { throw new Error(`${name} does not start`, { cause: error }) })
+  })
   for (let round = 0; round <= rounds; round++) {
     console.error(round === 0 ? 'warming up' : `round ${round} of ${rounds}`)
     for (const { name, once, pid } of shuffled(ready)) {
       const before = processorMs(pid)
       const value = await once(seconds).catch((error: unknown) => { throw new Error(`${name} could not be measured`, { cause: error }) })
-      if (round > 0) values.get(name)?.push({ value, processorMicroseconds: before === null ? null : ((processorMs(pid) ?? 0) - before) * 1000 / (value * Math.ceil(seconds)) })
+      if (round > 0) values.get(name)?.push({
+        value,
+        processorMicroseconds: before === null ? null : ((processorMs(pid) ?? 0) - before) * 1000 / (value * Math.ceil(seconds))
+      })
     }
   }
   return values
@@ -62,7 +70,9 @@ function choose (contenders: Contender[], only: readonly string[]): Contender[] 
   for (const name of only) {
     const parts: ContenderName[] = goals.filter(goal => goal.name === name).flatMap(({ of, against }) => [of, ...against])
     const chosen = parts.length > 0 ? parts : contenders.filter(contender => contender.name === name).map(contender => contender.name)
-    if (chosen.length === 0) throw new RangeError(`--only ${name}: there are ${[...new Set([...goals, ...contenders].map(each => each.name))].join(', ')}, memory`)
+    if (chosen.length === 0) throw new RangeError(
+      `--only ${name}: there are ${[...new Set([...goals, ...contenders].map(each => each.name))].join(', ')}, memory`
+    )
     for (const part of chosen) wanted.add(part)
   }
   const speeds = contenders.some(({ name, unit }) => wanted.has(name) && unit === 'requests/s')

@@ -43,7 +43,8 @@ async function runAlone (config: Config, call: ServiceCall, password: string | u
   try {
     // It goes on without Redis: what that would do faster, other instances do, see settle.ts.
     await redis?.check().catch(() => {})
-    // Not started: no poll runs here, so no entry is believed or filled. What ends tokens settles all the same, and waits for who does poll.
+    // Not started: no poll runs here, so no entry is believed or filled. What ends tokens settles all the same, and waits for who does
+    // poll.
     const services = await createServices(config, { database, redis, logger })
     return await call.run(services, password).finally(services.stop)
   } finally {

@@ -6,7 +6,11 @@ import { type CacheCounters, createCacheCounters } from './token-cache/counters.
 import { createLookUpCounters, type LookUpCounters } from './tokens/counters.js'
 
 /** Everything this process has counted since it started: plain numbers, read by metrics, figures and tests. */
-export interface Counters extends LookUpCounters, CacheCounters, RevocationCounters { refreshes: RefreshCounters, prune: PruneCounters, mails: MailCounters }
+export interface Counters extends LookUpCounters, CacheCounters, RevocationCounters {
+  refreshes: RefreshCounters
+  prune: PruneCounters
+  mails: MailCounters
+}
 
 export function createCounters (): Counters {
   return {

@@ -15,7 +15,10 @@ import { serveMetrics } from './observability/metrics.js'
 import { createReadableLog } from './observability/readable-log.js'
 import { RedisRefusedError } from './redis/open.js'
 
-/** After DRAIN_DELAY: how long requests may still wait for the database, how long they may take in all, and when the process ends at the latest. */
+/**
+ * After DRAIN_DELAY: how long requests may still wait for the database, how long they may take in all, and when the process ends at the
+ * latest.
+ */
 const databasePatienceMs = 4_000
 const requestPatienceMs = 5_500
 const closingMs = 7_500
@@ -25,11 +28,14 @@ const isTerminal = process.stdout.isTTY
 /** Configuration, database, app, listen; and on SIGTERM all of it backwards, within DRAIN_DELAY and 8 s. */
 async function main (config: Config): Promise<void> {
   const logger = createLogger(config.logLevel, isTerminal && !config.production ? await createReadableLog() : undefined)
-  if (config.databaseUrl === undefined && !existsSync(join(config.dataDir, 'postgres'))) logger.info(`creating an embedded database in ${config.dataDir}`)
+  if (config.databaseUrl === undefined &&
+    !existsSync(join(config.dataDir, 'postgres'))) logger.info(`creating an embedded database in ${config.dataDir}`)
   const foundation = await openFoundation(config, logger)
   const latchkey = await buildApp(config, { ...foundation, logger })
   const { app, metrics } = latchkey
-  const commands = foundation.database.embedded ? await listenForCommands(config, ({ command, args, password, folder }) => runCommand(latchkey, command, args, password, folder)) : null
+  const commands = foundation.database.embedded
+    ? await listenForCommands(config, ({ command, args, password, folder }) => runCommand(latchkey, command, args, password, folder))
+    : null
 
   const metricsServer = config.metricsPort === undefined ? null : await serveMetrics(metrics, config.host, config.metricsPort)
 
@@ -71,10 +77,14 @@ async function main (config: Config): Promise<void> {
 function greet (config: Config, url: string): void {
   const lines = [`Latchkey listens on ${url}`, `Documentation: ${url}/docs`, `Sessions: ${limitOf(config)}.`]
   if (config.databaseUrl === undefined) {
-    lines.push(`Embedded database in ${config.dataDir}: for development, one process; it survives a crash of the process, not a power cut. Set DATABASE_URL for real use.`)
+    lines.push(
+      `Embedded database in ${config.dataDir}: for development, one process; it survives a crash of the process, not a power cut. Set DATABASE_URL for real use.`
+    )
   }
   if (config.smtp === null) lines.push(`Mails are files in ${join(config.dataDir, 'mail')}, for development. Set SMTP_URL for real use.`)
-  lines.push(`Try: curl -s ${url}/v1/register -H 'content-type: application/json' -d '{"email":"ada@example.com","password":"correct horse battery staple"}'`)
+  lines.push(
+    `Try: curl -s ${url}/v1/register -H 'content-type: application/json' -d '{"email":"ada@example.com","password":"correct horse battery staple"}'`
+  )
   process.stdout.write(`${lines.join('\n')}\n`)
 }
 
@@ -88,7 +98,9 @@ function explain (error: unknown, config: Config | null): string {
   if (error instanceof ConfigError || error instanceof RedisRefusedError) return error.message
   const explained = config === null ? error : explainDatabase(config, error)
   if (!(explained instanceof Error)) return 'The server could not start.'
-  return 'code' in explained && explained.code === 'EADDRINUSE' ? 'The address is in use: another server listens on HOST and PORT.' : explained.message
+  return 'code' in explained && explained.code === 'EADDRINUSE'
+    ? 'The address is in use: another server listens on HOST and PORT.'
+    : explained.message
 }
 
 // Read once: the file of a secret may be a pipe.

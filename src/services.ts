@@ -101,26 +101,90 @@ export async function createServices (config: Config, foundation: Foundation): P
   const idleSeconds = config.sessionIdleTtlSeconds === null ? null : config.sessionIdleTtlSeconds + 4 * config.lastUseIntervalSeconds
   const common = { database, clock, log, counters, config, networkOf }
 
-  const protocol = await createProtocol({ ...common, backend, keyPrefix: config.redisKeyPrefix, cacheTtlSeconds: config.cacheTtlSeconds, wrapSettle, spans })
+  const protocol = await createProtocol({
+    ...common,
+    backend,
+    keyPrefix: config.redisKeyPrefix,
+    cacheTtlSeconds: config.cacheTtlSeconds,
+    wrapSettle,
+    spans
+  })
   const { revocation, epoch } = protocol
   const { tokens, lastUse } = await createTokens({ ...common, keys, cache: protocol.cache, idleSeconds, spans })
   const audit = createAuditTrail({ ...common, retentionSeconds: config.auditRetentionSeconds })
   const failures = await createFailureCounts({ ...common, keys, audit })
-  const { users, passwords, reauthenticate, importUsers } = await createUsers({ ...common, keys, limiter: createLoginLimiter(config.loginLimit, limits), attempts: failures.attempts, spans })
+  const { users, passwords, reauthenticate, importUsers } = await createUsers({
+    ...common,
+    keys,
+    limiter: createLoginLimiter(config.loginLimit, limits),
+    attempts: failures.attempts,
+    spans
+  })
   const sessions = createSessions({ ...common, tokens, users, revocation, audit, idleSeconds })
-  const personalTokens = createPersonalTokenService({ tokens, reauthenticate, sessions, audit, clock, limit: config.personalTokenLimit, needsVerifiedEmail: config.smtp !== null })
+  const personalTokens = createPersonalTokenService({
+    tokens,
+    reauthenticate,
+    sessions,
+    audit,
+    clock,
+    limit: config.personalTokenLimit,
+    needsVerifiedEmail: config.smtp !== null
+  })
   const serviceTokens = createServiceTokenService({ tokens, sessions, audit, transactions: database, clock })
   const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock, introspectUnverified: config.introspectUnverified })
-  const { mail, sender, expired, outbox } = createMail({ ...common, users, sessions, tokens, revocation, audit, mailer, limiter: createMailLimiter(config.loginLimit, limits) })
-  const account = createAccounts({ ...common, sessions, tokens, revocation, audit, reauthenticate, emailChanges: foundation.emailChanges ?? { request: mail.requestEmailChange }, notifyDeleted: mail.notifyDeleted })
+  const { mail, sender, expired, outbox } = createMail({
+    ...common,
+    users,
+    sessions,
+    tokens,
+    revocation,
+    audit,
+    mailer,
+    limiter: createMailLimiter(config.loginLimit, limits)
+  })
+  const account = createAccounts({
+    ...common,
+    sessions,
+    tokens,
+    revocation,
+    audit,
+    reauthenticate,
+    emailChanges: foundation.emailChanges ?? { request: mail.requestEmailChange },
+    notifyDeleted: mail.notifyDeleted
+  })
   const measure = redis === null ? memory?.measure ?? null : () => measureRedis(redis.limiter)
-  const { admin, tokenStats } = createAdmin({ ...common, users, sessions, tokens, accounts: account, protocol, audit, reauthenticate, measure })
-  const retention = createRetention({ ...common, counters: counters.prune, audit, accounts: account, idleAttempts: failures.idle, mail: expired })
+  const { admin, tokenStats } = createAdmin({
+    ...common,
+    users,
+    sessions,
+    tokens,
+    accounts: account,
+    protocol,
+    audit,
+    reauthenticate,
+    measure
+  })
+  const retention = createRetention({
+    ...common,
+    counters: counters.prune,
+    audit,
+    accounts: account,
+    idleAttempts: failures.idle,
+    mail: expired
+  })
   const health = createHealth({ database, backend, epoch, keyPrefix: config.redisKeyPrefix })
-  const metrics = createMetrics({ counters, trusted: () => epoch.trust() !== null, passwords, roundTrip: health.database, load: database.load, outbox })
+  const metrics = createMetrics({
+    counters,
+    trusted: () => epoch.trust() !== null,
+    passwords,
+    roundTrip: health.database,
+    load: database.load,
+    outbox
+  })
 
   return {
-    tokens, sessions, personalTokens, serviceTokens, oauth, users, account, admin, tokenStats, audit, mail, importUsers, epoch, lastUse, counters, metrics, health,
+    tokens, sessions, personalTokens, serviceTokens, oauth, users, account, admin, tokenStats, audit, mail, importUsers,
+    epoch, lastUse, counters, metrics, health,
     prune: retention.prune,
     start () { for (const part of [retention, epoch, lastUse, sender]) part.start() },
     async stop () {

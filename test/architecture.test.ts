@@ -8,7 +8,8 @@ import { environmentSchema } from '../src/config/environment.js'
 interface Import { from: string, to: string, typeOnly: boolean, names: string[] }
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const sources = ['src', 'db'].flatMap(folder => readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map(name => join(folder, name)))
+const sources = ['src', 'db'].flatMap(folder =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map(name => join(folder, name)))
   .filter(path => path.endsWith('.ts')).sort()
   .map(path => ts.createSourceFile(path, read(path), ts.ScriptTarget.ESNext, true))
 const imports = sources.flatMap(importsOf)
@@ -22,7 +23,10 @@ const isFeature = (name: string | null) => name !== null && !isTechnical(name) &
 
 /** Who may import a package, types included; a package that isn't here may be imported anywhere. */
 const packages: Array<[name: RegExp, allowed: RegExp]> = [
-  [/^(fastify|fastify-plugin|@fastify\/(?!error$).*)$/, /^src\/(app|server|embedding\/.*|http\/.*|observability\/(traffic|tracing)|tokens\/authenticate|sessions\/cookies|.*\/routes)\.ts$/],
+  [
+    /^(fastify|fastify-plugin|@fastify\/(?!error$).*)$/,
+    /^src\/(app|server|embedding\/.*|http\/.*|observability\/(traffic|tracing)|tokens\/authenticate|sessions\/cookies|.*\/routes)\.ts$/
+  ],
   [/^@fastify\/error$/, /^src\/(shared\/errors|http\/.*)\.ts$/],
   [/^drizzle-orm/, /^(db\/.*|src\/(database|embedded)\/.*|src\/.*\/([a-z-]+-)?store)\.ts$/],
   [/^(postgres|@electric-sql\/pglite)$/, /^src\/(database|embedded)\/.*$/],
@@ -30,7 +34,10 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
   [/^cluster-key-slot$/, /^src\/token-cache\/cluster\.ts$/],
   [/^rate-limiter-flexible$/, /^src\/(redis\/counter|http\/address-limit)\.ts$/],
   [/^ipaddr\.js$/, /^src\/shared\/address\.ts$/],
-  [/^(prom-client|close-with-grace|node-cron)$/, /^src\/(services|server|config\/problems|embedding\/guards|observability\/.*|retention\/schedule)\.ts$/],
+  [
+    /^(prom-client|close-with-grace|node-cron)$/,
+    /^src\/(services|server|config\/problems|embedding\/guards|observability\/.*|retention\/schedule)\.ts$/
+  ],
   [/^@opentelemetry\//, /^src\/observability\/tracing\.ts$/],
   [/^nodemailer/, /^src\/mail\/transport\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],
@@ -42,7 +49,10 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
 const modules: Array<[name: RegExp, allowed: RegExp]> = [
   [/^db\/schema\.ts$/, /^(db\/.*|src\/.*\/([a-z-]+-)?store)\.ts$/],
   [/^db\/migrate\.ts$/, /^src\/(embedded\/(pglite|pglite-image)|database\/migration)\.ts$/],
-  [/^src\/(app|server|cli|commands\/index|database\/open|foundation)\.ts$/, /^src\/(server|cli|foundation|embedding\/(plugin|instances))\.ts$/],
+  [
+    /^src\/(app|server|cli|commands\/index|database\/open|foundation)\.ts$/,
+    /^src\/(server|cli|foundation|embedding\/(plugin|instances))\.ts$/
+  ],
   [/^src\/redis\/open\.ts$/, /^src\/(server|cli|services|foundation|http\/redis-client)\.ts$/],
   [/^src\/services\.ts$/, /^src\/(app|cli|embedding\/(plugin|instances))\.ts$/],
   [/^src\/embedding\/.*\.ts$/, /^src\/(app|embedding\/.*)\.ts$/],
@@ -64,25 +74,45 @@ t.test('modules are imported only where they belong', async t => {
 
 t.test('services know neither Fastify, nor drizzle, nor Redis, nor how the database is reached', async t => {
   const forbidden = /^(fastify|@fastify\/|drizzle-orm|ioredis|postgres$|db\/|src\/(redis|embedded)\/|src\/database\/(?!transaction\.))/
-  t.same(imports.filter(({ from, to }) => /\/(service|opening|refreshing|ending|login|logout|password-change|live-caller|settle|epoch|revocation|cache|batch|prune|outbox|sender|composer|delivery|password-reset|address-proof|registration)\.ts$/.test(from) && forbidden.test(to)).map(describe), [])
+  t.same(
+    imports.filter(({ from, to }) =>
+      /\/(service|opening|refreshing|ending|login|logout|password-change|live-caller|settle|epoch|revocation|cache|batch|prune|outbox|sender|composer|delivery|password-reset|address-proof|registration)\.ts$/.test(from) &&
+        forbidden.test(to)).map(describe),
+    []
+  )
 })
 
 t.test('the database is reached by stores alone', async t => {
-  const queries = imports.filter(({ from, to, typeOnly }) => /^src\/database\/(database|literals)\.ts$/.test(to) && !typeOnly && !/^src\/(database|embedded)\//.test(from))
+  const queries = imports.filter(({ from, to, typeOnly }) =>
+    /^src\/database\/(database|literals)\.ts$/.test(to) && !typeOnly && !/^src\/(database|embedded)\//.test(from))
   t.same(queries.filter(({ from }) => !/\/([a-z-]+-)?store\.ts$/.test(from)).map(describe), [])
   t.ok(queries.length > 0)
 })
 
 t.test("a feature uses another feature's service, never its store", async t => {
-  const across = imports.filter(({ from, to }) => isFeature(room(from)) && isFeature(room(to)) && /\/([a-z-]+-)?store\.ts$/.test(to) && room(from) !== room(to))
+  const across = imports.filter(({ from, to }) =>
+    isFeature(room(from)) && isFeature(room(to)) && /\/([a-z-]+-)?store\.ts$/.test(to) && room(from) !== room(to))
   t.same(across.map(describe), [])
 })
 
 t.test('technical rooms know features by their types alone, and features know of them what is named here', async t => {
-  t.same(imports.filter(({ from, to, typeOnly }) => isTechnical(room(from)) && !/^src\/(redis\/open|http\/health)\.ts$/.test(from) && isFeature(room(to)) && !typeOnly).map(describe), [])
+  t.same(
+    imports.filter(({ from, to, typeOnly }) =>
+      isTechnical(room(from)) && !/^src\/(redis\/open|http\/health)\.ts$/.test(from) && isFeature(room(to)) && !typeOnly).map(describe),
+    []
+  )
   const open = /^src\/(database\/(database|transaction|literals)|observability\/(logger|durations))\.ts$/
   const edges = /\/(routes|schemas|authenticate|cookies|redis|cluster|schedule|transport|form|errors|metadata|limiter|login-limiter)\.ts$/
-  t.same(imports.filter(({ from, to, typeOnly }) => isFeature(room(from)) && !edges.test(from) && from !== 'src/users/import-file.ts' && isTechnical(room(to)) && !open.test(to) && !typeOnly).map(describe), [])
+  t.same(
+    imports.filter(({ from, to, typeOnly }) =>
+      isFeature(room(from)) &&
+        !edges.test(from) &&
+        from !== 'src/users/import-file.ts' &&
+        isTechnical(room(to)) &&
+        !open.test(to) &&
+        !typeOnly).map(describe),
+    []
+  )
 })
 
 t.test('no modules import each other in a circle, types included', async t => {
@@ -103,6 +133,12 @@ t.test('no modules import each other in a circle, types included', async t => {
   t.same([...next.keys()].map(from => circle([from])).filter(found => found !== null), [])
 })
 
+t.test('no line is wider than 140 characters, but for texts that cannot be broken', async t => {
+  const wide = sources.flatMap(source => read(source.fileName).split('\n').flatMap((line, i) =>
+    line.length > 140 && line.replace(/'[^']*'|"[^"]*"|`[^`]*`?/g, '').length > 140 - 40 ? [`${source.fileName}:${i + 1}`] : []))
+  t.same(wide, [])
+})
+
 t.test('the environment is read in one place, and nothing is printed past the logger', async t => {
   const readers = sources.filter(source => some(source, node => ts.isPropertyAccessExpression(node) && node.getText() === 'process.env'))
   t.same(readers.map(source => source.fileName), ['src/config/config.ts'])
@@ -114,7 +150,10 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
   const ending = /^(revokedAt|endedAt|passwordHash|disabledAt|role|name|email|emailVerifiedAt)$/
   const writes = sources.filter(source => source.fileName.startsWith('src/')).flatMap(source => all(source, node =>
     ts.isCallExpression(node) && ts.isPropertyAccessExpression(node.expression) && node.expression.name.text === 'set' &&
-    node.arguments.some(argument => !ts.isObjectLiteralExpression(argument) ? /\.update\(/.test(node.expression.getText()) : argument.properties.some(property => ending.test(property.name?.getText() ?? '')))))
+    node.arguments.some(argument =>
+      !ts.isObjectLiteralExpression(argument)
+        ? /\.update\(/.test(node.expression.getText())
+        : argument.properties.some(property => ending.test(property.name?.getText() ?? '')))))
   const places = writes.map(write => {
     const writer = enclosing(write)
     return `${write.getSourceFile().fileName} ${writer?.name?.getText()} (${writer?.parameters[0]?.type?.getText()})`
@@ -139,18 +178,35 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
 })
 
 t.test('rows of tokens, sessions and users are deleted by pruning, and with an account that is dead already', async t => {
-  const deletions = sources.flatMap(source => all(source, node => ts.isCallExpression(node) && /\.delete$/.test(node.expression.getText()) && /^(tokens|sessions|users)$/.test(node.arguments[0]?.getText() ?? '')))
-  t.same([...new Set(deletions.map(node => `${node.getSourceFile().fileName} ${enclosing(node)?.name?.getText()}`))], ['src/retention/store.ts delete', 'src/sessions/store.ts deleteOfUser', 'src/tokens/store.ts deleteOfUser', 'src/users/store.ts deleteMarked'])
+  const deletions = sources.flatMap(source =>
+    all(
+      source,
+      node =>
+        ts.isCallExpression(node) &&
+          /\.delete$/.test(node.expression.getText()) &&
+          /^(tokens|sessions|users)$/.test(node.arguments[0]?.getText() ?? '')
+    ))
+  t.same(
+    [...new Set(deletions.map(node => `${node.getSourceFile().fileName} ${enclosing(node)?.name?.getText()}`))],
+    [
+      'src/retention/store.ts delete',
+      'src/sessions/store.ts deleteOfUser',
+      'src/tokens/store.ts deleteOfUser',
+      'src/users/store.ts deleteMarked'
+    ]
+  )
 })
 
 t.test('no statement as text goes past the stores', async t => {
   const statement = /\b(update\s+"?(tokens|sessions|users)\b|(delete\s+from|truncate)\s+"?(tokens|sessions|users)\b|(revoked_at|ended_at|password_hash|disabled_at)\s*=)/i
-  const texts = sources.flatMap(source => all(source, node => (ts.isStringLiteralLike(node) || ts.isTemplateExpression(node)) && statement.test(node.getText())))
+  const texts = sources.flatMap(source =>
+    all(source, node => (ts.isStringLiteralLike(node) || ts.isTemplateExpression(node)) && statement.test(node.getText())))
   t.same(texts.map(node => `${node.getSourceFile().fileName}: ${node.getText()}`), [])
 })
 
 t.test('the one door is in revocation.ts', async t => {
-  const doors = sources.flatMap(source => all(source, node => (ts.isAsExpression(node) || ts.isTypeAssertionExpression(node)) && node.type.getText() === 'RevokingTx'))
+  const doors = sources.flatMap(source =>
+    all(source, node => (ts.isAsExpression(node) || ts.isTypeAssertionExpression(node)) && node.type.getText() === 'RevokingTx'))
   t.same([...new Set(doors.map(node => node.getSourceFile().fileName))], ['src/revocation/revocation.ts'])
   const loopholes = sources.flatMap(source => all(source, node => ts.isAsExpression(node) && /^(any|never)$/.test(node.type.getText())))
   t.same(loopholes.map(node => `${node.getSourceFile().fileName}: ${node.getText()}`), [], 'no assertion that would open another')
@@ -158,16 +214,26 @@ t.test('the one door is in revocation.ts', async t => {
 
 t.test("each of the session service's functions that ends something goes through the door", async t => {
   const service = sources.filter(({ fileName }) => /^src\/sessions\/(?!routes|schemas|store|cookies)/.test(fileName))
-  const through = service.flatMap(source => all(source, node => ts.isCallExpression(node) && /^(revocation(\.(revoke|change)|\[through\])|(liveCaller\.)?withLiveCaller)$/.test(node.expression.getText())))
+  const through = service.flatMap(source =>
+    all(
+      source,
+      node =>
+        ts.isCallExpression(node) &&
+          /^(revocation(\.(revoke|change)|\[through\])|(liveCaller\.)?withLiveCaller)$/.test(node.expression.getText())
+    ))
   const names = new Set(through.map(node => {
     const writer = enclosing(node)
     return writer?.name?.getText() ?? (writer?.parent as ts.VariableDeclaration | undefined)?.name.getText()
   }))
-  t.same([...names].sort(), ['change', 'endAll', 'endOne', 'endOthers', 'logOut', 'logOutByRefresh', 'openUnchanged', 'refresh', 'withLiveCaller'])
+  t.same(
+    [...names].sort(),
+    ['change', 'endAll', 'endOne', 'endOthers', 'logOut', 'logOutByRefresh', 'openUnchanged', 'refresh', 'withLiveCaller']
+  )
 })
 
 t.test('the environment has the same variables in the schema, in .env.example and in compose.yaml', async t => {
-  const real = Object.entries(environmentSchema.properties).map(([name, schema]) => [name, String((schema as { default?: unknown }).default ?? '')])
+  const real = Object.entries(environmentSchema.properties).map(([name, schema]) =>
+    [name, String((schema as { default?: unknown }).default ?? '')])
   const example = read('.env.example').split('\n').filter(line => line !== '' && !line.startsWith('#')).map(line => {
     const [, name, value = ''] = /^([A-Z_]+)=(.*)$/.exec(line) ?? [line, line]
     return [name, value.replace(/^"(.*)"$/, '$1')]

@@ -44,6 +44,7 @@ t.test('the configuration table names every variable with its default, and no ot
 t.test('the endpoint table names the routes of OpenAPI, and no other', async t => {
   const { app } = await startApp(t, await embeddedGround())
   const { paths = {} } = app.swagger()
-  const real = Object.entries(paths).flatMap(([path, methods]) => Object.keys(methods as object).map(method => `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`))
+  const real = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.keys(methods as object).map(method => `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`))
   t.same(table('Endpoints').map(([route]) => route).sort(), real.sort())
 })

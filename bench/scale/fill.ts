@@ -14,7 +14,10 @@ interface Definition { table: string, name: string, text: string }
  * expiry and retention, and one in twenty of the newest revoked. `picked` users get tokens that are returned. Indexes and constraints are
  * dropped meanwhile and then restored.
  */
-export async function fill (sql: Sql, { rows, picked, mint, passwordHash }: { rows: number, picked: number, mint: TokenMint, passwordHash: string }): Promise<Sample[]> {
+export async function fill (
+  sql: Sql,
+  { rows, picked, mint, passwordHash }: { rows: number, picked: number, mint: TokenMint, passwordHash: string }
+): Promise<Sample[]> {
   const users = Math.floor(rows / sessionsEach)
   const numbers = new Set<number>()
   while (numbers.size < Math.min(picked, users)) numbers.add(Math.floor(Math.random() * users))
@@ -23,7 +26,8 @@ export async function fill (sql: Sql, { rows, picked, mint, passwordHash }: { ro
   await sql`set synchronous_commit = off`
   await sql`set maintenance_work_mem = '1GB'`
   await sql`create temporary table known (row int8, hash bytea)`
-  await sql`insert into known select r, decode(h, 'hex') from unnest(${known.map(({ row }) => String(row))}::int8[], ${known.map(({ token }) => token.hash().hex())}::text[]) as k (r, h)`
+  await sql`insert into known select r, decode(h, 'hex') from unnest(${known.map(({ row }) =>
+    String(row))}::int8[], ${known.map(({ token }) => token.hash().hex())}::text[]) as k (r, h)`
   const definitions = await takeOff(sql)
   await sql.unsafe(`
     insert into users (id, email, name, password_hash, created_at)
@@ -37,13 +41,20 @@ export async function fill (sql: Sql, { rows, picked, mint, passwordHash }: { ro
   await sql.unsafe(`
     insert into tokens (id, hash, kind, user_id, session_id, abilities, created_at, expires_at, revoked_at)
     select md5('t' || n)::uuid, coalesce(k.hash, sha256(('h' || n)::bytea)), 'access', md5('u' || n % ${users})::uuid, md5('s' || n)::uuid, '{*}', ${createdAt}, ${createdAt} + interval '30 days', ${endedAt} from ${from}`)
-  for (const { table, name, text } of definitions) await sql.unsafe(name === '' ? text : `alter table ${table} add constraint "${name}" ${text}`)
+  for (const { table, name, text } of definitions) await sql.unsafe(
+    name === '' ? text : `alter table ${table} add constraint "${name}" ${text}`
+  )
   for (const table of ['users', 'sessions', 'tokens']) await sql.unsafe(`vacuum analyze ${table}`)
 
-  const ids = await sql<Array<{ row: string, user_id: string, session_id: string }>>`select k.row, t.user_id, t.session_id from known k join tokens t on t.hash = k.hash`
+  const ids = await sql<Array<{
+    row: string
+    user_id: string
+    session_id: string
+  }>>`select k.row, t.user_id, t.session_id from known k join tokens t on t.hash = k.hash`
   const byRow = new Map(ids.map(found => [Number(found.row), found]))
   return known.map(({ user, row, token }) => ({
-    email: `user-${user}@example.com`, userId: byRow.get(row)?.user_id ?? '', sessionId: byRow.get(row)?.session_id ?? '', token: token.reveal()
+    email: `user-${user}@example.com`, userId: byRow.get(row)?.user_id ??
+      '', sessionId: byRow.get(row)?.session_id ?? '', token: token.reveal()
   }))
 }
 
@@ -57,5 +68,9 @@ async function takeOff (sql: Sql): Promise<Definition[]> {
     where schemaname = 'public' and tablename in ('users', 'sessions', 'tokens') and indexname not in (select conname from pg_constraint)`
   for (const { table, name } of [...constraints].reverse()) await sql.unsafe(`alter table ${table} drop constraint "${name}"`)
   for (const { name } of indexes) await sql.unsafe(`drop index "${name}"`)
-  return [...constraints.filter(({ foreign }) => !foreign), ...indexes.map(({ text }) => ({ table: '', name: '', text })), ...constraints.filter(({ foreign }) => foreign)]
+  return [
+    ...constraints.filter(({ foreign }) => !foreign),
+    ...indexes.map(({ text }) => ({ table: '', name: '', text })),
+    ...constraints.filter(({ foreign }) => foreign)
+  ]
 }

@@ -13,7 +13,10 @@ const measurableMs = 1_000
 
 /** `npm run bench:scale`: the cost of the same requests as the tables grow, and while a tenth of the rows is pruned. */
 async function main (args: string[]): Promise<void> {
-  const { values } = parseArgs({ args, options: { rows: { type: 'string', default: '10000,1000000,10000000' }, rounds: { type: 'string', default: '5' } } })
+  const { values } = parseArgs({
+    args,
+    options: { rows: { type: 'string', default: '10000,1000000,10000000' }, rounds: { type: 'string', default: '5' } }
+  })
   const sizes = values.rows.split(',').map(text => positive('rows', text)).sort((one, other) => one - other)
   const rounds = positive('rounds', values.rounds)
   const people = samples.flushed + (rounds + 1) * (samples.logins + samples.logouts)
@@ -50,8 +53,17 @@ async function printCosts (sites: Site[], rounds: number): Promise<void> {
   const cost = (site: Site, work: Work) => median(found.get(site)?.get(work) ?? [])
   console.log()
   console.log(table(
-    ['median, ms', ...sites.map(({ rows }) => rows.toLocaleString('en')), ...larger.map(({ rows }) => `${rows.toLocaleString('en')}: of the smallest`)],
-    works.map(work => [work, ...sites.map(site => figure(cost(site, work))), ...larger.map(site => verdict(cost(site, work) / cost(smallest, work), growthAtMost))])
+    [
+      'median, ms',
+      ...sites.map(({ rows }) => rows.toLocaleString('en')),
+      ...larger.map(({ rows }) => `${rows.toLocaleString('en')}: of the smallest`)
+    ],
+    works.map(work =>
+      [
+        work,
+        ...sites.map(site => figure(cost(site, work))),
+        ...larger.map(site => verdict(cost(site, work) / cost(smallest, work), growthAtMost))
+      ])
   ))
 }
 
@@ -69,7 +81,10 @@ async function printPrunes (sites: Site[]): Promise<void> {
     const each = ms / rows * 1000
     smallest ??= each
     lines.push([
-      `${site.rows.toLocaleString('en')} tokens`, rows.toLocaleString('en'), (ms / 1000).toFixed(2), `${figure(each)} (${verdict(each / smallest, growthAtMost)})`,
+      `${site.rows.toLocaleString('en')} tokens`, rows.toLocaleString('en'), (ms / 1000).toFixed(2), `${figure(each)} (${verdict(
+        each / smallest,
+        growthAtMost
+      )})`,
       figure(before), ms < measurableMs ? 'too short to tell' : `${figure(during)} (${verdict(during / before, pruneSlowsAtMost)})`
     ])
   }

@@ -24,11 +24,17 @@ export async function openSite (machinery: Machinery, redis: RedisServer, rows: 
   const { sql, mint, passwordHash } = await createSeeder(machinery, databaseUrl, 4)
   const startedAt = performance.now()
   const single = await sql.reserve()
-  const picked = await fill(single as unknown as typeof sql, { rows, picked: samples.flushed + rounds * (samples.logins + samples.logouts), mint, passwordHash })
+  const picked = await fill(
+    single as unknown as typeof sql,
+    { rows, picked: samples.flushed + rounds * (samples.logins + samples.logouts), mint, passwordHash }
+  )
   single.release()
   const filledInMs = performance.now() - startedAt
   const keyPrefix = `lk${rows}:`
-  const { base } = await startLatchkey(machinery, { databaseUrl, redisUrl: redis.url, core: machinery.cores.server, env: { BCRYPT_COST: '4', REDIS_KEY_PREFIX: keyPrefix } })
+  const { base } = await startLatchkey(
+    machinery,
+    { databaseUrl, redisUrl: redis.url, core: machinery.cores.server, env: { BCRYPT_COST: '4', REDIS_KEY_PREFIX: keyPrefix } }
+  )
   const client = createClient(base, 16)
   const database = createPostgres(databaseUrl, 1)
   const lastUses = createLastUseStore(database)
@@ -53,7 +59,11 @@ export async function openSite (machinery: Machinery, redis: RedisServer, rows: 
 
     /** Medians in milliseconds, one request after another. */
     async measure (): Promise<Map<Work, number>> {
-      const [some, people, leaving] = [readers.slice(0, samples.misses), picked.splice(0, samples.logins), picked.splice(0, samples.logouts)]
+      const [
+        some,
+        people,
+        leaving
+      ] = [readers.slice(0, samples.misses), picked.splice(0, samples.logins), picked.splice(0, samples.logouts)]
       await cache.flushdb()
       const misses = await timesOf(some, ({ token }) => client.expect(200, 'GET', '/v1/me', { token }))
       const lists = await timesOf(some, ({ token }) => client.expect(200, 'GET', '/v1/sessions', { token }))
@@ -65,12 +75,22 @@ export async function openSite (machinery: Machinery, redis: RedisServer, rows: 
         await lastUses.touch('sessions', new Map(readers.map(({ sessionId }) => [sessionId, Date.now() + later * 2_000])))
         return { ms: performance.now() - from }
       })
-      return new Map<Work, number>([['GET /v1/me, a miss', misses], ['POST /v1/login', logins], ['POST /v1/logout', logouts], ['GET /v1/sessions', lists], ['flush of 500 last uses', flushes]])
+      return new Map<Work, number>([
+        ['GET /v1/me, a miss', misses],
+        ['POST /v1/login', logins],
+        ['POST /v1/logout', logouts],
+        ['GET /v1/sessions', lists],
+        ['flush of 500 last uses', flushes]
+      ])
     },
 
     /** p99 of live requests before and during a prune, and the number of rows deleted. */
     async prune (calmSeconds: number): Promise<{ before: number, during: number, rows: number, ms: number }> {
-      const child = machinery.start(null, [fileURLToPath(new URL('prune.mjs', import.meta.url))], { DATABASE_URL: databaseUrl, LOG_LEVEL: 'warn' })
+      const child = machinery.start(
+        null,
+        [fileURLToPath(new URL('prune.mjs', import.meta.url))],
+        { DATABASE_URL: databaseUrl, LOG_LEVEL: 'warn' }
+      )
       await child.message()
       const before = await live(delay(calmSeconds * 1_000))
       child.process.send('prune')
@@ -98,7 +118,13 @@ export async function openSite (machinery: Machinery, redis: RedisServer, rows: 
       for (let i = from; !over; i += 8) {
         const { token, email } = readers[i % readers.length] as typeof readers[0]
         const answer = i % 64 === 7
-          ? await client.expect(200, 'POST', '/v1/login', { body: { email: email.replace(/\d+/, number => String((Number(number) + i) % Math.floor(rows / 4))), password } }).catch(() => ({ ms: 0 }))
+          ? await client.expect(
+            200,
+            'POST',
+            '/v1/login',
+            { body: { email: email.replace(/\d+/, number => String((Number(number) + i) % Math.floor(rows / 4))), password } }
+          ).catch(() =>
+            ({ ms: 0 }))
           : await client.call('GET', i % 8 === 3 ? '/v1/sessions' : '/v1/me', { token })
         if (answer.ms > 0) times.push(answer.ms)
       }

@@ -9,10 +9,14 @@ import type { AdminActor } from './actor.js'
 /** Transactions in which an administrator or the operator acts. */
 export interface AdminTransactions {
   /**
-   * Runs `work` with the rows of the caller and of `userIds` locked, after checking in the database that the caller's token is live and that they
-   * are still an administrator. Throws InvalidTokenError or ForbiddenError otherwise.
+   * Runs `work` with the rows of the caller and of `userIds` locked, after checking in the database that the caller's token is live and
+   * that they are still an administrator. Throws InvalidTokenError or ForbiddenError otherwise.
    */
-  authorised<T> (actor: AdminActor, userIds: string[], work: (tx: RevokingTx, locked: Map<string, Credentials>) => Promise<Revoked<T>>): Promise<T>
+  authorised<T> (
+    actor: AdminActor,
+    userIds: string[],
+    work: (tx: RevokingTx, locked: Map<string, Credentials>) => Promise<Revoked<T>>
+  ): Promise<T>
   /** The same for work on one user, whose cache entries are settled afterwards. Throws NotFoundError. */
   onUser (actor: AdminActor, userId: string, work: (tx: RevokingTx, target: Credentials) => Promise<void>): Promise<void>
 }
@@ -25,7 +29,11 @@ interface AdminTransactionsDependencies {
 }
 
 export function createAdminTransactions ({ users, sessions, tokens, revocation }: AdminTransactionsDependencies): AdminTransactions {
-  function authorised<T> ({ caller }: AdminActor, userIds: string[], work: (tx: RevokingTx, locked: Map<string, Credentials>) => Promise<Revoked<T>>): Promise<T> {
+  function authorised<T> (
+    { caller }: AdminActor,
+    userIds: string[],
+    work: (tx: RevokingTx, locked: Map<string, Credentials>) => Promise<Revoked<T>>
+  ): Promise<T> {
     return revocation.change(async tx => {
       await users.lockAdmins(tx)
       const locked = await users.lockAll(tx, caller === null ? userIds : [caller.user.id, ...userIds])

@@ -28,7 +28,10 @@ interface Ports {
 }
 
 /** What administrators and the operator's commands do to accounts, and the figures that they see. */
-export function createAdmin ({ database, protocol: { revocation, settle, epoch }, clock, counters, measure, ...ports }: Ports): { admin: AdminService, tokenStats: TokenStats } {
+export function createAdmin ({ database, protocol: { revocation, settle, epoch }, clock, counters, measure, ...ports }: Ports): {
+  admin: AdminService
+  tokenStats: TokenStats
+} {
   const store = createAdminStore(database)
   return {
     admin: createAdminService({ store, revocation, settle, forgive: ports.users.forgive, ...ports }),

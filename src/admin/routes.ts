@@ -31,12 +31,22 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.get('/v1/admin/users', {
     ...administrator,
-    schema: { ...common, summary: 'Users: by the beginning of their address, or all, newest first', querystring: UserQuery, response: { 200: UserList, ...failures(400, 401, 403, 503) } }
+    schema: {
+      ...common,
+      summary: 'Users: by the beginning of their address, or all, newest first',
+      querystring: UserQuery,
+      response: { 200: UserList, ...failures(400, 401, 403, 503) }
+    }
   }, async request => admin.list({ email: request.query.email, cursor: request.query.cursor, limit: limitOf(request.query) }))
 
   app.post('/v1/admin/users', {
     ...administrator,
-    schema: { ...common, summary: 'Make an account, whatever REGISTRATION says; one with role admin needs a recent login or the password', body: NewUserBody, response: { 201: Created, ...failures(400, 401, 403, 409, 413, 415, 429, 503) } }
+    schema: {
+      ...common,
+      summary: 'Make an account, whatever REGISTRATION says; one with role admin needs a recent login or the password',
+      body: NewUserBody,
+      response: { 201: Created, ...failures(400, 401, 403, 409, 413, 415, 429, 503) }
+    }
   }, async (request, reply) => {
     const { currentPassword, ...account } = request.body
     return await reply.code(201).send({ user: await admin.create(actorOf(request), account, currentPassword) })
@@ -44,7 +54,12 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.get('/v1/admin/users/:id/sessions', {
     ...administrator,
-    schema: { ...common, summary: "A user's live sessions, newest first", params, response: { 200: SessionList, ...failures(401, 403, 404, 503) } }
+    schema: {
+      ...common,
+      summary: "A user's live sessions, newest first",
+      params,
+      response: { 200: SessionList, ...failures(401, 403, 404, 503) }
+    }
   }, async request => {
     const userId = userIdOf(request.params)
     await admin.requireUser(userId)
@@ -54,7 +69,13 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.post('/v1/admin/users/:id/revoke', {
     ...administrator,
-    schema: { ...common, summary: "End a user's sessions, and on request their personal tokens", params, body: RevokeBody, response: { 204: Done, ...failures(400, 401, 403, 404, 413, 415, 503) } }
+    schema: {
+      ...common,
+      summary: "End a user's sessions, and on request their personal tokens",
+      params,
+      body: RevokeBody,
+      response: { 204: Done, ...failures(400, 401, 403, 404, 413, 415, 503) }
+    }
   }, async (request, reply) => {
     await admin.revoke(actorOf(request), userIdOf(request.params), { personalTokens: request.body?.personalTokens === true })
     return await reply.code(204).send(null)
@@ -62,7 +83,12 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.post('/v1/admin/users/:id/disable', {
     ...administrator,
-    schema: { ...common, summary: 'Disable a user: sessions end, personal tokens stop working until the user is enabled', params, response: { 204: Done, ...failures(401, 403, 404, 409, 503) } }
+    schema: {
+      ...common,
+      summary: 'Disable a user: sessions end, personal tokens stop working until the user is enabled',
+      params,
+      response: { 204: Done, ...failures(401, 403, 404, 409, 503) }
+    }
   }, async (request, reply) => {
     await admin.disable(actorOf(request), userIdOf(request.params))
     return await reply.code(204).send(null)
@@ -70,7 +96,12 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.post('/v1/admin/users/:id/enable', {
     ...administrator,
-    schema: { ...common, summary: 'Enable a user again, and clear their failed logins', params, response: { 204: Done, ...failures(401, 403, 404, 503) } }
+    schema: {
+      ...common,
+      summary: 'Enable a user again, and clear their failed logins',
+      params,
+      response: { 204: Done, ...failures(401, 403, 404, 503) }
+    }
   }, async (request, reply) => {
     await admin.enable(actorOf(request), userIdOf(request.params))
     return await reply.code(204).send(null)
@@ -78,7 +109,13 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.put('/v1/admin/users/:id/role', {
     ...administrator,
-    schema: { ...common, summary: "Change a user's role: needs a recent login or the password", params, body: RoleBody, response: { 204: Done, ...failures(400, 401, 403, 404, 409, 413, 415, 429, 503) } }
+    schema: {
+      ...common,
+      summary: "Change a user's role: needs a recent login or the password",
+      params,
+      body: RoleBody,
+      response: { 204: Done, ...failures(400, 401, 403, 404, 409, 413, 415, 429, 503) }
+    }
   }, async (request, reply) => {
     await admin.setRole(actorOf(request), userIdOf(request.params), request.body.role, request.body.password)
     return await reply.code(204).send(null)
@@ -86,9 +123,18 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.get('/v1/admin/events', {
     ...administrator,
-    schema: { ...common, summary: 'The audit trail of all accounts, or of one, newest first', querystring: EventQuery, response: { 200: EventList, ...failures(400, 401, 403, 503) } }
+    schema: {
+      ...common,
+      summary: 'The audit trail of all accounts, or of one, newest first',
+      querystring: EventQuery,
+      response: { 200: EventList, ...failures(400, 401, 403, 503) }
+    }
   }, async request => {
-    const { events, nextCursor } = await audit.list({ userId: request.query.userId ?? null, cursor: request.query.cursor, limit: limitOf(request.query) })
+    const { events, nextCursor } = await audit.list({
+      userId: request.query.userId ?? null,
+      cursor: request.query.cursor,
+      limit: limitOf(request.query)
+    })
     return { events: events.map(toEvent), nextCursor }
   })
 
@@ -99,7 +145,11 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.post('/v1/admin/cache/clear', {
     ...administrator,
-    schema: { ...common, summary: 'Void every cache entry, on every instance: for when the cache itself is in doubt', response: { 204: Done, ...failures(401, 403, 503) } }
+    schema: {
+      ...common,
+      summary: 'Void every cache entry, on every instance: for when the cache itself is in doubt',
+      response: { 204: Done, ...failures(401, 403, 503) }
+    }
   }, async (request, reply) => {
     await admin.clearCache(actorOf(request))
     return await reply.code(204).send(null)

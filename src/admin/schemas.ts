@@ -32,7 +32,12 @@ export const Created = Type.Object({ user: User })
 export const RoleBody = Type.Object({ role: Role, password: Type.Optional(CurrentPassword) }, closed)
 
 /** The body may be left out. */
-export const RevokeBody = Type.Unsafe<{ personalTokens?: boolean } | null>({ type: ['object', 'null'], properties: { personalTokens: { type: 'boolean', default: false, description: 'End the personal tokens too' } }, ...closed })
+export const RevokeBody = Type.Unsafe<{ personalTokens?: boolean }
+  | null>({
+    type: ['object', 'null'],
+    properties: { personalTokens: { type: 'boolean', default: false, description: 'End the personal tokens too' } },
+    ...closed
+  })
 
 const KindCount = Type.Object({ active: Type.Integer(), expired: Type.Integer(), revoked: Type.Integer() })
 
@@ -43,7 +48,9 @@ export const Stats = Type.Object({
     active: Count,
     expired: Count,
     revoked: Count,
-    neverUsed: nullable(Type.Integer({ description: 'Live personal tokens that were never used, and sessions never used after their login' })),
+    neverUsed: nullable(Type.Integer({
+      description: 'Live personal tokens that were never used, and sessions never used after their login'
+    })),
     byKind: nullable(Type.Record(Type.String(), KindCount)),
     sessions: nullable(Type.Object({ active: Type.Integer(), neverUsed: Type.Integer() })),
     refreshTokenReuses: nullable(Type.Integer({ description: 'In the last 30 days, according to the audit trail' }))
@@ -56,7 +63,9 @@ export const Stats = Type.Object({
     openSettlements: Type.Integer({ description: 'Revocations not yet known to every cache; normally 0' }),
     hitRatio: nullable(Type.Number({ description: 'Of the lookups of this instance since it started' })),
     lookUps: Type.Integer(),
-    keys: nullable(Type.Integer({ description: "In Redis: all keys of the logical database, those of limits and other programs included" })),
+    keys: nullable(Type.Integer({
+      description: "In Redis: all keys of the logical database, those of limits and other programs included"
+    })),
     memoryBytes: nullable(Type.Integer({ description: 'In Redis: of the whole server' }))
   })
 })

@@ -29,15 +29,23 @@ export interface AdminService {
   create (actor: AdminActor, account: NewAccount, currentPassword?: string): Promise<User>
   /** Throws NotFoundError, ReauthenticateError; LastAdminError where no administrator would be left. */
   setRole (actor: AdminActor, userId: string, role: User['role'], currentPassword?: string): Promise<void>
-  /** Ends the user's sessions and refuses logins; personal tokens don't work until the account is enabled. Throws NotFoundError, LastAdminError. */
+  /**
+   * Ends the user's sessions and refuses logins; personal tokens don't work until the account is enabled. Throws NotFoundError,
+   * LastAdminError.
+   */
   disable (actor: AdminActor, userId: string): Promise<void>
   /** Clears failed logins and lets the user log in again; personal tokens work again, ended sessions stay ended. Throws NotFoundError. */
   enable (actor: AdminActor, userId: string): Promise<void>
   /** Ends the user's sessions, and with `personalTokens` those too. Throws NotFoundError. */
   revoke (actor: AdminActor, userId: string, options: { personalTokens: boolean }): Promise<void>
-  /** Deletes the account as its owner would. An interrupted deletion is completed by the next prune. Throws NotFoundError, LastAdminError. */
+  /**
+   * Deletes the account as its owner would. An interrupted deletion is completed by the next prune. Throws NotFoundError, LastAdminError.
+   */
   remove (actor: AdminActor, userId: string): Promise<void>
-  /** Ends every session and personal token made before the call, and with `services` every service token. Logins during the call may survive it. */
+  /**
+   * Ends every session and personal token made before the call, and with `services` every service token. Logins during the call may survive
+   * it.
+   */
   revokeEveryone (actor: AdminActor, options?: { services?: boolean }): Promise<Ended>
   /** Voids every cache entry: for when the cache itself is in doubt. */
   clearCache (actor: AdminActor): Promise<void>
@@ -51,7 +59,14 @@ export interface AdminService {
 
 interface AdminServiceDependencies {
   store: AdminStore
-  users: Pick<UserService, 'lockAdmins' | 'lockAll' | 'lockNext' | 'prepareUser' | 'findByEmail' | 'requireOtherAdmin' | 'setRole' | 'setDisabled'>
+  users: Pick<UserService, 'lockAdmins'
+    | 'lockAll'
+    | 'lockNext'
+    | 'prepareUser'
+    | 'findByEmail'
+    | 'requireOtherAdmin'
+    | 'setRole'
+    | 'setDisabled'>
   sessions: Pick<SessionService, 'findLiveSession' | 'endAllOfUser' | 'endAllOfUsers' | 'endPersonalTokens'>
   tokens: Pick<TokenService, 'namedOfUser' | 'revokeServices'>
   revocation: Pick<Revocation, 'change' | 'revokeMany'>
@@ -80,7 +95,11 @@ export function createAdminService (dependencies: AdminServiceDependencies): Adm
   async function endServices (tx: RevokingTx, actor: AdminActor): Promise<number> {
     const tokenIds = await tokens.revokeServices(tx)
     const { actorId, cause } = reasonOf(actor, 'ended_by_admin')
-    await audit.record(tx, actor.device, ...tokenIds.map(tokenId => ({ type: 'service_ended' as const, userId: null, actorId, tokenId, cause })))
+    await audit.record(
+      tx,
+      actor.device,
+      ...tokenIds.map(tokenId => ({ type: 'service_ended' as const, userId: null, actorId, tokenId, cause }))
+    )
     return tokenIds.length
   }
 

@@ -21,8 +21,8 @@ interface TokenStatsDependencies {
 }
 
 /**
- * Statistics for operators. A count that takes the database longer than two seconds is null and `exact` is false; `total` is then PostgreSQL's
- * estimate. Cache hits are counted by this process since its start.
+ * Statistics for operators. A count that takes the database longer than two seconds is null and `exact` is false; `total` is then
+ * PostgreSQL's estimate. Cache hits are counted by this process since its start.
  */
 export type TokenStats = ReturnType<typeof createTokenStats>
 
@@ -55,7 +55,9 @@ export function createTokenStats ({ store, counters, epoch, measure, clock }: To
       expired,
       revoked,
       neverUsed: byKind === null || sessions === null ? null : unused + sessions.neverUsed,
-      byKind: byKind === null ? null : Object.fromEntries(byKind.map(({ kind, active, expired, revoked }) => [kind, { active, expired, revoked }])),
+      byKind: byKind === null
+        ? null
+        : Object.fromEntries(byKind.map(({ kind, active, expired, revoked }) => [kind, { active, expired, revoked }])),
       sessions,
       refreshTokenReuses: reuses
     }

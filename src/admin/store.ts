@@ -46,7 +46,15 @@ export function createAdminStore (database: Database): AdminStore {
   async function select (condition: SQL | undefined, order: SQL[], limit: number): Promise<ListedUser[]> {
     const rows = await database.query(db => db.select().from(users).where(and(isNotDeleted, condition)).orderBy(...order).limit(limit))
     return rows.map(({ id, email, emailVerifiedAt, name, role, createdAt, disabledAt }) =>
-      ({ id, email, emailVerifiedAt: emailVerifiedAt?.toISOString() ?? null, name, role, createdAt: createdAt.toISOString(), disabledAt: disabledAt?.toISOString() ?? null }))
+      ({
+        id,
+        email,
+        emailVerifiedAt: emailVerifiedAt?.toISOString() ?? null,
+        name,
+        role,
+        createdAt: createdAt.toISOString(),
+        disabledAt: disabledAt?.toISOString() ?? null
+      }))
   }
 
   /** The rows of an expensive statement; null when it runs into the timeout. */
@@ -65,11 +73,22 @@ export function createAdminStore (database: Database): AdminStore {
 
   return {
     newest: ({ after, limit }) =>
-      select(after === null ? undefined : sql`(${users.createdAt}, ${users.id}) < (${after.createdAt.toISOString()}::timestamptz, ${after.id}::uuid)`, [desc(users.createdAt), desc(users.id)], limit),
+      select(
+        after === null
+          ? undefined
+          : sql`(${users.createdAt}, ${users.id}) < (${after.createdAt.toISOString()}::timestamptz, ${after.id}::uuid)`,
+        [desc(users.createdAt), desc(users.id)],
+        limit
+      ),
 
     // A range in the order of the index, unlike LIKE, in which some characters would be wildcards.
     byEmail: ({ prefix, after, limit }) =>
-      select(sql`${users.email} ~>=~ ${prefix} and ${users.email} ~<=~ ${prefix + last} ${after === null ? sql`` : sql`and ${users.email} ~>~ ${after}`}`, [sql`${users.email} using ~<~`], limit),
+      select(
+        sql`${users.email} ~>=~ ${prefix} and ${users.email} ~<=~ ${prefix +
+          last} ${after === null ? sql`` : sql`and ${users.email} ~>~ ${after}`}`,
+        [sql`${users.email} using ~<~`],
+        limit
+      ),
 
     async exists (id) {
       const rows = await database.query(db => db.select({ id: users.id }).from(users).where(and(eq(users.id, id), isNotDeleted)))
@@ -78,10 +97,12 @@ export function createAdminStore (database: Database): AdminStore {
 
     tokens: now => count<TokenCount>(sql`
       select kind,
-        count(*) filter (where revoked_at is null and (expires_at is null or expires_at > ${now.toISOString()}::timestamptz))::int as active,
+        count(*) filter (where revoked_at is null
+          and (expires_at is null or expires_at > ${now.toISOString()}::timestamptz))::int as active,
         count(*) filter (where revoked_at is null and expires_at <= ${now.toISOString()}::timestamptz)::int as expired,
         count(*) filter (where revoked_at is not null)::int as revoked,
-        case kind when 'personal' then count(*) filter (where revoked_at is null and last_used_at is null and (expires_at is null or expires_at > ${now.toISOString()}::timestamptz))::int end as "neverUsed"
+        case kind when 'personal' then count(*) filter (where revoked_at is null and last_used_at is null
+          and (expires_at is null or expires_at > ${now.toISOString()}::timestamptz))::int end as "neverUsed"
       from tokens group by kind order by kind`),
 
     async sessions (now) {
@@ -92,12 +113,17 @@ export function createAdminStore (database: Database): AdminStore {
     },
 
     async reuses (since) {
-      const rows = await count<{ reuses: number }>(sql`select count(*)::int as reuses from events where type = 'refresh_token_reused' and created_at >= ${since.toISOString()}::timestamptz`)
+      const rows = await count<{ reuses: number }>(
+        sql`select count(*)::int as reuses from events where type = 'refresh_token_reused' and created_at >= ${since.toISOString()}::timestamptz`
+      )
       return rows?.[0]?.reuses ?? null
     },
 
     async estimatedTokens () {
-      const [row] = await database.prepared<{ rows: number }>("select reltuples::float8 as rows from pg_class where oid = 'tokens'::regclass", [])
+      const [row] = await database.prepared<{ rows: number }>(
+        "select reltuples::float8 as rows from pg_class where oid = 'tokens'::regclass",
+        []
+      )
       return row === undefined || row.rows < 0 ? null : row.rows
     },
 

@@ -18,7 +18,12 @@ export function createUserList (store: Pick<AdminStore, 'newest' | 'byEmail'>): 
     const users = found.slice(0, limit)
     const last = found.length > limit ? users.at(-1) : undefined
     if (last === undefined) return { users, nextCursor: null }
-    return { users, nextCursor: prefix === '' ? cursorOf({ id: last.id, createdAt: new Date(last.createdAt) }) : Buffer.from(last.email).toString('base64url') }
+    return {
+      users,
+      nextCursor: prefix === ''
+        ? cursorOf({ id: last.id, createdAt: new Date(last.createdAt) })
+        : Buffer.from(last.email).toString('base64url')
+    }
   }
 }
 

@@ -8,7 +8,13 @@ import { createAttemptStore } from './store.js'
 interface Ports { database: Database, keys: Keys, audit: Pick<Audit, 'recordAttempt'>, clock: Clock, networkOf (address: string): string }
 
 /** Failed logins, counted in `database`; `idle` is for pruning. */
-export async function createFailureCounts ({ database, keys, audit, clock, networkOf }: Ports): Promise<{ attempts: Attempts, idle: IdleAttempts }> {
+export async function createFailureCounts ({
+  database,
+  keys,
+  audit,
+  clock,
+  networkOf
+}: Ports): Promise<{ attempts: Attempts, idle: IdleAttempts }> {
   const store = createAttemptStore(database)
   return {
     attempts: createAttempts({ store, audit, transactions: database, clock, networkOf, key: await keys.require('attempts') }),

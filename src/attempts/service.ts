@@ -30,8 +30,8 @@ export interface Attempt {
 /** Counts failed logins in PostgreSQL, where they outlive Redis and restarts. */
 export interface Attempts {
   /**
-   * Counts an attempt before the password is checked; throws a 429 error past the limit. An attempt from a network that has logged in to the
-   * account before counts for that network alone, so nobody elsewhere can lock the owner out.
+   * Counts an attempt before the password is checked; throws a 429 error past the limit. An attempt from a network that has logged in to
+   * the account before counts for that network alone, so nobody elsewhere can lock the owner out.
    */
   begin (account: AttemptedAccount, device: Device): Promise<Attempt>
   /** After a login: clears earlier failures and remembers the network. `tx` holds the user's row. */
@@ -54,8 +54,14 @@ interface AttemptsDependencies {
 export function createAttempts ({ store, audit, transactions, clock, networkOf, key }: AttemptsDependencies): Attempts {
   const now = () => new Date(clock.now())
   const accountKey = (email: string) => createHmac('sha256', key).update(`account\n${email}`).digest()
-  const networkKey = (userId: string | null, address: string) => createHmac('sha256', key).update(`network\n${userId ?? ''}\n${networkOf(address)}`).digest()
-  const keysOf = ({ id, email }: AttemptedAccount, { address }: Device): Keys => ({ account: accountKey(email), network: networkKey(id, address) })
+  const networkKey = (
+    userId: string | null,
+    address: string
+  ) => createHmac('sha256', key).update(`network\n${userId ?? ''}\n${networkOf(address)}`).digest()
+  const keysOf = (
+    { id, email }: AttemptedAccount,
+    { address }: Device
+  ): Keys => ({ account: accountKey(email), network: networkKey(id, address) })
 
   return {
     async begin (account, device) {
@@ -66,7 +72,9 @@ export function createAttempts ({ store, audit, transactions, clock, networkOf, 
         async failed (cause) {
           // The attempts refused from here on leave no events of their own, or whoever goes on could fill the trail.
           const causes: EventCause[] = failures < failureLimit ? [cause] : [cause, 'too_many_failures']
-          await transactions.transaction(tx => audit.recordAttempt(tx, device, account.id, ...causes.map(cause => ({ type: 'login_failed' as const, cause }))))
+          await transactions.transaction(
+            tx => audit.recordAttempt(tx, device, account.id, ...causes.map(cause => ({ type: 'login_failed' as const, cause }
+          ))))
         },
         succeeded: () => store.clear(keys)
       }

@@ -12,7 +12,8 @@ export interface Keys { account: Buffer, network: Buffer }
 /** Looks the network up and counts in one statement: of any number of parallel attempts, no more than the limit get a row back. */
 const reserveText = `
   with counter as (
-    select case when exists (select from known_networks where user_id = $1::uuid and network = decode($2, 'hex')) then decode($2, 'hex') else decode($3, 'hex') end as key
+    select case when exists (select from known_networks where user_id = $1::uuid and network = decode($2, 'hex'))
+      then decode($2, 'hex') else decode($3, 'hex') end as key
   )
   insert into login_failures as f (key, failures, last_failed_at) select key, 1, $4::timestamptz from counter
   on conflict (key) do update set failures = f.failures + 1, last_failed_at = excluded.last_failed_at where f.failures < $5::int
@@ -24,7 +25,10 @@ export function createAttemptStore (database: Database) {
   return {
     /** Counts an attempt as failed in advance; returns the failures including this one, or null when there were `limit` already. */
     async reserve (userId: string | null, { account, network }: Keys, limit: number, now: Date): Promise<number | null> {
-      const [row] = await database.prepared<{ failures: number }>(reserveText, [userId ?? nilUuid, network.toString('hex'), account.toString('hex'), now.toISOString(), limit])
+      const [row] = await database.prepared<{ failures: number }>(
+        reserveText,
+        [userId ?? nilUuid, network.toString('hex'), account.toString('hex'), now.toISOString(), limit]
+      )
       return row?.failures ?? null
     },
 
@@ -40,7 +44,9 @@ export function createAttemptStore (database: Database) {
 
     /** Clears the account's counter and those of all its known networks. The caller holds the user's row. */
     async clearAll (tx: Tx, email: string, account: Buffer): Promise<void> {
-      const known = within(tx).select({ network: knownNetworks.network }).from(knownNetworks).innerJoin(users, eq(users.id, knownNetworks.userId)).where(eq(users.email, email))
+      const known = within(tx).select({ network: knownNetworks.network }).from(knownNetworks)
+        .innerJoin(users, eq(users.id, knownNetworks.userId))
+        .where(eq(users.email, email))
       await within(tx).delete(loginFailures).where(or(eq(loginFailures.key, account), inArray(loginFailures.key, known)))
     },
 
@@ -60,7 +66,10 @@ export function createAttemptStore (database: Database) {
     /** Deletes up to `batch` counters below `limit` that haven't changed since `before`. Locked rows are left for the next run. */
     async deleteOld (before: Date, limit: number, batch: number): Promise<number> {
       return await database.query(async db => {
-        const old = db.select({ key: loginFailures.key }).from(loginFailures).where(prunable(before, limit)).orderBy(loginFailures.lastFailedAt).limit(batch).for('update', { skipLocked: true })
+        const old = db.select({ key: loginFailures.key }).from(loginFailures).where(prunable(before, limit))
+          .orderBy(loginFailures.lastFailedAt)
+          .limit(batch)
+          .for('update', { skipLocked: true })
         return (await db.delete(loginFailures).where(inArray(loginFailures.key, old)).returning({ key: loginFailures.key })).length
       })
     }

@@ -16,7 +16,10 @@ export const eventCauses = [
 export type EventType = typeof eventTypes[number]
 export type EventCause = typeof eventCauses[number]
 
-/** An event to be recorded: what happened to the account `userId` (null when no account is meant, or none exists), done by `actorId` if not by its own user. */
+/**
+ * An event to be recorded: what happened to the account `userId` (null when no account is meant, or none exists), done by `actorId` if not
+ * by its own user.
+ */
 export interface Happening {
   type: EventType
   userId: string | null

@@ -11,7 +11,13 @@ interface Options { audit: Audit, authenticate (request: FastifyRequest): Promis
 export const auditRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { audit, authenticate }) => {
   app.get('/v1/events', {
     ...guarded('session', authenticate),
-    schema: { tags: ['account'], summary: "What happened to the caller's account, newest first", security: [{ bearer: [] }, { cookie: [] }], querystring: Page, response: { 200: EventList, ...failures(400, 401, 403, 503) } }
+    schema: {
+      tags: ['account'],
+      summary: "What happened to the caller's account, newest first",
+      security: [{ bearer: [] }, { cookie: [] }],
+      querystring: Page,
+      response: { 200: EventList, ...failures(400, 401, 403, 503) }
+    }
   }, async request => {
     const { user } = requireSession(request)
     const { events, nextCursor } = await audit.list({ userId: user.id, cursor: request.query.cursor, limit: limitOf(request.query) })

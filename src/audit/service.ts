@@ -13,8 +13,8 @@ export type { AuditEvent }
 /** The audit trail: who did what to which account, when and from where. */
 export interface Audit {
   /**
-   * Records events in the transaction that causes them, so that the trail has them exactly if they happened. `device` is null where no client was
-   * involved. The caller holds the row of each account that the events are about.
+   * Records events in the transaction that causes them, so that the trail has them exactly if they happened. `device` is null where no
+   * client was involved. The caller holds the row of each account that the events are about.
    */
   record (tx: Tx, device: Device | null, ...happenings: Happening[]): Promise<AuditEvent[]>
   /** The same for a caller that doesn't hold the row: an account deleted in the meantime is left out, like one that never was. */
@@ -25,8 +25,12 @@ export interface Audit {
   find (id: string): Promise<AuditEvent | null>
   /** The newest `limit` events of these types before `event`, of the same account. */
   before (tx: Tx, event: AuditEvent, types: EventType[], limit: number): Promise<AuditEvent[]>
-  /** A page of `limit` events, newest first, of one account, or of all when `userId` is null; `cursor` is the previous page's `nextCursor`. */
-  list (query: { userId: string | null, cursor: string | undefined, limit: number }): Promise<{ events: AuditEvent[], nextCursor: string | null }>
+  /**
+   * A page of `limit` events, newest first, of one account, or of all when `userId` is null; `cursor` is the previous page's `nextCursor`.
+   */
+  list (
+    query: { userId: string | null, cursor: string | undefined, limit: number }
+  ): Promise<{ events: AuditEvent[], nextCursor: string | null }>
   /** Deletes up to `limit` events of an account that is being deleted; returns how many. */
   deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number>
   /** Counts events older than AUDIT_RETENTION. */
@@ -49,8 +53,30 @@ export function createAudit ({ store, clock, retentionSeconds, log }: AuditDepen
 
   async function record (tx: Tx, device: Device | null, ...happenings: Happening[]): Promise<AuditEvent[]> {
     const createdAt = new Date(clock.now())
-    const events = happenings.map(({ type, userId, actorId = null, sessionId = null, tokenId = null, cause = null, role = null, previousEmail = null }) =>
-      ({ id: randomUUID(), createdAt, type, userId, actorId, sessionId, tokenId, ip: device?.address ?? null, userAgent: device?.userAgent ?? null, cause, role, previousEmail }))
+    const events = happenings.map(({
+      type,
+      userId,
+      actorId = null,
+      sessionId = null,
+      tokenId = null,
+      cause = null,
+      role = null,
+      previousEmail = null
+    }) =>
+      ({
+        id: randomUUID(),
+        createdAt,
+        type,
+        userId,
+        actorId,
+        sessionId,
+        tokenId,
+        ip: device?.address ?? null,
+        userAgent: device?.userAgent ?? null,
+        cause,
+        role,
+        previousEmail
+      }))
     await store.insert(tx, events)
     logEvents(log, tx, events, device)
     for (const listener of listeners) await listener(tx, events)

@@ -17,7 +17,10 @@ export function createAuditStore (database: Database) {
       if (rows.length > 0) await within(tx).insert(events).values(rows)
     },
 
-    /** Whether the account exists; if so it can't be deleted before the end of `tx`. For null the same statement is run, so that timing tells nothing. */
+    /**
+     * Whether the account exists; if so it can't be deleted before the end of `tx`. For null the same statement is run, so that timing
+     * tells nothing.
+     */
     async holdAccount (tx: Tx, userId: string | null): Promise<boolean> {
       const rows = await within(tx).select({ id: users.id }).from(users).where(eq(users.id, userId ?? nilUuid)).for('key share')
       return rows.length > 0
@@ -32,7 +35,12 @@ export function createAuditStore (database: Database) {
     async before (tx: Tx, event: AuditEvent, types: EventType[], limit: number): Promise<AuditEvent[]> {
       if (event.userId === null) return []
       const rows = await within(tx).select().from(events)
-        .where(and(eq(events.userId, event.userId), inArray(events.type, types), ne(events.id, event.id), lte(events.createdAt, event.createdAt)))
+        .where(and(
+          eq(events.userId, event.userId),
+          inArray(events.type, types),
+          ne(events.id, event.id),
+          lte(events.createdAt, event.createdAt)
+        ))
         .orderBy(desc(events.createdAt), desc(events.id)).limit(limit)
       return rows as AuditEvent[]
     },
@@ -40,8 +48,11 @@ export function createAuditStore (database: Database) {
     /** Newest first; of all accounts when `userId` is null. */
     async list ({ userId, after, limit }: { userId: string | null, after: Position | null, limit: number }): Promise<AuditEvent[]> {
       const theirs = userId === null ? undefined : eq(events.userId, userId)
-      const later = after === null ? undefined : sql`(${events.createdAt}, ${events.id}) < (${after.createdAt.toISOString()}::timestamptz, ${after.id}::uuid)`
-      const rows = await database.query(db => db.select().from(events).where(and(theirs, later)).orderBy(desc(events.createdAt), desc(events.id)).limit(limit))
+      const later = after === null
+        ? undefined
+        : sql`(${events.createdAt}, ${events.id}) < (${after.createdAt.toISOString()}::timestamptz, ${after.id}::uuid)`
+      const rows = await database.query(db =>
+        db.select().from(events).where(and(theirs, later)).orderBy(desc(events.createdAt), desc(events.id)).limit(limit))
       return rows as AuditEvent[]
     },
 
@@ -58,7 +69,9 @@ export function createAuditStore (database: Database) {
     /** Deletes up to `limit` rows older than `before`, oldest first. Locked rows are left for the next run. */
     async deleteBefore (before: Date, limit: number): Promise<number> {
       return await database.query(async db => {
-        const old = db.select({ id: events.id }).from(events).where(lt(events.createdAt, before)).orderBy(events.createdAt, events.id).limit(limit).for('update', { skipLocked: true })
+        const old = db.select({ id: events.id }).from(events).where(lt(events.createdAt, before)).orderBy(events.createdAt, events.id)
+          .limit(limit)
+          .for('update', { skipLocked: true })
         return (await db.delete(events).where(inArray(events.id, old)).returning({ id: events.id })).length
       })
     }

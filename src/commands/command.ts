@@ -5,7 +5,13 @@ import type { ServiceTokenService } from '../service-tokens/service.js'
 import type { UserImport } from '../users/import.js'
 
 /** What commands use of the services. */
-export interface CommandServices { prune: Prune, importUsers: UserImport, admin: AdminService, serviceTokens: Pick<ServiceTokenService, 'create' | 'list'>, tokenStats: TokenStats }
+export interface CommandServices {
+  prune: Prune
+  importUsers: UserImport
+  admin: AdminService
+  serviceTokens: Pick<ServiceTokenService, 'create' | 'list'>
+  tokenStats: TokenStats
+}
 
 /** What commands do that need no services. */
 export interface LocalActions {
@@ -24,13 +30,19 @@ export interface Option {
   check? (text: string): string | null
 }
 
-type ValueOf<One extends Option> = Option extends One ? string | boolean | undefined : One['type'] extends 'boolean' ? boolean : One extends { required: true } ? string : string | undefined
+type ValueOf<One extends Option> = Option extends One ? string
+  | boolean
+  | undefined : One['type'] extends 'boolean' ? boolean : One extends { required: true } ? string : string | undefined
 
 /** The options as given: a flag that wasn't is false, a text that wasn't is undefined. */
 export type Values<Options extends Record<string, Option>> = { [Name in keyof Options]: ValueOf<Options[Name]> }
 
 /** What a command is run with: its options, the files it was given as absolute paths, and the password where it reads one. */
-export interface Input<Options extends Record<string, Option> = Record<string, Option>> { values: Values<Options>, files: string[], password?: string | undefined }
+export interface Input<Options extends Record<string, Option> = Record<string, Option>> {
+  values: Values<Options>
+  files: string[]
+  password?: string | undefined
+}
 
 /** What a command has to say: `json` with --json, else `text`; `failed` ends it with 1. */
 export interface Report { json: unknown, text: string, failed?: boolean }

@@ -8,7 +8,13 @@ export const createService = defineCommand({
   summary: 'Creates a service that may check tokens, and prints its token once.',
   details: 'The token goes into the Authorization header of POST /oauth/introspect, as Bearer or as the password of Basic. A name may be used again, so that a new token can replace an old one.',
   options: {
-    name: { type: 'string', value: 'NAME', required: true, help: 'what administrators see', check: name => isName.Check(name) ? null : 'takes 1 to 200 printable characters' }
+    name: {
+      type: 'string',
+      value: 'NAME',
+      required: true,
+      help: 'what administrators see',
+      check: name => isName.Check(name) ? null : 'takes 1 to 200 printable characters'
+    }
   },
   async run ({ serviceTokens }, { values: { name } }) {
     const { plain, service: { id, createdAt } } = await serviceTokens.create(name)

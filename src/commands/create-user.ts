@@ -11,13 +11,19 @@ export const createUser = defineCommand({
   details: 'Without --password-stdin it gets a random password, which is printed once.',
   options: {
     email: { ...emailOption, check: email => isEmail.Check(email) ? null : 'takes the address of the new account' },
-    name: { type: 'string', value: 'NAME', help: "the owner's name", check: name => isName.Check(name) ? null : 'takes 1 to 200 printable characters' },
+    name: {
+      type: 'string',
+      value: 'NAME',
+      help: "the owner's name",
+      check: name => isName.Check(name) ? null : 'takes 1 to 200 printable characters'
+    },
     admin: { type: 'boolean', help: 'make it an administrator' },
     'password-stdin': { type: 'boolean', help: 'read the password from the first line of the standard input; at a terminal, ask for it' }
   },
   readsPassword: values => values['password-stdin'],
   async run ({ admin }, { values: { email, name, admin: isAdmin }, password: given }) {
-    if (given !== undefined && !isPassword.Check(given)) throw new Error('The standard input has no password in its first line, or one that is too long.')
+    if (given !== undefined &&
+      !isPassword.Check(given)) throw new Error('The standard input has no password in its first line, or one that is too long.')
     const password = given ?? randomBytes(18).toString('base64url')
     const user = await admin.create(operator, { email, name, role: isAdmin ? 'admin' : 'user', password })
     const created = `Created the account of ${user.email}${user.role === 'admin' ? ', an administrator' : ''}.`

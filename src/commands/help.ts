@@ -3,7 +3,10 @@ import type { Command, Option } from './command.js'
 const width = 100
 
 /** The options of every command. */
-export const commonOptions = { json: { type: 'boolean', help: 'print the result as JSON' }, help: { type: 'boolean', help: 'print this' } } as const
+export const commonOptions = {
+  json: { type: 'boolean', help: 'print the result as JSON' },
+  help: { type: 'boolean', help: 'print this' }
+} as const
 export const yesOption = { type: 'boolean', help: "don't ask" } as const
 
 /** All options of a command, the common ones included. */
@@ -17,7 +20,16 @@ export function helpOf (name: string, command: Command): string {
   const rows = Object.entries(optionsOf(command)).map(([option, { value, help }]) => [spell(option, value), help] as const)
   const column = Math.max(...rows.map(([left]) => left.length)) + 4
   const options = rows.map(([left, help]) => `  ${left}`.padEnd(column) + wrap(help, width - column).join(`\n${' '.repeat(column)}`))
-  const line = ['Usage: npm run', name, '--', usage, ...command.question === undefined ? [] : ['[--yes]'], '[--json]', ...files].filter(part => part !== '')
+  const line = [
+    'Usage: npm run',
+    name,
+    '--',
+    usage,
+    ...command.question === undefined ? [] : ['[--yes]'],
+    '[--json]',
+    ...files
+  ].filter(part =>
+    part !== '')
   return [line.join(' '), '', ...wrap([summary, details].filter(text => text !== undefined).join(' '), width), '', ...options].join('\n')
 }
 
@@ -29,7 +41,8 @@ export function listOf (commands: Record<string, Command>): string {
 }
 
 function usageOf ({ options }: Command): string {
-  return Object.entries(options).map(([name, { value, required }]) => required === true ? spell(name, value) : `[${spell(name, value)}]`).join(' ')
+  return Object.entries(options).map(([name, { value, required }]) => required === true ? spell(name, value) : `[${spell(name, value)}]`)
+    .join(' ')
 }
 
 const spell = (name: string, value: string | undefined): string => value === undefined ? `--${name}` : `--${name} ${value}`

@@ -49,7 +49,10 @@ export type Call = LocalCall | ServiceCall
 export interface ServiceCall extends Prepared { run (services: CommandServices, password?: string): Promise<CommandOutcome> }
 export interface LocalCall extends Prepared { runLocally (local: LocalActions): Promise<CommandOutcome> }
 
-/** Reads the arguments: a call, or the outcome where nothing is to be done: help, an unknown command, bad arguments (exit 2). Files are relative to `folder`. */
+/**
+ * Reads the arguments: a call, or the outcome where nothing is to be done: help, an unknown command, bad arguments (exit 2). Files are
+ * relative to `folder`.
+ */
 export function readCall (name: string, args: string[], folder = process.cwd()): Call | CommandOutcome {
   if (name === '--help' || name === '-h') return said(listOf(commands))
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
@@ -85,7 +88,8 @@ export function unconfirmed (question: string): CommandOutcome {
 
 function parse (command: Command, args: string[]): { values: Input['values'], positionals: string[] } {
   const options = optionsOf(command)
-  const config = Object.fromEntries(Object.entries(options).map(([name, { type }]) => [name, { type, ...name === 'help' ? { short: 'h' } : {} }])) as ParseArgsConfig['options']
+  const config = Object.fromEntries(Object.entries(options).map(([name, { type }]) =>
+    [name, { type, ...name === 'help' ? { short: 'h' } : {} }])) as ParseArgsConfig['options']
   const { values, positionals } = parseArgs({ args, options: config, strict: true, allowPositionals: command.files !== undefined })
   const absent = Object.entries(options).map(([name, { type }]) => [name, type === 'boolean' ? false : undefined])
   return { values: { ...Object.fromEntries(absent), ...values } as Input['values'], positionals }
@@ -112,7 +116,10 @@ function callOf (command: Command, values: Input['values'], files: string[]): Ca
     if (values.json === true) return { exitCode: failed ? 1 : 0, stdout: JSON.stringify(json), stderr: '' }
     return failed ? { exitCode: 1, stdout: '', stderr: text } : said(text)
   }
-  const prepared = { question: values.yes === true ? null : command.question?.(values) ?? null, readsPassword: command.readsPassword?.(values) ?? false }
+  const prepared = {
+    question: values.yes === true ? null : command.question?.(values) ?? null,
+    readsPassword: command.readsPassword?.(values) ?? false
+  }
   return 'run' in command
     ? { ...prepared, run: async (services, password) => print(await command.run(services, { values, files, password })) }
     : { ...prepared, runLocally: async local => print(await command.runLocally(local, { values, files })) }

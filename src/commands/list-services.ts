@@ -5,8 +5,10 @@ export const listServices = defineCommand({
   options: {},
   async run ({ serviceTokens }) {
     const found = await serviceTokens.list()
-    const services = found.map(({ createdAt, lastUsedAt, ...service }) => ({ ...service, createdAt: createdAt.toISOString(), lastUsedAt: lastUsedAt?.toISOString() ?? null }))
-    const lines = services.map(({ id, name, createdAt, lastUsedAt }) => `${id}  ${name}  created ${createdAt}, ${lastUsedAt === null ? 'never used' : `last used ${lastUsedAt}`}`)
+    const services = found.map(({ createdAt, lastUsedAt, ...service }) =>
+      ({ ...service, createdAt: createdAt.toISOString(), lastUsedAt: lastUsedAt?.toISOString() ?? null }))
+    const lines = services.map(({ id, name, createdAt, lastUsedAt }) =>
+      `${id}  ${name}  created ${createdAt}, ${lastUsedAt === null ? 'never used' : `last used ${lastUsedAt}`}`)
     return { json: { services }, text: lines.join('\n') || 'There are no services.' }
   }
 })

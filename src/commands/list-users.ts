@@ -8,7 +8,12 @@ export const listUsers = defineCommand({
   details: 'Where there are more, it ends with the cursor that the next page begins at.',
   options: {
     email: { type: 'string', value: 'PREFIX', help: 'how the address begins' },
-    limit: { type: 'string', value: 'NUMBER', help: `how many, ${defaultLimit} by default`, check: text => /^[1-9]\d{0,3}$/.test(text) && Number(text) <= maxLimit ? null : `takes a number from 1 to ${maxLimit}` },
+    limit: {
+      type: 'string',
+      value: 'NUMBER',
+      help: `how many, ${defaultLimit} by default`,
+      check: text => /^[1-9]\d{0,3}$/.test(text) && Number(text) <= maxLimit ? null : `takes a number from 1 to ${maxLimit}`
+    },
     cursor: { type: 'string', value: 'CURSOR', help: 'where the page before ended' }
   },
   async run ({ admin }, { values: { email, limit, cursor } }) {

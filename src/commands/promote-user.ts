@@ -6,7 +6,12 @@ export const promoteUser = defineCommand({
   details: "It counts from the account's next request on, on every instance. The last administrator stays one.",
   options: {
     email: emailOption,
-    role: { type: 'string', value: 'ROLE', help: 'admin (the default) or user', check: role => ['admin', 'user'].includes(role) ? null : 'takes admin or user' }
+    role: {
+      type: 'string',
+      value: 'ROLE',
+      help: 'admin (the default) or user',
+      check: role => ['admin', 'user'].includes(role) ? null : 'takes admin or user'
+    }
   },
   async run (services, { values }) {
     const user = await requireAccount(services, values.email)

@@ -8,7 +8,9 @@ export const pruneTokens = defineCommand({
   async run ({ prune }, { values }) {
     const report = await prune({ dryRun: values['dry-run'] })
     if (report.skipped) return { json: report, text: 'Another instance is pruning: nothing to do here.' }
-    const text = `${report.dryRun ? 'Would delete' : 'Deleted'} ${report.tokens} tokens and ${report.sessions} sessions that ended before ${report.before}, ` +
+    const text = `${report.dryRun
+      ? 'Would delete'
+      : 'Deleted'} ${report.tokens} tokens and ${report.sessions} sessions that ended before ${report.before}, ` +
       `${report.events} old events, ${report.failures} old counts of failed logins, ${report.mailTokens} expired tokens of mails ` +
       `and ${report.registrations} unconfirmed registrations.`
     return { json: report, text }

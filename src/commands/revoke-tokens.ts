@@ -21,7 +21,10 @@ export const revokeTokens = defineCommand({
     if (all) {
       const ended = await parts.admin.revokeEveryone(operator, { services })
       const also = services ? `, and the tokens of ${ended.services} services` : ''
-      return { json: ended, text: `Ended ${ended.sessions} sessions and ${ended.personalTokens} personal tokens of ${ended.users} users${also}.` }
+      return {
+        json: ended,
+        text: `Ended ${ended.sessions} sessions and ${ended.personalTokens} personal tokens of ${ended.users} users${also}.`
+      }
     }
     const user = await requireAccount(parts, email)
     await parts.admin.revoke(operator, user.id, { personalTokens: true })

@@ -11,7 +11,10 @@ export async function confirm (question: string): Promise<boolean> {
   return /^y(es)?$/i.test((await typedLine(`${question} [y/N] `, process.stderr)).trim())
 }
 
-/** The first line of the standard input, without its end. At a terminal it is asked for, and isn't shown. Throws when it is empty or isn't UTF-8. */
+/**
+ * The first line of the standard input, without its end. At a terminal it is asked for, and isn't shown. Throws when it is empty or isn't
+ * UTF-8.
+ */
 export async function readPassword (): Promise<string> {
   const password = process.stdin.isTTY ? await typedPassword() : decode(await pipedLine())
   if (password === '') throw new Error('The standard input has no password in its first line.')
@@ -26,7 +29,10 @@ async function typedPassword (): Promise<string> {
   return typed
 }
 
-/** The line typed after `prompt`, shown on `output`. The terminal stops echoing before the prompt appears: what is typed at once isn't shown either. */
+/**
+ * The line typed after `prompt`, shown on `output`. The terminal stops echoing before the prompt appears: what is typed at once isn't shown
+ * either.
+ */
 async function typedLine (prompt: string, output: NodeJS.WritableStream): Promise<string> {
   const lines = createInterface({ input: process.stdin, output, terminal: true })
   process.stderr.write(prompt)

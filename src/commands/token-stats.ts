@@ -9,15 +9,24 @@ export const tokenStats = defineCommand({
   options: {},
   async run ({ tokenStats }) {
     const { database, cache } = await tokenStats()
-    const kinds = Object.entries(database.byKind ?? {}).map(([kind, { active, expired, revoked }]) => `  ${kind}: ${active} active, ${expired} expired, ${revoked} revoked`)
+    const kinds = Object.entries(database.byKind ?? {}).map(([kind, { active, expired, revoked }]) =>
+      `  ${kind}: ${active} active, ${expired} expired, ${revoked} revoked`)
     const text = [
-      `Tokens: ${show(database.total)}${database.exact ? '' : ' (estimated)'}; ${show(database.active)} active, ${show(database.expired)} expired, ${show(database.revoked)} revoked, ${show(database.neverUsed)} never used`,
+      `Tokens: ${show(database.total)}${database.exact ? '' : ' (estimated)'}; ` +
+        `${show(database.active)} active, ${show(database.expired)} expired, ${show(database.revoked)} revoked, ` +
+        `${show(database.neverUsed)} never used`,
       ...kinds,
       `Sessions: ${show(database.sessions?.active ?? null)} active`,
       `Refresh tokens used twice in 30 days: ${show(database.refreshTokenReuses)}`,
-      `Cache: generation ${cache.generation}, ${cache.openSettlements} settlements open, ${cache.registered ? 'a server registered' : 'no server registered'}`,
-      ...cache.keys === null ? [] : [`  ${cache.keys} keys${cache.memoryBytes === null ? '' : `, ${cache.memoryBytes} bytes in the whole server`}`],
-      ...cache.hitRatio === null ? [] : [`  ${cache.trusted ? 'trusted' : `not trusted: ${cache.state}`}, hit ratio ${cache.hitRatio} of ${cache.lookUps} look-ups`]
+      `Cache: generation ${cache.generation}, ${cache.openSettlements} settlements open, ${cache.registered
+        ? 'a server registered'
+        : 'no server registered'}`,
+      ...cache.keys === null
+        ? []
+        : [`  ${cache.keys} keys${cache.memoryBytes === null ? '' : `, ${cache.memoryBytes} bytes in the whole server`}`],
+      ...cache.hitRatio === null
+        ? []
+        : [`  ${cache.trusted ? 'trusted' : `not trusted: ${cache.state}`}, hit ratio ${cache.hitRatio} of ${cache.lookUps} look-ups`]
     ].join('\n')
     return { json: { database, cache }, text }
   }

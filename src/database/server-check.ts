@@ -64,7 +64,11 @@ async function tryAbilities (url: string, settings: boolean): Promise<Abilities>
 async function keepsPrepared (client: Sql, others: Sql[]): Promise<boolean> {
   const ending = new AbortController()
   async function ask (n: number): Promise<{ name: string, pid: number, isPooled: boolean } | null> {
-    const result = await client.unsafe<Array<{ n: number, pid: number }>>('select $1::int4 as n, pg_backend_pid() as pid', [n], { prepare: true })
+    const result = await client.unsafe<Array<{ n: number, pid: number }>>(
+      'select $1::int4 as n, pg_backend_pid() as pid',
+      [n],
+      { prepare: true }
+    )
     const [row] = result
     if (row?.n !== n) return null
     // A pooler gives its clients process numbers of its own.

@@ -4,7 +4,9 @@ declare const revoking: unique symbol
 /** An open transaction. Services pass it on; only stores look inside. */
 export interface Tx { readonly [tx]: true }
 
-/** A transaction opened by `revocation/revocation.ts`. Stores end tokens only within one, so nothing can be revoked without being settled. */
+/**
+ * A transaction opened by `revocation/revocation.ts`. Stores end tokens only within one, so nothing can be revoked without being settled.
+ */
 export interface RevokingTx extends Tx { readonly [revoking]: true }
 
 /** READ COMMITTED transactions, rolled back if `work` throws. `limitMs` is for work of many statements; the default suits one request. */

@@ -3,13 +3,18 @@ import type { ConnectionOptions } from 'node:tls'
 import { ConfigError } from '../config/config.js'
 
 /** Where and how a PostgreSQL server is reached. */
-export interface PostgresAddress { url: string, ssl: ConnectionOptions | false, /** False behind a pooler that hands each transaction another connection: what was prepared on one isn't there on the next. */ prepare: boolean }
+export interface PostgresAddress {
+  url: string
+  ssl: ConnectionOptions
+    | false, /** False behind a pooler that hands each transaction another connection: what was prepared on one isn't there on the next. */
+  prepare: boolean
+}
 
 const modes = ['disable', 'require', 'verify-ca', 'verify-full']
 
 /**
- * Reads what is not the server's off a connection URL: libpq's sslmode, sslrootcert, sslcert and sslkey, and `prepare=false`. A certificate is always verified, with `require` too:
- * encryption to whoever answers protects nothing. Throws ConfigError, without the URL.
+ * Reads what is not the server's off a connection URL: libpq's sslmode, sslrootcert, sslcert and sslkey, and `prepare=false`. A certificate
+ * is always verified, with `require` too: encryption to whoever answers protects nothing. Throws ConfigError, without the URL.
  */
 export function parsePostgresUrl (text: string): PostgresAddress {
   const url = new URL(text)

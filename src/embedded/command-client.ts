@@ -56,7 +56,8 @@ function explain (error: NodeJS.ErrnoException, path: string, acceptTimeoutMs: n
     throw new Error(`The server at ${path} did not accept the command within ${acceptTimeoutMs / 1000} s: ` +
       'it is frozen or overloaded, and may still run the command when it wakes up.')
   }
-  if (code === 'ECONNRESET' || code === 'EPIPE') throw new Error(`The server at ${path} closed the connection before it accepted the command.`)
+  if (code === 'ECONNRESET' ||
+    code === 'EPIPE') throw new Error(`The server at ${path} closed the connection before it accepted the command.`)
   if (code.startsWith('HPE_')) return notOurs(path)
   throw new Error(`The server at ${path} cannot be reached (${code}): run this as the server's user.`)
 }

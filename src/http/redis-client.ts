@@ -3,8 +3,8 @@ import type { FastifyInstance } from 'fastify'
 import type { OpenRedis } from '../redis/open.js'
 
 /**
- * Sets `app.redis` to our client, through @fastify/redis; an `app.redis` that is already there stays. Never waits for Redis, and closing the
- * app does not close the client.
+ * Sets `app.redis` to our client, through @fastify/redis; an `app.redis` that is already there stays. Never waits for Redis, and closing
+ * the app does not close the client.
  */
 export async function addRedisClient (app: FastifyInstance, client: OpenRedis['limiter'] | null): Promise<void> {
   if (client === null || app.hasDecorator('redis')) return

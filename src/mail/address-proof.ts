@@ -48,7 +48,11 @@ export function createAddressProof (
       if (!isChange && redeemed.email !== email) return invalid()
       if (redeemed.email === email && emailVerifiedAt !== null) return { named: null, outcome: undefined }
       if (await users.setVerifiedEmail(tx, userId, redeemed.email) === null) return invalid()
-      const [event] = await audit.record(tx, device, isChange ? { type: 'email_changed', userId, previousEmail: email } : { type: 'email_verified', userId })
+      const [event] = await audit.record(
+        tx,
+        device,
+        isChange ? { type: 'email_changed', userId, previousEmail: email } : { type: 'email_verified', userId }
+      )
       // To the old address: its owner may not be the person who changed it.
       if (isChange && event !== undefined) await outbox.enqueue(tx, { kind: 'email_changed', email, userId, eventId: event.id })
       return { named: await tokens.namedOfUser(tx, userId), outcome: undefined }

@@ -99,7 +99,9 @@ export const messages = {
   },
   login_blocked: {
     subject: 'Logins to your account are blocked',
-    intro: ['There were 100 wrong passwords in a row for your account. Logins are refused from now on, except from networks that you have used before.'],
+    intro: [
+      'There were 100 wrong passwords in a row for your account. Logins are refused from now on, except from networks that you have used before.'
+    ],
     closing: ['Resetting your password lifts the block, and so can the people who run this service.']
   },
   refresh_token_reused: {

@@ -61,7 +61,9 @@ export function createPasswordReset (
       await users.forgive(tx, redeemed.email)
       await audit.record(tx, device, { type: 'password_reset', userId })
       const verifiedAt = account.user.emailVerifiedAt
-      const keep = keepPersonalTokens === true && verifiedAt !== null ? { from: new Date(verifiedAt), until: redeemed.createdAt } : undefined
+      const keep = keepPersonalTokens === true && verifiedAt !== null
+        ? { from: new Date(verifiedAt), until: redeemed.createdAt }
+        : undefined
       await sessions.endPersonalTokens(tx, userId, reason, keep)
       if (verifiedAt === null) {
         await users.setVerifiedEmail(tx, userId, redeemed.email)

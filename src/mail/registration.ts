@@ -62,7 +62,11 @@ export function createRegistrations (
     })
   }
 
-  async function confirm ({ hash, row }: { hash: TokenHash, row: MailTokenRow }, password: string | undefined, device: Device): Promise<void> {
+  async function confirm (
+    { hash, row }: { hash: TokenHash, row: MailTokenRow },
+    password: string | undefined,
+    device: Device
+  ): Promise<void> {
     const { email } = row
     const seen = password === undefined ? null : await findByPassword(email, password)
     const opened = seen !== null && await transactions.transaction(async tx => {

@@ -19,7 +19,12 @@ export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail
 
   app.post('/v1/password/forgot', {
     ...anyone,
-    schema: { tags: ['mail'], summary: 'Ask for a mail that resets the password; the answer is the same for every address', body: ForgotBody, response: { 202: Accepted, ...failures(400, 413, 415, 429, 503) } }
+    schema: {
+      tags: ['mail'],
+      summary: 'Ask for a mail that resets the password; the answer is the same for every address',
+      body: ForgotBody,
+      response: { 202: Accepted, ...failures(400, 413, 415, 429, 503) }
+    }
   }, async (request, reply) => {
     await mail.forgot(request.body.email, deviceOf(request))
     return await reply.code(202).send({})
@@ -27,7 +32,12 @@ export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail
 
   app.post('/v1/password/reset', {
     ...anyone,
-    schema: { tags: ['mail'], summary: 'Set a new password with the token of a mail; every session of the account ends', body: ResetBody, response: { 204: Done, ...failures(400, 413, 415, 429, 503) } }
+    schema: {
+      tags: ['mail'],
+      summary: 'Set a new password with the token of a mail; every session of the account ends',
+      body: ResetBody,
+      response: { 204: Done, ...failures(400, 413, 415, 429, 503) }
+    }
   }, async (request, reply) => {
     await mail.reset(request.body, deviceOf(request))
     return await reply.code(204).send(null)
@@ -35,7 +45,12 @@ export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail
 
   app.post('/v1/email/verify', {
     ...anyone,
-    schema: { tags: ['mail'], summary: 'Confirm an address, a new address or a registration with the token of a mail', body: VerifyBody, response: { 204: Done, ...failures(400, 413, 415, 429, 503) } }
+    schema: {
+      tags: ['mail'],
+      summary: 'Confirm an address, a new address or a registration with the token of a mail',
+      body: VerifyBody,
+      response: { 204: Done, ...failures(400, 413, 415, 429, 503) }
+    }
   }, async (request, reply) => {
     await mail.verify(request.body, deviceOf(request))
     return await reply.code(204).send(null)
@@ -43,7 +58,12 @@ export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail
 
   app.post('/v1/email/verify/send', {
     ...guarded('session', authenticate),
-    schema: { tags: ['mail'], summary: "Ask for another mail that confirms the caller's address", security: [{ bearer: [] }, { cookie: [] }], response: { 202: Accepted, ...failures(401, 403, 429, 503) } }
+    schema: {
+      tags: ['mail'],
+      summary: "Ask for another mail that confirms the caller's address",
+      security: [{ bearer: [] }, { cookie: [] }],
+      response: { 202: Accepted, ...failures(401, 403, 429, 503) }
+    }
   }, async (request, reply) => {
     await mail.sendVerification(requireSession(request).user, deviceOf(request))
     return await reply.code(202).send({})

@@ -81,10 +81,17 @@ export function createMailStore (database: Database): MailStore {
         const addresses = db.select({ email: users.email }).from(users).where(inArray(users.id, userIds))
         await db.delete(mails).where(and(eq(mails.kind, 'reset_password'), inArray(mails.email, addresses)))
       }
-      if (tokenKinds.length > 0) await db.delete(mailTokens).where(and(inArray(mailTokens.userId, userIds), inArray(mailTokens.kind, tokenKinds)))
+      if (tokenKinds.length > 0) await db.delete(mailTokens).where(and(
+        inArray(mailTokens.userId, userIds),
+        inArray(mailTokens.kind, tokenKinds)
+      ))
     },
 
-    async replaceRegistration (tx: Tx, id: string, { name, passwordHash, createdAt, expiresAt }: Omit<Registration, 'id'>): Promise<string> {
+    async replaceRegistration (
+      tx: Tx,
+      id: string,
+      { name, passwordHash, createdAt, expiresAt }: Omit<Registration, 'id'>
+    ): Promise<string> {
       await within(tx).update(registrations).set({ name, passwordHash, createdAt, expiresAt }).where(eq(registrations.id, id))
       return id
     },

@@ -67,7 +67,8 @@ function factsOf ({ at, address, userAgent }: EventDetails): Array<[string, stri
 function harmless (text: string): string {
   const line = text.replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ')
   // A name with a dot in it, or an @, is a link to many of them, without any scheme. Version numbers are not: 130.0.0.0 has no letters.
-  return line.replace(/[a-z][a-z0-9+.-]*:\/\/\S*|\bwww\.\S*/gi, '').replace(/[.\u3002\uff0e\uff61](?=\p{L}|xn--)|[@\uff20]/gu, ' ').trim().slice(0, 160)
+  return line.replace(/[a-z][a-z0-9+.-]*:\/\/\S*|\bwww\.\S*/gi, '').replace(/[.\u3002\uff0e\uff61](?=\p{L}|xn--)|[@\uff20]/gu, ' ').trim()
+    .slice(0, 160)
 }
 
 const paragraph = (text: string) => `<p>${escapeHtml(text)}</p>`

@@ -5,7 +5,13 @@ import type { Config } from '../config/config.js'
 import { type Credentials, credentialsOf } from '../http/credentials.js'
 import { deviceOf } from '../http/device.js'
 import { failures } from '../http/schemas.js'
-import { InvalidRequestError, InvalidTokenError, MissingServiceTokenError, NotSupportedError, UnsupportedGrantTypeError } from '../shared/errors.js'
+import {
+  InvalidRequestError,
+  InvalidTokenError,
+  MissingServiceTokenError,
+  NotSupportedError,
+  UnsupportedGrantTypeError
+} from '../shared/errors.js'
 import type { TokenService } from '../tokens/service.js'
 import { challengeOf, type ErrorBody, toOauthError } from './errors.js'
 import { parseForm } from './form.js'

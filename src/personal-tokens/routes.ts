@@ -14,11 +14,22 @@ const hundredYears = 3_153_600_000
 const Body = Type.Object({
   name: Name,
   abilities: Type.Optional(Abilities),
-  expiresIn: Type.Optional(Type.Integer({ minimum: 1, maximum: hundredYears, description: 'Seconds; without it the token lives until it is revoked' })),
+  expiresIn: Type.Optional(Type.Integer({
+    minimum: 1,
+    maximum: hundredYears,
+    description: 'Seconds; without it the token lives until it is revoked'
+  })),
   password: Type.Optional(Password)
 }, closed)
 
-const PersonalToken = Type.Object({ id: Id, name: Type.String(), abilities: Type.Array(Type.String()), createdAt: Moment, expiresAt: nullable(Moment), lastUsedAt: nullable(Moment) })
+const PersonalToken = Type.Object({
+  id: Id,
+  name: Type.String(),
+  abilities: Type.Array(Type.String()),
+  createdAt: Moment,
+  expiresAt: nullable(Moment),
+  lastUsedAt: nullable(Moment)
+})
 
 interface Options {
   personalTokens: PersonalTokenService
@@ -32,7 +43,16 @@ export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (ap
 
   app.post('/v1/tokens', {
     ...caller,
-    schema: { tags: ['personal tokens'], summary: 'Make a personal token', security, body: Body, response: { 201: Type.Object({ accessToken: Type.String({ description: 'Shown once' }), token: PersonalToken }), ...failures(400, 401, 403, 409, 413, 415, 429, 503) } }
+    schema: {
+      tags: ['personal tokens'],
+      summary: 'Make a personal token',
+      security,
+      body: Body,
+      response: {
+        201: Type.Object({ accessToken: Type.String({ description: 'Shown once' }), token: PersonalToken }),
+        ...failures(400, 401, 403, 409, 413, 415, 429, 503)
+      }
+    }
   }, async (request, reply) => {
     const { plain, token } = await personalTokens.create(requireSession(request), request.body, deviceOf(request))
     return await reply.code(201).send({ accessToken: plain.reveal(), token: show(token) })
@@ -40,12 +60,23 @@ export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (ap
 
   app.get('/v1/tokens', {
     ...caller,
-    schema: { tags: ['personal tokens'], summary: "The caller's live personal tokens, newest first", security, response: { 200: Type.Object({ tokens: Type.Array(PersonalToken) }), ...failures(401, 403, 503) } }
+    schema: {
+      tags: ['personal tokens'],
+      summary: "The caller's live personal tokens, newest first",
+      security,
+      response: { 200: Type.Object({ tokens: Type.Array(PersonalToken) }), ...failures(401, 403, 503) }
+    }
   }, async request => ({ tokens: (await personalTokens.list(requireSession(request))).map(show) }))
 
   app.delete('/v1/tokens/:id', {
     ...caller,
-    schema: { tags: ['personal tokens'], summary: 'End a personal token', security, params: Type.Object({ id: Type.String() }), response: { 204: Type.Null(), ...failures(401, 403, 404, 503) } }
+    schema: {
+      tags: ['personal tokens'],
+      summary: 'End a personal token',
+      security,
+      params: Type.Object({ id: Type.String() }),
+      response: { 204: Type.Null(), ...failures(401, 403, 404, 503) }
+    }
   }, async (request, reply) => {
     const principal = requireSession(request)
     if (!isUuid(request.params.id)) throw new NotFoundError()
@@ -55,5 +86,10 @@ export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (ap
 }
 
 function show ({ createdAt, expiresAt, lastUsedAt, ...token }: Shown) {
-  return { ...token, createdAt: createdAt.toISOString(), expiresAt: expiresAt?.toISOString() ?? null, lastUsedAt: lastUsedAt?.toISOString() ?? null }
+  return {
+    ...token,
+    createdAt: createdAt.toISOString(),
+    expiresAt: expiresAt?.toISOString() ?? null,
+    lastUsedAt: lastUsedAt?.toISOString() ?? null
+  }
 }

@@ -8,13 +8,18 @@ import type { PersonalToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
 import type { Reauthenticate } from '../users/reauthenticate.js'
 
-export interface PersonalTokenRequest { name: string, abilities?: string[] | undefined, expiresIn?: number | undefined, password?: string | undefined }
+export interface PersonalTokenRequest {
+  name: string
+  abilities?: string[] | undefined
+  expiresIn?: number | undefined
+  password?: string | undefined
+}
 
 /** Tokens that users make for their programs: named, limited, and independent of any session. */
 export interface PersonalTokenService {
   /**
-   * Without `expiresIn` (seconds) it lives until it is revoked. Throws InsufficientAbilityError for abilities that the caller's token lacks,
-   * ReauthenticateError, EmailUnverifiedError, TokenLimitError.
+   * Without `expiresIn` (seconds) it lives until it is revoked. Throws InsufficientAbilityError for abilities that the caller's token
+   * lacks, ReauthenticateError, EmailUnverifiedError, TokenLimitError.
    */
   create (caller: Principal, request: PersonalTokenRequest, device: Device): Promise<{ plain: PlainToken, token: PersonalToken }>
   /** The caller's live tokens, newest first. */
@@ -35,7 +40,15 @@ interface PersonalTokenDependencies {
   needsVerifiedEmail: boolean
 }
 
-export function createPersonalTokenService ({ tokens, reauthenticate, sessions, audit, clock, limit, needsVerifiedEmail }: PersonalTokenDependencies): PersonalTokenService {
+export function createPersonalTokenService ({
+  tokens,
+  reauthenticate,
+  sessions,
+  audit,
+  clock,
+  limit,
+  needsVerifiedEmail
+}: PersonalTokenDependencies): PersonalTokenService {
   return {
     async create (caller, { name, abilities = caller.token.abilities, expiresIn, password }, device) {
       const beyond = abilities.find(ability => !can(caller, ability))
@@ -47,7 +60,10 @@ export function createPersonalTokenService ({ tokens, reauthenticate, sessions, 
         if (await tokens.countPersonal(tx, user.id) >= limit) return { named: null, refusal: new TokenLimitError() }
         const createdAt = new Date(clock.now())
         const expiresAt = expiresIn === undefined ? null : new Date(createdAt.getTime() + expiresIn * 1000)
-        const { id, plain } = await tokens.issue(tx, { kind: 'personal', userId: caller.user.id, sessionId: null, name, abilities, createdAt, expiresAt })
+        const { id, plain } = await tokens.issue(
+          tx,
+          { kind: 'personal', userId: caller.user.id, sessionId: null, name, abilities, createdAt, expiresAt }
+        )
         await audit.record(tx, device, { type: 'personal_token_created', userId: caller.user.id, sessionId: session.id, tokenId: id })
         return { named: null, outcome: { plain, token: { id, name, abilities, createdAt, expiresAt, lastUsedAt: null } } }
       })
@@ -58,7 +74,13 @@ export function createPersonalTokenService ({ tokens, reauthenticate, sessions, 
     end: (caller, id, device) => sessions.withLiveCaller(caller, async tx => {
       const ended = await tokens.revokePersonal(tx, caller.user.id, id)
       if (ended === null) return { named: null, refusal: new NotFoundError() }
-      await audit.record(tx, device, ...ended.map(tokenId => ({ type: 'personal_token_ended' as const, userId: caller.user.id, tokenId, cause: 'ended_by_user' as const })))
+      await audit.record(
+        tx,
+        device,
+        ...ended.map(
+          tokenId => ({ type: 'personal_token_ended' as const, userId: caller.user.id, tokenId, cause: 'ended_by_user' as const }
+        ))
+      )
       return { named: await tokens.endSessions(tx, caller.user.id, []), outcome: undefined }
     })
   }

@@ -50,7 +50,10 @@ export async function examine (client: Redis, { where, keyPrefix, cluster, db }:
   }
   const hidden = ['run_id', 'master_replid', 'role'].filter(name => field(name) === undefined)
   if (hidden.length > 0) {
-    return { state: 'fit', notice: `Redis at ${where} hides ${hidden.join(', ')} in INFO, so its restart could not be noticed: there is no cache` }
+    return {
+      state: 'fit',
+      notice: `Redis at ${where} hides ${hidden.join(', ')} in INFO, so its restart could not be noticed: there is no cache`
+    }
   }
   // In a cluster, replicas too say which servers are masters.
   return cluster || field('role') === 'master' ? { state: 'fit' } : { state: 'replica' }

@@ -1,5 +1,11 @@
 import type { Cluster, Redis } from 'ioredis'
-import { type IRateLimiterRedisOptions, type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis, type RateLimiterRes } from 'rate-limiter-flexible'
+import {
+  type IRateLimiterRedisOptions,
+  type RateLimiterAbstract,
+  RateLimiterMemory,
+  RateLimiterRedis,
+  type RateLimiterRes
+} from 'rate-limiter-flexible'
 import type { Limit } from '../config/values.js'
 import { rateLimited } from '../shared/errors.js'
 
@@ -38,7 +44,10 @@ export class ProcessCounter extends RateLimiterMemory {
   }
 }
 
-/** A counter in Redis that counts in this process while Redis fails. What is cleared is cleared in both: a failure may have been counted in either. */
+/**
+ * A counter in Redis that counts in this process while Redis fails. What is cleared is cleared in both: a failure may have been counted in
+ * either.
+ */
 class SharedCounter extends RateLimiterRedis {
   readonly #inProcess: RateLimiterAbstract
 

@@ -7,7 +7,11 @@ import { sentinelOptions } from './client.js'
  * Asks each Sentinel once for the master, within `withinMs`. Returns what an operator has to correct, or null: ioredis itself reports all
  * such failures as a Sentinel that cannot be reached.
  */
-export async function askSentinels (config: RedisConfig & { mode: 'sentinel' }, ca: string | undefined, withinMs: number): Promise<string | null> {
+export async function askSentinels (
+  config: RedisConfig & { mode: 'sentinel' },
+  ca: string | undefined,
+  withinMs: number
+): Promise<string | null> {
   const answers = await Promise.all(config.sentinels.map(async ({ host, port }) => {
     const where = `${host}:${port} (a Sentinel)`
     const timeouts = { connectTimeout: withinMs, commandTimeout: withinMs }

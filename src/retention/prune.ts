@@ -12,7 +12,15 @@ const batchSize = 5_000
  * What a prune deleted, or a dry run would delete: tokens and sessions that ended before `before`, events older than AUDIT_RETENTION, idle
  * counts of failed logins, expired tokens of mails, and registrations that nobody confirmed; `skipped` if another instance is pruning.
  */
-export interface PruneReport extends ExpiredMailRows { tokens: number, sessions: number, events: number, failures: number, before: string, dryRun: boolean, skipped: boolean }
+export interface PruneReport extends ExpiredMailRows {
+  tokens: number
+  sessions: number
+  events: number
+  failures: number
+  before: string
+  dryRun: boolean
+  skipped: boolean
+}
 
 /**
  * Deletes rows that expired or were revoked longer ago than the retention, in ordered batches that hold nobody up, and what interrupted
@@ -34,8 +42,24 @@ interface PruneNeeds {
 export function createPrune ({ store, audit, accounts, idleAttempts, mail, clock, counters, retentionSeconds }: PruneNeeds): Prune {
   async function run ({ dryRun, signal }: { dryRun: boolean, signal?: AbortSignal | undefined }): Promise<PruneReport> {
     const before = new Date(clock.now() - retentionSeconds * 1000)
-    const report: PruneReport = { tokens: 0, sessions: 0, events: 0, failures: 0, mailTokens: 0, registrations: 0, before: before.toISOString(), dryRun, skipped: false }
-    if (dryRun) return { ...report, ...await store.count(before), events: await audit.countOld(), failures: await idleAttempts.count(), ...await mail.count() }
+    const report: PruneReport = {
+      tokens: 0,
+      sessions: 0,
+      events: 0,
+      failures: 0,
+      mailTokens: 0,
+      registrations: 0,
+      before: before.toISOString(),
+      dryRun,
+      skipped: false
+    }
+    if (dryRun) return {
+      ...report,
+      ...await store.count(before),
+      events: await audit.countOld(),
+      failures: await idleAttempts.count(),
+      ...await mail.count()
+    }
     await accounts.finishRemovals()
     do {
       const deleted = await store.delete(before, batchSize)

@@ -15,7 +15,10 @@ interface PruneScheduleNeeds {
   log: Log
 }
 
-/** Prunes at PRUNE_SCHEDULE in PRUNE_TIMEZONE until `stop`, which ends a prune after its current batch. Every instance starts; a lock in the database lets one of them work. */
+/**
+ * Prunes at PRUNE_SCHEDULE in PRUNE_TIMEZONE until `stop`, which ends a prune after its current batch. Every instance starts; a lock in the
+ * database lets one of them work.
+ */
 export function schedulePrune ({ prune, expression, timezone, log }: PruneScheduleNeeds): { stop (): Promise<void> } {
   let running: Promise<void> = Promise.resolve()
   const ending = new AbortController()

@@ -47,8 +47,10 @@ export function createRetentionStore (database: Database): RetentionStore {
   }
 }
 
-const deadToken = (before: Date) => sql`(${tokens.expiresAt} < ${before.toISOString()}::timestamptz or ${tokens.revokedAt} < ${before.toISOString()}::timestamptz)`
+const deadToken = (before: Date) =>
+  sql`(${tokens.expiresAt} < ${before.toISOString()}::timestamptz or ${tokens.revokedAt} < ${before.toISOString()}::timestamptz)`
 
 /** A session is deleted once no token refers to it, apart from tokens that are deleted with it. */
-const deadSession = (before: Date) => sql`(${sessions.expiresAt} < ${before.toISOString()}::timestamptz or ${sessions.endedAt} < ${before.toISOString()}::timestamptz)
+const deadSession = (before: Date) =>
+  sql`(${sessions.expiresAt} < ${before.toISOString()}::timestamptz or ${sessions.endedAt} < ${before.toISOString()}::timestamptz)
   and not exists (select from ${tokens} where ${tokens.sessionId} = ${sessions.id} and ${deadToken(before)} is not true)`

@@ -17,7 +17,16 @@ const confirmEveryMs = 5_000
 const forgetAfterMs = 180_000
 
 /** Why the cache is trusted, or isn't. */
-export type TrustState = 'trusted' | 'starting' | 'no-cache' | 'database-unreachable' | 'database-standby' | 'redis-unreachable' | 'redis-not-master' | 'not-registered' | 'settlement-overdue' | 'redis-suspect'
+export type TrustState = 'trusted'
+  | 'starting'
+  | 'no-cache'
+  | 'database-unreachable'
+  | 'database-standby'
+  | 'redis-unreachable'
+  | 'redis-not-master'
+  | 'not-registered'
+  | 'settlement-overdue'
+  | 'redis-suspect'
 
 /** The poll of the epoch, and whether the cache may be believed at this instant. */
 export interface CacheEpoch extends CacheTrust {
@@ -66,7 +75,10 @@ export function createEpoch ({ store, backend, namespace, clock, counters, log, 
 
   function suspect (cause?: unknown): void {
     counters.failures++
-    if (trust() !== null) log.warn({ cause: describe(cause) }, 'a command to the cache failed: answering from the database until the next poll')
+    if (trust() !== null) log.warn(
+      { cause: describe(cause) },
+      'a command to the cache failed: answering from the database until the next poll'
+    )
     suspectedAt = clock.monotonic()
   }
 
@@ -105,7 +117,12 @@ export function createEpoch ({ store, backend, namespace, clock, counters, log, 
     if (reading.helpWanted || (reading.oldestSettlementMs ?? 0) >= overdueMs) onSettlementsWaiting()
   }
 
-  async function evaluate (reading: EpochReading, { connection, incarnation }: Identity, sentAt: number, sentAtWall: number): Promise<void> {
+  async function evaluate (
+    reading: EpochReading,
+    { connection, incarnation }: Identity,
+    sentAt: number,
+    sentAtWall: number
+  ): Promise<void> {
     if (incarnation === null) return setState('redis-not-master')
     if (connection !== backend.connection) return setState('redis-unreachable')
     if (incarnation !== reading.incarnation) {
@@ -127,7 +144,10 @@ export function createEpoch ({ store, backend, namespace, clock, counters, log, 
   /** A server that nobody has confirmed for minutes is gone: revocations should no longer wait for it. */
   async function forgetAbsent ({ incarnation, confirmedAgeMs, generation }: EpochReading): Promise<void> {
     if (incarnation === null || (confirmedAgeMs ?? 0) < forgetAfterMs || !await store.forget(generation, pollTimeoutMs)) return
-    log.info({ incarnation: incarnation.slice(0, 8) }, 'nobody has used the registered cache server for minutes: it is not waited for any more')
+    log.info(
+      { incarnation: incarnation.slice(0, 8) },
+      'nobody has used the registered cache server for minutes: it is not waited for any more'
+    )
   }
 
   /** This is another server than before, which may lack the last revocations: no entry older than its registration will count. */
@@ -144,7 +164,10 @@ export function createEpoch ({ store, backend, namespace, clock, counters, log, 
     if (next === state) return
     if (state === 'trusted') {
       counters.trustLosses++
-      log.warn({ reason: next, ...cause === undefined ? {} : { cause: describe(cause) } }, 'the cache is not trusted: answering from the database')
+      log.warn(
+        { reason: next, ...cause === undefined ? {} : { cause: describe(cause) } },
+        'the cache is not trusted: answering from the database'
+      )
     } else if (next === 'trusted') {
       log.info({ was: state }, 'the cache is trusted')
     }

@@ -36,7 +36,17 @@ interface ProtocolNeeds {
 }
 
 /** The epoch, the cache that trusts it, and the revocations that are settled in every cache before they are answered. */
-export async function createProtocol ({ database, backend: server, clock, counters, log, keyPrefix, cacheTtlSeconds, wrapSettle, spans }: ProtocolNeeds): Promise<Protocol> {
+export async function createProtocol ({
+  database,
+  backend: server,
+  clock,
+  counters,
+  log,
+  keyPrefix,
+  cacheTtlSeconds,
+  wrapSettle,
+  spans
+}: ProtocolNeeds): Promise<Protocol> {
   const store = createEpochStore(database)
   const namespace = createNamespace(keyPrefix)
   // An instance that can't ask takes no part in the cache of a copy until its first poll.

@@ -13,8 +13,8 @@ export type { RevokingTx }
 
 /**
  * The result of a revoking transaction: the hashes that it names (null: there was nothing to end; more than `maxNamed`: all entries become
- * void instead), and what to answer once they are settled. A `refusal` is thrown, but only after the COMMIT and after settling: a caller whose token turns out to be revoked may be
- * repeating a request whose revoker died on the way.
+ * void instead), and what to answer once they are settled. A `refusal` is thrown, but only after the COMMIT and after settling: a caller
+ * whose token turns out to be revoked may be repeating a request whose revoker died on the way.
  */
 export type Revoked<T> = { named: TokenHash[] | null, outcome: T } | { named: TokenHash[] | null, refusal: Error }
 
@@ -59,7 +59,10 @@ export function createRevocation ({ transactions, store, settle, log }: Revocati
     })
     const revoked = await (turn === undefined ? commit() : turns.take(turn.of, commit))
     if (revoked.named !== null && revoked.named.length > maxNamed) await logged({ tokens: 'all', mark }, settle.voidAll())
-    else if (revoked.named !== null) await logged({ settlement: id, tokens: revoked.named.length, mark }, settle.settle({ id, hashes: revoked.named, mark }))
+    else if (revoked.named !== null) await logged(
+      { settlement: id, tokens: revoked.named.length, mark },
+      settle.settle({ id, hashes: revoked.named, mark })
+    )
     if ('refusal' in revoked) throw revoked.refusal
     return revoked.outcome
   }

@@ -20,7 +20,10 @@ export interface CommittedChange { id: string, hashes: TokenHash[], mark: 'revok
 export interface Settle {
   /** Resolves once no instance accepts these tokens any more; rejects with UnavailableError if that can't be known. */
   settle (change: CommittedChange): Promise<void>
-  /** Makes every entry of every cache void; resolves once no instance believes one, and rejects with UnavailableError if that can't be known. */
+  /**
+   * Makes every entry of every cache void; resolves once no instance believes one, and rejects with UnavailableError if that can't be
+   * known.
+   */
   voidAll (): Promise<void>
   /** Settles what other instances left overdue or want help with. Never rejects. */
   assist (): Promise<void>

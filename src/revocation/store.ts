@@ -50,8 +50,8 @@ export interface EpochStore {
   bumpWithin (tx: RevokingTx): Promise<void>
   /**
    * Passes to `settle` the hashes of settlements that wait for help or are older than `overdueMs`, at most `maxNamed` of them, and deletes
-   * these settlements if it returns the registered incarnation. A settlement with more hashes than that is settled by a bump. Each settlement
-   * is held by one instance at a time. Returns how many were taken, and whether more were left.
+   * these settlements if it returns the registered incarnation. A settlement with more hashes than that is settled by a bump. Each
+   * settlement is held by one instance at a time. Returns how many were taken, and whether more were left.
    */
   assist (overdueMs: number, settle: (hashes: TokenHash[]) => Promise<string | null>): Promise<{ taken: number, more: boolean }>
   close (): Promise<void>
@@ -59,7 +59,14 @@ export interface EpochStore {
 
 interface EpochRow { generation: string | number, incarnation: string | null, retired: number }
 
-interface PollRow extends EpochRow { standby: boolean, confirmed_age: number | null, oldest: number | null, help: boolean, here: string, home: string | null }
+interface PollRow extends EpochRow {
+  standby: boolean
+  confirmed_age: number | null
+  oldest: number | null
+  help: boolean
+  here: string
+  home: string | null
+}
 
 const epochColumns = 'generation, incarnation, cardinality(retired) as retired'
 
@@ -71,13 +78,16 @@ const durable = "case when current_setting('synchronous_commit') in ('off', 'loc
 
 /** A managed server may keep its system identifier to itself: then the oid has to do. */
 const identityColumns = (system: boolean) => `
-    concat_ws(':', ${system ? '(select system_identifier from pg_control_system()), ' : ''}(select oid from pg_database where datname = current_database())) as here,
+    concat_ws(':', ${system
+      ? '(select system_identifier from pg_control_system()), '
+      : ''}(select oid from pg_database where datname = current_database())) as here,
     (select convert_from(value, 'UTF8') from secrets where name = 'database') as home`
 
 const pollText = (system: boolean) => `
   select ${epochColumns}, ${identityColumns(system)}, pg_is_in_recovery() as standby,
     (extract(epoch from clock_timestamp() - e.confirmed_at) * 1000)::float8 as confirmed_age,
-    (select max(case when ${inFuture('created_at')} then 'infinity'::float8 else (extract(epoch from clock_timestamp() - created_at) * 1000)::float8 end)
+    (select max(case when ${inFuture('created_at')} then 'infinity'::float8
+      else (extract(epoch from clock_timestamp() - created_at) * 1000)::float8 end)
       from cache_settlements) as oldest,
     exists (select from cache_settlements where help) as help
   from cache_epoch e where e.id = 1`
@@ -133,7 +143,10 @@ export function createEpochStore (database: Database): EpochStore {
   }
 
   async function writeHome (here: string): Promise<void> {
-    await database.prepared("insert into secrets (name, value) values ('database', convert_to($1::text, 'UTF8')) on conflict do nothing", [here])
+    await database.prepared(
+      "insert into secrets (name, value) values ('database', convert_to($1::text, 'UTF8')) on conflict do nothing",
+      [here]
+    )
   }
 
   return {
@@ -153,7 +166,14 @@ export function createEpochStore (database: Database): EpochStore {
     async poll (timeoutMs) {
       const [row] = await connection.query<PollRow>(pollText(system), [], timeoutMs)
       if (row === undefined) throw missingEpoch()
-      return { ...toEpoch(row), standby: row.standby, confirmedAgeMs: row.confirmed_age, oldestSettlementMs: row.oldest, helpWanted: row.help, database: { here: row.here, home: row.home } }
+      return {
+        ...toEpoch(row),
+        standby: row.standby,
+        confirmedAgeMs: row.confirmed_age,
+        oldestSettlementMs: row.oldest,
+        helpWanted: row.help,
+        database: { here: row.here, home: row.home }
+      }
     },
 
     async register (incarnation, generation, timeoutMs) {
@@ -170,7 +190,9 @@ export function createEpochStore (database: Database): EpochStore {
 
     async requirePrimary (tx) {
       // Read-only for the whole transaction if it began on a standby, even if that has been promoted since.
-      const [row] = rowsOf<{ standby: boolean }>(await within(tx).execute(sql`select current_setting('transaction_read_only') = 'on' as standby`))
+      const [row] = rowsOf<{ standby: boolean }>(
+        await within(tx).execute(sql`select current_setting('transaction_read_only') = 'on' as standby`)
+      )
       if (row?.standby !== false) throw standby()
     },
 
@@ -197,7 +219,9 @@ export function createEpochStore (database: Database): EpochStore {
     bump: async () => one(await database.prepared<EpochRow>(bumpText, [])),
 
     async bumpWithin (tx) {
-      await within(tx).execute(sql`update cache_epoch set generation = ${sql.raw(nextGeneration)} where id = 1 returning ${sql.raw(durable)}`)
+      await within(tx).execute(
+        sql`update cache_epoch set generation = ${sql.raw(nextGeneration)} where id = 1 returning ${sql.raw(durable)}`
+      )
     },
 
     async assist (overdueMs, settle) {
@@ -210,13 +234,16 @@ export function createEpochStore (database: Database): EpochStore {
         const oversized = waiting.filter(({ size }) => size > maxNamed)
         if (oversized.length > 0) {
           // Left by a version that knew no limit: too many to overwrite one by one in time.
-          await within(tx).execute(sql`update cache_epoch set generation = ${sql.raw(nextGeneration)} where id = 1 returning ${sql.raw(durable)}`)
+          await within(tx).execute(
+            sql`update cache_epoch set generation = ${sql.raw(nextGeneration)} where id = 1 returning ${sql.raw(durable)}`
+          )
           await within(tx).execute(sql`delete from cache_settlements where id = any(${idsOf(waiting)}::uuid[])`)
           return { taken: waiting.length, more: true }
         }
         const chosen = upTo(maxNamed, waiting)
         const [row] = rowsOf<{ hexes: string | null }>(await within(tx).execute(sql`
-          select string_agg(encode(h, 'hex'), ',') as hexes from cache_settlements, unnest(token_hashes) h where id = any(${idsOf(chosen)}::uuid[])`))
+          select string_agg(encode(h, 'hex'), ',') as hexes from cache_settlements, unnest(token_hashes) h
+            where id = any(${idsOf(chosen)}::uuid[])`))
         const incarnation = await settle((row?.hexes ?? '').split(',').filter(hex => hex !== '').map(hex => new TokenHash(hex)))
         if (incarnation === null) return { taken: 0, more: false }
         await within(tx).execute(sql`

@@ -22,15 +22,29 @@ export const serviceTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (app
 
   app.get('/v1/admin/services', {
     ...administrator,
-    schema: { tags: ['admin'], summary: 'The services that may check tokens, newest first', security, response: { 200: Type.Object({ services: Type.Array(Service) }), ...failures(401, 403, 503) } }
+    schema: {
+      tags: ['admin'],
+      summary: 'The services that may check tokens, newest first',
+      security,
+      response: { 200: Type.Object({ services: Type.Array(Service) }), ...failures(401, 403, 503) }
+    }
   }, async () => {
     const services = await serviceTokens.list()
-    return { services: services.map(({ createdAt, lastUsedAt, ...service }) => ({ ...service, createdAt: createdAt.toISOString(), lastUsedAt: lastUsedAt?.toISOString() ?? null })) }
+    return {
+      services: services.map(({ createdAt, lastUsedAt, ...service }) =>
+        ({ ...service, createdAt: createdAt.toISOString(), lastUsedAt: lastUsedAt?.toISOString() ?? null }))
+    }
   })
 
   app.delete('/v1/admin/services/:id', {
     ...administrator,
-    schema: { tags: ['admin'], summary: 'End a service: its token stops working at once', security, params: Type.Object({ id: Type.String() }), response: { 204: Type.Null(), ...failures(401, 403, 404, 503) } }
+    schema: {
+      tags: ['admin'],
+      summary: 'End a service: its token stops working at once',
+      security,
+      params: Type.Object({ id: Type.String() }),
+      response: { 204: Type.Null(), ...failures(401, 403, 404, 503) }
+    }
   }, async (request, reply) => {
     const principal = requireRole(request, 'admin')
     if (!isUuid(request.params.id)) throw new NotFoundError()

@@ -10,7 +10,10 @@ import type { PlainToken } from '../tokens/token.js'
 
 /** Tokens with which other services ask what a token stands for. A service is nothing but its token: a second token is a second service. */
 export interface ServiceTokenService {
-  /** Makes a service; only the operator's command does. Nothing else grants `introspect`. Names may repeat, so that a new token can replace an old one. */
+  /**
+   * Makes a service; only the operator's command does. Nothing else grants `introspect`. Names may repeat, so that a new token can replace
+   * an old one.
+   */
   create (name: string): Promise<{ plain: PlainToken, service: ServiceToken }>
   /** The services whose tokens aren't revoked, newest first. */
   list (): Promise<ServiceToken[]>
@@ -26,11 +29,20 @@ interface ServiceTokenDependencies {
   clock: Clock
 }
 
-export function createServiceTokenService ({ tokens, sessions, audit, transactions, clock }: ServiceTokenDependencies): ServiceTokenService {
+export function createServiceTokenService ({
+  tokens,
+  sessions,
+  audit,
+  transactions,
+  clock
+}: ServiceTokenDependencies): ServiceTokenService {
   return {
     create: name => transactions.transaction(async tx => {
       const createdAt = new Date(clock.now())
-      const { id, plain } = await tokens.issue(tx, { kind: 'service', userId: null, sessionId: null, name, abilities: ['introspect'], createdAt, expiresAt: null })
+      const { id, plain } = await tokens.issue(
+        tx,
+        { kind: 'service', userId: null, sessionId: null, name, abilities: ['introspect'], createdAt, expiresAt: null }
+      )
       await audit.record(tx, null, { type: 'service_created', userId: null, tokenId: id, cause: 'command' })
       return { plain, service: { id, name, createdAt, lastUsedAt: null } }
     }),
@@ -41,7 +53,11 @@ export function createServiceTokenService ({ tokens, sessions, audit, transactio
       if (user.role !== 'admin') return { named: null, refusal: new ForbiddenError() }
       const revoked = await tokens.revokeOne(tx, id, 'service')
       if (revoked === null) return { named: null, refusal: new NotFoundError() }
-      if (revoked.ended) await audit.record(tx, device, { type: 'service_ended', userId: null, actorId: caller.user.id, tokenId: id, cause: 'ended_by_admin' })
+      if (revoked.ended) await audit.record(
+        tx,
+        device,
+        { type: 'service_ended', userId: null, actorId: caller.user.id, tokenId: id, cause: 'ended_by_admin' }
+      )
       return { named: [revoked.hash], outcome: undefined }
     })
   }

@@ -24,8 +24,8 @@ export interface SessionEnder {
   /** Every personal token of the user but those made in `keep`. Returns no hashes: endSessions, called after it, names them. */
   endPersonalTokens (tx: RevokingTx, userId: string, reason: EndReason, keep?: Period): Promise<void>
   /**
-   * Calls `listener` in each transaction that ends a user's sessions from outside of them, even if the user has none: by an administrator, a
-   * command, logout-all, another of the user's sessions, a reset. A plain logout and a login past SESSION_LIMIT don't count.
+   * Calls `listener` in each transaction that ends a user's sessions from outside of them, even if the user has none: by an administrator,
+   * a command, logout-all, another of the user's sessions, a reset. A plain logout and a login past SESSION_LIMIT don't count.
    */
   onEndedFromOutside (listener: EndListener): void
 }

@@ -26,7 +26,13 @@ export interface Login {
 interface LoginDependencies {
   store: Pick<SessionStore, 'unendedBeyond'>
   users: Pick<UserService,
-    'prepareRegistration' | 'recordLogin' | 'requireCredentials' | 'requireSamePassword' | 'lockUnchanged' | 'setPassword' | 'clearLoginLimit'>
+    'prepareRegistration'
+      | 'recordLogin'
+      | 'requireCredentials'
+      | 'requireSamePassword'
+      | 'lockUnchanged'
+      | 'setPassword'
+      | 'clearLoginLimit'>
   revocation: Pick<Revocation, 'revoke'>
   transactions: Transactions
   audit: Pick<Audit, 'record'>
@@ -64,7 +70,11 @@ export function createLogin (
   }
 
   /** Null when the password has changed, or the account has been disabled, while bcrypt was running. */
-  const openUnchanged = (seen: VerifiedCredentials, request: LoginRequest, device: Device) => revocation.revoke<IssuedTokens | null>(async tx => {
+  const openUnchanged = (
+    seen: VerifiedCredentials,
+    request: LoginRequest,
+    device: Device
+  ) => revocation.revoke<IssuedTokens | null>(async tx => {
     const locked = await users.lockUnchanged(tx, seen)
     if (locked === null) return { named: null, outcome: null }
     const { id } = locked.user

@@ -11,7 +11,17 @@ import { isUuid } from '../shared/ids.js'
 import { guarded, requireSession } from '../tokens/authenticate.js'
 import type { Cookies } from './cookies.js'
 import type { IssuedTokens } from './opening.js'
-import { ChangePasswordBody, CurrentSession, LoginBody, RefreshBody, RegisterBody, SessionList, SessionParams, TokenReply, toSession } from './schemas.js'
+import {
+  ChangePasswordBody,
+  CurrentSession,
+  LoginBody,
+  RefreshBody,
+  RegisterBody,
+  SessionList,
+  SessionParams,
+  TokenReply,
+  toSession
+} from './schemas.js'
 import type { SessionService } from './service.js'
 
 interface Options {
@@ -33,7 +43,12 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   app.post('/v1/register', {
     ...anyone,
-    schema: { tags: ['sessions'], summary: 'Create an account and open its first session; with REGISTRATION=confirm a mail has to confirm it first', body: RegisterBody, response: { 201: TokenReply, 202: Accepted, ...failures(400, 403, 409, 413, 415, 429, 503) } }
+    schema: {
+      tags: ['sessions'],
+      summary: 'Create an account and open its first session; with REGISTRATION=confirm a mail has to confirm it first',
+      body: RegisterBody,
+      response: { 201: TokenReply, 202: Accepted, ...failures(400, 403, 409, 413, 415, 429, 503) }
+    }
   }, async (request, reply) => {
     if (request.body.cookies === true) cookies.requireOwnSite(request)
     if (mail.confirms) {
@@ -45,7 +60,12 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   app.post('/v1/login', {
     ...anyone,
-    schema: { tags: ['sessions'], summary: 'Open a session; past SESSION_LIMIT the oldest ends', body: LoginBody, response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) } }
+    schema: {
+      tags: ['sessions'],
+      summary: 'Open a session; past SESSION_LIMIT the oldest ends',
+      body: LoginBody,
+      response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) }
+    }
   }, async (request, reply) => {
     // Before the password is looked at: another site's page must not log its visitor in as somebody else.
     if (request.body.cookies === true) cookies.requireOwnSite(request)
@@ -55,22 +75,38 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
   app.post('/v1/refresh', {
     ...anyone,
     onError: clearDeadCookies,
-    schema: { tags: ['sessions'], summary: 'Exchange a refresh token, from the body or its cookie, for new tokens', body: RefreshBody, response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) } }
+    schema: {
+      tags: ['sessions'],
+      summary: 'Exchange a refresh token, from the body or its cookie, for new tokens',
+      body: RefreshBody,
+      response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) }
+    }
   }, async (request, reply) => {
     const { token, byCookie } = presentedRefresh(request)
     return await give(reply, await sessions.refresh(token, deviceOf(request)), byCookie)
   })
 
-  for (const [url, everywhere, summary] of [['/v1/logout', false, 'End this session'], ['/v1/logout-all', true, 'End every session of the caller']] as const) {
+  for (const [url, everywhere, summary] of [
+    ['/v1/logout', false, 'End this session'],
+    ['/v1/logout-all', true, 'End every session of the caller']
+  ] as const) {
     app.post(url, {
       config: { guard: 'session', limitByAddress: request => !hasAccessToken(request) },
       onError: clearDeadCookies,
       // A refused access token stays the reason where the body holds no refresh token, whatever else is wrong with it.
       errorHandler: (error, request, reply) => answerError(isAboutBody(error) ? refusals.get(request) ?? error : error, request, reply),
       onRequest: async request => { if (hasAccessToken(request)) await authenticateOrRefresh(request) },
-      schema: { tags: ['sessions'], summary: `${summary}: by access token, or by refresh token from the body or its cookie`, security: [...security, {}], body: RefreshBody, response: { 204: Done, ...failures(400, 401, 403, 413, 415, 429, 503) } }
+      schema: {
+        tags: ['sessions'],
+        summary: `${summary}: by access token, or by refresh token from the body or its cookie`,
+        security: [...security, {}],
+        body: RefreshBody,
+        response: { 204: Done, ...failures(400, 401, 403, 413, 415, 429, 503) }
+      }
     }, async (request, reply) => {
-      if (request.token !== null) await (everywhere ? sessions.endAll(requireSession(request), deviceOf(request)) : sessions.logOut(requireSession(request), deviceOf(request)))
+      if (request.token !== null) await (everywhere
+        ? sessions.endAll(requireSession(request), deviceOf(request))
+        : sessions.logOut(requireSession(request), deviceOf(request)))
       else await sessions.logOutByRefresh(presentedRefresh(request).token, everywhere, deviceOf(request))
       if (request.headers.cookie !== undefined) cookies.clear(reply)
       return await reply.code(204).send(null)
@@ -79,13 +115,27 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   app.put('/v1/password', {
     ...caller,
-    schema: { tags: ['sessions'], summary: 'Change the password: every other session ends, this one goes on under new tokens', security, body: ChangePasswordBody, response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) } }
-  }, async (request, reply) => give(reply, await sessions.changePassword(requireSession(request), request.body, deviceOf(request)), request.byCookie))
+    schema: {
+      tags: ['sessions'],
+      summary: 'Change the password: every other session ends, this one goes on under new tokens',
+      security,
+      body: ChangePasswordBody,
+      response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) }
+    }
+  }, async (
+    request,
+    reply
+  ) => give(reply, await sessions.changePassword(requireSession(request), request.body, deviceOf(request)), request.byCookie))
 
   app.get('/v1/session', {
     config: { guard: 'anyone' },
     onRequest: authenticateIfPossible,
-    schema: { tags: ['sessions'], summary: 'Who is signed in, if anybody: for an application that starts', security: [{}, ...security], response: { 200: CurrentSession, ...failures(503) } }
+    schema: {
+      tags: ['sessions'],
+      summary: 'Who is signed in, if anybody: for an application that starts',
+      security: [{}, ...security],
+      response: { 200: CurrentSession, ...failures(503) }
+    }
   }, async request => ({
     user: request.token?.user ?? null,
     session: request.token?.session ?? null,
@@ -95,7 +145,12 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   app.get('/v1/sessions', {
     ...caller,
-    schema: { tags: ['sessions'], summary: "The caller's live sessions, newest first", security, response: { 200: SessionList, ...failures(401, 403, 503) } }
+    schema: {
+      tags: ['sessions'],
+      summary: "The caller's live sessions, newest first",
+      security,
+      response: { 200: SessionList, ...failures(401, 403, 503) }
+    }
   }, async request => {
     const principal = requireSession(request)
     const live = await sessions.list(principal.user.id)
@@ -112,7 +167,13 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   app.delete('/v1/sessions/:id', {
     ...caller,
-    schema: { tags: ['sessions'], summary: 'End one session of the caller', security, params: SessionParams, response: { 204: Done, ...failures(401, 403, 404, 503) } }
+    schema: {
+      tags: ['sessions'],
+      summary: 'End one session of the caller',
+      security,
+      params: SessionParams,
+      response: { 204: Done, ...failures(401, 403, 404, 503) }
+    }
   }, async (request, reply) => {
     const principal = requireSession(request)
     if (!isUuid(request.params.id)) throw new NotFoundError()
@@ -162,7 +223,10 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
   async function clearDeadCookies (request: FastifyRequest, reply: FastifyReply, error: FastifyError & Superseded): Promise<void> {
     const { refreshToken } = (request.body ?? {}) as { refreshToken?: string }
     if (error.statusCode !== 401 || error.sessionGoesOn === true) return
-    if (request.headers.cookie !== undefined && !hasBearer(request) && refreshToken === undefined && cookies.isOwnSite(request)) cookies.clear(reply)
+    if (request.headers.cookie !== undefined &&
+      !hasBearer(request) &&
+      refreshToken === undefined &&
+      cookies.isOwnSite(request)) cookies.clear(reply)
   }
 
   async function give (reply: FastifyReply, issued: IssuedTokens, byCookie = false) {
@@ -186,7 +250,12 @@ function toReply ({ access, refresh, session, user, endedSessions }: IssuedToken
     ...byCookie ? {} : { accessToken: access.plain.reveal() },
     expiresIn: access.expiresInSeconds,
     ...refresh === null ? {} : { ...byCookie ? {} : { refreshToken: refresh.plain.reveal() }, refreshExpiresIn: refresh.expiresInSeconds },
-    session: { id: session.id, deviceName: session.deviceName, createdAt: session.createdAt.toISOString(), expiresAt: session.expiresAt.toISOString() },
+    session: {
+      id: session.id,
+      deviceName: session.deviceName,
+      createdAt: session.createdAt.toISOString(),
+      expiresAt: session.expiresAt.toISOString()
+    },
     user,
     endedSessions
   }

@@ -1,8 +1,8 @@
 import { nextEventLoopTurn } from '../shared/event-loop.js'
 
 /**
- * Collects the look-ups of one event-loop turn and sends them as one read in the next; `load` answers in the order of its keys. Nobody joins
- * a read that was sent: it may have looked before a revocation that the joining request started after.
+ * Collects the look-ups of one event-loop turn and sends them as one read in the next; `load` answers in the order of its keys. Nobody
+ * joins a read that was sent: it may have looked before a revocation that the joining request started after.
  */
 export function batchPerTurn<T> (load: (keys: string[]) => Promise<T[]>): (key: string) => Promise<T> {
   let next: { keys: string[], answers: Promise<T[]> } | null = null

@@ -21,18 +21,22 @@ interface ClusterBackendNeeds {
 /**
  * A Redis Cluster as one cache. Why the guarantee of one server holds here:
  *
- * - The cluster's incarnation is that of every master together with its slots, as this backend routes to them. Whoever trusts an incarnation
+ * - The cluster's incarnation is that of every master together with its slots, as this backend routes to them. Whoever trusts an
+ * incarnation
  *   therefore sends a key to exactly that process in exactly that history of replication, and whoever settled in it has overwritten the key
  *   there. What the servers believe about each other doesn't matter: for each key there is one server again.
- * - A slot that moves, by whatever means, gives another incarnation. It is registered with a new generation, which makes void what travelled
+ * - A slot that moves, by whatever means, gives another incarnation. It is registered with a new generation, which makes void what
+ * travelled
  *   with the slot, what was left behind, and what comes back with it later.
- * - MOVED and ASK are never followed. MOVED says that our map is old, and the call fails. ASK says that a key of a migrating slot isn't here
+ * - MOVED and ASK are never followed. MOVED says that our map is old, and the call fails. ASK says that a key of a migrating slot isn't
+ * here
  *   (any more), and the call fails: nothing is settled that didn't reach the server that counts, and nothing from the other is believed.
  * - `connection` changes as soon as any shard has another connection, or the map changes: a look-up, a fill or a settlement that spans the
  *   change is worth nothing.
  * - A shard whose replica takes over has another run id, or after a promotion in place another replication id; so has a node that was
  *   replaced under its old address, which has another connection too.
- * - An old master that is cut off together with an instance keeps answering it. Its incarnation is no longer registered once the others have
+ * - An old master that is cut off together with an instance keeps answering it. Its incarnation is no longer registered once the others
+ * have
  *   moved on; until they have, it is the server that counts, and a revocation that can't reach it bumps the generation.
  */
 export function createClusterBackend ({ seeds, open, onReady = () => {} }: ClusterBackendNeeds): CacheBackend {
@@ -142,7 +146,8 @@ export function createClusterBackend ({ seeds, open, onReady = () => {} }: Clust
   }
 
   async function identities (some: Shard[]): Promise<Array<[Shard, string | null]>> {
-    return await Promise.all(some.map(async (shard): Promise<[Shard, string | null]> => [shard, (await shard.node.backend.identify()).incarnation]))
+    return await Promise.all(some.map(async (shard): Promise<[Shard, string | null]> =>
+      [shard, (await shard.node.backend.identify()).incarnation]))
   }
 
   /** The incarnation of the whole cluster, if no connection was replaced since `used`. */
@@ -163,7 +168,8 @@ export function createClusterBackend ({ seeds, open, onReady = () => {} }: Clust
     overwrite: (keys, ttlMs) => whole(async used => {
       const parts = new Map<Shard, string[]>()
       for (const key of keys) parts.set(shardOf(key), [...parts.get(shardOf(key)) ?? [], key])
-      const written = await Promise.all([...parts].map(async ([shard, own]): Promise<[Shard, string | null]> => [shard, (await shard.node.backend.overwrite(own, ttlMs)).incarnation]))
+      const written = await Promise.all([...parts].map(async ([shard, own]): Promise<[Shard, string | null]> =>
+        [shard, (await shard.node.backend.overwrite(own, ttlMs)).incarnation]))
       // The other shards hold none of these keys: their identity only has to be the registered one.
       const others = shards.filter(shard => !parts.has(shard) && (keys.length === 0 || !confirmed.has(shard)))
       return conclude(used, [...written, ...await identities(others)])

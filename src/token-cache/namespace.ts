@@ -26,11 +26,14 @@ export function createNamespace (keyPrefix: string): Namespace {
 }
 
 /**
- * `backend` with the namespace in front of each key and in its incarnation. Whoever trusts an incarnation then uses the same keys as everybody
- * else who does: two instances with different namespaces are two caches, of which one is registered.
+ * `backend` with the namespace in front of each key and in its incarnation. Whoever trusts an incarnation then uses the same keys as
+ * everybody else who does: two instances with different namespaces are two caches, of which one is registered.
  */
 export function inNamespace (backend: CacheBackend, namespace: Pick<Namespace, 'prefix'>): CacheBackend {
-  const named = ({ connection, incarnation }: Identity, prefix: string): Identity => ({ connection, incarnation: incarnation === null ? null : `${incarnation}:${prefix}` })
+  const named = (
+    { connection, incarnation }: Identity,
+    prefix: string
+  ): Identity => ({ connection, incarnation: incarnation === null ? null : `${incarnation}:${prefix}` })
   return {
     get connection () { return backend.connection },
     get: key => backend.get(namespace.prefix + key),

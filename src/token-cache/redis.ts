@@ -23,7 +23,10 @@ interface RedisBackendOptions {
 }
 
 /** Redis 7 or later, for SET … NX GET. `client` must neither queue, nor resend, nor wait: see redis/client.ts. */
-export function createRedisBackend (client: Redis, { examine = async () => 'fit', inCluster = false, close = () => client.disconnect(), onChange = () => {} }: RedisBackendOptions = {}): RedisBackend {
+export function createRedisBackend (
+  client: Redis,
+  { examine = async () => 'fit', inCluster = false, close = () => client.disconnect(), onChange = () => {} }: RedisBackendOptions = {}
+): RedisBackend {
   let opened = 0
   let connection: number | null = null
   let foundReplica = false
@@ -159,7 +162,12 @@ export function createRedisBackend (client: Redis, { examine = async () => 'fit'
     get connection () { return connection },
     get,
     takeLease: (key, lease, ttlMs) => send(() => client.set(key, lease, 'PX', ttlMs, 'NX', 'GET')),
-    compareAndSet: (key, expected, value, ttlMs) => send(async () => await client.eval(compareAndSetScript, 1, key, expected, value, ttlMs) === 1),
+    compareAndSet: (
+      key,
+      expected,
+      value,
+      ttlMs
+    ) => send(async () => await client.eval(compareAndSetScript, 1, key, expected, value, ttlMs) === 1),
     overwrite,
     identify,
     slots: () => send(async () => await client.call('CLUSTER', 'SLOTS') as SlotRow[]),

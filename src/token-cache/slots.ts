@@ -3,7 +3,12 @@ const slotCount = 16_384
 export interface Address { host: string, port: number }
 
 /** One row of CLUSTER SLOTS: from slot, to slot, the master's address and id; then replicas. */
-export type SlotRow = [from: number, to: number, master: [host: string | null, port: number, id: string, ...more: unknown[]], ...replicas: unknown[]]
+export type SlotRow = [
+  from: number,
+  to: number,
+  master: [host: string | null, port: number, id: string, ...more: unknown[]],
+  ...replicas: unknown[]
+]
 
 /** Which master has which slots, always in the same order. */
 export interface SlotMap {

@@ -14,7 +14,9 @@ declare module 'fastify' {
   }
 }
 
-/** Who may use a route: anybody, holders of a live token, users with a session, administrators with one; or clients, by OAuth's own rules. */
+/**
+ * Who may use a route: anybody, holders of a live token, users with a session, administrators with one; or clients, by OAuth's own rules.
+ */
 export type Guard = 'anyone' | 'token' | 'session' | 'admin' | 'client'
 
 /** What authenticate needs of cookies. */
@@ -24,7 +26,11 @@ export interface TokenCookies {
 }
 
 /** The onRequest hook of routes that need a live token; it runs before a body is read. With a Bearer header no cookie is read. */
-export function createAuthenticate (tokens: Pick<TokenReader, 'authenticate'>, cookies: TokenCookies, isReplaced: (candidate: string) => Promise<boolean>) {
+export function createAuthenticate (
+  tokens: Pick<TokenReader, 'authenticate'>,
+  cookies: TokenCookies,
+  isReplaced: (candidate: string) => Promise<boolean>
+) {
   return async (request: FastifyRequest): Promise<void> => {
     const candidate = candidateOf(request)
     const principal = await tokens.authenticate(candidate)
@@ -52,10 +58,14 @@ export function createAuthenticate (tokens: Pick<TokenReader, 'authenticate'>, c
 }
 
 /**
- * The options of a route with this guard: the declaration, and the hook that enforces it before a body is read. Routes of administrators need a token
- * with the ability `admin`, and `ability` is what another route needs: a login with fewer abilities can do less here, too.
+ * The options of a route with this guard: the declaration, and the hook that enforces it before a body is read. Routes of administrators
+ * need a token with the ability `admin`, and `ability` is what another route needs: a login with fewer abilities can do less here, too.
  */
-export function guarded (guard: Exclude<Guard, 'anyone' | 'client'>, authenticate: (request: FastifyRequest) => Promise<void>, ability?: 'account') {
+export function guarded (
+  guard: Exclude<Guard, 'anyone' | 'client'>,
+  authenticate: (request: FastifyRequest) => Promise<void>,
+  ability?: 'account'
+) {
   const onRequest = guard === 'token' ? authenticate : async (request: FastifyRequest): Promise<void> => {
     await authenticate(request)
     const principal = guard === 'admin' ? requireRole(request, 'admin') : requireSession(request)

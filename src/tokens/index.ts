@@ -24,7 +24,17 @@ interface TokensNeeds {
 }
 
 /** Tokens of all kinds, and when they were last used. */
-export async function createTokens ({ database, keys, cache, clock, counters, log, config, idleSeconds, spans }: TokensNeeds): Promise<{ tokens: TokenService, lastUse: LastUse }> {
+export async function createTokens ({
+  database,
+  keys,
+  cache,
+  clock,
+  counters,
+  log,
+  config,
+  idleSeconds,
+  spans
+}: TokensNeeds): Promise<{ tokens: TokenService, lastUse: LastUse }> {
   const { cacheTtlSeconds, lastUseIntervalSeconds: intervalSeconds, refreshGraceSeconds: graceSeconds } = config
   const store = traced(createTokenStore(database, { idleSeconds }), spans?.tokenStore)
   const mint = new TokenMint(await keys.require('token-check'))

@@ -14,8 +14,8 @@ export interface IssueOptions { plain?: PlainToken | undefined, principalOf?: (i
 /** Makes tokens. */
 export interface TokenIssuer {
   /**
-   * Makes a token within `tx`. With `principalOf` it is cached as soon as `tx` is committed, under a lease taken before; without, at its first
-   * use.
+   * Makes a token within `tx`. With `principalOf` it is cached as soon as `tx` is committed, under a lease taken before; without, at its
+   * first use.
    */
   issue (tx: Tx, grant: Omit<NewToken, 'hash'>, options?: IssueOptions): Promise<Issued>
 }

@@ -11,8 +11,8 @@ export interface LastUseStore {
    */
   touch (table: 'tokens' | 'sessions', used: Map<string, number>): Promise<string[]>
   /**
-   * Erases the secrets of refresh tokens consumed before `before`: from then on nobody can derive their successors. Locked rows are left for
-   * the next time: a login locks several in its own order, and each would wait for the other.
+   * Erases the secrets of refresh tokens consumed before `before`: from then on nobody can derive their successors. Locked rows are left
+   * for the next time: a login locks several in its own order, and each would wait for the other.
    */
   eraseSecrets (before: Date): Promise<void>
 }

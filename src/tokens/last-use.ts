@@ -17,7 +17,10 @@ interface LastUseNeeds {
   log: { warn (fields: object, text: string): void }
 }
 
-/** When sessions, personal tokens and services were last used: kept in memory, written in one statement every few seconds, never to the cache. */
+/**
+ * When sessions, personal tokens and services were last used: kept in memory, written in one statement every few seconds, never to the
+ * cache.
+ */
 export interface LastUse {
   note (principal: Pick<AnyPrincipal, 'session' | 'token'>): void
   /** Writes everything noted so far; a failure is logged and tried again later. */
@@ -29,7 +32,10 @@ export interface LastUse {
 
 export function createLastUse ({ store, clock, intervalSeconds, graceSeconds, log }: LastUseNeeds): LastUse {
   const turns = Math.max(1, Math.round(intervalSeconds * 1000 / flushEveryMs))
-  const uses = { sessions: createUses(used => store.touch('sessions', used), turns), tokens: createUses(used => store.touch('tokens', used), turns) }
+  const uses = {
+    sessions: createUses(used => store.touch('sessions', used), turns),
+    tokens: createUses(used => store.touch('tokens', used), turns)
+  }
   let timer: NodeJS.Timeout | null = null
   let turn = 0
   let working: Promise<void> = Promise.resolve()
@@ -59,7 +65,10 @@ export function createLastUse ({ store, clock, intervalSeconds, graceSeconds, lo
     note,
     flush: () => flush(),
     start (): void {
-      const again = () => { timer = setTimeout(() => { void flush(turn++ % turns).finally(() => { if (timer !== null) again() }) }, flushEveryMs).unref() }
+      const again = () => { timer = setTimeout(
+        () => { void flush(turn++ % turns).finally(() => { if (timer !== null) again() }) },
+        flushEveryMs
+      ).unref() }
       again()
     },
     async stop (): Promise<void> {

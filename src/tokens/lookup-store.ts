@@ -19,14 +19,17 @@ type JsonRow = [
   user: [id: string | null, email: string, emailVerifiedAt: string | null, name: string | null, role: User['role'], createdAt: string]
 ]
 
-/** The left join gives one row at least: it reveals a standby even if no token is found. JSON as text is parsed only where it has changed. */
+/**
+ * The left join gives one row at least: it reveals a standby even if no token is found. JSON as text is parsed only where it has changed.
+ */
 const lookUpText = (lastUsedAt: 's.last_used_at' | 'null') => `
   select r.standby, r.question, encode(t.hash, 'hex') as hash, json_build_array(t.revoked_at is not null, u.disabled_at is not null,
     json_build_array(t.id, t.kind, t.abilities, t.created_at, t.expires_at),
     json_build_array(s.id, s.device_name, s.created_at, s.expires_at, ${lastUsedAt}),
     json_build_array(u.id, u.email, u.email_verified_at, u.name, u.role, u.created_at))::text as json
   from (select pg_is_in_recovery() as standby, $2::text as question) r
-  left join (tokens t left join users u on u.id = t.user_id left join sessions s on s.id = t.session_id) on t.hash = any($1::bytea[]) and t.kind <> 'refresh'`
+  left join (tokens t left join users u on u.id = t.user_id left join sessions s on s.id = t.session_id)
+    on t.hash = any($1::bytea[]) and t.kind <> 'refresh'`
 
 interface Answer { standby: boolean, question: string, hash: string | null, json: string }
 
@@ -41,7 +44,8 @@ export function createTokenLookUp (database: Pick<Database, 'prepared'>, idleSec
     const question = String(++questions)
     const rows = await database.prepared<Answer>(text, [byteaArray(hexes), question])
     // A standby lags: it would accept what the primary has revoked, and refuse what it has just issued.
-    if (rows.length === 0 || rows[0]?.standby !== false) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'STANDBY' })
+    if (rows.length === 0 ||
+      rows[0]?.standby !== false) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'STANDBY' })
     // Behind a pooler that mixes up prepared statements this may be the answer to another look-up.
     const asked = new Set(hexes)
     const isAnswer = rows.every(row => row.question === question && (row.hash === null || asked.has(row.hash)))

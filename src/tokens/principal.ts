@@ -27,7 +27,11 @@ export type AnyPrincipal = Principal | ServicePrincipal
  * What the database says about a token. Only `revoked` is final for every instance: clocks differ about `over`, and a disabled user may be
  * enabled again.
  */
-export type TokenState = { state: 'live', principal: AnyPrincipal } | { state: 'revoked' } | { state: 'over' } | { state: 'disabled' } | { state: 'unknown' }
+export type TokenState = { state: 'live', principal: AnyPrincipal }
+  | { state: 'revoked' }
+  | { state: 'over' }
+  | { state: 'disabled' }
+  | { state: 'unknown' }
 
 const text = Type.String()
 const textOrNull = Type.Union([text, Type.Null()])
@@ -45,8 +49,8 @@ const principal = Compile(Type.Union([
 ]))
 
 /**
- * Whether `value` has the shape of a principal. A cache may return any JSON, and a reply built from another shape would be a 500. The contents
- * aren't checked: whoever can write to the cache can forge a principal anyway.
+ * Whether `value` has the shape of a principal. A cache may return any JSON, and a reply built from another shape would be a 500. The
+ * contents aren't checked: whoever can write to the cache can forge a principal anyway.
  */
 export function isPrincipal (value: unknown): value is AnyPrincipal {
   return principal.Check(value)

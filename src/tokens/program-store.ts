@@ -32,14 +32,16 @@ export function createProgramTokenStore (database: Pick<Database, 'query'>): Pro
       const rows = await database.query(db => db.select().from(tokens)
         .where(livePersonal(userId, now))
         .orderBy(desc(tokens.createdAt), desc(tokens.id)))
-      return rows.map(({ id, name, abilities, createdAt, expiresAt, lastUsedAt }) => ({ id, name: name ?? '', abilities, createdAt, expiresAt, lastUsedAt }))
+      return rows.map(({ id, name, abilities, createdAt, expiresAt, lastUsedAt }) =>
+        ({ id, name: name ?? '', abilities, createdAt, expiresAt, lastUsedAt }))
     },
 
     async revokePersonal (tx: RevokingTx, userId, id, keep) {
       const kept = keep === undefined ? undefined : and(gte(tokens.createdAt, keep.from), lt(tokens.createdAt, keep.until))
       const which = id === null ? kept && not(kept) : eq(tokens.id, id)
       const theirs = and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), which)
-      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(theirs, isNull(tokens.revokedAt))).returning({ id: tokens.id })
+      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(theirs, isNull(tokens.revokedAt)))
+        .returning({ id: tokens.id })
       const exists = ended.length > 0 || (await within(tx).select({ id: tokens.id }).from(tokens).where(theirs).limit(1)).length > 0
       return exists ? ended.map(row => row.id) : null
     },
@@ -57,7 +59,12 @@ export function createProgramTokenStore (database: Pick<Database, 'query'>): Pro
 }
 
 const livePersonal = (userId: string, now: Date) =>
-  and(eq(tokens.userId, userId), eq(tokens.kind, 'personal'), isNull(tokens.revokedAt), or(isNull(tokens.expiresAt), gt(tokens.expiresAt, now)))
+  and(
+    eq(tokens.userId, userId),
+    eq(tokens.kind, 'personal'),
+    isNull(tokens.revokedAt),
+    or(isNull(tokens.expiresAt), gt(tokens.expiresAt, now))
+  )
 
 /** Only services have no user: the index on users finds them. */
 const liveService = and(isNull(tokens.userId), eq(tokens.kind, 'service'), isNull(tokens.revokedAt))

@@ -15,7 +15,8 @@ export interface RefreshTokenStore {
 export function createRefreshTokenStore (database: Pick<Database, 'query'>): RefreshTokenStore {
   return {
     async findRefresh (hash, tx) {
-      const read = (db: Queries) => db.select().from(tokens).where(and(eq(tokens.hash, Buffer.from(hash.hex(), 'hex')), eq(tokens.kind, 'refresh')))
+      const read = (db: Queries) =>
+        db.select().from(tokens).where(and(eq(tokens.hash, Buffer.from(hash.hex(), 'hex')), eq(tokens.kind, 'refresh')))
       const [row] = tx === undefined ? await database.query(read) : await read(within(tx))
       if (row === undefined || row.userId === null || row.sessionId === null || row.expiresAt === null) return null
       const { id, userId, sessionId, abilities, createdAt, expiresAt, consumedAt, successorSecret } = row

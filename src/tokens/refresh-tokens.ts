@@ -40,6 +40,9 @@ export function createRefreshTokens ({ mint, store, clock }: RefreshTokensNeeds)
       return secret
     },
 
-    successors: (presented, secret) => ({ access: mint.derive('access', presented, secret), refresh: mint.derive('refresh', presented, secret) })
+    successors: (
+      presented,
+      secret
+    ) => ({ access: mint.derive('access', presented, secret), refresh: mint.derive('refresh', presented, secret) })
   }
 }

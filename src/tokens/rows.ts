@@ -25,10 +25,24 @@ export interface RefreshToken {
   successorSecret: Buffer | null
 }
 
-export interface PersonalToken { id: string, name: string, abilities: string[], createdAt: Date, expiresAt: Date | null, lastUsedAt: Date | null }
+export interface PersonalToken {
+  id: string
+  name: string
+  abilities: string[]
+  createdAt: Date
+  expiresAt: Date | null
+  lastUsedAt: Date | null
+}
 
 /** The token of a service: Latchkey knows nothing else about a service. */
 export interface ServiceToken { id: string, name: string, createdAt: Date, lastUsedAt: Date | null }
 
 /** The row of a token of any kind. */
-export interface TokenRow { id: string, kind: TokenKind, userId: string | null, sessionId: string | null, expiresAt: Date | null, revoked: boolean }
+export interface TokenRow {
+  id: string
+  kind: TokenKind
+  userId: string | null
+  sessionId: string | null
+  expiresAt: Date | null
+  revoked: boolean
+}

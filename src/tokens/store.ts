@@ -23,8 +23,8 @@ export interface TokenWriter {
   /** Revokes every token of these users and returns the personal ones among them. For callers that void every cache entry: names none. */
   revokeOfUsers (tx: RevokingTx, userIds: string[]): Promise<Array<{ id: string, userId: string }>>
   /**
-   * Hashes of the user's tokens revoked within the last `withinSeconds`, in this transaction or before: a first revoker may have died before
-   * it reached the cache, so a repeated request has to name the same tokens again.
+   * Hashes of the user's tokens revoked within the last `withinSeconds`, in this transaction or before: a first revoker may have died
+   * before it reached the cache, so a repeated request has to name the same tokens again.
    */
   revokedOfUser (tx: RevokingTx, userId: string, withinSeconds: number): Promise<TokenHash[]>
   /** The same, and the hashes of the user's live tokens: for changes of what an entry says about its user. */
@@ -63,18 +63,21 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
 
     async revokeOne (tx: RevokingTx, id, kind) {
       const it = and(eq(tokens.id, id), eq(tokens.kind, kind))
-      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(it, isNull(tokens.revokedAt))).returning({ hash: tokens.hash })
+      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(it, isNull(tokens.revokedAt)))
+        .returning({ hash: tokens.hash })
       const [row] = ended.length > 0 ? ended : await within(tx).select({ hash: tokens.hash }).from(tokens).where(it)
       return row === undefined ? null : { hash: new TokenHash(row.hash.toString('hex')), ended: ended.length > 0 }
     },
 
     async revokeOfSessions (tx: RevokingTx, sessionIds) {
       if (sessionIds.length === 0) return
-      await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(inArray(tokens.sessionId, sessionIds), isNull(tokens.revokedAt)))
+      await within(tx).update(tokens).set({ revokedAt: sql`now()` })
+        .where(and(inArray(tokens.sessionId, sessionIds), isNull(tokens.revokedAt)))
     },
 
     async revokeOfUsers (tx: RevokingTx, userIds) {
-      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(inArray(tokens.userId, userIds), isNull(tokens.revokedAt)))
+      const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` })
+        .where(and(inArray(tokens.userId, userIds), isNull(tokens.revokedAt)))
         .returning({ id: tokens.id, userId: tokens.userId, kind: tokens.kind })
       return ended.flatMap(({ id, userId, kind }) => kind === 'personal' && userId !== null ? [{ id, userId }] : [])
     },
@@ -89,15 +92,21 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
   }
 }
 
-const revokedWithin = (seconds: number) => and(isNotNull(tokens.revokedAt), sql`${tokens.revokedAt} > now() - make_interval(secs => ${seconds})`)
+const revokedWithin = (seconds: number) =>
+  and(isNotNull(tokens.revokedAt), sql`${tokens.revokedAt} > now() - make_interval(secs => ${seconds})`)
 
 /**
- * Hashes `which` a cache may hold: no refresh tokens, and none that expired long ago, as a session that was refreshed for weeks leaves thousands
- * of rows. At most one more than may be named: then none of them is.
+ * Hashes `which` a cache may hold: no refresh tokens, and none that expired long ago, as a session that was refreshed for weeks leaves
+ * thousands of rows. At most one more than may be named: then none of them is.
  */
 async function cacheable (tx: RevokingTx, userId: string, which: SQL | undefined): Promise<TokenHash[]> {
   const rows = await within(tx).select({ hash: tokens.hash }).from(tokens)
-    .where(and(eq(tokens.userId, userId), ne(tokens.kind, 'refresh'), which, or(isNull(tokens.expiresAt), sql`${tokens.expiresAt} > now() - interval '1 hour'`)))
+    .where(and(
+      eq(tokens.userId, userId),
+      ne(tokens.kind, 'refresh'),
+      which,
+      or(isNull(tokens.expiresAt), sql`${tokens.expiresAt} > now() - interval '1 hour'`)
+    ))
     .limit(maxNamed + 1)
   return rows.map(row => new TokenHash(row.hash.toString('hex')))
 }

@@ -48,8 +48,8 @@ export class TokenMint {
   }
 
   /**
-   * The one successor of `presented` under `secret`: an HMAC-SHA256 over it. The database has only the secret and a thief only the token, so
-   * neither can derive it.
+   * The one successor of `presented` under `secret`: an HMAC-SHA256 over it. The database has only the secret and a thief only the token,
+   * so neither can derive it.
    */
   derive (kind: TokenKind, presented: PlainToken, secret: Buffer): PlainToken {
     const mac = createHmac('sha256', secret).update(`${kind}\n${presented.reveal()}`).digest('hex')

@@ -23,7 +23,10 @@ export interface ProfileChange { name?: string | null | undefined, email?: strin
 
 /** Changes and deletes accounts. */
 export interface AccountService {
-  /** A new name counts at once, on every instance; a new address once it is verified. Throws ReauthenticateError where the address is to change. */
+  /**
+   * A new name counts at once, on every instance; a new address once it is verified. Throws ReauthenticateError where the address is to
+   * change.
+   */
   change (caller: Principal, change: ProfileChange, device: Device): Promise<User>
   /**
    * Deletes the caller's account and everything that belongs to it. If the process dies half way, nobody can use the account any more and
@@ -32,7 +35,10 @@ export interface AccountService {
   remove (caller: Principal, password: string | undefined, device: Device): Promise<void>
   /** Ends every token of the account and empties its row; returns the hashes to be settled. Call `erase` after the COMMIT. */
   markDeleted (tx: RevokingTx, userId: string, reason: EndReason): Promise<TokenHash[]>
-  /** Deletes, in several transactions, what is left of an account that is marked as deleted and whose tokens are settled. Does nothing the second time. */
+  /**
+   * Deletes, in several transactions, what is left of an account that is marked as deleted and whose tokens are settled. Does nothing the
+   * second time.
+   */
   erase (userId: string): Promise<void>
   /** Completes deletions that were interrupted; returns how many. */
   finishRemovals (): Promise<number>

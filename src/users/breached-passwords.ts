@@ -22,7 +22,10 @@ export function createBreachCheck (url: string | null, log: Pick<Log, 'warn'>): 
       const counts = await fetchRange(base + digest.slice(0, 5))
       return (counts.get(digest.slice(5)) ?? 0) > 0
     } catch (error) {
-      log.warn({ failure: describe(error instanceof Error && error.cause instanceof Error ? error.cause : error) }, 'the breached-password service did not answer: the local list alone decided')
+      log.warn(
+        { failure: describe(error instanceof Error && error.cause instanceof Error ? error.cause : error) },
+        'the breached-password service did not answer: the local list alone decided'
+      )
       return false
     }
   }
@@ -31,7 +34,10 @@ export function createBreachCheck (url: string | null, log: Pick<Log, 'warn'>): 
 /** How often each suffix was seen; padding has 0. Throws unless a complete and valid answer comes in time. */
 async function fetchRange (url: string): Promise<Map<string, number>> {
   const signal = AbortSignal.timeout(timeoutMs)
-  const reply = await fetch(url, { signal, redirect: 'error', headers: { 'add-padding': 'true', accept: 'text/plain', 'user-agent': 'latchkey' } })
+  const reply = await fetch(
+    url,
+    { signal, redirect: 'error', headers: { 'add-padding': 'true', accept: 'text/plain', 'user-agent': 'latchkey' } }
+  )
   if (reply.status !== 200 || reply.body === null) {
     await reply.body?.cancel()
     throw new Error('not a range')

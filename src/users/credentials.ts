@@ -7,7 +7,10 @@ import type { Passwords } from './password.js'
 import type { Credentials, UserStore } from './store.js'
 import type { User } from './user.js'
 
-/** Counts login attempts per account and client address. Throws a 429 error past the limit; a counter that can't be reached is never an error. */
+/**
+ * Counts login attempts per account and client address. Throws a 429 error past the limit; a counter that can't be reached is never an
+ * error.
+ */
 export interface LoginLimiter {
   consume (email: string, address: string): Promise<void>
   clear (email: string, address: string): Promise<void>
@@ -18,13 +21,19 @@ export type VerifiedCredentials = Credentials & { renewedHash: string | null, at
 
 /** Checks passwords, and counts the attempts. */
 export interface CredentialsCheck {
-  /** The account that these credentials open. Throws InvalidCredentialsError: an unknown address, a wrong password and a disabled account can't be told apart, nor by time. */
+  /**
+   * The account that these credentials open. Throws InvalidCredentialsError: an unknown address, a wrong password and a disabled account
+   * can't be told apart, nor by time.
+   */
   requireCredentials (email: string, password: string, device: Device): Promise<VerifiedCredentials>
   /** The same for an account checked a moment ago, as its row is now; not counted as another attempt. Throws InvalidCredentialsError. */
   requireSamePassword (seen: VerifiedCredentials, password: string): Promise<VerifiedCredentials>
   /** Throws WrongPasswordError. Counted together with logins, or guessing here would get round their limits. */
   requireCurrentPassword (userId: string, password: string, device: Device): Promise<Credentials>
-  /** In the transaction that opens a session: clears earlier failures and remembers the network, which then has failures of its own to use up. */
+  /**
+   * In the transaction that opens a session: clears earlier failures and remembers the network, which then has failures of its own to use
+   * up.
+   */
   recordLogin (tx: Tx, user: User, device: Device): Promise<void>
   /** Clears the LOGIN_LIMIT count of this account and address, after a success. */
   clearLoginLimit (user: User, address: string): Promise<void>

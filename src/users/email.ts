@@ -5,8 +5,11 @@ export function normaliseEmail (email: string): string {
   return email.normalize('NFKC').toLowerCase().replaceAll('ς', 'σ')
 }
 
-/** Whether a normalised address can be an account's. NFKC can turn one character into several, a space or an @ among them, and 254 into thousands. */
-export const isAddress = (address: string): boolean => address.length <= 254 && /^[^\s@]+@[^\s@]+$/.test(address)
+/**
+ * Whether a normalised address can be an account's. NFKC can turn one character into several, a space or an @ among them, and 254 into
+ * thousands.
+ */
+export const isAddress = (address: string): boolean => [...address].length <= 254 && /^[^\s@]+@[^\s@]+$/.test(address)
 
 /** The same for an address that an account is to have. Throws EmailRejectedError. */
 export function requireEmail (email: string): string {

@@ -88,7 +88,11 @@ function readUser (bytes: Buffer, now: Date): NewUser | string | null {
   }
   const user = {
     email: required('email', found => email.Check(found) && isAddress(normaliseEmail(found)), 'is not an address'),
-    passwordHash: required('passwordHash', found => typeof found === 'string' && isPlainBcrypt(found), 'is not a bcrypt hash: $2a$, $2b$ or $2y$, cost 4 to 15'),
+    passwordHash: required(
+      'passwordHash',
+      found => typeof found === 'string' && isPlainBcrypt(found),
+      'is not a bcrypt hash: $2a$, $2b$ or $2y$, cost 4 to 15'
+    ),
     name: optional('name', found => name.Check(found), 'must have 1 to 200 characters, and no control character'),
     emailVerifiedAt: optional('emailVerifiedAt', isTime, 'is not a time of RFC 3339, with its zone, since 1970'),
     createdAt: optional('createdAt', isTime, 'is not a time of RFC 3339, with its zone, since 1970')

@@ -17,7 +17,9 @@ interface UserImportDependencies { store: Pick<UserStore, 'findTaken' | 'insertM
 
 export function createUserImport ({ store, transactions, clock }: UserImportDependencies): UserImport {
   return async ({ path, dryRun }) => {
-    if (!(await stat(path)).isFile()) throw new Error(`${path} is not a regular file: it is read twice, to check every line before any is imported`)
+    if (!(await stat(path)).isFile()) throw new Error(
+      `${path} is not a regular file: it is read twice, to check every line before any is imported`
+    )
     const { users, problems } = await check(path)
     if (problems.length > 0 || dryRun) return { users, imported: 0, dryRun, problems }
     const late = await insertAll(path)
@@ -50,7 +52,9 @@ export function createUserImport ({ store, transactions, clock }: UserImportDepe
         for await (const { found, bad } of readBatches(path, new Date(clock.now()))) {
           problems.push(...bad)
           const taken = await store.insertMany(tx, found.map(({ user }) => user))
-          problems.push(...found.filter(({ user }) => taken.has(user.email)).map(({ line }) => ({ line, reason: 'the email has an account already' })))
+          problems.push(
+            ...found.filter(({ user }) => taken.has(user.email)).map(({ line }) => ({ line, reason: 'the email has an account already' }))
+          )
         }
         if (problems.length > 0) throw new RolledBack()
       }, timeoutMs)

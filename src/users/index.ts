@@ -26,7 +26,12 @@ interface Ports {
   attempts: Attempts
   clock: Clock
   log: Log
-  config: { bcryptCost: number, passwordMinLength: number, breachedPasswordsUrl?: string | undefined, registration: 'open' | 'closed' | 'confirm' }
+  config: {
+    bcryptCost: number
+    passwordMinLength: number
+    breachedPasswordsUrl?: string | undefined
+    registration: 'open' | 'closed' | 'confirm'
+  }
   spans: { passwords (real: Passwords): Passwords } | null
 }
 
@@ -35,8 +40,18 @@ export interface Users { users: UserService, passwords: Passwords, reauthenticat
 /** Accounts, their passwords, and the proof that somebody owns one. */
 export async function createUsers ({ database, keys, limiter, attempts, clock, log, config, spans }: Ports): Promise<Users> {
   const store = createUserStore(database)
-  const passwords = traced(await createPasswords({ key: await keys.require('password'), cost: config.bcryptCost, dearestCost: await followDearestCost(store.findDearestCost, clock) }), spans?.passwords)
-  const policy = createPasswordPolicy({ minLength: config.passwordMinLength, isBreached: createBreachCheck(config.breachedPasswordsUrl ?? null, log) })
+  const passwords = traced(
+    await createPasswords({
+      key: await keys.require('password'),
+      cost: config.bcryptCost,
+      dearestCost: await followDearestCost(store.findDearestCost, clock)
+    }),
+    spans?.passwords
+  )
+  const policy = createPasswordPolicy({
+    minLength: config.passwordMinLength,
+    isBreached: createBreachCheck(config.breachedPasswordsUrl ?? null, log)
+  })
   const users = createUserService({ store, passwords, policy, limiter, attempts, clock, registration: config.registration })
   return {
     users,
@@ -47,8 +62,8 @@ export async function createUsers ({ database, keys, limiter, attempts, clock, l
 }
 
 /**
- * The dearest cost as it was read last: at the start, and again once a minute beside the logins. No login waits for it, nor runs one statement more
- * than another.
+ * The dearest cost as it was read last: at the start, and again once a minute beside the logins. No login waits for it, nor runs one
+ * statement more than another.
  */
 async function followDearestCost (read: () => Promise<number | null>, clock: Clock): Promise<() => number | null> {
   let cost = await read()

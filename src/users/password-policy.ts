@@ -41,7 +41,15 @@ function isOwnersWords (password: string, { email, name }: Pick<User, 'email' | 
   const address = fold(email)
   const at = address.lastIndexOf('@')
   const [local, domain, called] = [address.slice(0, at), address.slice(at + 1), fold(name ?? '')]
-  const words = [address, local, domain, called, ...[local, domain, called].flatMap(text => text.split(/[^\p{L}\p{M}\p{N}]+/u)), called.replace(/\s+/g, '')]
-  const left = words.filter(word => lengthOf(word) >= 3).sort((one, other) => other.length - one.length).reduce((rest, word) => rest.replaceAll(word, ''), password)
+  const words = [
+    address,
+    local,
+    domain,
+    called,
+    ...[local, domain, called].flatMap(text => text.split(/[^\p{L}\p{M}\p{N}]+/u)),
+    called.replace(/\s+/g, '')
+  ]
+  const left = words.filter(word => lengthOf(word) >= 3).sort((one, other) => other.length - one.length)
+    .reduce((rest, word) => rest.replaceAll(word, ''), password)
   return left !== password && lengthOf(left.replace(/[\s._+-]+/g, '')) < minRemaining
 }

@@ -11,7 +11,10 @@ const waitingPerWorker = 64
 /** Prefix of our own hashes. Without it a hash is plain bcrypt, imported from another system. */
 const marker = 'sha384:'
 
-/** Whether `hash` is bcrypt as other systems store it, at a cost of at most 15: above that, a single login would keep a core busy for minutes. A login checks it and then replaces it by one of our own. */
+/**
+ * Whether `hash` is bcrypt as other systems store it, at a cost of at most 15: above that, a single login would keep a core busy for
+ * minutes. A login checks it and then replaces it by one of our own.
+ */
 export function isPlainBcrypt (hash: string): boolean {
   return /^\$2[aby]\$(0[4-9]|1[0-5])\$[./A-Za-z0-9]{53}$/.test(hash)
 }
@@ -51,10 +54,13 @@ export async function createPasswords ({ key, cost, dearestCost = () => null }: 
 
   async function matches (password: string, stored: string): Promise<boolean> {
     // PHP's $2y$ is another name for $2b$, and so is $2a$, but this library counts the length of a $2a$ password in 8 bits.
-    const [presented, hash] = stored.startsWith(marker) ? [digest(password), stored.slice(marker.length)] : [password, stored.replace(/^\$2[ay]\$/, '$2b$')]
+    const [
+      presented,
+      hash
+    ] = stored.startsWith(marker) ? [digest(password), stored.slice(marker.length)] : [password, stored.replace(/^\$2[ay]\$/, '$2b$')]
     if (await bcrypt.compare(presented, hash)) return true
-    // A cheaper hash would say no faster than a dearer one, and so reveal that the account exists. Every no does the work of the dearest hash that
-    // there is: 2^c plus 2^c + … + 2^(dearest - 1) is 2^dearest.
+    // A cheaper hash would say no faster than a dearer one, and so reveal that the account exists. Every no does the work of the dearest
+    // hash that there is: 2^c plus 2^c + … + 2^(dearest - 1) is 2^dearest.
     const dearest = Math.max(cost, dearestCost() ?? 0)
     for (let rounds = bcrypt.getRounds(hash); rounds < dearest; rounds++) await bcrypt.hash('', rounds)
     return false

@@ -13,7 +13,10 @@ export const recentMs = 15 * 60_000
  */
 export type Reauthenticate = (caller: Principal, password: string | undefined, device: Device) => Promise<void>
 
-export function createReauthenticate ({ users, clock }: { users: Pick<CredentialsCheck, 'requireCurrentPassword'>, clock: Clock }): Reauthenticate {
+export function createReauthenticate ({
+  users,
+  clock
+}: { users: Pick<CredentialsCheck, 'requireCurrentPassword'>, clock: Clock }): Reauthenticate {
   return async (caller, password, device) => {
     if (password !== undefined) await users.requireCurrentPassword(caller.user.id, password, device)
     else if (caller.session === null || clock.now() - Date.parse(caller.session.createdAt) >= recentMs) throw new ReauthenticateError()

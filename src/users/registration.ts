@@ -49,7 +49,12 @@ export function createRegistration ({ store, passwords, policy, attempts, clock,
     return inserted
   }
 
-  async function prepareUser ({ email, password, name = null, role = 'user' }: Omit<NewAccount, 'name'> & { name?: string | null | undefined }): Promise<InsertUser> {
+  async function prepareUser ({
+    email,
+    password,
+    name = null,
+    role = 'user'
+  }: Omit<NewAccount, 'name'> & { name?: string | null | undefined }): Promise<InsertUser> {
     const address = requireEmail(email)
     if (password !== undefined) await policy.requireAcceptable(password, { email: address, name })
     if (await store.findByEmail(address) !== null) throw new EmailTakenError()

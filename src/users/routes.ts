@@ -39,12 +39,22 @@ export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { acco
 
   app.patch('/v1/me', {
     ...caller,
-    schema: { ...common, summary: 'Change the name, at once, or the address, once the new one is verified', body: ChangeBody, response: { 200: Changed, ...failures(400, 401, 403, 413, 415, 429, 503) } }
+    schema: {
+      ...common,
+      summary: 'Change the name, at once, or the address, once the new one is verified',
+      body: ChangeBody,
+      response: { 200: Changed, ...failures(400, 401, 403, 413, 415, 429, 503) }
+    }
   }, async request => ({ user: await account.change(requireSession(request), request.body, deviceOf(request)) }))
 
   app.delete('/v1/me', {
     ...caller,
-    schema: { ...common, summary: 'Delete the account and everything that belongs to it', body: RemoveBody, response: { 204: Type.Null({ description: 'Done, and true on every instance' }), ...failures(400, 401, 403, 409, 413, 415, 429, 503) } }
+    schema: {
+      ...common,
+      summary: 'Delete the account and everything that belongs to it',
+      body: RemoveBody,
+      response: { 204: Type.Null({ description: 'Done, and true on every instance' }), ...failures(400, 401, 403, 409, 413, 415, 429, 503) }
+    }
   }, async (request, reply) => {
     await account.remove(requireSession(request), request.body?.password, deviceOf(request))
     if (request.byCookie) cookies.clear(reply)

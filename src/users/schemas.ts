@@ -7,9 +7,13 @@ export const Me = Type.Object({
   token: Type.Object({ id: Id, kind: Type.String(), abilities: Type.Array(Type.String()), expiresAt: nullable(Moment) })
 })
 
-export const ChangeBody = Type.Object({ name: Type.Optional(nullable(Name)), email: Type.Optional(Email), password: Type.Optional(Password) }, closed)
+export const ChangeBody = Type.Object(
+  { name: Type.Optional(nullable(Name)), email: Type.Optional(Email), password: Type.Optional(Password) },
+  closed
+)
 
 export const Changed = Type.Object({ user: User })
 
 /** The body may be left out shortly after a login. */
-export const RemoveBody = Type.Unsafe<{ password?: string } | null>({ type: ['object', 'null'], properties: { password: Password }, ...closed })
+export const RemoveBody = Type.Unsafe<{ password?: string }
+  | null>({ type: ['object', 'null'], properties: { password: Password }, ...closed })

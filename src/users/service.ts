@@ -15,7 +15,9 @@ import type { User } from './user.js'
 export type { LoginLimiter, VerifiedCredentials } from './credentials.js'
 export type { Credentials } from './store.js'
 
-/** Row locks, held until the end of `tx`. Every writer of a user's tokens, role or flags takes the user's first, so that writers take turns. */
+/**
+ * Row locks, held until the end of `tx`. Every writer of a user's tokens, role or flags takes the user's first, so that writers take turns.
+ */
 export interface UserLocks {
   /** Null when there is no such user. */
   lock (tx: Tx, userId: string): Promise<Credentials | null>
@@ -37,7 +39,10 @@ export interface UserDirectory {
   findByEmail (email: string): Promise<User | null>
 }
 
-/** Writes what decides over logins or stands in cache entries, hence the RevokingTx: the caller holds the row and names the user's cached tokens. */
+/**
+ * Writes what decides over logins or stands in cache entries, hence the RevokingTx: the caller holds the row and names the user's cached
+ * tokens.
+ */
 export interface UserChanges {
   setRole (tx: RevokingTx, userId: string, role: User['role']): Promise<void>
   setDisabled (tx: RevokingTx, userId: string, disabled: boolean): Promise<void>
@@ -50,7 +55,10 @@ export interface UserChanges {
 
 /** Accounts, and the proof that somebody owns one. */
 export interface UserService extends CredentialsCheck, Registration, UserLocks, UserDirectory, UserChanges {
-  /** Clears all login failures of the account: its owner has proved themselves in another way, or an administrator has said so. The caller holds the row. */
+  /**
+   * Clears all login failures of the account: its owner has proved themselves in another way, or an administrator has said so. The caller
+   * holds the row.
+   */
   forgive (tx: Tx, email: string): Promise<void>
   /** The hash of a new password for `user`. Throws PasswordRejectedError. */
   hashNew (password: string, user: Pick<User, 'email' | 'name'>): Promise<string>

@@ -10,7 +10,14 @@ import type { User } from './user.js'
 /** A user, with what decides whether a login succeeds. */
 export interface Credentials { user: User, passwordHash: string, disabled: boolean }
 
-export interface NewUser { email: string, name: string | null, passwordHash: string, createdAt: Date, emailVerifiedAt?: Date | null, role?: User['role'] }
+export interface NewUser {
+  email: string
+  name: string | null
+  passwordHash: string
+  createdAt: Date
+  emailVerifiedAt?: Date | null
+  role?: User['role']
+}
 
 export type UserStore = ReturnType<typeof createUserStore>
 
@@ -51,7 +58,8 @@ export function createUserStore (database: Database) {
 
     /** The highest bcrypt cost of any stored hash, by its index; null when there is none. */
     async findDearestCost (): Promise<number | null> {
-      const [row] = await database.query(db => db.select({ cost: passwordCost }).from(users).orderBy(sql`${passwordCost} desc nulls last`).limit(1))
+      const [row] = await database.query(db =>
+        db.select({ cost: passwordCost }).from(users).orderBy(sql`${passwordCost} desc nulls last`).limit(1))
       return row?.cost == null ? null : Number(row.cost)
     },
 
@@ -106,20 +114,29 @@ export function createUserStore (database: Database) {
       await within(tx).execute(sql`select pg_advisory_xact_lock(7402321)`)
     },
 
-    /** Whether there is an enabled administrator other than `id`. The role is a literal, so that every plan can use the partial index on it. */
+    /**
+     * Whether there is an enabled administrator other than `id`. The role is a literal, so that every plan can use the partial index on it.
+     */
     async hasOtherAdmin (tx: Tx, id: string): Promise<boolean> {
-      const rows = await within(tx).select({ id: users.id }).from(users).where(and(sql`${users.role} = 'admin'`, isNull(users.disabledAt), ne(users.id, id))).limit(1)
+      const rows = await within(tx).select({ id: users.id }).from(users)
+        .where(and(sql`${users.role} = 'admin'`, isNull(users.disabledAt), ne(users.id, id)))
+        .limit(1)
       return rows.length > 0
     },
 
-    /** Removes everything personal from the row; the address is free from then on. Sessions and tokens end in the same transaction, hence the type. */
+    /**
+     * Removes everything personal from the row; the address is free from then on. Sessions and tokens end in the same transaction, hence
+     * the type.
+     */
     async markDeleted (tx: RevokingTx, id: string, now: Date): Promise<void> {
-      await within(tx).update(users).set({ email: `${deletedEmailPrefix}${id}`, emailVerifiedAt: null, name: null, disabledAt: now }).where(eq(users.id, id))
+      await within(tx).update(users).set({ email: `${deletedEmailPrefix}${id}`, emailVerifiedAt: null, name: null, disabledAt: now })
+        .where(eq(users.id, id))
     },
 
     /** Up to `limit` accounts marked as deleted whose rows are still there: their deletion was interrupted, or is under way. */
     async findMarkedDeleted (limit: number): Promise<string[]> {
-      const rows = await database.query(db => db.select({ id: users.id }).from(users).where(like(users.email, `${deletedEmailPrefix}%`)).limit(limit))
+      const rows = await database.query(db =>
+        db.select({ id: users.id }).from(users).where(like(users.email, `${deletedEmailPrefix}%`)).limit(limit))
       return rows.map(row => row.id)
     },
 

@@ -13,9 +13,18 @@ interface UserPage { users: Listed[], nextCursor: string | null }
 interface Event { type: string, userId: string, actorId: string | null, cause: string | null, role: string | null }
 
 const roleOf = (app: TestApp, token: string, id: string, body: object) => app.call('PUT', `/v1/admin/users/${id}/role`, { token, body })
-const post = (app: TestApp, token: string, path: string, body?: object) => app.call('POST', `/v1/admin/${path}`, { token, ...body === undefined ? {} : { body } })
+const post = (
+  app: TestApp,
+  token: string,
+  path: string,
+  body?: object
+) => app.call('POST', `/v1/admin/${path}`, { token, ...body === undefined ? {} : { body } })
 const get = (app: TestApp, token: string, path: string) => app.call('GET', `/v1/admin/${path}`, { token })
-const eventsOf = async (app: TestApp, token: string, userId: string) => (await get(app, token, `events?userId=${userId}`)).json<{ events: Event[] }>().events
+const eventsOf = async (
+  app: TestApp,
+  token: string,
+  userId: string
+) => (await get(app, token, `events?userId=${userId}`)).json<{ events: Event[] }>().events
 
 /** An administrator with a fresh session. */
 async function administrator (app: TestApp) {
@@ -34,17 +43,22 @@ onEachGround(t, async (t, ground) => {
 
   t.test('users are found by the beginning of their address, which is no pattern, and listed page by page', async t => {
     const stem = `find${randomBytes(4).toString('hex')}`
-    const emails = ['a%b', 'a_b', 'axb', 'a\\b', 'ab', 'b', 'ü', ...Array.from({ length: 5 }, (_, i) => `m${i}`)].map(name => `${stem}${name}@example.com`)
+    const emails = ['a%b', 'a_b', 'axb', 'a\\b', 'ab', 'b', 'ü', ...Array.from({ length: 5 }, (_, i) => `m${i}`)].map(name =>
+      `${stem}${name}@example.com`)
     for (const email of emails) t.equal((await one.register(email)).statusCode, 201, email)
     const search = async (query: string) => (await get(one, boss.token, `users?${query}`)).json<UserPage>()
-    const found = async (beginning: string) => (await search(`email=${encodeURIComponent(stem + beginning)}`)).users.map(({ email }) => email.slice(stem.length, email.indexOf('@')))
+    const found = async (beginning: string) =>
+      (await search(`email=${encodeURIComponent(stem + beginning)}`)).users.map(({ email }) => email.slice(stem.length, email.indexOf('@')))
     t.same(await found('a%'), ['a%b'])
     t.same(await found('a_'), ['a_b'])
     t.same(await found('a\\'), ['a\\b'])
     t.same(await found('A'), ['a%b', 'a\\b', 'a_b', 'ab', 'axb'], 'in the order of bytes, and in any case')
     t.same(await found('Ü'), ['ü'])
     t.same(await found('zz'), [])
-    t.same(Object.keys((await search(`email=${stem}`)).users[0] ?? {}).sort(), ['createdAt', 'disabledAt', 'email', 'emailVerifiedAt', 'id', 'name', 'role'])
+    t.same(
+      Object.keys((await search(`email=${stem}`)).users[0] ?? {}).sort(),
+      ['createdAt', 'disabledAt', 'email', 'emailVerifiedAt', 'id', 'name', 'role']
+    )
 
     for (const query of [`email=${stem}&`, '']) {
       const seen: string[] = []
@@ -58,7 +72,16 @@ onEachGround(t, async (t, ground) => {
       t.equal(new Set(seen).size, seen.length, 'nobody twice')
       t.same(seen, (await search(`${query}limit=100`)).users.map(({ id }) => id), 'and nobody left out')
     }
-    for (const query of ['limit=0', 'limit=101', 'cursor=x', 'email=a&cursor=eA', `email=a&cursor=${Buffer.from('a\u0000').toString('base64url')}`, `email=a&cursor=${Buffer.from([0x61, 0xff]).toString('base64url')}`, 'email=%00', 'name=x']) t.equal((await get(one, boss.token, `users?${query}`)).statusCode, 400, query)
+    for (const query of [
+      'limit=0',
+      'limit=101',
+      'cursor=x',
+      'email=a&cursor=eA',
+      `email=a&cursor=${Buffer.from('a\u0000').toString('base64url')}`,
+      `email=a&cursor=${Buffer.from([0x61, 0xff]).toString('base64url')}`,
+      'email=%00',
+      'name=x'
+    ]) t.equal((await get(one, boss.token, `users?${query}`)).statusCode, 400, query)
   })
 
   t.test('an administrator makes accounts, with a password or without, and administrators after a recent login', async t => {
@@ -74,14 +97,30 @@ onEachGround(t, async (t, ground) => {
 
     const without = newEmail()
     t.equal((await post(one, boss.token, 'users', { email: without })).statusCode, 201)
-    for (const guess of ['', ' ', 'null', 'undefined']) t.not((await one.login(without, { password: guess })).statusCode, 200, 'no password opens it')
+    for (const guess of [
+      '',
+      ' ',
+      'null',
+      'undefined'
+    ]) t.not((await one.login(without, { password: guess })).statusCode, 200, 'no password opens it')
 
     t.match((await post(one, boss.token, 'users', { email: newEmail(), role: 'admin' })).json(), { user: { role: 'admin' } })
     const old = await administrator(one)
     await one.pass(15 * 60_000)
     refused(t, await post(one, old.token, 'users', { email: newEmail(), role: 'admin' }), 403, 'AUTH_REAUTHENTICATE')
-    refused(t, await post(one, old.token, 'users', { email: newEmail(), role: 'admin', password }), 403, 'AUTH_REAUTHENTICATE', "the new user's password is not the caller's")
-    refused(t, await post(one, old.token, 'users', { email: newEmail(), role: 'admin', currentPassword: 'wrong' }), 403, 'AUTH_WRONG_PASSWORD')
+    refused(
+      t,
+      await post(one, old.token, 'users', { email: newEmail(), role: 'admin', password }),
+      403,
+      'AUTH_REAUTHENTICATE',
+      "the new user's password is not the caller's"
+    )
+    refused(
+      t,
+      await post(one, old.token, 'users', { email: newEmail(), role: 'admin', currentPassword: 'wrong' }),
+      403,
+      'AUTH_WRONG_PASSWORD'
+    )
     t.equal((await post(one, old.token, 'users', { email: newEmail(), role: 'admin', currentPassword: password })).statusCode, 201)
     t.equal((await post(one, old.token, 'users', { email: newEmail() })).statusCode, 201, 'a plain one needs no password')
 
@@ -100,8 +139,18 @@ onEachGround(t, async (t, ground) => {
     t.equal((await roleOf(one, clerk.token, chief.userId, { role: 'user' })).statusCode, 204)
     refused(t, await get(one, chief.token, 'users'), 403, 'AUTH_FORBIDDEN')
     t.equal((await one.me(chief.token)).json<{ user: Listed }>().user.role, 'user')
-    t.same((await eventsOf(one, clerk.token, clerk.userId)).filter(({ type }) => type === 'role_changed').map(({ actorId, role }) => ({ actorId, role })), [{ actorId: chief.userId, role: 'admin' }], 'once, with the role')
-    for (const body of [{}, { role: 'root' }, { role: ['admin'] }, { role: 'admin', id: 1 }]) t.equal((await roleOf(one, clerk.token, chief.userId, body)).statusCode, 400, JSON.stringify(body))
+    t.same(
+      (await eventsOf(one, clerk.token, clerk.userId)).filter(({ type }) => type === 'role_changed').map(({ actorId, role }) =>
+        ({ actorId, role })),
+      [{ actorId: chief.userId, role: 'admin' }],
+      'once, with the role'
+    )
+    for (const body of [
+      {},
+      { role: 'root' },
+      { role: ['admin'] },
+      { role: 'admin', id: 1 }
+    ]) t.equal((await roleOf(one, clerk.token, chief.userId, body)).statusCode, 400, JSON.stringify(body))
   })
 
   t.test('revoking ends sessions, and personal tokens on demand', async t => {
@@ -118,7 +167,11 @@ onEachGround(t, async (t, ground) => {
     t.same((await get(one, boss.token, `users/${victim.userId}/sessions`)).json(), { sessions: [] })
     t.equal((await post(one, boss.token, `users/${victim.userId}/revoke`, { personalTokens: true })).statusCode, 204)
     refused(t, await one.me(personal), 401, 'AUTH_INVALID_TOKEN')
-    t.match((await eventsOf(one, boss.token, victim.userId)).filter(({ cause }) => cause === 'ended_by_admin').map(({ type, actorId }) => [type, actorId]), [['personal_token_ended', boss.userId], ['session_ended', boss.userId], ['session_ended', boss.userId]])
+    t.match(
+      (await eventsOf(one, boss.token, victim.userId)).filter(({ cause }) => cause === 'ended_by_admin').map(({ type, actorId }) =>
+        [type, actorId]),
+      [['personal_token_ended', boss.userId], ['session_ended', boss.userId], ['session_ended', boss.userId]]
+    )
     t.equal((await one.login(victim.email)).statusCode, 200, 'and the user may come again')
     t.equal((await post(one, boss.token, `users/${victim.userId}/revoke`, { personalTokens: 'yes' })).statusCode, 400)
   })
@@ -140,8 +193,15 @@ onEachGround(t, async (t, ground) => {
     refused(t, await one.me(victim.token), 401, 'AUTH_INVALID_TOKEN')
     t.equal((await one.login(victim.email)).statusCode, 200)
     t.equal((await post(one, boss.token, `users/${victim.userId}/enable`)).statusCode, 204, 'of an enabled account it clears failed logins')
-    t.match((await eventsOf(one, boss.token, victim.userId))[0], { type: 'login_failures_cleared', actorId: boss.userId }, 'and leaves an event')
-    t.match((await eventsOf(one, boss.token, victim.userId)).filter(({ type }) => /abled$/.test(type)), [{ type: 'user_enabled', actorId: boss.userId }, { type: 'user_disabled', actorId: boss.userId }])
+    t.match(
+      (await eventsOf(one, boss.token, victim.userId))[0],
+      { type: 'login_failures_cleared', actorId: boss.userId },
+      'and leaves an event'
+    )
+    t.match(
+      (await eventsOf(one, boss.token, victim.userId)).filter(({ type }) => /abled$/.test(type)),
+      [{ type: 'user_enabled', actorId: boss.userId }, { type: 'user_disabled', actorId: boss.userId }]
+    )
   })
 
   t.test('unknown and malformed ids are not found, and a user who is being deleted is neither', async t => {
@@ -150,7 +210,11 @@ onEachGround(t, async (t, ground) => {
     const deleting = await one.account()
     await one.database.prepared("update users set email = 'deleted:' || id, disabled_at = now() where id = $1", [deleting.userId])
     for (const id of [randomUUID(), gone.userId, deleting.userId, 'none', '%00', '0', `${boss.userId}x`]) {
-      for (const action of ['revoke', 'disable', 'enable']) refused(t, await post(one, boss.token, `users/${id}/${action}`), 404, 'AUTH_NOT_FOUND', `${action} ${id}`)
+      for (const action of [
+        'revoke',
+        'disable',
+        'enable'
+      ]) refused(t, await post(one, boss.token, `users/${id}/${action}`), 404, 'AUTH_NOT_FOUND', `${action} ${id}`)
       refused(t, await roleOf(one, boss.token, id, { role: 'user', password }), 404, 'AUTH_NOT_FOUND', id)
       refused(t, await get(one, boss.token, `users/${id}/sessions`), 404, 'AUTH_NOT_FOUND', id)
     }
@@ -179,7 +243,11 @@ onEachGround(t, async (t, ground) => {
     t.equal(first.events.length, 2)
     const next = (await get(one, boss.token, `events?limit=2&cursor=${first.nextCursor}`)).json<{ events: Event[] }>()
     t.equal(next.events.length, 2)
-    t.equal((await get(one, boss.token, `events?userId=${boss.userId}`)).json<{ events: Event[] }>().events.filter(({ userId }) => userId !== boss.userId).length, 0)
+    t.equal(
+      (await get(one, boss.token, `events?userId=${boss.userId}`)).json<{ events: Event[] }>().events.filter(({ userId }) =>
+        userId !== boss.userId).length,
+      0
+    )
   })
 
   t.test('the figures are those of database and cache', async t => {
@@ -191,9 +259,24 @@ onEachGround(t, async (t, ground) => {
     }
     let before = await countedAnew()
     while (!before.cache.trusted || before.cache.keys === null) before = await countedAnew()
-    t.match(before.database, { exact: true, total: Number, active: Number, expired: Number, revoked: Number, neverUsed: Number, refreshTokenReuses: Number, byKind: { access: { active: Number }, personal: {} } })
+    t.match(
+      before.database,
+      {
+        exact: true,
+        total: Number,
+        active: Number,
+        expired: Number,
+        revoked: Number,
+        neverUsed: Number,
+        refreshTokenReuses: Number,
+        byKind: { access: { active: Number }, personal: {} }
+      }
+    )
     t.equal(before.database.total, before.database.active + before.database.expired + before.database.revoked)
-    const [row] = await one.database.prepared<{ total: number, revoked: number }>('select count(*)::int as total, count(revoked_at)::int as revoked from tokens', [])
+    const [row] = await one.database.prepared<{ total: number, revoked: number }>(
+      'select count(*)::int as total, count(revoked_at)::int as revoked from tokens',
+      []
+    )
     t.same([before.database.total, before.database.revoked], [row?.total, row?.revoked])
     t.match(before.cache, { state: 'trusted', trusted: true, registered: true, openSettlements: 0, keys: Number, hitRatio: Number })
     t.ok(before.cache.hitRatio > 0 && before.cache.hitRatio <= 1, String(before.cache.hitRatio))
@@ -203,7 +286,14 @@ onEachGround(t, async (t, ground) => {
     await one.logout(token)
     t.same((await get(one, boss.token, 'token-stats')).json().database, before.database, 'counted once in ten seconds')
     const { database } = await countedAnew()
-    t.same([database.total - before.database.total, database.revoked - before.database.revoked, database.byKind.personal.active - before.database.byKind.personal.active], [2, 1, 1])
+    t.same(
+      [
+        database.total - before.database.total,
+        database.revoked - before.database.revoked,
+        database.byKind.personal.active - before.database.byKind.personal.active
+      ],
+      [2, 1, 1]
+    )
     t.equal(database.neverUsed - before.database.neverUsed, 1)
   })
 
@@ -214,7 +304,10 @@ onEachGround(t, async (t, ground) => {
     const reply = one.tokenStats()
     const stats = await reply
     await table.release()
-    t.match(stats.database, { exact: false, active: null, expired: null, revoked: null, neverUsed: null, byKind: null, sessions: { active: Number } })
+    t.match(
+      stats.database,
+      { exact: false, active: null, expired: null, revoked: null, neverUsed: null, byKind: null, sessions: { active: Number } }
+    )
     await one.pass(10_001)
     t.equal((await one.tokenStats()).database.exact, true)
   })
@@ -225,7 +318,10 @@ onEachGround(t, async (t, ground) => {
     const before = (await one.tokenStats()).cache.generation
     t.equal((await post(one, boss.token, 'cache/clear')).statusCode, 204)
     t.ok((await one.tokenStats()).cache.generation > before)
-    t.match((await get(one, boss.token, 'events?limit=1')).json(), { events: [{ type: 'cache_cleared', userId: null, actorId: boss.userId }] })
+    t.match(
+      (await get(one, boss.token, 'events?limit=1')).json(),
+      { events: [{ type: 'cache_cleared', userId: null, actorId: boss.userId }] }
+    )
     const { hits } = one.counters
     t.equal((await one.me(token)).statusCode, 200)
     t.equal(one.counters.hits, hits, 'from the database')
@@ -239,11 +335,17 @@ t.test('on two instances', async t => {
   const gate = createGate()
   const death = createDeath()
   const env = { SESSION_LIMIT: '0' }
-  const [one, two] = await Promise.all([startApp(t, ground, { env, settle: death.settle }), startApp(t, ground, { env, backend: gate.backend })])
+  const [
+    one,
+    two
+  ] = await Promise.all([startApp(t, ground, { env, settle: death.settle }), startApp(t, ground, { env, backend: gate.backend })])
   const redis = new Redis(ground.redisUrl as string)
   t.teardown(() => redis.disconnect())
   const keyOf = (token: string) => `${ground.prefix}token:${createHash('sha256').update(token).digest('hex')}`
-  const codes = async (token: string, ask = (app: TestApp) => app.me(token)) => (await Promise.all([one, two].map(ask))).map(reply => reply.statusCode)
+  const codes = async (
+    token: string,
+    ask = (app: TestApp) => app.me(token)
+  ) => (await Promise.all([one, two].map(ask))).map(reply => reply.statusCode)
   const adminCodes = (token: string) => codes(token, app => get(app, token, 'users'))
   const boss = await administrator(one)
   /** After a death: the others would settle it in three seconds. */
@@ -308,8 +410,17 @@ t.test('on two instances', async t => {
     const demotion = roleOf(one, boss.token, clerk.userId, { role: 'user' })
     await row.waiters(1)
     const requests = [
-      post(two, clerk.token, `users/${victim.userId}/disable`), post(two, clerk.token, `users/${victim.userId}/revoke`), post(two, clerk.token, `users/${victim.userId}/enable`),
-      roleOf(two, clerk.token, clerk.userId, { role: 'admin' }), post(two, clerk.token, 'users', { email: newEmail(), role: 'admin' }), post(two, clerk.token, 'cache/clear')
+      post(
+        two,
+        clerk.token,
+        `users/${victim.userId}/disable`
+      ), post(two, clerk.token, `users/${victim.userId}/revoke`), post(two, clerk.token, `users/${victim.userId}/enable`),
+      roleOf(
+        two,
+        clerk.token,
+        clerk.userId,
+        { role: 'admin' }
+      ), post(two, clerk.token, 'users', { email: newEmail(), role: 'admin' }), post(two, clerk.token, 'cache/clear')
     ]
     // One of them waits for the lock, the others for their turn behind it.
     await row.waiters(2)
@@ -340,7 +451,10 @@ t.test('on two instances', async t => {
         post(one, pair[0].token, `users/${pair[1].userId}/disable`), post(two, pair[1].token, `users/${pair[0].userId}/disable`)
       ])
       t.notOk(replies.some(reply => reply.statusCode >= 500), replies.map(reply => reply.statusCode).join())
-      const [row] = await one.database.prepared<{ left: number }>("select count(*)::int as left from users where role = 'admin' and disabled_at is null and id in ($1, $2)", [pair[0].userId, pair[1].userId])
+      const [row] = await one.database.prepared<{ left: number }>(
+        "select count(*)::int as left from users where role = 'admin' and disabled_at is null and id in ($1, $2)",
+        [pair[0].userId, pair[1].userId]
+      )
       t.equal(row?.left, 1, 'one of the two is left')
     }
     await one.database.prepared("update users set role = 'user' where id <> $1", [boss.userId])
@@ -402,7 +516,10 @@ t.test('on two instances', async t => {
     t.same(await codes((await late).json().accessToken), [200, 200], 'who logs in behind it stays')
     const [left] = await one.database.prepared<{ live: number }>('select count(*)::int as live from tokens where revoked_at is null', [])
     t.equal(left?.live, 1)
-    const [told] = await one.database.prepared<{ told: number }>("select count(*)::int as told from events where type = 'session_ended' and cause = 'command'", [])
+    const [told] = await one.database.prepared<{ told: number }>(
+      "select count(*)::int as told from events where type = 'session_ended' and cause = 'command'",
+      []
+    )
     t.equal(told?.told, before?.live, 'and each of them is told')
     t.equal((await two.login(accounts[0]?.email ?? '')).statusCode, 200)
   })

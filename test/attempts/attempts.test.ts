@@ -29,7 +29,16 @@ async function failures (one: TestApp, email: string, count: number, address = e
 }
 
 const blockedFor = 3_600
-const events = (one: TestApp, userId: string | null) => rows<{ cause: string, ip: string, user_agent: string }>(one, `select cause, ip, user_agent from events where type = 'login_failed' and user_id ${userId === null ? 'is null' : `= '${userId}'`} order by created_at, id`)
+const events = (
+  one: TestApp,
+  userId: string | null
+) =>
+  rows<{ cause: string, ip: string, user_agent: string }>(
+    one,
+    `select cause, ip, user_agent from events where type = 'login_failed' and user_id ${userId === null
+      ? 'is null'
+      : `= '${userId}'`} order by created_at, id`
+  )
 function tally (found: Array<{ cause: string }>): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const { cause } of found) counts[cause] = (counts[cause] ?? 0) + 1
@@ -43,7 +52,8 @@ onEachGround(t, async (t, ground) => {
   t.test('after a hundred failures in a row nobody gets in from a new network, and the owner does from his own', async t => {
     const [{ email, userId }, nobody] = [await one.account(), newEmail()]
     for (let i = 0; i < 100; i += 10) {
-      const replies = [email, nobody].flatMap(account => Array.from({ length: 10 }, () => attempt(i % 20 === 0 ? one : two, account, { address: elsewhere() })))
+      const replies = [email, nobody].flatMap(account =>
+        Array.from({ length: 10 }, () => attempt(i % 20 === 0 ? one : two, account, { address: elsewhere() })))
       t.same(await statuses(replies), { 401: 20 }, `failures ${i + 1} to ${i + 10}`)
     }
     const refused = await attempt(one, email, { secret: password, address: elsewhere() })
@@ -54,7 +64,11 @@ onEachGround(t, async (t, ground) => {
     const headers = ({ headers }: Response) => Object.fromEntries(Object.entries(headers).filter(([name]) => name !== 'date'))
     t.same([same.body, headers(same)], [refused.body, headers(refused)], 'an account that does not exist answers the same bytes')
 
-    t.same(tally(await events(one, userId)), { wrong_password: 100, too_many_failures: 1 }, 'and the attempts that were not looked at do not fill the trail')
+    t.same(
+      tally(await events(one, userId)),
+      { wrong_password: 100, too_many_failures: 1 },
+      'and the attempts that were not looked at do not fill the trail'
+    )
     t.match((await events(one, userId)).at(-1), { user_agent: 'lightMyRequest', ip: /^10\./ })
 
     t.equal((await attempt(two, email, { secret: password })).statusCode, 200, 'the owner, from where the account was opened')
@@ -94,7 +108,8 @@ onEachGround(t, async (t, ground) => {
       one.clock.advance(1)
       t.equal((await attempt(one, email, { secret: password, address })).statusCode, 200)
     }
-    const known = () => rows<{ network: string }>(one, `select encode(network, 'hex') as network from known_networks where user_id = '${userId}'`)
+    const known = () =>
+      rows<{ network: string }>(one, `select encode(network, 'hex') as network from known_networks where user_id = '${userId}'`)
     t.equal((await known()).length, 20)
     for (const { network } of await known()) t.match(network, /^[0-9a-f]{64}$/)
     await failures(one, email, 100)
@@ -105,7 +120,10 @@ onEachGround(t, async (t, ground) => {
 
   t.test('the same network of two accounts has nothing in common', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
-    const hashes = await rows<{ network: string }>(one, `select encode(network, 'hex') as network from known_networks where user_id in ('${mine.userId}', '${theirs.userId}')`)
+    const hashes = await rows<{ network: string }>(
+      one,
+      `select encode(network, 'hex') as network from known_networks where user_id in ('${mine.userId}', '${theirs.userId}')`
+    )
     t.equal(new Set(hashes.map(({ network }) => network)).size, 2)
     await failures(one, mine.email, 100)
     t.equal((await attempt(one, theirs.email, { secret: password, address: elsewhere() })).statusCode, 200)
@@ -113,8 +131,28 @@ onEachGround(t, async (t, ground) => {
 
   t.test('whoever asks for the current password counts with the logins', async t => {
     const { email, token } = await one.account()
-    const change = (currentPassword: string, remoteAddress: string) => one.app.inject({ method: 'PUT', url: '/v1/password', remoteAddress, headers: { authorization: `Bearer ${token}` }, payload: { currentPassword, newPassword: 'short' } })
-    const make = (secret: string, remoteAddress: string) => two.app.inject({ method: 'POST', url: '/v1/tokens', remoteAddress, headers: { authorization: `Bearer ${token}` }, payload: { name: 'backup', password: secret } })
+    const change = (
+      currentPassword: string,
+      remoteAddress: string
+    ) =>
+      one.app.inject({
+        method: 'PUT',
+        url: '/v1/password',
+        remoteAddress,
+        headers: { authorization: `Bearer ${token}` },
+        payload: { currentPassword, newPassword: 'short' }
+      })
+    const make = (
+      secret: string,
+      remoteAddress: string
+    ) =>
+      two.app.inject({
+        method: 'POST',
+        url: '/v1/tokens',
+        remoteAddress,
+        headers: { authorization: `Bearer ${token}` },
+        payload: { name: 'backup', password: secret }
+      })
     await failures(one, email, 98)
     t.equal((await change(wrong, elsewhere())).statusCode, 403)
     t.equal((await make(wrong, elsewhere())).statusCode, 403)
@@ -136,7 +174,10 @@ onEachGround(t, async (t, ground) => {
     await attempt(one, newEmail(), { address: '203.0.113.98' })
     await one.database.query(db => db.execute(sql`update users set disabled_at = now() where id = ${userId}`))
     for (const secret of [wrong, password]) t.equal((await attempt(one, email, { secret })).statusCode, 401)
-    t.same((await events(one, userId)).map(({ cause, ip }) => `${cause} ${ip}`), ['wrong_password 203.0.113.99', 'wrong_password 127.0.0.1', 'disabled 127.0.0.1'])
+    t.same(
+      (await events(one, userId)).map(({ cause, ip }) => `${cause} ${ip}`),
+      ['wrong_password 203.0.113.99', 'wrong_password 127.0.0.1', 'disabled 127.0.0.1']
+    )
     t.same((await events(one, null)).slice(nobody), [{ cause: 'unknown_account', ip: '203.0.113.98', user_agent: 'lightMyRequest' }])
   })
 
@@ -179,7 +220,10 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.prune({ dryRun: false })).failures, 1)
     t.equal((await one.prune({ dryRun: false })).failures, 0)
     limited(t, await attempt(one, blocked.email, { secret: password, address: elsewhere() }))
-    t.same((await rows<{ failures: number }>(one, 'select failures from login_failures order by failures')).map(({ failures }) => failures), [5, 100])
+    t.same(
+      (await rows<{ failures: number }>(one, 'select failures from login_failures order by failures')).map(({ failures }) => failures),
+      [5, 100]
+    )
   })
 })
 
@@ -197,7 +241,10 @@ t.test('of fifty attempts at once on the last of the hundred one is looked at', 
     t.same(await statuses(replies), { 401: 1, 429: 49 })
     await one.database.query(db => db.execute(sql`delete from login_failures`))
   }
-  t.same(tally(await rows(one, "select cause from events where type = 'login_failed'")), { wrong_password: 2, unknown_account: 2, too_many_failures: 2 })
+  t.same(
+    tally(await rows(one, "select cause from events where type = 'login_failed'")),
+    { wrong_password: 2, unknown_account: 2, too_many_failures: 2 }
+  )
 })
 
 t.test('unknown, wrong and disabled cost the same statements', async t => {
@@ -234,7 +281,10 @@ t.test('unknown, wrong and disabled cost the same statements', async t => {
 t.test('logins, failures and forgiveness of one account do not hold each other up', async t => {
   const ground = await serverGround(t)
   if (ground === null) return
-  const [one, two] = [await startApp(t, ground, { env: { SESSION_LIMIT: '0' } }), await startApp(t, ground, { env: { SESSION_LIMIT: '0' } })]
+  const [
+    one,
+    two
+  ] = [await startApp(t, ground, { env: { SESSION_LIMIT: '0' } }), await startApp(t, ground, { env: { SESSION_LIMIT: '0' } })]
   const { email, userId } = await one.account()
   const forgive = (app: TestApp) => app.database.transaction(async tx => {
     await app.users.lock(tx, userId)

@@ -17,7 +17,7 @@ onEachGround(t, async (t, ground) => {
     const { events, nextCursor } = await page(one, token)
     t.equal(nextCursor, null)
     t.equal(events.length, 1)
-    t.same(Object.keys(events[0] ?? {}).sort(), ['actorId', 'cause', 'createdAt', 'id', 'ip', 'sessionId', 'tokenId', 'type', 'userAgent', 'userId'])
+    t.same(Object.keys(events[0] ?? {}).sort(), ['actorId', 'cause', 'createdAt', 'id', 'ip', 'previousEmail', 'role', 'sessionId', 'tokenId', 'type', 'userAgent', 'userId'])
     t.match(events[0], { type: 'registered', userId, sessionId, actorId: null, tokenId: null, ip: '127.0.0.1', userAgent: 'lightMyRequest', cause: null })
   })
 

@@ -18,7 +18,12 @@ t.test('accounts', async t => {
   const redis = new Redis(ground.redisUrl as string)
   t.teardown(() => redis.disconnect())
 
-  const from = (app: TestApp, email: string, secret: string, remoteAddress: string) => app.app.inject({ method: 'POST', url: '/v1/login', remoteAddress, payload: { email, password: secret } })
+  const from = (
+    app: TestApp,
+    email: string,
+    secret: string,
+    remoteAddress: string
+  ) => app.app.inject({ method: 'POST', url: '/v1/login', remoteAddress, payload: { email, password: secret } })
   const address = (n: number) => `203.0.${113 + (n >> 8)}.${n & 255}`
 
   async function admin (): Promise<{ email: string, token: string, userId: string }> {
@@ -27,17 +32,30 @@ t.test('accounts', async t => {
     return { ...account, token: (await one.login(account.email)).json<Opened>().accessToken }
   }
   async function cached (t: Test, token: string): Promise<void> {
-    t.strictSame((await Promise.all([one, two, one, two].map(app => app.me(token)))).map(({ statusCode }) => statusCode), [200, 200, 200, 200], 'cached on both')
+    t.strictSame(
+      (await Promise.all([one, two, one, two].map(app => app.me(token)))).map(({ statusCode }) => statusCode),
+      [200, 200, 200, 200],
+      'cached on both'
+    )
   }
   async function dead (t: Test, token: string, what: string): Promise<void> {
-    for (const reply of await Promise.all([one, two, one, two].map(app => app.me(token)))) refusedAs(t, reply, 401, 'AUTH_INVALID_TOKEN', what)
+    for (const reply of await Promise.all([one, two, one, two].map(app => app.me(token)))) refusedAs(
+      t,
+      reply,
+      401,
+      'AUTH_INVALID_TOKEN',
+      what
+    )
   }
 
   t.test('63B at most 100 consecutive failures an account: 101 from 101 addresses are blocked, a Redis flush changes nothing, and the owner gets in from where he was before', async t => {
     const { email } = (await one.register()).json<Opened>().user
     t.equal((await from(one, email, password, '198.51.100.20')).statusCode, 200, 'the owner is known from here')
     for (let i = 0; i < 100; i++) await from(i % 2 === 0 ? one : two, email, wrong, address(i))
-    for (const app of [one, two]) t.not((await from(app, email, password, address(500))).statusCode, 200, 'blocked, with the right password too')
+    for (const app of [
+      one,
+      two
+    ]) t.not((await from(app, email, password, address(500))).statusCode, 200, 'blocked, with the right password too')
     const keys = await redis.keys(`${ground.prefix}limit:*`)
     if (keys.length > 0) await redis.del(...keys)
     t.not((await from(one, email, password, address(501))).statusCode, 200, 'still blocked without what Redis knew')
@@ -62,13 +80,42 @@ t.test('accounts', async t => {
 
   t.test('V6.2.4, V6.2.12 common and breached passwords are refused on register and change', async t => {
     const { token } = await one.account()
-    for (const common of ['password', '12345678', '123456789', 'iloveyou', 'sunshine', 'princess', 'football', 'baseball', 'password1', 'qwertyuiop', 'PASSWORD', 'Password1']) {
+    for (const common of [
+      'password',
+      '12345678',
+      '123456789',
+      'iloveyou',
+      'sunshine',
+      'princess',
+      'football',
+      'baseball',
+      'password1',
+      'qwertyuiop',
+      'PASSWORD',
+      'Password1'
+    ]) {
       refusedAs(t, await one.register(newEmail(), { password: common }), 400, 'AUTH_PASSWORD_REJECTED', common)
-      refusedAs(t, await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: common } }), 400, 'AUTH_PASSWORD_REJECTED', common)
+      refusedAs(
+        t,
+        await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: common } }),
+        400,
+        'AUTH_PASSWORD_REJECTED',
+        common
+      )
     }
     const email = newEmail()
-    for (const own of [email, email.toUpperCase(), email.split('@')[0] as string]) refusedAs(t, await one.register(email, { password: own }), 400, 'AUTH_PASSWORD_REJECTED', 'his own email')
-    refusedAs(t, await one.register(newEmail(), { name: 'Kvzmorgenthaler', password: 'kvzmorgenthaler' }), 400, 'AUTH_PASSWORD_REJECTED', 'his own name')
+    for (const own of [
+      email,
+      email.toUpperCase(),
+      email.split('@')[0] as string
+    ]) refusedAs(t, await one.register(email, { password: own }), 400, 'AUTH_PASSWORD_REJECTED', 'his own email')
+    refusedAs(
+      t,
+      await one.register(newEmail(), { name: 'Kvzmorgenthaler', password: 'kvzmorgenthaler' }),
+      400,
+      'AUTH_PASSWORD_REJECTED',
+      'his own name'
+    )
     t.equal((await one.register(newEmail(), { password: 'kq7vzx3m' })).statusCode, 201)
   })
 
@@ -108,7 +155,19 @@ t.test('accounts', async t => {
   t.test('V8.2.1, V8.2.2 role by route: each route of OpenAPI refuses whom it has to', async t => {
     const boss = await admin()
     const operations = operationsOf((await one.call('GET', '/openapi.json')).json<Openapi>())
-    const open = ['GET /', 'GET /health/live', 'GET /health/ready', 'POST /v1/register', 'POST /v1/login', 'POST /v1/refresh', 'POST /v1/password/forgot', 'POST /v1/password/reset', 'POST /v1/email/verify', 'GET /.well-known/oauth-authorization-server']
+    const open = [
+      'GET /',
+      'GET /health/live',
+      'GET /health/ready',
+      'POST /v1/register',
+      'POST /v1/login',
+      'POST /v1/refresh',
+      'POST /v1/password/forgot',
+      'POST /v1/password/reset',
+      'POST /v1/email/verify',
+      'GET /.well-known/oauth-authorization-server',
+      'GET /v1/session'
+    ]
     /** Who may come with a refresh token in the body instead. */
     const optional = ['POST /v1/logout', 'POST /v1/logout-all']
     const forAnyToken = ['GET /v1/me']
@@ -117,13 +176,25 @@ t.test('accounts', async t => {
     for (const { name, method, path, security } of operations.filter(({ path }) => !path.startsWith('/oauth/'))) {
       t.equal(security.length > 0, !open.includes(name), `${name} declares its guard`)
       if (open.includes(name)) continue
-      const asked = (token?: string) => one.call(method as 'GET', path.replace(/\{\w+\}/g, missing), { ...token === undefined ? {} : { token }, ...method === 'GET' || method === 'DELETE' ? {} : { body: { unknown: 1 } } })
+      const asked = (token?: string) =>
+        one.call(
+          method as 'GET',
+          path.replace(/\{\w+\}/g, missing),
+          { ...token === undefined ? {} : { token }, ...method === 'GET' || method === 'DELETE' ? {} : { body: { unknown: 1 } } }
+        )
       // Some of these succeed: then it is no longer the same user.
       const user = await one.account()
-      const personal = (await one.call('POST', '/v1/tokens', { token: user.token, body: { name: 'x' } })).json<{ accessToken: string }>().accessToken
+      const personal = (await one.call(
+        'POST',
+        '/v1/tokens',
+        { token: user.token, body: { name: 'x' } }
+      )).json<{ accessToken: string }>().accessToken
       if (!optional.includes(name)) refusedAs(t, await asked(), 401, 'AUTH_MISSING_TOKEN', `${name} without a token`)
       const byPersonal = await asked(personal)
-      if (!forAnyToken.includes(name)) t.ok(byPersonal.statusCode === 403 || byPersonal.statusCode === 400, `${name} by a personal token: ${byPersonal.statusCode}`)
+      if (!forAnyToken.includes(name)) t.ok(
+        byPersonal.statusCode === 403 || byPersonal.statusCode === 400,
+        `${name} by a personal token: ${byPersonal.statusCode}`
+      )
       const byUser = await asked(user.token)
       if (path.startsWith('/v1/admin/')) {
         administrative++
@@ -147,7 +218,12 @@ t.test('accounts', async t => {
   t.test('V8.2.3 no user makes himself an admin', async t => {
     const user = await one.account()
     t.equal((await one.call('PATCH', '/v1/me', { token: user.token, body: { role: 'admin' } })).statusCode, 400)
-    refusedAs(t, await one.call('PUT', `/v1/admin/users/${user.userId}/role`, { token: user.token, body: { role: 'admin' } }), 403, 'AUTH_FORBIDDEN')
+    refusedAs(
+      t,
+      await one.call('PUT', `/v1/admin/users/${user.userId}/role`, { token: user.token, body: { role: 'admin' } }),
+      403,
+      'AUTH_FORBIDDEN'
+    )
     t.equal((await one.me(user.token)).json<{ user: { role: string } }>().user.role, 'user')
   })
 
@@ -156,7 +232,11 @@ t.test('accounts', async t => {
     const opened = (await one.register(newEmail(), { refresh: true })).json<Opened>()
     const { id, email } = opened.user
     await one.login(email, { password: wrong })
-    await one.call('PUT', '/v1/password', { token: (await one.login(email)).json<Opened>().accessToken, body: { currentPassword: password, newPassword: 'kq7vzx3mpwty' } })
+    await one.call(
+      'PUT',
+      '/v1/password',
+      { token: (await one.login(email)).json<Opened>().accessToken, body: { currentPassword: password, newPassword: 'kq7vzx3mpwty' } }
+    )
     const reused = (await one.login(email, { password: 'kq7vzx3mpwty', refresh: true })).json<Opened>().refreshToken
     await one.call('POST', '/v1/refresh', { body: { refreshToken: reused } })
     await one.pass(31_000)
@@ -164,9 +244,19 @@ t.test('accounts', async t => {
     refusedAs(t, await one.call('POST', '/v1/refresh', { body: { refreshToken: reused } }), 401, 'AUTH_TOKEN_REUSED')
     await one.call('PUT', `/v1/admin/users/${id}/role`, { token: boss.token, body: { role: 'admin' } })
     await one.call('POST', `/v1/admin/users/${id}/disable`, { token: boss.token })
-    const { events } = (await one.call('GET', `/v1/admin/events?userId=${id}`, { token: boss.token })).json<{ events: Array<{ type: string, cause: string | null, actorId: string | null, ip: string | null }> }>()
+    const { events } = (await one.call('GET', `/v1/admin/events?userId=${id}`, { token: boss.token })).json<{
+      events: Array<{ type: string, cause: string | null, actorId: string | null, ip: string | null }>
+    }>()
     t.match(events.find(({ type }) => type === 'login_failed'), { cause: 'wrong_password', ip: '127.0.0.1' })
-    for (const type of ['registered', 'login_succeeded', 'password_changed', 'refresh_token_reused']) t.ok(events.some(event => event.type === type), type)
-    for (const type of ['role_changed', 'user_disabled']) t.equal(events.find(event => event.type === type)?.actorId, boss.userId, `${type}, and by whom`)
+    for (const type of [
+      'registered',
+      'login_succeeded',
+      'password_changed',
+      'refresh_token_reused'
+    ]) t.ok(events.some(event => event.type === type), type)
+    for (const type of [
+      'role_changed',
+      'user_disabled'
+    ]) t.equal(events.find(event => event.type === type)?.actorId, boss.userId, `${type}, and by whom`)
   })
 })

@@ -28,7 +28,10 @@ function createBreaker (real: Database) {
       }
     }
   }) as unknown as Tx
-  const database: Database = { ...real, transaction: (work, ...more) => runTransaction(begun => real.transaction(tx => begun(breaking(tx)), ...more), work) }
+  const database: Database = {
+    ...real,
+    transaction: (work, ...more) => runTransaction(begun => real.transaction(tx => begun(breaking(tx)), ...more), work)
+  }
   return { state, database }
 }
 
@@ -43,8 +46,15 @@ t.test('data', async t => {
 
     /** All rows of all that a transaction may touch, but for what is written beside it. */
     async function snapshot (): Promise<string> {
-      const tables = await one.database.prepared<{ name: string }>("select table_name as name from information_schema.tables where table_schema = 'public' and table_name in ('users', 'sessions', 'tokens', 'events', 'cache_settlements') order by 1", [])
-      const rows = await Promise.all(tables.map(async ({ name }) => (await one.database.prepared<{ rows: string }>(`select coalesce(string_agg(((to_jsonb(t) - 'last_used_at')::text), E'\\n' order by t::text), '') as rows from ${name} t`, []))[0]?.rows))
+      const tables = await one.database.prepared<{ name: string }>(
+        "select table_name as name from information_schema.tables where table_schema = 'public' and table_name in ('users', 'sessions', 'tokens', 'events', 'cache_settlements') order by 1",
+        []
+      )
+      const rows = await Promise.all(tables.map(async ({ name }) =>
+        (await one.database.prepared<{ rows: string }>(
+          `select coalesce(string_agg(((to_jsonb(t) - 'last_used_at')::text), E'\\n' order by t::text), '') as rows from ${name} t`,
+          []
+        ))[0]?.rows))
       return rows.join('\n--\n')
     }
 
@@ -68,7 +78,12 @@ t.test('data', async t => {
       }, 204],
       ['a password change', async () => {
         const { token } = await one.account({ refresh: true })
-        return () => one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: 'kq7vzx3mpwty', revokePersonalTokens: true } })
+        return () =>
+          one.call(
+            'PUT',
+            '/v1/password',
+            { token, body: { currentPassword: password, newPassword: 'kq7vzx3mpwty', revokePersonalTokens: true } }
+          )
       }, 200],
       ['a personal token', async () => {
         const { token } = await one.account()
@@ -99,10 +114,17 @@ t.test('data', async t => {
   t.test('V16.3.1 authentication events are recorded: who, what, when, from where', async t => {
     const one = await startApp(t, ground)
     const headers = { 'user-agent': 'checklist' }
-    const { user, accessToken } = (await one.call('POST', '/v1/register', { body: { email: newEmail(), password }, headers })).json<Opened>()
+    const { user, accessToken } = (await one.call(
+      'POST',
+      '/v1/register',
+      { body: { email: newEmail(), password }, headers }
+    )).json<Opened>()
     await one.logout(accessToken)
     const login = (await one.call('POST', '/v1/login', { body: { email: user.email, password }, headers })).json<Opened>()
-    const rows = await one.database.prepared<{ type: string, ip: string, userAgent: string, recent: boolean }>("select type, ip, user_agent as \"userAgent\", created_at > now() - interval '10 minutes' as recent from events where user_id = $1 order by created_at", [user.id])
+    const rows = await one.database.prepared<{ type: string, ip: string, userAgent: string, recent: boolean }>(
+      "select type, ip, user_agent as \"userAgent\", created_at > now() - interval '10 minutes' as recent from events where user_id = $1 order by created_at",
+      [user.id]
+    )
     for (const type of ['registered', 'session_ended', 'login_succeeded']) t.ok(rows.some(row => row.type === type), type)
     t.match(rows.find(({ type }) => type === 'login_succeeded'), { ip: '127.0.0.1', userAgent: 'checklist', recent: true })
     const listed = await one.call('GET', '/v1/events', { token: login.accessToken })
@@ -123,7 +145,11 @@ t.test('data', async t => {
   })
 
   t.test('V2.3.3 prune at 2 AM on the day the clocks change runs at most once, and goes on the night after', async t => {
-    t.same(await runsOf('Europe/Berlin', '2026-10-24T12:00:00Z', 2), ['2026-10-25T01:00:00.000Z', '2026-10-26T01:00:00.000Z'], 'the night with two of them')
+    t.same(
+      await runsOf('Europe/Berlin', '2026-10-24T12:00:00Z', 2),
+      ['2026-10-25T01:00:00.000Z', '2026-10-26T01:00:00.000Z'],
+      'the night with two of them'
+    )
     const spring = await runsOf('Europe/Berlin', '2026-03-28T12:00:00Z', 2)
     t.ok(spring.filter(run => run.startsWith('2026-03-29')).length <= 1, 'the night without')
     t.equal(spring.at(-1), '2026-03-30T00:00:00.000Z')

@@ -13,7 +13,11 @@ import { hasRedisServer, startRedis } from '../fixtures/servers.js'
 const wrong = 'not the password'
 const five = { LOGIN_LIMIT: '5/1m' }
 
-function attempt (app: TestApp, email: string, { secret = wrong, from = '127.0.0.1', headers = {} }: { secret?: string, from?: string, headers?: Record<string, string> } = {}): Promise<Response> {
+function attempt (
+  app: TestApp,
+  email: string,
+  { secret = wrong, from = '127.0.0.1', headers = {} }: { secret?: string, from?: string, headers?: Record<string, string> } = {}
+): Promise<Response> {
   return app.app.inject({ method: 'POST', url: '/v1/login', remoteAddress: from, payload: { email, password: secret }, headers })
 }
 
@@ -33,7 +37,12 @@ t.test('limits', async t => {
 
   t.test('V6.3.1, V6.1.1 the sixth attempt in the minute is 429, and during the attack the victim still logs in from another address', async t => {
     const { email } = await one.account()
-    for (let i = 0; i < 5; i++) refusedAs(t, await attempt(i % 2 === 0 ? one : two, email, { from: '203.0.113.7' }), 401, 'AUTH_INVALID_CREDENTIALS')
+    for (let i = 0; i < 5; i++) refusedAs(
+      t,
+      await attempt(i % 2 === 0 ? one : two, email, { from: '203.0.113.7' }),
+      401,
+      'AUTH_INVALID_CREDENTIALS'
+    )
     for (const secret of [wrong, password]) limited(t, await attempt(two, email, { from: '203.0.113.7', secret }))
     for (let i = 0; i < 30; i++) {
       const attack = attempt(i % 2 === 0 ? one : two, email, { from: '203.0.113.7' })
@@ -46,7 +55,21 @@ t.test('limits', async t => {
     const { email } = await one.account()
     for (let i = 0; i < 12; i++) {
       const address = `10.0.${i}.${i}`
-      const reply = await attempt(one, email, { headers: { 'x-forwarded-for': address, 'x-real-ip': address, forwarded: `for=${address}`, 'x-client-ip': address, 'cf-connecting-ip': address, 'true-client-ip': address, 'x-forwarded-host': `${i}.example` } })
+      const reply = await attempt(
+        one,
+        email,
+        {
+          headers: {
+            'x-forwarded-for': address,
+            'x-real-ip': address,
+            forwarded: `for=${address}`,
+            'x-client-ip': address,
+            'cf-connecting-ip': address,
+            'true-client-ip': address,
+            'x-forwarded-host': `${i}.example`
+          }
+        }
+      )
       if (i < 5) t.equal(reply.statusCode, 401)
       else limited(t, reply, address)
     }
@@ -54,11 +77,24 @@ t.test('limits', async t => {
 
   t.test('V6.3.1 IPv6 rotation in a /64 counts as one address, and ::ffff: forms as the IPv4 address they are', async t => {
     const { email } = await one.account()
-    for (let i = 0; i < 5; i++) t.equal((await attempt(one, email, { from: `2001:db8:1:2:${randomBytes(2).toString('hex')}::${i + 1}` })).statusCode, 401)
-    for (const from of ['2001:db8:1:2::', '2001:DB8:1:2:ffff:ffff:ffff:ffff', '2001:0db8:0001:0002::7%eth0']) limited(t, await attempt(two, email, { from }), from)
+    for (let i = 0; i < 5; i++) t.equal(
+      (await attempt(one, email, { from: `2001:db8:1:2:${randomBytes(2).toString('hex')}::${i + 1}` })).statusCode,
+      401
+    )
+    for (const from of [
+      '2001:db8:1:2::',
+      '2001:DB8:1:2:ffff:ffff:ffff:ffff',
+      '2001:0db8:0001:0002::7%eth0'
+    ]) limited(t, await attempt(two, email, { from }), from)
     t.equal((await attempt(one, email, { from: '2001:db8:1:3::1' })).statusCode, 401, 'the next /64 is another')
     const mapped = (await one.account()).email
-    for (const from of ['192.0.2.9', '::ffff:192.0.2.9', '::FFFF:c000:209', '0:0:0:0:0:ffff:192.0.2.9', '192.0.2.9']) t.equal((await attempt(one, mapped, { from })).statusCode, 401, from)
+    for (const from of [
+      '192.0.2.9',
+      '::ffff:192.0.2.9',
+      '::FFFF:c000:209',
+      '0:0:0:0:0:ffff:192.0.2.9',
+      '192.0.2.9'
+    ]) t.equal((await attempt(one, mapped, { from })).statusCode, 401, from)
     for (const from of ['192.0.2.9', '::ffff:192.0.2.9', '::ffff:c000:209']) limited(t, await attempt(one, mapped, { from }), from)
   })
 
@@ -71,13 +107,32 @@ t.test('limits', async t => {
     const local = `user${randomBytes(4).toString('hex')}`
     await one.register(`${local}@example.com`)
     const wide = [...local].map(letter => String.fromCodePoint(letter.charCodeAt(0) + 0xfee0)).join('')
-    for (const variant of [`${local}@example.com`, `${local.toUpperCase()}@example.com`, `${wide}@EXAMPLE.com`, `${local}@ｅｘａｍｐｌｅ.com`, `${wide.toUpperCase()}@example．com`]) t.equal((await attempt(one, variant)).statusCode, 401, variant)
-    for (const variant of [`${local}@example.com`, `${local}@Example.Com`, `${wide}@example.com`]) limited(t, await attempt(two, variant, { secret: password }), variant)
-    for (const spaced of [` ${local}@example.com`, `${local}@example.com `, `${local}\u00a0@example.com`, `\t${local}@example.com`]) refusedAs(t, await attempt(one, spaced, { secret: password }), 400, 'FST_ERR_VALIDATION', JSON.stringify(spaced))
+    for (const variant of [
+      `${local}@example.com`,
+      `${local.toUpperCase()}@example.com`,
+      `${wide}@EXAMPLE.com`,
+      `${local}@ｅｘａｍｐｌｅ.com`,
+      `${wide.toUpperCase()}@example．com`
+    ]) t.equal((await attempt(one, variant)).statusCode, 401, variant)
+    for (const variant of [
+      `${local}@example.com`,
+      `${local}@Example.Com`,
+      `${wide}@example.com`
+    ]) limited(t, await attempt(two, variant, { secret: password }), variant)
+    for (const spaced of [
+      ` ${local}@example.com`,
+      `${local}@example.com `,
+      `${local}\u00a0@example.com`,
+      `\t${local}@example.com`
+    ]) refusedAs(t, await attempt(one, spaced, { secret: password }), 400, 'FST_ERR_VALIDATION', JSON.stringify(spaced))
   })
 
   t.test('V13.2.6 an exhausted pool answers 503 with Retry-After, hangs nobody, and recovers', async t => {
-    const small = await startApp(t, { ...ground, database: async () => createPostgres(ground.databaseUrl as string, 2) }, { env: { SESSION_LIMIT: '0' } })
+    const small = await startApp(
+      t,
+      { ...ground, database: async () => createPostgres(ground.databaseUrl as string, 2) },
+      { env: { SESSION_LIMIT: '0' } }
+    )
     const [stuck, stuckToo, other] = [await small.account(), await small.account(), await small.account()]
     await small.me(other.token)
     const [row, rowToo] = [await holdUser(t, ground, stuck.userId), await holdUser(t, ground, stuckToo.userId)]
@@ -138,7 +193,11 @@ t.test('V15.2.2 expensive work is bounded: 500 parallel logins leave the authent
   t.ok(replies.some(({ statusCode }) => statusCode === 503), 'what cannot be hashed soon is not queued')
   t.ok(unanswered <= readers.length / 10, `${unanswered} of ${readers.length} calls with a token were asked to come back`)
   const p99 = (times: number[]) => [...times].sort((a, b) => a - b)[Math.floor((times.length - 1) * 0.99)] as number
-  t.comment(`p99 ${p99(readers).toFixed(1)} ms, the least ${p99(others).toFixed(1)} ms (${readers.length} calls); medians ${median(readers).toFixed(1)} and ${median(others).toFixed(1)}`)
+  t.comment(
+    `p99 ${p99(readers)
+      .toFixed(1)} ms, the least ${p99(others)
+        .toFixed(1)} ms (${readers.length} calls); medians ${median(readers).toFixed(1)} and ${median(others).toFixed(1)}`
+  )
   t.ok(readers.length >= 50, `${readers.length} calls meanwhile`)
   t.ok(median(readers) <= 5 * median(others), 'the median is within five times of the least')
   t.ok(p99(readers) <= Math.max(5 * p99(others), 60), 'and p99, or what a busy machine does to it')
@@ -158,9 +217,17 @@ t.test('V16.5 nothing fails open: the limiter with Redis dead, and authenticatio
       t.equal((await one.logout(ended.token)).statusCode, 204)
       if (how === 'killed') await server.kill()
       else process.kill(server.pid, 'SIGSTOP')
-      t.same(await statuses(Array.from({ length: 30 }, () => attempt(one, live.email))), { 401: 5, 429: 25 }, 'never open, and never an error')
+      t.same(
+        await statuses(Array.from({ length: 30 }, () => attempt(one, live.email))),
+        { 401: 5, 429: 25 },
+        'never open, and never an error'
+      )
       limited(t, await attempt(one, live.email, { secret: password }))
-      t.same(await statuses(Array.from({ length: 60 }, () => attempt(one, newEmail(), { from: '198.51.100.4' }))), { 401: 40, 429: 20 }, 'the limit of an address')
+      t.same(
+        await statuses(Array.from({ length: 60 }, () => attempt(one, newEmail(), { from: '198.51.100.4' }))),
+        { 401: 40, 429: 20 },
+        'the limit of an address'
+      )
       t.equal((await one.me(live.token)).statusCode, 200, 'a live token is live')
       for (const token of [ended.token, 'x', `lk_${'A'.repeat(50)}`]) refusedAs(t, await one.me(token), 401, 'AUTH_INVALID_TOKEN')
       t.equal((await one.logout(live.token)).statusCode, 204)
@@ -185,7 +252,10 @@ t.test('floods', async t => {
     const before = [await redis.dbsize(), one.counters.databaseReads]
     const used = await memory()
     for (let round = 0; round < 50; round++) {
-      const replies = await Promise.all(Array.from({ length: 100 }, (_, i) => one.me(`${['lk', 'lkr', 'lkp'][i % 3]}_${randomBytes(40).toString('base64url').replace(/[-_]/g, 'x').slice(0, 50)}`)))
+      const replies = await Promise.all(Array.from(
+        { length: 100 },
+        (_, i) => one.me(`${['lk', 'lkr', 'lkp'][i % 3]}_${randomBytes(40).toString('base64url').replace(/[-_]/g, 'x').slice(0, 50)}`)
+      ))
       if (replies.some(({ statusCode }) => statusCode !== 401)) t.fail('one was let in')
     }
     t.strictSame([await redis.dbsize(), one.counters.databaseReads], before)
@@ -203,6 +273,9 @@ t.test('floods', async t => {
     }
     t.ok(await redis.dbsize() <= keys, 'no key more')
     t.ok(one.counters.databaseReads - reads <= ended.length, `${one.counters.databaseReads - reads} reads for 5,000 requests`)
-    for await (const found of redis.scanStream({ match: '*token:*' })) for (const key of found as string[]) t.ok(await redis.pttl(key) > 0, 'each ends by itself')
+    for await (const found of redis.scanStream({ match: '*token:*' })) for (const key of found as string[]) t.ok(
+      await redis.pttl(key) > 0,
+      'each ends by itself'
+    )
   })
 })

@@ -7,10 +7,25 @@ const long = Array.from({ length: 199 }, (_, i) => 'kq7vzx3m'[(i * 5 + (i >> 3))
 
 t.test('passwords', async t => {
   const one = await startApp(t, await embeddedGround())
-  const opens = async (t: Test, email: string, secret: string, name = secret) => t.equal((await one.login(email, { password: secret })).statusCode, 200, name)
-  const opensNot = async (t: Test, email: string, secret: string, name = secret) => refusedAs(t, await one.login(email, { password: secret }), 401, 'AUTH_INVALID_CREDENTIALS', name)
-  const change = (token: string, currentPassword: string, newPassword: string) => one.call('PUT', '/v1/password', { token, body: { currentPassword, newPassword } })
-  const hashOf = async (email: string) => (await one.database.prepared<{ password_hash: string }>('select password_hash from users where email = $1', [email]))[0]?.password_hash
+  const opens = async (
+    t: Test,
+    email: string,
+    secret: string,
+    name = secret
+  ) => t.equal((await one.login(email, { password: secret })).statusCode, 200, name)
+  const opensNot = async (
+    t: Test,
+    email: string,
+    secret: string,
+    name = secret
+  ) => refusedAs(t, await one.login(email, { password: secret }), 401, 'AUTH_INVALID_CREDENTIALS', name)
+  const change = (
+    token: string,
+    currentPassword: string,
+    newPassword: string
+  ) => one.call('PUT', '/v1/password', { token, body: { currentPassword, newPassword } })
+  const hashOf = async (email: string) =>
+    (await one.database.prepared<{ password_hash: string }>('select password_hash from users where email = $1', [email]))[0]?.password_hash
 
   t.test('V6.2.1 the least length is 8 code points, or what is configured, for registering and changing alike', async t => {
     const seven = ['kq7vzx3', '🦔🐟🦜🐌🦞🐙🦉', 'kq7vze\u0301x']
@@ -21,7 +36,11 @@ t.test('passwords', async t => {
       refusedAs(t, await change(token, password, secret), 400, 'AUTH_PASSWORD_REJECTED', secret)
     }
     for (const secret of eight) t.equal((await one.register(newEmail(), { password: secret })).statusCode, 201, secret)
-    const strict = await startApp(t, { ...await embeddedGround(), database: async () => ({ ...one.database, embedded: false, close: async () => {} }) }, { env: { PASSWORD_MIN_LENGTH: '12' } })
+    const strict = await startApp(
+      t,
+      { ...await embeddedGround(), database: async () => ({ ...one.database, embedded: false, close: async () => {} }) },
+      { env: { PASSWORD_MIN_LENGTH: '12' } }
+    )
     refusedAs(t, await strict.register(newEmail(), { password: 'kq7vzx3mpwt' }), 400, 'AUTH_PASSWORD_REJECTED', '11 of 12')
     t.equal((await strict.register(newEmail(), { password: 'kq7vzx3mpwty' })).statusCode, 201, '12 of 12')
   })
@@ -29,8 +48,19 @@ t.test('passwords', async t => {
   t.test('V6.2.3 a change needs the current password: with a wrong one 403, and the hash is as it was', async t => {
     const { email, token } = await one.account()
     const before = await hashOf(email)
-    for (const wrong of ['not the password', `${password} `, password.slice(0, -1), password.toUpperCase()]) refusedAs(t, await change(token, wrong, 'kq7vzx3mpwty'), 403, 'AUTH_WRONG_PASSWORD', wrong)
-    refusedAs(t, await one.call('PUT', '/v1/password', { token, body: { newPassword: 'kq7vzx3mpwty' } }), 400, 'FST_ERR_VALIDATION', 'none at all')
+    for (const wrong of [
+      'not the password',
+      `${password} `,
+      password.slice(0, -1),
+      password.toUpperCase()
+    ]) refusedAs(t, await change(token, wrong, 'kq7vzx3mpwty'), 403, 'AUTH_WRONG_PASSWORD', wrong)
+    refusedAs(
+      t,
+      await one.call('PUT', '/v1/password', { token, body: { newPassword: 'kq7vzx3mpwty' } }),
+      400,
+      'FST_ERR_VALIDATION',
+      'none at all'
+    )
     t.equal(await hashOf(email), before)
     t.equal((await change(token, password, 'kq7vzx3mpwty')).statusCode, 200)
     t.not(await hashOf(email), before)
@@ -48,7 +78,15 @@ t.test('passwords', async t => {
     const email = newEmail()
     t.equal((await one.register(email, { password: `${long}b` })).statusCode, 201)
     await opens(t, email, `${long}b`, '200 bytes')
-    for (const wrong of [`${long}c`, long, `${long}bb`, ` ${long}b`, `${long}b `, `${long}B`, long.slice(0, 72)]) await opensNot(t, email, wrong, `${wrong.length} bytes, ending in ${wrong.slice(-2)}`)
+    for (const wrong of [
+      `${long}c`,
+      long,
+      `${long}bb`,
+      ` ${long}b`,
+      `${long}b `,
+      `${long}B`,
+      long.slice(0, 72)
+    ]) await opensNot(t, email, wrong, `${wrong.length} bytes, ending in ${wrong.slice(-2)}`)
 
     const emoji = newEmail()
     t.equal((await one.register(emoji, { password: '🔑'.repeat(63).concat('🦔') })).statusCode, 201)
@@ -61,13 +99,24 @@ t.test('passwords', async t => {
     const email = newEmail()
     t.equal((await one.register(email, { password: 'before\0after' })).statusCode, 201)
     await opens(t, email, 'before\0after', 'NUL')
-    for (const wrong of ['before\0other', 'before\0', 'before', 'beforeafter', 'before after']) await opensNot(t, email, wrong, JSON.stringify(wrong))
+    for (const wrong of [
+      'before\0other',
+      'before\0',
+      'before',
+      'beforeafter',
+      'before after'
+    ]) await opensNot(t, email, wrong, JSON.stringify(wrong))
   })
 
   t.test('V6.2.8 lone surrogates are refused in a password, since all of them would be one character', async t => {
     const { email, token } = await one.account()
     for (const lone of ['kq7vzx3m\ud800', '\udfffkq7vzx3m', '\udc00\ud800kq7vzx3m']) {
-      for (const reply of [await one.register(newEmail(), { password: lone }), await one.login(email, { password: lone }), await change(token, password, lone), await change(token, lone, password)]) refusedAs(t, reply, 400, 'FST_ERR_VALIDATION')
+      for (const reply of [
+        await one.register(newEmail(), { password: lone }),
+        await one.login(email, { password: lone }),
+        await change(token, password, lone),
+        await change(token, lone, password)
+      ]) refusedAs(t, reply, 400, 'FST_ERR_VALIDATION')
     }
   })
 
@@ -85,7 +134,12 @@ t.test('passwords', async t => {
   t.test('V6.3.8 unknown, wrong and disabled are answered with identical bytes', async t => {
     const [known, disabled] = [await one.account(), await one.account()]
     await one.database.prepared('update users set disabled_at = now() where id = $1', [disabled.userId])
-    const replies = [await one.login(newEmail()), await one.login(known.email, { password: 'not the password' }), await one.login(disabled.email), await one.login(disabled.email, { password: 'not the password' })]
+    const replies = [
+      await one.login(newEmail()),
+      await one.login(known.email, { password: 'not the password' }),
+      await one.login(disabled.email),
+      await one.login(disabled.email, { password: 'not the password' })
+    ]
     for (const reply of replies) refusedAs(t, reply, 401, 'AUTH_INVALID_CREDENTIALS')
     t.equal(new Set(replies.map(({ body }) => body)).size, 1, 'one body')
     t.equal(new Set(replies.map(({ headers }) => JSON.stringify({ ...headers, date: '' }))).size, 1, 'one set of headers')
@@ -94,6 +148,13 @@ t.test('passwords', async t => {
   t.test('V6.3.2 a fresh migration has no user, no session and no token', async t => {
     const fresh = await startApp(t, await embeddedGround())
     for (const table of ['users', 'sessions', 'tokens']) t.same(await fresh.database.prepared(`select * from ${table}`, []), [], table)
-    for (const [email, secret] of [['admin', 'admin'], ['admin@example.com', 'admin'], ['root@localhost', 'root'], ['admin@example.com', 'password'], ['test@example.com', 'test'], ['latchkey@example.com', 'latchkey']] as const) t.not((await fresh.login(email, { password: secret })).statusCode, 200, email)
+    for (const [email, secret] of [
+      ['admin', 'admin'],
+      ['admin@example.com', 'admin'],
+      ['root@localhost', 'root'],
+      ['admin@example.com', 'password'],
+      ['test@example.com', 'test'],
+      ['latchkey@example.com', 'latchkey']
+    ] as const) t.not((await fresh.login(email, { password: secret })).statusCode, 200, email)
   })
 })

@@ -5,7 +5,8 @@ import { inputs, rows, type Shown } from './table.js'
 export const securityFile = fileURLToPath(new URL('../../SECURITY.md', import.meta.url))
 
 const cell = (text: string) => text.replaceAll('|', '\\|')
-const shown = (tests: Shown[]) => tests.length === 0 ? 'nothing yet' : tests.map(([file, name]) => `test/${file}: ${name}`).map(cell).join('<br>')
+const shown = (tests: Shown[]) =>
+  tests.length === 0 ? 'nothing yet' : tests.map(([file, name]) => `test/${file}: ${name}`).map(cell).join('<br>')
 
 /** The section of SECURITY.md, from its heading to its last line. */
 export function renderChecklist (): string {

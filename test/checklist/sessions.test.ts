@@ -24,15 +24,23 @@ t.test('sessions', async t => {
 
   const open = async (app: TestApp, options: object = { refresh: true }) => (await app.register(newEmail(), options)).json<Opened>()
   const refresh = (app: TestApp, refreshToken: string) => app.call('POST', '/v1/refresh', { body: { refreshToken } })
-  const change = (app: TestApp, token: string, body: object = {}) => app.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: nextPassword, ...body } })
+  const change = (
+    app: TestApp,
+    token: string,
+    body: object = {}
+  ) => app.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: nextPassword, ...body } })
 
   /** Refused on both instances, each asked twice, at once. */
-  async function dead (t: Test, token: string, what: string): Promise<void> {
-    for (const reply of await Promise.all([one, two, one, two].map(app => app.me(token)))) refusedAs(t, reply, 401, 'AUTH_INVALID_TOKEN', what)
+  async function dead (t: Test, token: string, what: string, code = 'AUTH_INVALID_TOKEN'): Promise<void> {
+    for (const reply of await Promise.all([one, two, one, two].map(app => app.me(token)))) refusedAs(t, reply, 401, code, what)
   }
   /** Accepted on both, and so cached. */
   async function alive (t: Test, token: string, what: string): Promise<void> {
-    t.strictSame((await Promise.all([one, two, one, two].map(app => app.me(token)))).map(({ statusCode }) => statusCode), [200, 200, 200, 200], what)
+    t.strictSame(
+      (await Promise.all([one, two, one, two].map(app => app.me(token)))).map(({ statusCode }) => statusCode),
+      [200, 200, 200, 200],
+      what
+    )
   }
 
   t.test('V7.2.3 tokens have 256 bits from a CSPRNG, and the database holds only their SHA-256', async t => {
@@ -42,7 +50,10 @@ t.test('sessions', async t => {
     t.ok(43 * Math.log2(new Set(made.join('').replaceAll('lk_', '')).size) >= 256, '43 of 62 letters')
 
     const { accessToken, refreshToken } = await open(one)
-    const rows = await one.database.prepared<{ hash: string, row: string }>("select encode(hash, 'hex') as hash, to_jsonb(t)::text as row from tokens t", [])
+    const rows = await one.database.prepared<{ hash: string, row: string }>(
+      "select encode(hash, 'hex') as hash, to_jsonb(t)::text as row from tokens t",
+      []
+    )
     const all = rows.map(({ row }) => row).join('\n')
     for (const token of [accessToken, refreshToken]) {
       t.ok(rows.some(({ hash }) => hash === createHash('sha256').update(token).digest('hex')), 'its SHA-256 is there')
@@ -56,12 +67,16 @@ t.test('sessions', async t => {
     await alive(t, accessToken, 'before')
     const again = (await second.login(email)).json<Opened>().accessToken
     t.not(again, accessToken)
-    await dead(t, accessToken, 'the prior one')
+    await dead(t, accessToken, 'the prior one', 'AUTH_SESSION_REPLACED')
     await alive(t, again, 'the new one')
   })
 
   t.test('V7.3.1, V7.3.2 sessions end when idle and in the end absolutely, and refreshing does not extend the latter', async t => {
-    const timed = await startApp(t, ground, { env: { ...env, SESSION_IDLE_TTL: '1h', SESSION_TTL: '3h', ACCESS_TOKEN_TTL: '20m', REFRESH_TOKEN_TTL: '2h' } })
+    const timed = await startApp(
+      t,
+      ground,
+      { env: { ...env, SESSION_IDLE_TTL: '1h', SESSION_TTL: '3h', ACCESS_TOKEN_TTL: '20m', REFRESH_TOKEN_TTL: '2h' } }
+    )
     const idle = (await timed.register(newEmail(), { refresh: true })).json<Opened>()
     let used = (await timed.register(newEmail(), { refresh: true })).json<Opened>()
     let ends = 0
@@ -73,11 +88,23 @@ t.test('sessions', async t => {
       await timed.me(used.accessToken)
       await timed.lastUse.flush()
       ends = renewed.json<{ refreshExpiresIn: number }>().refreshExpiresIn
-      if (minutes === 75) refusedAs(t, await refresh(timed, idle.refreshToken), 401, 'AUTH_INVALID_TOKEN', 'one that nobody used for over an hour is over')
+      if (minutes === 75) refusedAs(
+        t,
+        await refresh(timed, idle.refreshToken),
+        401,
+        'AUTH_INVALID_TOKEN',
+        'one that nobody used for over an hour is over'
+      )
     }
     t.ok(ends <= 15 * 60, `${ends} s are left of three hours`)
     await timed.pass(16 * 60_000)
-    refusedAs(t, await refresh(timed, used.refreshToken), 401, 'AUTH_INVALID_TOKEN', 'after three hours it is over however much it was used')
+    refusedAs(
+      t,
+      await refresh(timed, used.refreshToken),
+      401,
+      'AUTH_INVALID_TOKEN',
+      'after three hours it is over however much it was used'
+    )
     refusedAs(t, await timed.me(used.accessToken), 401, 'AUTH_INVALID_TOKEN', 'with its access token')
   })
 
@@ -119,10 +146,19 @@ t.test('sessions', async t => {
     const mine = await open(one)
     const second = (await two.login(mine.user.email, { deviceName: 'laptop' })).json<Opened>()
     const other = await open(one)
-    const { sessions } = (await one.call('GET', '/v1/sessions', { token: mine.accessToken })).json<{ sessions: Array<{ id: string, current: boolean }> }>()
+    const { sessions } = (await one.call(
+      'GET',
+      '/v1/sessions',
+      { token: mine.accessToken }
+    )).json<{ sessions: Array<{ id: string, current: boolean }> }>()
     t.strictSame(sessions.map(({ id }) => id).sort(), [mine.session.id, second.session.id].sort())
     t.strictSame(sessions.filter(({ current }) => current).map(({ id }) => id), [mine.session.id])
-    for (const id of [other.session.id, other.session.id.toUpperCase(), other.user.id, mine.user.id]) refusedAs(t, await one.call('DELETE', `/v1/sessions/${id}`, { token: mine.accessToken }), 404, 'AUTH_NOT_FOUND', id)
+    for (const id of [
+      other.session.id,
+      other.session.id.toUpperCase(),
+      other.user.id,
+      mine.user.id
+    ]) refusedAs(t, await one.call('DELETE', `/v1/sessions/${id}`, { token: mine.accessToken }), 404, 'AUTH_NOT_FOUND', id)
     await alive(t, other.accessToken, 'the other user goes on')
     t.equal((await one.call('DELETE', `/v1/sessions/${second.session.id}`, { token: mine.accessToken })).statusCode, 204)
     await dead(t, second.accessToken, 'his own was ended')
@@ -132,9 +168,16 @@ t.test('sessions', async t => {
   t.test('V3.3.1, V3.3.2, V3.3.3, V3.3.4 cookies are Secure, HttpOnly, SameSite=Strict and __Host-, and hold all there is of the tokens', async t => {
     const reply = await one.register(newEmail(), { refresh: true, cookies: true })
     refusedAs(t, reply, 403, 'AUTH_CROSS_SITE', 'to nobody but our own pages')
-    const own = await one.call('POST', '/v1/register', { body: { email: newEmail(), password, refresh: true, cookies: true }, headers: { origin: page } })
+    const own = await one.call(
+      'POST',
+      '/v1/register',
+      { body: { email: newEmail(), password, refresh: true, cookies: true }, headers: { origin: page } }
+    )
     t.equal(own.statusCode, 201)
-    t.strictSame(own.cookies.map(({ value: _, maxAge: __, ...attributes }) => ({ ...attributes })), [names.access, names.refresh].map(name => ({ name, path: '/', httpOnly: true, secure: true, sameSite: 'Strict' })))
+    t.strictSame(
+      own.cookies.map(({ value: _, maxAge: __, ...attributes }) => ({ ...attributes })),
+      [names.access, names.refresh].map(name => ({ name, path: '/', httpOnly: true, secure: true, sameSite: 'Strict' }))
+    )
     const lines = [own.headers['set-cookie']].flat().join('\n')
     t.notMatch(lines, /domain=/i)
     t.notMatch(own.body, /lk[rp]?_[0-9A-Za-z]{40}/)
@@ -142,19 +185,62 @@ t.test('sessions', async t => {
   })
 
   const cookiesOf = async (app = one) => {
-    const reply = await app.call('POST', '/v1/register', { body: { email: newEmail(), password, refresh: true, cookies: true }, headers: { origin: page } })
+    const reply = await app.call(
+      'POST',
+      '/v1/register',
+      { body: { email: newEmail(), password, refresh: true, cookies: true }, headers: { origin: page } }
+    )
     const [access = '', refreshing = ''] = reply.cookies.map(({ value }) => value)
-    return { access, refresh: refreshing, user: reply.json<Opened>().user, header: `${names.access}=${access}; ${names.refresh}=${refreshing}` }
+    return {
+      access,
+      refresh: refreshing,
+      user: reply.json<Opened>().user,
+      header: `${names.access}=${access}; ${names.refresh}=${refreshing}`
+    }
   }
 
   t.test('V3.5.1, V3.5.2, V3.5.3 no other site can make a request count: not by cookie, not by GET, not by a form', async t => {
     const victim = await cookiesOf()
-    for (const headers of [{}, { origin: 'null' }, { origin: `${page}.evil` }, { origin: 'https://evil.example' }, { 'sec-fetch-site': 'cross-site' }, { 'sec-fetch-site': 'same-site' }, { referer: `${page}/` }]) {
-      for (const [method, url] of [['POST', '/v1/logout'], ['POST', '/v1/logout-all'], ['DELETE', '/v1/sessions'], ['POST', '/v1/refresh'], ['POST', '/v1/tokens']] as const) {
-        refusedAs(t, await one.call(method, url, { headers: { ...headers, cookie: victim.header } as Record<string, string>, ...url === '/v1/tokens' ? { body: { name: 'x' } } : {} }), 403, 'AUTH_CROSS_SITE', `${method} ${url} ${JSON.stringify(headers)}`)
+    for (const headers of [
+      {},
+      { origin: 'null' },
+      { origin: `${page}.evil` },
+      { origin: 'https://evil.example' },
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site' },
+      { referer: `${page}/` }
+    ]) {
+      for (const [method, url] of [
+        ['POST', '/v1/logout'],
+        ['POST', '/v1/logout-all'],
+        ['DELETE', '/v1/sessions'],
+        ['POST', '/v1/refresh'],
+        ['POST', '/v1/tokens']
+      ] as const) {
+        refusedAs(
+          t,
+          await one.call(
+            method,
+            url,
+            {
+              headers: { ...headers, cookie: victim.header } as Record<string, string>,
+              ...url === '/v1/tokens' ? { body: { name: 'x' } } : {}
+            }
+          ),
+          403,
+          'AUTH_CROSS_SITE',
+          `${method} ${url} ${JSON.stringify(headers)}`
+        )
       }
     }
-    for (const url of ['/v1/logout', '/v1/logout-all', '/v1/refresh', '/v1/password', '/v1/login', '/v1/register']) refusedAs(t, await one.call('GET', url, { headers: { cookie: victim.header, origin: page } }), 404, 'AUTH_NOT_FOUND', `GET ${url}`)
+    for (const url of [
+      '/v1/logout',
+      '/v1/logout-all',
+      '/v1/refresh',
+      '/v1/password',
+      '/v1/login',
+      '/v1/register'
+    ]) refusedAs(t, await one.call('GET', url, { headers: { cookie: victim.header, origin: page } }), 404, 'AUTH_NOT_FOUND', `GET ${url}`)
     await alive(t, victim.access, 'nothing has ended')
   })
 
@@ -162,18 +248,36 @@ t.test('sessions', async t => {
     const victim = await cookiesOf()
     const attacker = await open(one)
     for (const origin of [page, 'https://evil.example']) {
-      for (const [type, payload] of [['text/plain', '{"email":"x"}'], ['application/x-www-form-urlencoded', 'a=b'], ['multipart/form-data; boundary=x', '--x--']] as const) {
+      for (const [type, payload] of [
+        ['text/plain', '{"email":"x"}'],
+        ['application/x-www-form-urlencoded', 'a=b'],
+        ['multipart/form-data; boundary=x', '--x--']
+      ] as const) {
         for (const url of ['/v1/logout', '/v1/logout-all', '/v1/refresh']) {
-          const reply = await one.app.inject({ method: 'POST', url, payload, headers: { 'content-type': type, origin, cookie: victim.header } })
+          const reply = await one.app.inject({
+            method: 'POST',
+            url,
+            payload,
+            headers: { 'content-type': type, origin, cookie: victim.header }
+          })
           t.ok([403, 415].includes(reply.statusCode), `${url} ${type} from ${origin}: ${reply.statusCode}`)
         }
-        const login = await one.app.inject({ method: 'POST', url: '/v1/login', payload: type === 'text/plain' ? JSON.stringify({ email: attacker.user.email, password, cookies: true }) : payload, headers: { 'content-type': type, origin } })
+        const login = await one.app.inject({
+          method: 'POST',
+          url: '/v1/login',
+          payload: type === 'text/plain' ? JSON.stringify({ email: attacker.user.email, password, cookies: true }) : payload,
+          headers: { 'content-type': type, origin }
+        })
         refusedAs(t, login, 415, 'FST_ERR_CTP_INVALID_MEDIA_TYPE', `login as ${type}`)
         t.equal(login.headers['set-cookie'], undefined)
       }
     }
     for (const headers of [{ origin: 'https://evil.example' }, { origin: 'null' }, {}]) {
-      const login = await one.call('POST', '/v1/login', { body: { email: attacker.user.email, password, cookies: true }, headers: headers as Record<string, string> })
+      const login = await one.call(
+        'POST',
+        '/v1/login',
+        { body: { email: attacker.user.email, password, cookies: true }, headers: headers as Record<string, string> }
+      )
       refusedAs(t, login, 403, 'AUTH_CROSS_SITE', 'a login CSRF in JSON')
       t.equal(login.headers['set-cookie'], undefined)
     }
@@ -182,8 +286,22 @@ t.test('sessions', async t => {
 
   t.test('V3.3.3 cookie tossing: of two cookies with one name neither counts', async t => {
     const [mine, thief] = [await cookiesOf(), await cookiesOf()]
-    for (const cookie of [`${names.access}=${thief.access}; ${names.access}=${mine.access}`, `${names.access}=${mine.access}; ${names.access}=${thief.access}`, `${names.access}=; ${names.access}=${mine.access}`]) refusedAs(t, await one.call('GET', '/v1/me', { headers: { cookie } }), 401, 'AUTH_MISSING_TOKEN', cookie.slice(0, 30))
-    for (const name of ['latchkey', '__Secure-latchkey', '__host-latchkey']) refusedAs(t, await one.call('GET', '/v1/me', { headers: { cookie: `${name}=${thief.access}` } }), 401, 'AUTH_MISSING_TOKEN', `a neighbour's ${name}`)
+    for (const cookie of [
+      `${names.access}=${thief.access}; ${names.access}=${mine.access}`,
+      `${names.access}=${mine.access}; ${names.access}=${thief.access}`,
+      `${names.access}=; ${names.access}=${mine.access}`
+    ]) refusedAs(t, await one.call('GET', '/v1/me', { headers: { cookie } }), 401, 'AUTH_MISSING_TOKEN', cookie.slice(0, 30))
+    for (const name of [
+      'latchkey',
+      '__Secure-latchkey',
+      '__host-latchkey'
+    ]) refusedAs(
+      t,
+      await one.call('GET', '/v1/me', { headers: { cookie: `${name}=${thief.access}` } }),
+      401,
+      'AUTH_MISSING_TOKEN',
+      `a neighbour's ${name}`
+    )
     const both = await one.call('GET', '/v1/me', { headers: { cookie: `latchkey=${thief.access}; ${names.access}=${mine.access}` } })
     t.equal(both.json<Opened>().user.id, mine.user.id)
   })
@@ -194,7 +312,11 @@ t.test('sessions', async t => {
         const reply = await one.call(method, url, { headers: { cookie: `${names.access}=${value}`, origin: page } })
         t.equal(reply.statusCode, 401, `${method} ${value}`)
       }
-      t.equal((await one.call('POST', '/v1/refresh', { headers: { cookie: `${names.refresh}=${value}`, origin: page } })).statusCode, 401, value)
+      t.equal(
+        (await one.call('POST', '/v1/refresh', { headers: { cookie: `${names.refresh}=${value}`, origin: page } })).statusCode,
+        401,
+        value
+      )
     }
   })
 
@@ -203,7 +325,16 @@ t.test('sessions', async t => {
     for (const token of [accessToken, refreshToken]) {
       const hash = createHash('sha256').update(token)
       const [hex, base64, base64url] = [hash.copy().digest('hex'), hash.copy().digest('base64'), hash.copy().digest('base64url')]
-      for (const candidate of [hex, base64, base64url, `lk_${hex}`, `lk_${hex.slice(0, 50)}`, `lk_${base64url.padEnd(50, '0').slice(0, 50)}`, `\\x${hex}`, keyOf(token)]) {
+      for (const candidate of [
+        hex,
+        base64,
+        base64url,
+        `lk_${hex}`,
+        `lk_${hex.slice(0, 50)}`,
+        `lk_${base64url.padEnd(50, '0').slice(0, 50)}`,
+        `\\x${hex}`,
+        keyOf(token)
+      ]) {
         refusedAs(t, await one.me(candidate), 401, 'AUTH_INVALID_TOKEN', candidate.slice(0, 12))
         refusedAs(t, await refresh(one, candidate), 401, 'AUTH_INVALID_TOKEN', candidate.slice(0, 12))
       }
@@ -214,7 +345,14 @@ t.test('sessions', async t => {
     const { accessToken, refreshToken } = await open(one)
     refusedAs(t, await one.me(refreshToken), 401, 'AUTH_INVALID_TOKEN')
     refusedAs(t, await refresh(one, accessToken), 401, 'AUTH_INVALID_TOKEN')
-    for (const [name, value] of [[names.access, refreshToken], [names.refresh, accessToken]] as const) t.equal((await one.call('POST', '/v1/refresh', { headers: { cookie: `${name}=${value}`, origin: page } })).statusCode, 401, name)
+    for (const [name, value] of [
+      [names.access, refreshToken],
+      [names.refresh, accessToken]
+    ] as const) t.equal(
+      (await one.call('POST', '/v1/refresh', { headers: { cookie: `${name}=${value}`, origin: page } })).statusCode,
+      401,
+      name
+    )
     await alive(t, accessToken, 'and neither was ended by it')
     t.equal((await refresh(one, refreshToken)).statusCode, 200)
   })
@@ -224,7 +362,10 @@ t.test('sessions', async t => {
     const replies = await Promise.all(Array.from({ length: 50 }, (_, i) => refresh(i % 2 === 0 ? one : two, opened.refreshToken)))
     t.strictSame([...new Set(replies.map(({ statusCode }) => statusCode))], [200])
     t.equal(new Set(replies.map(reply => reply.json<Opened>().accessToken + reply.json<Opened>().refreshToken)).size, 1)
-    const [row] = await one.database.prepared<{ live: number }>('select count(*)::int as live from tokens where session_id = $1 and kind = \'refresh\' and consumed_at is null and revoked_at is null', [opened.session.id])
+    const [row] = await one.database.prepared<{ live: number }>(
+      'select count(*)::int as live from tokens where session_id = $1 and kind = \'refresh\' and consumed_at is null and revoked_at is null',
+      [opened.session.id]
+    )
     t.equal(row?.live, 1)
   })
 
@@ -244,7 +385,13 @@ t.test('sessions', async t => {
     let renewed = 0
     for (let round = 0; round < 20; round++) {
       const opened = await open(one)
-      const [refreshed, ended] = await Promise.all([refresh(round % 2 === 0 ? one : two, opened.refreshToken), two.call('POST', '/v1/logout-all', { token: opened.accessToken })])
+      const [
+        refreshed,
+        ended
+      ] = await Promise.all([
+        refresh(round % 2 === 0 ? one : two, opened.refreshToken),
+        two.call('POST', '/v1/logout-all', { token: opened.accessToken })
+      ])
       t.equal(ended.statusCode, 204)
       if (refreshed.statusCode === 200) {
         renewed++
@@ -274,7 +421,8 @@ t.test('sessions', async t => {
       const { user: { email }, accessToken } = await open(first, {})
       const replies = await Promise.all([first.login(email), second.login(email)])
       t.strictSame(replies.map(({ statusCode }) => statusCode), [200, 200])
-      const left = await Promise.all([accessToken, ...replies.map(reply => reply.json<Opened>().accessToken)].map(async token => (await first.me(token)).statusCode))
+      const left = await Promise.all([accessToken, ...replies.map(reply => reply.json<Opened>().accessToken)].map(async token =>
+        (await first.me(token)).statusCode))
       t.strictSame([left[0], left.slice(1).sort().join()], [401, '200,401'])
     }
   })
@@ -285,7 +433,21 @@ t.test('sessions', async t => {
     t.ok(await one.cached(other.accessToken))
     const entry = await redis.get(keyOf(other.accessToken)) ?? ''
     t.match(entry, /^V\d+\|/, 'an entry to forge from')
-    const poisons = ['', 'V', 'V1|', 'V1|{}', 'null', '\0', '{"user":{}}', `V${'9'.repeat(400)}|{}`, entry.slice(0, 40), entry.replace(/\{.*/, '[]'), entry.replace(/\{.*/, 'null'), entry.replace(/\{.*/, '{"__proto__":{"user":1}}'), `X${entry}`]
+    const poisons = [
+      '',
+      'V',
+      'V1|',
+      'V1|{}',
+      'null',
+      '\0',
+      '{"user":{}}',
+      `V${'9'.repeat(400)}|{}`,
+      entry.slice(0, 40),
+      entry.replace(/\{.*/, '[]'),
+      entry.replace(/\{.*/, 'null'),
+      entry.replace(/\{.*/, '{"__proto__":{"user":1}}'),
+      `X${entry}`
+    ]
     for (const poison of poisons) {
       await redis.set(keyOf(mine.accessToken), poison, 'PX', 60_000)
       for (const app of [one, two]) {

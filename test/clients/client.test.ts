@@ -10,7 +10,10 @@ for (const mode of modes) {
 
     t.test('a stranger costs one request with cookies and none without, and is told so once', async t => {
       const { client, browser, told } = open({ mode })
-      t.strictSame(await Promise.all([client.getSession(), client.getUser(), client.getSession(), client.refreshSession()]), Array(4).fill({ data: null, error: null }))
+      t.strictSame(
+        await Promise.all([client.getSession(), client.getUser(), client.getSession(), client.refreshSession()]),
+        Array(4).fill({ data: null, error: null })
+      )
       t.match(await client.tokens.list(), { data: null, error: { code: 'AUTH_MISSING_TOKEN', status: 401 } })
       t.strictSame(await client.signOut(), { data: null, error: null })
       t.strictSame(browser.sent.map(({ path, status }) => [path, status]), mode === 'cookie' ? [['/v1/session', 200]] : [])
@@ -21,14 +24,23 @@ for (const mode of modes) {
       const { client, browser, told } = open({ mode })
       const email = newEmail()
       await client.getSession()
-      t.match(await client.signUp({ email, password, name: 'Ada', deviceName: "Ada's laptop" }), { data: { user: { email, name: 'Ada' }, session: { deviceName: "Ada's laptop" } }, error: null })
+      t.match(
+        await client.signUp({ email, password, name: 'Ada', deviceName: "Ada's laptop" }),
+        { data: { user: { email, name: 'Ada' }, session: { deviceName: "Ada's laptop" } }, error: null }
+      )
       t.match(await client.getUser(), { data: { user: { email } }, error: null })
       t.strictSame(await client.signOut(), { data: null, error: null })
-      t.match(await client.signInWithPassword({ email, password: 'wrong' }), { data: null, error: { code: 'AUTH_INVALID_CREDENTIALS', status: 401 } })
+      t.match(
+        await client.signInWithPassword({ email, password: 'wrong' }),
+        { data: null, error: { code: 'AUTH_INVALID_CREDENTIALS', status: 401 } }
+      )
       t.equal(browser.count('/v1/refresh'), 0, 'there is nothing to refresh for')
       t.match(await client.signInWithPassword({ email, password }), { data: { user: { email } }, error: null })
       t.match(await client.getSession(), { data: { user: { email }, session: {} }, error: null })
-      t.strictSame(told.map(({ event, email }) => [event, email]), [['INITIAL_SESSION', undefined], ['SIGNED_IN', email], ['SIGNED_OUT', undefined], ['SIGNED_IN', email]])
+      t.strictSame(
+        told.map(({ event, email }) => [event, email]),
+        [['INITIAL_SESSION', undefined], ['SIGNED_IN', email], ['SIGNED_OUT', undefined], ['SIGNED_IN', email]]
+      )
       t.strictSame([...browser.cookies.keys()].length, mode === 'cookie' ? 2 : 0)
     })
 
@@ -64,7 +76,12 @@ for (const mode of modes) {
 
     t.test('signs nobody out because nobody can say', async t => {
       const { client, browser, email, events } = await enter({ mode })
-      const incidents = [{ status: 503, code: 'AUTH_UNAVAILABLE', headers: { 'retry-after': '0' } }, { status: 429, code: 'AUTH_RATE_LIMITED', headers: { 'retry-after': '0' } }, { status: 502, code: 'AUTH_UNAVAILABLE', body: '<html>', headers: { 'retry-after': '0' } }, { status: 401, code: 'UNEXPECTED_REPLY', body: 'the proxy wants a password', headers: { 'retry-after': '0' } }]
+      const incidents = [
+        { status: 503, code: 'AUTH_UNAVAILABLE', headers: { 'retry-after': '0' } },
+        { status: 429, code: 'AUTH_RATE_LIMITED', headers: { 'retry-after': '0' } },
+        { status: 502, code: 'AUTH_UNAVAILABLE', body: '<html>', headers: { 'retry-after': '0' } },
+        { status: 401, code: 'UNEXPECTED_REPLY', body: 'the proxy wants a password', headers: { 'retry-after': '0' } }
+      ]
       for (const { code, ...incident } of incidents) {
         await expire()
         browser.meet('/v1/refresh', incident)
@@ -104,7 +121,10 @@ for (const mode of modes) {
       const { client, email, events } = await enter({ mode })
       const elsewhere = open({ mode })
       await elsewhere.client.signInWithPassword({ email, password })
-      t.match(await client.changePassword({ currentPassword: 'wrong', newPassword: other }), { data: null, error: { code: 'AUTH_WRONG_PASSWORD', status: 403 } })
+      t.match(
+        await client.changePassword({ currentPassword: 'wrong', newPassword: other }),
+        { data: null, error: { code: 'AUTH_WRONG_PASSWORD', status: 403 } }
+      )
       t.match(await client.changePassword({ currentPassword: password, newPassword: other }), { data: { user: { email } }, error: null })
       t.equal((await client.fetch('/v1/me')).status, 200)
       await expire()
@@ -127,7 +147,10 @@ for (const mode of modes) {
 
     t.test('ends sessions and makes tokens', async t => {
       const { client, events } = await enter({ mode })
-      t.match(await client.tokens.create({ name: 'nightly build', abilities: ['orders:read'] }), { data: { accessToken: /^lkp_/, token: { name: 'nightly build' } } })
+      t.match(
+        await client.tokens.create({ name: 'nightly build', abilities: ['orders:read'] }),
+        { data: { accessToken: /^lkp_/, token: { name: 'nightly build' } } }
+      )
       const { data: made } = await client.tokens.list()
       t.strictSame(await client.tokens.end(made?.tokens[0]?.id ?? ''), { data: null, error: null })
       t.strictSame((await client.tokens.list()).data, { tokens: [] })

@@ -1,6 +1,8 @@
 import { createClient, createMemoryStorage } from '../../clients/js/src/index.js'
 
-/** What latchkey-client does in whichever runtime this is bundled for: resolves to what was found, by sentence. Uses nothing but the client. */
+/**
+ * What latchkey-client does in whichever runtime this is bundled for: resolves to what was found, by sentence. Uses nothing but the client.
+ */
 export async function checkEverywhere (url: string, email: string, password: string): Promise<Record<string, unknown>> {
   const storage = createMemoryStorage()
   const client = createClient({ url, mode: 'bearer', storage })

@@ -33,9 +33,19 @@ t.test('fetch', async t => {
     t.equal((await client.fetch(`${own.url}/orders`)).status, 200)
     const named = open({ origins: [own.url], storage }, browser)
     t.equal((await named.client.fetch(new URL('/orders', own.url))).status, 200)
-    t.equal((await named.client.fetch(new Request(`${own.url}/orders`, { headers: { accept: 'text/plain' } }), { headers: { 'x-page': '1' } })).status, 200)
+    t.equal(
+      (await named.client.fetch(
+        new Request(`${own.url}/orders`, { headers: { accept: 'text/plain' } }),
+        { headers: { 'x-page': '1' } }
+      )).status,
+      200
+    )
     t.match(own.requests, [{ authorization: undefined }, { authorization: /^Bearer lk_/ }, { authorization: /^Bearer lk_/, 'x-page': '1' }])
-    t.equal((await client.fetch('v1/me', { headers: { authorization: 'Basic x' } })).status, 401, "a request with credentials of its own is nobody's business")
+    t.equal(
+      (await client.fetch('v1/me', { headers: { authorization: 'Basic x' } })).status,
+      401,
+      "a request with credentials of its own is nobody's business"
+    )
     t.equal(browser.count('/v1/refresh'), 0)
   })
 
@@ -62,7 +72,11 @@ t.test('fetch', async t => {
     await expire()
     const stream = new Blob([body]).stream()
     t.equal((await client.fetch('v1/me', { method: 'PATCH', headers, body: stream, duplex: 'half' } as RequestInit)).status, 401)
-    t.equal((await client.fetch('v1/me', { method: 'PATCH', headers, body: new Blob([body]).stream(), duplex: 'half' } as RequestInit)).status, 401, 'nor is it refreshed for')
+    t.equal(
+      (await client.fetch('v1/me', { method: 'PATCH', headers, body: new Blob([body]).stream(), duplex: 'half' } as RequestInit)).status,
+      401,
+      'nor is it refreshed for'
+    )
     t.equal((await client.fetch('v1/me')).status, 200)
   })
 
@@ -86,18 +100,50 @@ t.test('fetch', async t => {
   t.test('says that the server is another one, where a page answers in its place', async t => {
     const { client, browser } = open()
     browser.meet('/v1/login', { status: 200, body: '<!doctype html>' })
-    t.match(await client.signInWithPassword({ email: newEmail(), password }), { data: null, error: { code: 'UNEXPECTED_REPLY', status: 200 } })
+    t.match(
+      await client.signInWithPassword({ email: newEmail(), password }),
+      { data: null, error: { code: 'UNEXPECTED_REPLY', status: 200 } }
+    )
     browser.meet('/v1/login', { status: 404, body: 'not here' })
-    t.match(await client.signInWithPassword({ email: newEmail(), password }), { data: null, error: { code: 'UNEXPECTED_REPLY', status: 404 } })
+    t.match(
+      await client.signInWithPassword({ email: newEmail(), password }),
+      { data: null, error: { code: 'UNEXPECTED_REPLY', status: 404 } }
+    )
   })
 
   t.test('passes on what a refusal says besides', async t => {
     const { client, browser } = open()
     const headers = { 'content-type': 'application/json' }
-    browser.meet('/v1/login', { status: 403, headers, body: JSON.stringify({ code: 'AUTH_SECOND_FACTOR_REQUIRED', message: 'a second factor', challenge: 'lkc_1', factors: ['totp'], expiresIn: 300 }) })
-    t.strictSame((await client.signInWithPassword({ email: newEmail(), password })).error, { code: 'AUTH_SECOND_FACTOR_REQUIRED', status: 403, message: 'a second factor', challenge: 'lkc_1', factors: ['totp'] })
-    browser.meet('/v1/register', { status: 400, headers, body: JSON.stringify({ code: 'AUTH_PASSWORD_REJECTED', message: 'The password is common', field: 'password', reason: 'common' }) })
-    t.strictSame((await client.signUp({ email: newEmail(), password: 'password' })).error, { code: 'AUTH_PASSWORD_REJECTED', status: 400, message: 'The password is common', field: 'password', reason: 'common' })
+    browser.meet(
+      '/v1/login',
+      {
+        status: 403,
+        headers,
+        body: JSON.stringify({
+          code: 'AUTH_SECOND_FACTOR_REQUIRED',
+          message: 'a second factor',
+          challenge: 'lkc_1',
+          factors: ['totp'],
+          expiresIn: 300
+        })
+      }
+    )
+    t.strictSame(
+      (await client.signInWithPassword({ email: newEmail(), password })).error,
+      { code: 'AUTH_SECOND_FACTOR_REQUIRED', status: 403, message: 'a second factor', challenge: 'lkc_1', factors: ['totp'] }
+    )
+    browser.meet(
+      '/v1/register',
+      {
+        status: 400,
+        headers,
+        body: JSON.stringify({ code: 'AUTH_PASSWORD_REJECTED', message: 'The password is common', field: 'password', reason: 'common' })
+      }
+    )
+    t.strictSame(
+      (await client.signUp({ email: newEmail(), password: 'password' })).error,
+      { code: 'AUTH_PASSWORD_REJECTED', status: 400, message: 'The password is common', field: 'password', reason: 'common' }
+    )
     browser.meet('/v1/register', { status: 202, headers, body: '{}' })
     t.strictSame(await client.signUp({ email: newEmail(), password }), { data: null, error: null }, 'a mail has to confirm it')
   })

@@ -11,7 +11,11 @@ export const quarterMs = 16 * 60_000
 
 /** A server that a page of `page` may use, and clients of it. */
 export async function startScene (t: Test, env: Record<string, string> = {}) {
-  const one = await startApp(t, await embeddedGround(), { env: { PUBLIC_URL: 'https://auth.example.com', CORS_ORIGINS: page, SESSION_LIMIT: '0', ...env } })
+  const one = await startApp(
+    t,
+    await embeddedGround(),
+    { env: { PUBLIC_URL: 'https://auth.example.com', CORS_ORIGINS: page, SESSION_LIMIT: '0', ...env } }
+  )
   await one.app.listen({ host: '127.0.0.1', port: 0 })
   const url = `http://127.0.0.1:${(one.app.server.address() as AddressInfo).port}`
 

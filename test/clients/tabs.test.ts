@@ -7,7 +7,11 @@ import { modes, page, startScene } from './scene.js'
 /** Several clients that share a session, as tabs do, and storages. test/slow/client-browser.test.ts has the same in real tabs. */
 
 const area = new Map<string, string>()
-const localStorage = { getItem: (key: string) => area.get(key) ?? null, setItem: (key: string, text: string) => { area.set(key, text) }, removeItem: (key: string) => { area.delete(key) } }
+const localStorage = {
+  getItem: (key: string) => area.get(key) ?? null,
+  setItem: (key: string, text: string) => { area.set(key, text) },
+  removeItem: (key: string) => { area.delete(key) }
+}
 Object.assign(globalThis, { location: { href: `${page}/`, origin: page, hostname: '127.0.0.1' }, localStorage })
 t.beforeEach(() => area.clear())
 
@@ -28,7 +32,10 @@ for (const mode of modes) {
       for (const { client } of others) t.match(await client.getSession(), { data: { user: { email: first.email } } })
       await expire()
       const before = refreshes()
-      t.strictSame(await Promise.all([first, ...others].map(async ({ client }) => (await client.fetch(`${url}/v1/me`)).status)), [200, 200, 200])
+      t.strictSame(
+        await Promise.all([first, ...others].map(async ({ client }) => (await client.fetch(`${url}/v1/me`)).status)),
+        [200, 200, 200]
+      )
       t.equal(refreshes() - before, 1)
       for (const { events } of [first, ...others]) t.ok(await becomesTrue(() => events().at(-1) === 'TOKEN_REFRESHED', patienceMs))
 
@@ -47,7 +54,10 @@ for (const mode of modes) {
       first.browser.sent.splice(0)
       first.browser.meet('/v1/refresh', { status: 503, headers: { 'retry-after': '30' } })
       const [one, other] = await Promise.all([first, second].map(({ client }) => client.refreshSession()))
-      t.match([one, other], Array(2).fill({ data: { user: { email: first.email } }, error: { code: 'AUTH_UNAVAILABLE', retryAfterSeconds: 30 } }))
+      t.match(
+        [one, other],
+        Array(2).fill({ data: { user: { email: first.email } }, error: { code: 'AUTH_UNAVAILABLE', retryAfterSeconds: 30 } })
+      )
       t.equal(first.browser.count('/v1/refresh'), 1)
     })
 
@@ -119,7 +129,9 @@ t.test('a storage', async t => {
       await new Promise(resolve => setTimeout(resolve, 50))
       return await work()
     }
-    const { client } = await enter({ storage: { load: () => slowly(memory.load), save: text => slowly(() => memory.save(text)), clear: memory.clear } })
+    const { client } = await enter({
+      storage: { load: () => slowly(memory.load), save: text => slowly(() => memory.save(text)), clear: memory.clear }
+    })
     await Promise.all([client.refreshSession(), new Promise(resolve => setTimeout(resolve, 60)).then(() => client.signOut())])
     t.equal(await memory.load(), null)
     t.strictSame(await client.getSession(), { data: null, error: null })
@@ -129,7 +141,11 @@ t.test('a storage', async t => {
     const memory = createMemoryStorage()
     let works = true
     const attempt = <T>(work: () => Promise<T>) => works ? work() : Promise.reject(new Error('locked'))
-    const storage = { load: () => attempt(memory.load), save: (text: string) => attempt(() => memory.save(text)), clear: () => attempt(memory.clear) }
+    const storage = {
+      load: () => attempt(memory.load),
+      save: (text: string) => attempt(() => memory.save(text)),
+      clear: () => attempt(memory.clear)
+    }
     const { client, email } = await enter({ storage })
     works = false
     const stranger = open({ storage })
@@ -148,7 +164,11 @@ t.test('a storage', async t => {
 
   t.test('in a keychain holds the refresh token alone, and wakes an application up', async t => {
     const kept = new Map<string, string>()
-    const keychain = { getItemAsync: async (key: string) => kept.get(key) ?? null, setItemAsync: async (key: string, text: string) => { kept.set(key, text) }, deleteItemAsync: async (key: string) => { kept.delete(key) } }
+    const keychain = {
+      getItemAsync: async (key: string) => kept.get(key) ?? null,
+      setItemAsync: async (key: string, text: string) => { kept.set(key, text) },
+      deleteItemAsync: async (key: string) => { kept.delete(key) }
+    }
     const { client, browser, email } = await enter({ storage: createSecureStorage(keychain) })
     t.match([...kept], [['latchkey', /^lkr_\w+$/]])
     await client.updateUser({ name: 'ä'.repeat(200) })

@@ -20,13 +20,35 @@ t.test('each command', async t => {
       t.match(await run(name, '--unknown'), { exitCode: 2, stdout: '', stderr: new RegExp(`Usage: npm run ${name}`) })
     }
     t.match(await run('--help'), { exitCode: 0, stdout: /db:migrate .*\n.*users:delete .*\n.*cache:clear .*[^\n]$/s })
-    for (const name of ['users:destroy', '', 'constructor', '__proto__']) t.match(await run(name), { exitCode: 2, stderr: /Unknown command/ }, name)
+    for (const name of [
+      'users:destroy',
+      '',
+      'constructor',
+      '__proto__'
+    ]) t.match(await run(name), { exitCode: 2, stderr: /Unknown command/ }, name)
     const bad: Array<[string, ...string[]]> = [
-      ['users:create'], ['users:create', '--email', 'none'], ['users:create', '--email', newEmail(), '--name', ''], ['users:create', '--email', newEmail(), '--password', password],
+      ['users:create'], [
+        'users:create',
+        '--email',
+        'none'
+      ], ['users:create', '--email', newEmail(), '--name', ''], ['users:create', '--email', newEmail(), '--password', password],
       ['users:promote'], ['users:promote', '--email', newEmail(), '--role', 'root'], ['users:promote', '--email', newEmail(), '--yes'],
-      ['tokens:revoke', '--yes'], ['tokens:revoke', '--all', '--email', newEmail(), '--yes'], ['cache:clear', 'now'], ['users:delete'], ['users:delete', '--yes'], ['tokens:stats', '--all']
+      [
+        'tokens:revoke',
+        '--yes'
+      ], [
+        'tokens:revoke',
+        '--all',
+        '--email',
+        newEmail(),
+        '--yes'
+      ], ['cache:clear', 'now'], ['users:delete'], ['users:delete', '--yes'], ['tokens:stats', '--all']
     ]
-    for (const [name, ...args] of bad) t.match(await run(name, ...args), { exitCode: 2, stdout: '', stderr: /Usage/ }, `${name} ${args.join(' ')}`)
+    for (const [name, ...args] of bad) t.match(
+      await run(name, ...args),
+      { exitCode: 2, stdout: '', stderr: /Usage/ },
+      `${name} ${args.join(' ')}`
+    )
   })
 
   t.test('users:create makes an account, with a password of its own or one that is told', async t => {
@@ -60,7 +82,10 @@ t.test('each command', async t => {
     const page = await json('users:list', '--limit', '1')
     t.match(page, { users: [{ email: one2.email, disabledAt: null }], nextCursor: String })
     t.match(await json('users:list', '--limit', '1', '--cursor', page.nextCursor), { users: [{ email: one1.email }] })
-    t.match((await run('users:list', '--limit', '1')).stdout, new RegExp(`^${one2.userId}  ${one2.email}  user, unverified, created .*\\nMore: --cursor \\S+$`))
+    t.match(
+      (await run('users:list', '--limit', '1')).stdout,
+      new RegExp(`^${one2.userId}  ${one2.email}  user, unverified, created .*\\nMore: --cursor \\S+$`)
+    )
     t.match(await json('users:list', '--email', one1.email.slice(0, -5)), { users: [{ email: one1.email }], nextCursor: null })
     t.match(await run('users:list', '--email', 'nobody@'), { exitCode: 0, stdout: 'There are no such accounts.' })
     for (const limit of ['0', '1001', 'x']) t.match(await run('users:list', '--limit', limit), { exitCode: 2, stderr: /from 1 to 1000/ })
@@ -87,12 +112,19 @@ t.test('each command', async t => {
   t.test('users:delete asks, ends every token, leaves one event of the account, and keeps the last administrator', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
     const personal = await one.personal(mine.token)
-    t.match(await run('users:delete', '--email', mine.email), { exitCode: 2, stdout: '', stderr: /^Delete the account .*\? .*pass --yes\.$/ })
+    t.match(
+      await run('users:delete', '--email', mine.email),
+      { exitCode: 2, stdout: '', stderr: /^Delete the account .*\? .*pass --yes\.$/ }
+    )
     t.equal((await one.me(mine.token)).statusCode, 200)
     t.same(await json('users:delete', '--email', mine.email, '--yes'), { userId: mine.userId })
     for (const token of [mine.token, personal]) t.equal((await one.me(token)).statusCode, 401)
     t.equal((await one.me(theirs.token)).statusCode, 200)
-    for (const table of ['users where id', 'tokens where user_id', 'sessions where user_id']) t.strictSame(await one.database.prepared(`select 1 from ${table} = $1`, [mine.userId]), [], table)
+    for (const table of [
+      'users where id',
+      'tokens where user_id',
+      'sessions where user_id'
+    ]) t.strictSame(await one.database.prepared(`select 1 from ${table} = $1`, [mine.userId]), [], table)
     t.strictSame(await one.database.prepared('select type from events where user_id = $1', [mine.userId]), [{ type: 'account_deleted' }])
     await t.rejects(run('users:delete', '--email', mine.email, '--yes'), /no account/)
     t.equal((await one.register(mine.email)).statusCode, 201, 'the address is free again')
@@ -106,12 +138,18 @@ t.test('each command', async t => {
   t.test('tokens:revoke asks before it ends what cannot come back', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
     const personal = await one.personal(mine.token)
-    for (const args of [['--all'], ['--email', mine.email]]) t.match(await run('tokens:revoke', ...args), { exitCode: 2, stdout: '', stderr: /^End every session .*\? .*pass --yes\.$/ })
+    for (const args of [
+      ['--all'],
+      ['--email', mine.email]
+    ]) t.match(await run('tokens:revoke', ...args), { exitCode: 2, stdout: '', stderr: /^End every session .*\? .*pass --yes\.$/ })
     t.equal((await one.me(mine.token)).statusCode, 200)
     t.same(await json('tokens:revoke', '--email', mine.email, '--yes'), { userId: mine.userId })
     for (const token of [mine.token, personal]) t.equal((await one.me(token)).statusCode, 401)
     t.equal((await one.me(theirs.token)).statusCode, 200)
-    t.match(await run('tokens:revoke', '--all', '--yes'), { exitCode: 0, stdout: /^Ended \d+ sessions and \d+ personal tokens of \d+ users\.$/ })
+    t.match(
+      await run('tokens:revoke', '--all', '--yes'),
+      { exitCode: 0, stdout: /^Ended \d+ sessions and \d+ personal tokens of \d+ users\.$/ }
+    )
     t.equal((await one.me(theirs.token)).statusCode, 401)
     t.same(await json('tokens:revoke', '--all', '--yes'), { users: 0, sessions: 0, personalTokens: 0, services: 0 }, 'nothing is left')
     await t.rejects(run('tokens:revoke', '--email', newEmail(), '--yes'), /no account/)
@@ -119,7 +157,12 @@ t.test('each command', async t => {
 
   t.test('tokens:revoke --all ends services too, if that is said', async t => {
     const { accessToken: service } = await json('services:create', '--name', 'orders') as { accessToken: string }
-    const introspect = () => one.call('POST', '/oauth/introspect', { token: service, body: 'token=x', headers: { 'content-type': 'application/x-www-form-urlencoded' } })
+    const introspect = () =>
+      one.call(
+        'POST',
+        '/oauth/introspect',
+        { token: service, body: 'token=x', headers: { 'content-type': 'application/x-www-form-urlencoded' } }
+      )
     t.equal((await introspect()).statusCode, 200)
     await run('tokens:revoke', '--all', '--yes')
     t.equal((await introspect()).statusCode, 200, 'not said')
@@ -127,16 +170,25 @@ t.test('each command', async t => {
     t.match(await run('tokens:revoke', '--all', '--services'), { exitCode: 2, stderr: /and of every service\? .*pass --yes\.$/ })
     t.match(await run('tokens:revoke', '--all', '--services', '--yes'), { exitCode: 0, stdout: /, and the tokens of 1 services\.$/ })
     t.equal((await introspect()).statusCode, 401)
-    t.match(await one.database.prepared("select actor_id, cause from events where type = 'service_ended' order by created_at desc limit 1", []), [{ actor_id: null, cause: 'command' }])
+    t.match(
+      await one.database.prepared("select actor_id, cause from events where type = 'service_ended' order by created_at desc limit 1", []),
+      [{ actor_id: null, cause: 'command' }]
+    )
   })
 
   t.test('tokens:stats and cache:clear say what they found and did', async t => {
     let before = await json('tokens:stats')
     while (!before.cache.trusted) before = await json('tokens:stats')
-    t.match(before, { database: { exact: true, revoked: Number, byKind: {} }, cache: { generation: Number, trusted: true, hitRatio: Number } })
+    t.match(
+      before,
+      { database: { exact: true, revoked: Number, byKind: {} }, cache: { generation: Number, trusted: true, hitRatio: Number } }
+    )
     t.strictSame(await run('cache:clear'), { exitCode: 0, stdout: 'Every cache entry is void.', stderr: '' })
     t.ok((await json('tokens:stats')).cache.generation > before.cache.generation)
-    t.match((await run('tokens:stats')).stdout, /^Tokens: \d+; \d+ active, \d+ expired, \d+ revoked, \d+ never used\n {2}access: \d+ active.*\nCache: generation \d+, 0 settlements open, a server registered\n.*hit ratio/s)
+    t.match(
+      (await run('tokens:stats')).stdout,
+      /^Tokens: \d+; \d+ active, \d+ expired, \d+ revoked, \d+ never used\n {2}access: \d+ active.*\nCache: generation \d+, 0 settlements open, a server registered\n.*hit ratio/s
+    )
   })
 
   t.test('services:list names the services, never their tokens', async t => {

@@ -19,23 +19,90 @@ function refusal (t: Test, env: Record<string, string>): string {
 }
 
 /** The variables that `message` names. */
-const named = (message: string): string[] => Object.keys(environmentSchema.properties).filter(name => new RegExp(`(^|[^A-Z_])${name}\\b`).test(message)).sort()
+const named = (message: string): string[] =>
+  Object.keys(environmentSchema.properties).filter(name => new RegExp(`(^|[^A-Z_])${name}\\b`).test(message)).sort()
 
-const durations = ['', '-1s', '0s', '1', 's', '1.5h', '1 h', '1w', '1y', 'P1D', '1h30m', '9999999999d', '999999999d', 'forever', 'Infinity', '1D', ' 1d', '1d\n'].filter(value => value !== '')
+const durations = [
+  '',
+  '-1s',
+  '0s',
+  '1',
+  's',
+  '1.5h',
+  '1 h',
+  '1w',
+  '1y',
+  'P1D',
+  '1h30m',
+  '9999999999d',
+  '999999999d',
+  'forever',
+  'Infinity',
+  '1D',
+  ' 1d',
+  '1d\n'
+].filter(value =>
+  value !== '')
 /** A missing file, a folder, an empty file, one that never ends. */
 const files = ['SENTINEL', '/SENTINEL/secret', '/', '/dev/null', '/dev/zero']
-const limits = ['5', '5/', '/1m', '5/0m', '-5/1m', '5/1', '5/1w', '5 / 1m', '1.5/1m', '5/1m/1m', '5/25d', '5/9999999d', 'none', '00', '05/1m']
+const limits = [
+  '5',
+  '5/',
+  '/1m',
+  '5/0m',
+  '-5/1m',
+  '5/1',
+  '5/1w',
+  '5 / 1m',
+  '1.5/1m',
+  '5/1m/1m',
+  '5/25d',
+  '5/9999999d',
+  'none',
+  '00',
+  '05/1m'
+]
 
 /** Values that must be refused. No message may contain SENTINEL. */
 const bad: Record<string, string[]> = {
   PORT: ['SENTINEL', '-1', '65536', '3000.5', '3000,3001', '127.0.0.1:3000', 'true'],
   DRAIN_DELAY: [...durations, '301s', '6m'],
-  DATABASE_URL: ['SENTINEL', 'mysql://user:SENTINEL@db/x', 'http://SENTINEL', 'localhost:5432', 'postgres:SENTINEL', 'postgres://user:SENTINEL@:99999/x', 'postgres://[SENTINEL/x'],
+  DATABASE_URL: [
+    'SENTINEL',
+    'mysql://user:SENTINEL@db/x',
+    'http://SENTINEL',
+    'localhost:5432',
+    'postgres:SENTINEL',
+    'postgres://user:SENTINEL@:99999/x',
+    'postgres://[SENTINEL/x'
+  ],
   DATABASE_URL_FILE: files,
   DATABASE_POOL: ['SENTINEL', '0', '-1', '1.5', '1001'],
-  REDIS_URL: ['SENTINEL', 'http://:SENTINEL@redis', 'redis:SENTINEL', 'redis://user:SENTINEL@redis:99999', 'localhost:6379', 'redis://:SENTINEL@', 'redis://:SENTINEL@redis/db', 'redis://:SENTINEL@redis?db=1', 'redis://:SENT#INEL@redis', 'redis://:SENTINEL%@redis', 'redis://a,http://SENTINEL', 'redis://:SENTINEL@a,redis://b', 'redis://a,rediss://b', 'redis://a/1,redis://b/1'],
+  REDIS_URL: [
+    'SENTINEL',
+    'http://:SENTINEL@redis',
+    'redis:SENTINEL',
+    'redis://user:SENTINEL@redis:99999',
+    'localhost:6379',
+    'redis://:SENTINEL@',
+    'redis://:SENTINEL@redis/db',
+    'redis://:SENTINEL@redis?db=1',
+    'redis://:SENT#INEL@redis',
+    'redis://:SENTINEL%@redis',
+    'redis://a,http://SENTINEL',
+    'redis://:SENTINEL@a,redis://b',
+    'redis://a,rediss://b',
+    'redis://a/1,redis://b/1'
+  ],
   REDIS_URL_FILE: files,
-  REDIS_SENTINELS: ['SENTINEL', 'sentinel:26379', 'http://:SENTINEL@a', 'redis://:SENTINEL@a,redis://b', 'redis://:SENTINEL@a?x', 'redis://a,'],
+  REDIS_SENTINELS: [
+    'SENTINEL',
+    'sentinel:26379',
+    'http://:SENTINEL@a',
+    'redis://:SENTINEL@a,redis://b',
+    'redis://:SENTINEL@a?x',
+    'redis://a,'
+  ],
   REDIS_SENTINELS_FILE: files,
   REDIS_KEY_PREFIX: ['SENTINEL with space', 'SENTINEL\n', 'é', 'x'.repeat(65)],
   SESSION_LIMIT: ['SENTINEL', '-1', '1.5', '10001', 'unlimited'],
@@ -52,25 +119,89 @@ const bad: Record<string, string[]> = {
   CACHE_TTL: durations,
   BCRYPT_COST: ['SENTINEL', '3', '16', '0', '10.5'],
   PASSWORD_MIN_LENGTH: ['SENTINEL', '0', '-8', '257'],
-  BREACHED_PASSWORDS_URL: ['SENTINEL', 'ftp://SENTINEL', 'https://', 'example.com', 'https://example.com/range?SENTINEL', 'https://example.com/#SENTINEL', 'https://example.com:99999/'],
+  BREACHED_PASSWORDS_URL: [
+    'SENTINEL',
+    'ftp://SENTINEL',
+    'https://',
+    'example.com',
+    'https://example.com/range?SENTINEL',
+    'https://example.com/#SENTINEL',
+    'https://example.com:99999/'
+  ],
   LOGIN_LIMIT: [...limits, '0'],
   ADDRESS_LIMIT: limits,
-  TRUST_PROXY: ['SENTINEL', 'true', '1', '*', 'proxy.SENTINEL.example', '999.1.1.1', '10.0.0.0/33', '10.0.0.0/0', '10.0.0.0/-1', '10.0.0.0/', '10.0.0/8', '::1/129', ':::', '10.0.0.0/8/8', '127.0.0.1, SENTINEL', '10.0.0.0/255.0.0.0', 'fe80::1%eth0'],
+  TRUST_PROXY: [
+    'SENTINEL',
+    'true',
+    '1',
+    '*',
+    'proxy.SENTINEL.example',
+    '999.1.1.1',
+    '10.0.0.0/33',
+    '10.0.0.0/0',
+    '10.0.0.0/-1',
+    '10.0.0.0/',
+    '10.0.0/8',
+    '::1/129',
+    ':::',
+    '10.0.0.0/8/8',
+    '127.0.0.1, SENTINEL',
+    '10.0.0.0/255.0.0.0',
+    'fe80::1%eth0'
+  ],
   CORS_HEADERS: ['SENTINEL SENTINEL', '*', 'a:b', 'X-Ä'],
-  CORS_ORIGINS: ['SENTINEL', 'capacitor://', 'capacitor://*', 'capacitor://localhost/', 'capacitor:localhost', 'Capacitor://localhost', 'file://localhost', 'ws://example.com', '*', 'null', 'https://*.example.com', 'https://example.com/', 'https://example.com/SENTINEL', 'example.com', 'HTTPS://example.com', 'https://example.com:443', 'https://user:SENTINEL@example.com', 'ftp://example.com', 'https://good.com, SENTINEL'],
+  CORS_ORIGINS: [
+    'SENTINEL',
+    'capacitor://',
+    'capacitor://*',
+    'capacitor://localhost/',
+    'capacitor:localhost',
+    'Capacitor://localhost',
+    'file://localhost',
+    'ws://example.com',
+    '*',
+    'null',
+    'https://*.example.com',
+    'https://example.com/',
+    'https://example.com/SENTINEL',
+    'example.com',
+    'HTTPS://example.com',
+    'https://example.com:443',
+    'https://user:SENTINEL@example.com',
+    'ftp://example.com',
+    'https://good.com, SENTINEL'
+  ],
   PRUNE_SCHEDULE: ['SENTINEL', '* * *', '61 2 * * *', '0 25 * * *', '@SENTINEL'],
   PRUNE_TIMEZONE: ['SENTINEL', 'Mars/Olympus', 'Europe/Berlin2'],
   PRUNE_RETENTION: [...durations, '5m', '6m', '419s'],
   AUDIT_RETENTION: durations,
   REGISTRATION: ['SENTINEL', 'Open', 'true', 'no', 'confirmed'],
   PUBLIC_URL: ['SENTINEL', 'ftp://SENTINEL', 'http://', 'example.com', 'javascript:SENTINEL'],
-  APP_URL: ['SENTINEL', 'ftp://SENTINEL', 'https://', 'app.example.com', 'https://app.example.com/#SENTINEL', 'https://app.example.com/a b'],
+  APP_URL: [
+    'SENTINEL',
+    'ftp://SENTINEL',
+    'https://',
+    'app.example.com',
+    'https://app.example.com/#SENTINEL',
+    'https://app.example.com/a b'
+  ],
   SMTP_URL: [
     'SENTINEL', 'http://SENTINEL', 'smtp://', 'smtp:SENTINEL', 'mail.example.com:25', 'smtp://user:SENTINEL@mail.example.com/path', 'smtp://user:SENTINEL@mail.example.com:99999', 'smtp://user:%SENTINEL@mail.example.com',
     'smtp://user:SENTINEL@mail.example.com?tls=no', 'smtp://mail.example.com?pool=true', 'smtp://mail.example.com?tls=off&tls=required', 'smtps://mail.example.com?tls=off', 'smtp://mail.example.com#SENTINEL'
   ],
   SMTP_URL_FILE: files,
-  MAIL_FROM: ['SENTINEL', 'Latchkey', 'Latchkey auth@example.com', 'a@b@c', 'a@example.com, SENTINEL@example.com', 'Latchkey <a@example.com', 'Latchkey <a@example.com>, b@example.com', 'Latchkey <a@example.com>\nBcc: SENTINEL@example.com', '"SENTINEL" <a@example.com>'],
+  SMTP_NAME: ['SENTINEL.', '-SENTINEL', 'SENTINEL relay', '[SENTINEL]', 'SENTINEL\r\nRSET'],
+  MAIL_FROM: [
+    'SENTINEL',
+    'Latchkey',
+    'Latchkey auth@example.com',
+    'a@b@c',
+    'a@example.com, SENTINEL@example.com',
+    'Latchkey <a@example.com',
+    'Latchkey <a@example.com>, b@example.com',
+    'Latchkey <a@example.com>\nBcc: SENTINEL@example.com',
+    '"SENTINEL" <a@example.com>'
+  ],
   METRICS_PORT: ['SENTINEL', '-1', '65536', 'on'],
   LOG_LEVEL: ['SENTINEL', 'INFO', '30', 'verbose']
 }
@@ -79,7 +210,11 @@ t.test('each variable is checked; the message has its name and not its value', a
   for (const [name, values] of Object.entries(bad)) {
     for (const value of values) {
       const message = refusal(t, { [name]: value })
-      t.same(named(message).filter(other => other === name || !/must be at least|needs REDIS_URL/.test(message)), [name], `${name}=${JSON.stringify(value)}: ${message}`)
+      t.same(
+        named(message).filter(other => other === name || !/must be at least|needs REDIS_URL/.test(message)),
+        [name],
+        `${name}=${JSON.stringify(value)}: ${message}`
+      )
       t.notMatch(message, /(?<!REDIS_)SENTINEL/, 'not the value')
       t.notMatch(message, '\n', 'one line')
     }
@@ -121,10 +256,32 @@ t.test('each variable is read into the configuration', async t => {
     SESSION_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
     PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', AUDIT_RETENTION: '30d', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', APP_URL: 'https://app.example/account?x=1', SMTP_URL: 'smtps://ada%40example.com:p%40ss@mail.example', MAIL_FROM: 'Our Service <auth@mail.example>', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
   }), {
-    production: true, host: '::', port: 0, drainDelaySeconds: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redis: { mode: 'server', tls: true, username: 'u', password: 'p', address: { host: 'redis.example', port: 6380 }, db: 2, caFile: undefined }, redisKeyPrefix: 'my:',
-    sessionLimit: 0, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, breachedPasswordsUrl: 'https://pwned.example/range/', loginLimit: { points: 10, seconds: 24 * 86_400 }, addressLimit: null, trustProxy: ['10.0.0.0/8', '::1', '192.0.2.1/32', 'fd00::/8'], corsOrigins: ['https://a.example', 'http://b.example:8080'],
+    production: true, host: '::', port: 0, drainDelaySeconds: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redis: {
+      mode: 'server',
+      tls: true,
+      username: 'u',
+      password: 'p',
+      address: { host: 'redis.example', port: 6380 },
+      db: 2,
+      caFile: undefined
+    }, redisKeyPrefix: 'my:',
+    sessionLimit: 0, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, breachedPasswordsUrl: 'https://pwned.example/range/', loginLimit: {
+      points: 10,
+      seconds: 24 * 86_400
+    }, addressLimit: null, trustProxy: [
+      '10.0.0.0/8',
+      '::1',
+      '192.0.2.1/32',
+      'fd00::/8'
+    ], corsOrigins: ['https://a.example', 'http://b.example:8080'],
     pruneSchedule: '*/5 * * * *', pruneTimezone: 'Europe/Berlin', pruneRetentionSeconds: 3_600, auditRetentionSeconds: 30 * 86_400, registration: 'closed', publicUrl: 'https://auth.example', appUrl: 'https://app.example/account?x=1',
-    smtp: { host: 'mail.example', port: 465, tls: 'implicit', user: 'ada@example.com', password: 'p@ss' }, mailFrom: 'Our Service <auth@mail.example>', metricsPort: 9464, logLevel: 'silent'
+    smtp: {
+      host: 'mail.example',
+      port: 465,
+      tls: 'implicit',
+      user: 'ada@example.com',
+      password: 'p@ss'
+    }, mailFrom: 'Our Service <auth@mail.example>', metricsPort: 9464, logLevel: 'silent'
   })
 })
 
@@ -139,9 +296,17 @@ t.test('a secret may be kept in a file', async t => {
   const database = 'postgres://a:b@db.example/x'
 
   t.test('whose content counts as the variable, with or without a newline at its end', async t => {
-    for (const content of [database, `${database}\n`, `${database}\r\n`]) t.same(loadConfig({ DATABASE_URL_FILE: file(content) }), loadConfig({ DATABASE_URL: database }))
+    for (const content of [
+      database,
+      `${database}\n`,
+      `${database}\r\n`
+    ]) t.same(loadConfig({ DATABASE_URL_FILE: file(content) }), loadConfig({ DATABASE_URL: database }))
     t.same(
-      loadConfig({ REDIS_URL_FILE: file('redis://:p@mymaster\n'), REDIS_SENTINELS_FILE: file('redis://:q@s1,redis://:q@s2\n'), SMTP_URL_FILE: file('smtps://u:p@mail.example\n') }),
+      loadConfig({
+        REDIS_URL_FILE: file('redis://:p@mymaster\n'),
+        REDIS_SENTINELS_FILE: file('redis://:q@s1,redis://:q@s2\n'),
+        SMTP_URL_FILE: file('smtps://u:p@mail.example\n')
+      }),
       loadConfig({ REDIS_URL: 'redis://:p@mymaster', REDIS_SENTINELS: 'redis://:q@s1,redis://:q@s2', SMTP_URL: 'smtps://u:p@mail.example' })
     )
     t.match(loadConfig({ DATABASE_URL_FILE: '', DATABASE_URL: database }), { databaseUrl: database }, 'an empty name is none')
@@ -169,7 +334,10 @@ t.test('a secret may be kept in a file', async t => {
 
   t.test('but not together with the variable itself', async t => {
     for (const name of ['DATABASE_URL', 'REDIS_URL', 'REDIS_SENTINELS', 'SMTP_URL']) {
-      t.match(refusal(t, { REDIS_URL: 'redis://a', [name]: bad[name]?.at(-1) ?? '', [`${name}_FILE`]: file('SENTINEL') }), `${name} and ${name}_FILE must not both be set`)
+      t.match(
+        refusal(t, { REDIS_URL: 'redis://a', [name]: bad[name]?.at(-1) ?? '', [`${name}_FILE`]: file('SENTINEL') }),
+        `${name} and ${name}_FILE must not both be set`
+      )
     }
   })
 })
@@ -179,7 +347,11 @@ t.test('mail is sent over TLS, unless the server is on this machine or the URL s
   t.same(smtp('smtp://mail.example'), { host: 'mail.example', port: 587, tls: 'required', user: null, password: null })
   t.match(smtp('smtp://mail.example:25?tls=off'), { port: 25, tls: 'off' })
   t.match(smtp('smtp://10.0.0.7:25'), { tls: 'required' })
-  for (const host of ['localhost', '127.0.0.1', '[::1]']) t.match(smtp(`smtp://${host}:25`), { host: host.replace(/[[\]]/g, ''), tls: 'off' })
+  for (const host of [
+    'localhost',
+    '127.0.0.1',
+    '[::1]'
+  ]) t.match(smtp(`smtp://${host}:25`), { host: host.replace(/[[\]]/g, ''), tls: 'off' })
   t.match(smtp('smtp://localhost:25?tls=required'), { tls: 'required' })
   t.match(smtp('smtps://localhost?tls=required'), { tls: 'implicit' })
 })
@@ -193,17 +365,36 @@ t.test('the default sender is an address on our own host', async t => {
 
 t.test('REDIS_URL is one server, a master that Sentinels watch, or a cluster; each mode names what it does not allow', async t => {
   const read = (env: Record<string, string>) => loadConfig(env).redis
-  t.match(read({ REDIS_URL: 'redis://[::1]' }), { mode: 'server', tls: false, username: undefined, password: undefined, address: { host: '::1', port: 6379 }, db: 0 })
-  t.match(read({ REDIS_URL: 'rediss://u:%2C%23%40@a:1, rediss://u:%2C%23%40@b', REDIS_CA_FILE: '/ca.pem' }), { mode: 'cluster', tls: true, username: 'u', password: ',#@', caFile: '/ca.pem', seeds: [{ host: 'a', port: 1 }, { host: 'b', port: 6379 }] })
+  t.match(
+    read({ REDIS_URL: 'redis://[::1]' }),
+    { mode: 'server', tls: false, username: undefined, password: undefined, address: { host: '::1', port: 6379 }, db: 0 }
+  )
+  t.match(
+    read({ REDIS_URL: 'rediss://u:%2C%23%40@a:1, rediss://u:%2C%23%40@b', REDIS_CA_FILE: '/ca.pem' }),
+    {
+      mode: 'cluster',
+      tls: true,
+      username: 'u',
+      password: ',#@',
+      caFile: '/ca.pem',
+      seeds: [{ host: 'a', port: 1 }, { host: 'b', port: 6379 }]
+    }
+  )
   t.match(read({ REDIS_URL: 'redis://:p@my_Master/3', REDIS_SENTINELS: 'rediss://:q@s1,rediss://:q@s2:5' }), {
-    mode: 'sentinel', name: 'my_Master', tls: false, password: 'p', db: 3, sentinels: [{ host: 's1', port: 26379 }, { host: 's2', port: 5 }], sentinelAccess: { tls: true, password: 'q', username: undefined }
+    mode: 'sentinel', name: 'my_Master', tls: false, password: 'p', db: 3, sentinels: [
+      { host: 's1', port: 26379 },
+      { host: 's2', port: 5 }
+    ], sentinelAccess: { tls: true, password: 'q', username: undefined }
   })
   for (const [env, message] of [
     [{ REDIS_SENTINELS: 'redis://s1' }, /REDIS_SENTINELS needs REDIS_URL, whose host is the name/],
     [{ REDIS_SENTINELS: 'redis://s1', REDIS_URL: 'redis://a,redis://b' }, /REDIS_URL must be one URL when REDIS_SENTINELS is set/],
     [{ REDIS_SENTINELS: 'redis://s1', REDIS_URL: 'redis://mymaster:6379' }, /REDIS_URL must have no port when REDIS_SENTINELS is set/],
     [{ REDIS_SENTINELS: 'redis://s1/1', REDIS_URL: 'redis://mymaster' }, /REDIS_SENTINELS must name no database/],
-    [{ REDIS_SENTINELS: 'redis://s1,rediss://s2', REDIS_URL: 'redis://mymaster' }, /REDIS_SENTINELS must have the same scheme, user and password/],
+    [
+      { REDIS_SENTINELS: 'redis://s1,rediss://s2', REDIS_URL: 'redis://mymaster' },
+      /REDIS_SENTINELS must have the same scheme, user and password/
+    ],
     [{ REDIS_URL: 'redis://a/1,redis://b/1' }, /REDIS_URL must name no database/],
     [{ REDIS_URL: 'redis://a', REDIS_CA_FILE: '/ca.pem' }, /REDIS_CA_FILE needs rediss:/],
     [{ REDIS_CA_FILE: '/ca.pem' }, /REDIS_CA_FILE needs rediss:/]
@@ -219,6 +410,10 @@ t.test('.env.example has the same keys, and the defaults', async t => {
   const file = new URL('../../.env.example', import.meta.url)
   if (!existsSync(file)) return t.comment('there is none yet')
   const text = readFileSync(file, 'utf8')
-  t.same([...text.matchAll(/^#? ?([A-Z][A-Z_]+)=/gm)].map(([, key]) => key).sort(), Object.keys(environmentSchema.properties).sort(), 'each once')
+  t.same(
+    [...text.matchAll(/^#? ?([A-Z][A-Z_]+)=/gm)].map(([, key]) => key).sort(),
+    Object.keys(environmentSchema.properties).sort(),
+    'each once'
+  )
   t.same(loadConfig(parseEnv(text) as Record<string, string>), loadConfig({}))
 })

@@ -9,7 +9,11 @@ t.test('settings that work give no warning', async t => {
     {},
     { CORS_ORIGINS: 'http://localhost:5173' },
     { PUBLIC_URL: 'https://api.example.com' },
-    { PUBLIC_URL: 'https://api.example.com', CORS_ORIGINS: 'https://app.example.com,https://example.com,https://www.example.com:8443', NODE_ENV: 'production' },
+    {
+      PUBLIC_URL: 'https://api.example.com',
+      CORS_ORIGINS: 'https://app.example.com,https://example.com,https://www.example.com:8443',
+      NODE_ENV: 'production'
+    },
     { PUBLIC_URL: 'https://auth.example.co.uk/base/', CORS_ORIGINS: 'https://example.co.uk', NODE_ENV: 'production' },
     { PUBLIC_URL: 'https://192.0.2.1:8443', CORS_ORIGINS: 'https://192.0.2.1', NODE_ENV: 'production' },
     { PUBLIC_URL: 'http://localhost:3000', CORS_ORIGINS: 'http://localhost:5173' },
@@ -52,7 +56,26 @@ t.test('production without PUBLIC_URL and CORS_ORIGINS gives a warning', async t
 })
 
 t.test('anything but an exact origin is refused', async t => {
-  for (const origin of ['*', 'https://*.example.com', 'https://app.example.com/', 'https://app.example.com/path', 'https://app.example.com?', 'https://app.example.com:443', 'https://APP.example.com', 'app.example.com', '//app.example.com', 'null', 'file://', 'https://user@app.example.com', 'capacitor://localhost/', 'capacitor:localhost']) {
-    t.throws(() => loadConfig({ CORS_ORIGINS: `https://good.example.com,${origin}` }), { name: 'ConfigError', message: /CORS_ORIGINS must list origins/ }, origin)
+  for (const origin of [
+    '*',
+    'https://*.example.com',
+    'https://app.example.com/',
+    'https://app.example.com/path',
+    'https://app.example.com?',
+    'https://app.example.com:443',
+    'https://APP.example.com',
+    'app.example.com',
+    '//app.example.com',
+    'null',
+    'file://',
+    'https://user@app.example.com',
+    'capacitor://localhost/',
+    'capacitor:localhost'
+  ]) {
+    t.throws(
+      () => loadConfig({ CORS_ORIGINS: `https://good.example.com,${origin}` }),
+      { name: 'ConfigError', message: /CORS_ORIGINS must list origins/ },
+      origin
+    )
   }
 })

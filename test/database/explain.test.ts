@@ -42,7 +42,10 @@ t.test('every statement on tokens, sessions and users finds its rows by an index
   t.ok(used.has('users_admins'), 'the last administrator is found by an index of them alone')
 
   await sql.unsafe('set plan_cache_mode = force_custom_plan')
-  for (const { name } of [...indexes, { name: 'users_admins' }]) t.ok(await isMissed(sql, name, [...statements.values()]), `without ${name} a table is scanned`)
+  for (const { name } of [
+    ...indexes,
+    { name: 'users_admins' }
+  ]) t.ok(await isMissed(sql, name, [...statements.values()]), `without ${name} a table is scanned`)
 })
 
 /** Old and young, ended and not; a tenth is to be pruned. */
@@ -83,20 +86,33 @@ function recording (t: Test, url: string): { database: Database, recorded: State
 
 /** Everything that a running server asks of these tables, each text once with the parameters it came with first. */
 async function record (t: Test, ground: Parameters<typeof startApp>[1], recorded: Statement[]) {
-  const { account, admin, call, me, login, lastUse, prune, clock } = await startApp(t, ground, { env: { SESSION_LIMIT: '3', SESSION_IDLE_TTL: '5d' } })
+  const { account, admin, call, me, login, lastUse, prune, clock } = await startApp(
+    t,
+    ground,
+    { env: { SESSION_LIMIT: '3', SESSION_IDLE_TTL: '5d' } }
+  )
   const statements = new Map<string, Statement & { operation: string }>()
   const during = async <T>(operation: string, work: () => Promise<T>): Promise<T> => {
     recorded.splice(0)
     const result = await work()
     for (const statement of recorded) {
       const { text } = statement
-      if (/^\s*(select|insert|update|delete|with)/i.test(text) && large.some(table => text.includes(table)) && !statements.has(text)) statements.set(text, { ...statement, operation })
+      if (/^\s*(select|insert|update|delete|with)/i.test(text) &&
+        large.some(table => text.includes(table)) &&
+        !statements.has(text)) statements.set(text, { ...statement, operation })
     }
     return result
   }
   const owner = await during('register', () => account({ refresh: true }))
-  const other = await during('login', () => login(owner.email, { refresh: true })).then(reply => reply.json<{ accessToken: string, refreshToken: string, session: { id: string } }>())
-  const personal = await during('making a personal token', () => call('POST', '/v1/tokens', { token: owner.token, body: { name: 'backup' } })).then(reply => reply.json<{ accessToken: string, token: { id: string } }>())
+  const other = await during('login', () => login(owner.email, { refresh: true })).then(
+    reply => reply.json<{ accessToken: string, refreshToken: string, session: { id: string } }>(
+  ))
+  const personal = await during(
+    'making a personal token',
+    () => call('POST', '/v1/tokens', { token: owner.token, body: { name: 'backup' } })
+  ).then(
+    reply => reply.json<{ accessToken: string, token: { id: string } }>(
+  ))
   const ok = (status: number, expected: number, what: string) => t.equal(status, expected, what)
   ok((await during('reading a token', () => me(personal.accessToken))).statusCode, 200, 'me')
   await during('noting last uses', lastUse.flush)
@@ -105,21 +121,47 @@ async function record (t: Test, ground: Parameters<typeof startApp>[1], recorded
   const refreshed = await during('refreshing', () => call('POST', '/v1/refresh', { body: { refreshToken: other.refreshToken } }))
   ok(refreshed.statusCode, 200, 'refresh')
   await during('refreshing again', () => call('POST', '/v1/refresh', { body: { refreshToken: other.refreshToken } }))
-  ok((await during('ending a personal token', () => call('DELETE', `/v1/tokens/${personal.token.id}`, { token: owner.token }))).statusCode, 204, 'delete token')
+  ok(
+    (await during('ending a personal token', () => call('DELETE', `/v1/tokens/${personal.token.id}`, { token: owner.token }))).statusCode,
+    204,
+    'delete token'
+  )
   for (let i = 0; i < 4; i++) await during('a login past the limit', () => login(owner.email))
   const { token } = await account()
-  const changed = await during('changing the password', () => call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: `${password}!`, revokePersonalTokens: true } }))
+  const changed = await during(
+    'changing the password',
+    () =>
+      call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: `${password}!`, revokePersonalTokens: true } })
+  )
   ok(changed.statusCode, 200, 'password')
   const current = changed.json<{ accessToken: string, session: { id: string } }>()
-  ok((await during('ending the other sessions', () => call('DELETE', '/v1/sessions', { token: current.accessToken }))).statusCode, 204, 'delete sessions')
-  ok((await during('ending one session', () => call('DELETE', `/v1/sessions/${current.session.id}`, { token: current.accessToken }))).statusCode, 204, 'delete session')
+  ok(
+    (await during('ending the other sessions', () => call('DELETE', '/v1/sessions', { token: current.accessToken }))).statusCode,
+    204,
+    'delete sessions'
+  )
+  ok(
+    (await during(
+      'ending one session',
+      () => call('DELETE', `/v1/sessions/${current.session.id}`, { token: current.accessToken })
+    )).statusCode,
+    204,
+    'delete session'
+  )
   const leaving = await account({ refresh: true })
   ok((await during('logging out', () => call('POST', '/v1/logout', { token: leaving.token }))).statusCode, 204, 'logout')
   const everywhere = await account()
-  ok((await during('logging out everywhere', () => call('POST', '/v1/logout-all', { token: everywhere.token }))).statusCode, 204, 'logout-all')
+  ok(
+    (await during('logging out everywhere', () => call('POST', '/v1/logout-all', { token: everywhere.token }))).statusCode,
+    204,
+    'logout-all'
+  )
   clock.advance(1_000)
   await during('pruning', () => prune({ dryRun: false }))
-  for (const { userId } of [await account(), await account()]) await during('making an administrator', () => admin.setRole(operator, userId, 'admin'))
+  for (const { userId } of [
+    await account(),
+    await account()
+  ]) await during('making an administrator', () => admin.setRole(operator, userId, 'admin'))
   const { userId } = await account()
   await admin.setRole(operator, userId, 'admin')
   await during('asking for another administrator', () => admin.setRole(operator, userId, 'user'))
@@ -130,7 +172,9 @@ async function record (t: Test, ground: Parameters<typeof startApp>[1], recorded
 async function explain (sql: Sql, { text, parameters }: Statement): Promise<Node[]> {
   await sql.unsafe(`prepare looked_at as ${text}`)
   try {
-    const [row] = await sql.unsafe<Array<{ 'QUERY PLAN': Array<{ Plan: Node }> }>>(`explain (format json) execute looked_at${parameters.length === 0 ? '' : ` (${parameters.map(literal).join(', ')})`}`)
+    const [row] = await sql.unsafe<Array<{ 'QUERY PLAN': Array<{ Plan: Node }> }>>(
+      `explain (format json) execute looked_at${parameters.length === 0 ? '' : ` (${parameters.map(literal).join(', ')})`}`
+    )
     return flat((row as { 'QUERY PLAN': Array<{ Plan: Node }> })['QUERY PLAN'].map(({ Plan }) => Plan))
   } finally {
     await sql.unsafe('deallocate looked_at')
@@ -141,7 +185,9 @@ function flat (nodes: Node[]): Node[] {
   return nodes.flatMap(node => [node, ...flat(node.Plans ?? [])])
 }
 
-const scansOf = (plan: Node[]) => plan.filter(node => node['Node Type'] === 'Seq Scan' && large.includes(node['Relation Name'] ?? '')).map(node => `Seq Scan on ${node['Relation Name']}`)
+const scansOf = (plan: Node[]) =>
+  plan.filter(node => node['Node Type'] === 'Seq Scan' && large.includes(node['Relation Name'] ?? '')).map(node =>
+    `Seq Scan on ${node['Relation Name']}`)
 
 function literal (value: unknown): string {
   if (value === null || value === undefined) return 'null'

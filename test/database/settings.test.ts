@@ -49,11 +49,21 @@ t.test('a setting that cannot be overridden is refused by name, at the start and
   const ground = await databaseWith(t, { default_transaction_read_only: 'on' })
   if (ground === null) return
   const lines: string[] = []
-  const database = createPostgres(ground.url, 2, { warn: (_fields: object, text: string) => { lines.push(text) } } as Parameters<typeof createPostgres>[2])
+  const database = createPostgres(
+    ground.url,
+    2,
+    { warn: (_fields: object, text: string) => { lines.push(text) } } as Parameters<typeof createPostgres>[2]
+  )
   t.teardown(() => database.close())
   for (let i = 0; i < 2; i++) {
     const error = await failure(database.migrate())
-    t.match(explainDatabase(loadConfig({ DATABASE_URL: ground.url }), error), { name: 'DatabaseUnreachableError', message: /^PostgreSQL at \S+ has default_transaction_read_only = on: set it to off for the database and the role/ })
+    t.match(
+      explainDatabase(loadConfig({ DATABASE_URL: ground.url }), error),
+      {
+        name: 'DatabaseUnreachableError',
+        message: /^PostgreSQL at \S+ has default_transaction_read_only = on: set it to off for the database and the role/
+      }
+    )
   }
   t.equal(lines.length, 1, 'one line for the operator')
 
@@ -76,7 +86,10 @@ t.test('a database that cannot hold every character is refused at the start', as
   const url = new URL(ground.url)
   url.pathname = `/${name}`
   const database = createPostgres(url.href, 1)
-  t.match(await failure(database.migrate()), { statusCode: 503, problem: "has server_encoding = LATIN1: create the database with ENCODING 'UTF8'" })
+  t.match(
+    await failure(database.migrate()),
+    { statusCode: 503, problem: "has server_encoding = LATIN1: create the database with ENCODING 'UTF8'" }
+  )
   await database.close()
 })
 
@@ -125,12 +138,25 @@ t.test('a bump and a registration are durable where the server does not wait for
   const { generation } = await store.poll(5_000)
   t.equal(await store.register('another', generation, 5_000), true)
   t.same((await ground.sql`select setting from commits`).map(row => row.setting), ['on', 'on'])
-  t.same(await database.prepared("select current_setting('synchronous_commit') as setting", []), [{ setting: 'off' }], 'other statements keep the default')
+  t.same(
+    await database.prepared("select current_setting('synchronous_commit') as setting", []),
+    [{ setting: 'off' }],
+    'other statements keep the default'
+  )
 })
 
 t.test('a look-up refuses the answer to another question', async t => {
   const hash = 'ab'.repeat(32)
-  const answering = (row: object) => createTokenLookUp({ prepared: async <Row>(_text: string, [, question]: unknown[]) => [{ standby: false, question, hash: null, json: '', ...row }] as Row[] }, null)
+  const answering = (row: object) =>
+    createTokenLookUp(
+      {
+        prepared: async <Row>(
+          _text: string,
+          [, question]: unknown[]
+        ) => [{ standby: false, question, hash: null, json: '', ...row }] as Row[]
+      },
+      null
+    )
   t.equal((await answering({}).find([hash], 0)).size, 0)
   t.match(await failure(answering({ hash: 'cd'.repeat(32) }).find([hash], 0)), { statusCode: 503 }, 'a row of a hash that nobody asked for')
   t.match(await failure(answering({ question: '0' }).find([hash], 0)), { statusCode: 503 }, 'another look-up that found nothing')

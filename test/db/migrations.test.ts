@@ -19,7 +19,10 @@ const rules: Array<[reason: string, pattern: RegExp]> = [
   ['the version before leaves it empty', /\bADD COLUMN\b(?!.*\bDEFAULT\b).*\bNOT NULL\b/i],
   ['the table is rewritten: the default is another one for each row', /\bADD COLUMN\b.*\bDEFAULT\b.*\(/i],
   ['the version before relies on it', /\bDROP (DEFAULT|CONSTRAINT|INDEX)\b/i],
-  ['the version before may write what it refuses, and every row is checked under a lock: NOT VALID first', /^ALTER TABLE\b.*\bADD CONSTRAINT\b(?!.*\bNOT VALID\b)/i],
+  [
+    'the version before may write what it refuses, and every row is checked under a lock: NOT VALID first',
+    /^ALTER TABLE\b.*\bADD CONSTRAINT\b(?!.*\bNOT VALID\b)/i
+  ],
   ['every row is checked under a lock', /\bADD COLUMN\b.*\b(UNIQUE|REFERENCES|CHECK)\b/i],
   ['where there are many rows it has to be there before, made CONCURRENTLY: IF NOT EXISTS', /^CREATE (UNIQUE )?INDEX (?!IF NOT EXISTS\b)/i],
   ['no index can be made CONCURRENTLY in the transaction of a migration', /\bCONCURRENTLY\b/i],
@@ -32,8 +35,11 @@ const excused = new Map<string, string>([])
 
 /** What is dangerous in `text` to those who serve meanwhile; tables that the same file makes are nobody's yet. */
 function dangers (text: string): string[] {
-  const statements = text.split(/--> statement-breakpoint|;\s*$/m).map(statement => statement.replace(/^\s*--.*$/gm, '').replace(/\s+/g, ' ').trim()).filter(statement => statement !== '')
-  const made = new Set(statements.map(statement => /^CREATE TABLE (?:IF NOT EXISTS )?"?(\w+)"?/i.exec(statement)?.[1]).filter(name => name !== undefined))
+  const statements = text.split(/--> statement-breakpoint|;\s*$/m).map(statement =>
+    statement.replace(/^\s*--.*$/gm, '').replace(/\s+/g, ' ').trim())
+    .filter(statement => statement !== '')
+  const made = new Set(statements.map(statement => /^CREATE TABLE (?:IF NOT EXISTS )?"?(\w+)"?/i.exec(statement)?.[1]).filter(name =>
+    name !== undefined))
   return statements.flatMap(statement => {
     const [, table] = /^(?:ALTER TABLE|CREATE (?:UNIQUE )?INDEX .*? ON) (?:ONLY )?"?(\w+)"?/i.exec(statement) ?? []
     if (excused.has(statement) || (table !== undefined && made.has(table))) return []
@@ -42,7 +48,11 @@ function dangers (text: string): string[] {
 }
 
 t.test('a migration leaves the version before it at work', async t => {
-  for (const file of files.filter(name => !beforeRelease.includes(name))) t.strictSame(dangers(readFileSync(new URL(file, folder), 'utf8')), [], file)
+  for (const file of files.filter(name => !beforeRelease.includes(name))) t.strictSame(
+    dangers(readFileSync(new URL(file, folder), 'utf8')),
+    [],
+    file
+  )
 })
 
 t.test('what would not is found', async t => {
@@ -80,7 +90,10 @@ t.test('with PostgreSQL', async t => {
     await starting.database.migrate()
     for (const app of [running, starting]) {
       const { token, email } = await app.account({ refresh: true })
-      const { accessToken, refreshToken } = (await app.login(email, { refresh: true })).json<{ accessToken: string, refreshToken: string }>()
+      const { accessToken, refreshToken } = (await app.login(email, { refresh: true })).json<{
+        accessToken: string
+        refreshToken: string
+      }>()
       t.equal((await app.me(token)).statusCode, 401, 'the login ended it')
       const refreshed = await app.call('POST', '/v1/refresh', { body: { refreshToken } })
       t.equal(refreshed.statusCode, 200, refreshed.body)
@@ -91,7 +104,9 @@ t.test('with PostgreSQL', async t => {
   })
 
   t.test('a migration that would wait for a table lets the others pass, and tries again', async t => {
-    await sql`delete from drizzle.__drizzle_migrations where created_at >= ${Number(/"when": (\d+),\s+"tag": "0005/.exec(readFileSync(new URL('meta/_journal.json', folder), 'utf8'))?.[1])}`
+    await sql`delete from drizzle.__drizzle_migrations where created_at >= ${Number(
+      /"when": (\d+),\s+"tag": "0005/.exec(readFileSync(new URL('meta/_journal.json', folder), 'utf8'))?.[1]
+    )}`
     await sql`drop index users_admins`
     const database = createPostgres(url, 1)
     t.teardown(() => database.close())
@@ -105,7 +120,15 @@ t.test('with PostgreSQL', async t => {
     })
     await becomesTrue(() => held, patienceMs)
     const migrating = database.migrate().then(() => { migrated = true })
-    t.equal(await becomesTrue(async () => (await sql`select from pg_stat_activity where wait_event_type = 'Lock' and query ilike 'create index%' and datname = current_database()`).length === 1, patienceMs), true, 'it waits')
+    t.equal(
+      await becomesTrue(
+        async () =>
+          (await sql`select from pg_stat_activity where wait_event_type = 'Lock' and query ilike 'create index%' and datname = current_database()`).length === 1,
+        patienceMs
+      ),
+      true,
+      'it waits'
+    )
     const startedAt = performance.now()
     await sql`update users set name = name where false`
     t.ok(performance.now() - startedAt < 20_000, 'who comes after it does not wait for long')

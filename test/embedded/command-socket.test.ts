@@ -79,7 +79,14 @@ t.test('a request that is too large is refused on both sides, and runs nothing',
   const refused = /^HTTP\/1\.1 413 .*\r\nit is larger than 65536 bytes\r\n/s
   for (const body of [JSON.stringify(big), 'x'.repeat(1024 * 1024)]) {
     t.match(await sendRaw(dir, post(body)), refused)
-    t.match(await sendRaw(dir, `POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`), refused, 'in chunks')
+    t.match(
+      await sendRaw(
+        dir,
+        `POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`
+      ),
+      refused,
+      'in chunks'
+    )
   }
 
   const fits = { command: 'fits', args: ['x'.repeat(64 * 1024 - JSON.stringify({ command: 'fits', args: [''] }).length)] }
@@ -90,11 +97,23 @@ t.test('a request that is too large is refused on both sides, and runs nothing',
 t.test('a request that is no command is refused, and runs nothing', async t => {
   const dir = newFolder(t)
   await serve(t, dir, async () => t.fail('it ran') as never)
-  for (const body of ['', 'tokens:prune', 'null', '[]', '{"command":1,"args":[]}', '{"command":"a","args":[1]}', '{"command":"a"}', '{"command":"a","args":[],"password":1}']) {
+  for (const body of [
+    '',
+    'tokens:prune',
+    'null',
+    '[]',
+    '{"command":1,"args":[]}',
+    '{"command":"a","args":[1]}',
+    '{"command":"a"}',
+    '{"command":"a","args":[],"password":1}'
+  ]) {
     t.match(await sendRaw(dir, post(body)), /^HTTP\/1\.1 400 .*\r\nit is not a command with its arguments\r\n/s, body)
   }
   t.match(await sendRaw(dir, '{"command":"tokens:prune","args":[]}\n'), /^HTTP\/1\.1 400 /, 'not HTTP')
-  await t.rejects(callServer(dir, { command: 'a', args: [1] } as never), { message: /refused the command: it is not a command with its arguments\.$/ })
+  await t.rejects(
+    callServer(dir, { command: 'a', args: [1] } as never),
+    { message: /refused the command: it is not a command with its arguments\.$/ }
+  )
 })
 
 t.test('a request that never ends is cut off, and one whose caller hangs up runs nothing', async t => {

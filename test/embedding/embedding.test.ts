@@ -28,7 +28,11 @@ function onShared (env: Record<string, string> = {}): LatchkeyOptions & { open: 
 }
 
 /** An application of somebody else's, closed with the test. */
-async function startHost (t: Test, options: LatchkeyOptions, { server = {}, before = async () => {} }: { server?: FastifyServerOptions, before?: (app: FastifyInstance) => Promise<void> } = {}) {
+async function startHost (
+  t: Test,
+  options: LatchkeyOptions,
+  { server = {}, before = async () => {} }: { server?: FastifyServerOptions, before?: (app: FastifyInstance) => Promise<void> } = {}
+) {
   const app = fastify({ pluginTimeout: 60_000, ...server })
   t.teardown(() => app.close())
   await before(app)
@@ -45,7 +49,11 @@ const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
 
 t.test('the routes of Latchkey work below a prefix, and its tokens on the routes around them', async t => {
   const app = await startHost(t, { prefix: '/auth', ...onShared() })
-  const registered = await app.inject({ method: 'POST', url: '/auth/v1/register', payload: { email: newEmail(), password, abilities: ['orders:read'] } })
+  const registered = await app.inject({
+    method: 'POST',
+    url: '/auth/v1/register',
+    payload: { email: newEmail(), password, abilities: ['orders:read'] }
+  })
   t.equal(registered.statusCode, 201)
   const { accessToken, user } = registered.json<{ accessToken: string, user: { email: string } }>()
   const headers = bearer(accessToken)
@@ -59,7 +67,16 @@ t.test('the routes of Latchkey work below a prefix, and its tokens on the routes
 })
 
 t.test('without a prefix the routes stand at the root, and leave / and /health to the application', async t => {
-  const app = await startHost(t, onShared(), { async before (app) { app.get('/', async () => 'mine'); app.get('/health/ready', async request => await request.server.latchkey.health.database() !== null) } })
+  const app = await startHost(
+    t,
+    onShared(),
+    {
+      async before (app) { app.get(
+        '/',
+        async () => 'mine'
+      ); app.get('/health/ready', async request => await request.server.latchkey.health.database() !== null) }
+    }
+  )
   const { inject } = await actingAs(app)
   t.equal((await inject('/v1/me')).statusCode, 200)
   t.equal((await app.inject('/')).body, 'mine')
@@ -74,27 +91,51 @@ t.test('refusals on own routes have their headers, whatever the application make
     ...kept,
     async open (...parts) {
       const opened = await kept.open(...parts)
-      return { ...opened, database: { ...opened.database, prepared: async (...query) => { if (gone) throw new UnavailableError(); return opened.database.prepared(...query) } } }
+      return {
+        ...opened,
+        database: {
+          ...opened.database,
+          prepared: async (...query) => { if (gone) throw new UnavailableError(); return opened.database.prepared(...query) }
+        }
+      }
     }
   }
   for (const handled of [false, true]) {
     gone = false
     const app = await startHost(t, breakable, {
       async before (app) {
-        if (handled) app.setErrorHandler((error, _request, reply) => reply.code((error as { statusCode?: number }).statusCode ?? 500).send('sorry'))
+        if (handled) app.setErrorHandler((
+          error,
+          _request,
+          reply
+        ) => reply.code((error as { statusCode?: number }).statusCode ?? 500).send('sorry'))
       }
     })
     const limited = await actingAs(app, { abilities: ['profile'] })
     const ask = async (url: string, authorization?: string) => {
       const { statusCode, headers, body } = await app.inject({ url, headers: authorization === undefined ? {} : { authorization } })
-      return { statusCode, challenge: headers['www-authenticate'], retry: headers['retry-after'], store: headers['cache-control'], said: handled ? body : JSON.parse(body).code }
+      return {
+        statusCode,
+        challenge: headers['www-authenticate'],
+        retry: headers['retry-after'],
+        store: headers['cache-control'],
+        said: handled ? body : JSON.parse(body).code
+      }
     }
-    const expected = (statusCode: number, code: string, challenge: string | undefined, retry?: string) => ({ statusCode, challenge, retry, store: 'no-store', said: handled ? 'sorry' : code })
+    const expected = (
+      statusCode: number,
+      code: string,
+      challenge: string | undefined,
+      retry?: string
+    ) => ({ statusCode, challenge, retry, store: 'no-store', said: handled ? 'sorry' : code })
     for (const url of ['/mine', '/orders']) {
       t.strictSame(await ask(url), expected(401, 'AUTH_MISSING_TOKEN', 'Bearer realm="latchkey"'), `${url}, no token`)
       t.match((await ask(url, 'Bearer lk_nothing')).challenge, 'error="invalid_token"', `${url}, made up`)
     }
-    t.strictSame(await ask('/orders', limited.headers.authorization), expected(403, 'AUTH_INSUFFICIENT_ABILITY', 'Bearer realm="latchkey", error="insufficient_scope", scope="orders:read"'))
+    t.strictSame(
+      await ask('/orders', limited.headers.authorization),
+      expected(403, 'AUTH_INSUFFICIENT_ABILITY', 'Bearer realm="latchkey", error="insufficient_scope", scope="orders:read"')
+    )
     t.equal((await ask('/mine', limited.headers.authorization)).store, 'no-store', 'accepted, and not to be stored')
     // A personal token is in no cache before its first use.
     const unused = await actingAs(app, { kind: 'personal' })
@@ -119,21 +160,35 @@ t.test('an application with everything of its own keeps it, and Latchkey has its
       app.setErrorHandler((_error, _request, reply) => reply.code(418).send({ mine: true }))
       app.setNotFoundHandler((_request, reply) => reply.code(404).send({ nothing: 'mine' }))
       app.addContentTypeParser('text/plain', { parseAs: 'string' }, (_request, body, done) => done(null, body))
-      app.post('/echo', { schema: { body: { type: 'object' }, response: { 200: { type: 'object' } } } }, async request => ({ length: String(request.body).length }))
+      app.post(
+        '/echo',
+        { schema: { body: { type: 'object' }, response: { 200: { type: 'object' } } } },
+        async request => ({ length: String(request.body).length })
+      )
       app.get('/fails', async () => { throw new Error('no') })
       app.get('/limit', { config: { rateLimit: { max: 1 } } }, async () => 'once')
     }
   })
-  t.equal((await app.inject({ method: 'POST', url: '/echo', headers: { 'content-type': 'text/plain' }, payload: 'x'.repeat(100_000) })).body, '"mine"', 'its parser, limit, validator and serialiser')
+  t.equal(
+    (await app.inject({ method: 'POST', url: '/echo', headers: { 'content-type': 'text/plain' }, payload: 'x'.repeat(100_000) })).body,
+    '"mine"',
+    'its parser, limit, validator and serialiser'
+  )
   t.equal((await app.inject('/fails')).statusCode, 418)
   for (const url of ['/none', '/auth/none']) t.strictSame((await app.inject(url)).json(), { nothing: 'mine' }, url)
   t.strictSame([(await app.inject('/limit')).statusCode, (await app.inject('/limit')).statusCode], [200, 418], 'its own limit')
   t.equal((await app.inject('/mine')).headers['strict-transport-security'], 'max-age=5; includeSubDomains')
 
-  const login = (payload: string, headers: Record<string, string> = json) => app.inject({ method: 'POST', url: '/auth/v1/login', headers, payload })
+  const login = (
+    payload: string,
+    headers: Record<string, string> = json
+  ) => app.inject({ method: 'POST', url: '/auth/v1/login', headers, payload })
   const coerced = await login(JSON.stringify({ email: 'ada@example.com', password: 12345678 }))
   t.match(coerced.json(), { statusCode: 400, code: 'FST_ERR_VALIDATION' }, 'our validator, and our words')
-  t.match(coerced.headers, { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'strict-transport-security': 'max-age=5; includeSubDomains' })
+  t.match(
+    coerced.headers,
+    { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'strict-transport-security': 'max-age=5; includeSubDomains' }
+  )
   t.match((await login('hello', { 'content-type': 'text/plain' })).json(), { statusCode: 415, error: 'Unsupported Media Type' })
   t.match((await login(JSON.stringify({ email: 'a'.repeat(70_000) }))).json(), { statusCode: 413 })
   const limited = await login('{}')
@@ -145,19 +200,37 @@ t.test('an application with everything of its own keeps it, and Latchkey has its
 })
 
 t.test('an application without any of it gets none of it', async t => {
-  const app = await startHost(t, { prefix: '/auth', ...onShared() }, { async before (app) { app.get('/coerce', { schema: { querystring: { type: 'object', properties: { n: { type: 'integer' } } } } }, async request => request.query) } })
+  const app = await startHost(
+    t,
+    { prefix: '/auth', ...onShared() },
+    {
+      async before (app) { app.get(
+        '/coerce',
+        { schema: { querystring: { type: 'object', properties: { n: { type: 'integer' } } } } },
+        async request => request.query
+      ) }
+    }
+  )
   const plain = await app.inject('/coerce?n=1')
   t.strictSame(plain.json(), { n: 1 })
   t.strictSame(Object.keys(plain.headers).sort(), ['connection', 'content-length', 'content-type', 'date'])
   t.match((await app.inject('/none')).json(), { message: 'Route GET:/none not found' })
-  t.match((await app.inject('/auth/v1/me')).headers, { 'strict-transport-security': 'max-age=31536000', 'x-content-type-options': 'nosniff' })
+  t.match(
+    (await app.inject('/auth/v1/me')).headers,
+    { 'strict-transport-security': 'max-age=31536000', 'x-content-type-options': 'nosniff' }
+  )
   t.equal(app.server.listenerCount('checkExpectation'), 0)
 })
 
 t.test('cookies open own routes to own pages alone', async t => {
   const app = await startHost(t, { prefix: '/auth', ...onShared({ PUBLIC_URL: 'https://api.example.com' }) })
   const own = { origin: 'https://api.example.com' }
-  const registered = await app.inject({ method: 'POST', url: '/auth/v1/register', headers: own, payload: { email: newEmail(), password, cookies: true } })
+  const registered = await app.inject({
+    method: 'POST',
+    url: '/auth/v1/register',
+    headers: own,
+    payload: { email: newEmail(), password, cookies: true }
+  })
   const cookie = String(registered.headers['set-cookie']).split(';', 1)[0] as string
   t.match(cookie, /^__Host-latchkey=lk_/)
   t.equal((await app.inject({ url: '/mine', headers: { cookie } })).statusCode, 200)
@@ -168,7 +241,11 @@ t.test('cookies open own routes to own pages alone', async t => {
 
 t.test("a token in the URL doesn't reach the application's log", async t => {
   const lines: string[] = []
-  const app = await startHost(t, { prefix: '/auth', ...onShared() }, { server: { logger: { level: 'info', stream: { write (line: string) { lines.push(line) } } } } })
+  const app = await startHost(
+    t,
+    { prefix: '/auth', ...onShared() },
+    { server: { logger: { level: 'info', stream: { write (line: string) { lines.push(line) } } } } }
+  )
   await app.inject('/auth/v1/me?access_token=lk_Sentinel000000000000000000')
   await app.inject({ method: 'DELETE', url: '/auth/v1/tokens/lkp_Sentinel000000000000000000?x=lk_Sentinel' })
   const log = lines.join('')
@@ -198,7 +275,14 @@ t.test('a scope that has no Latchkey around it says so', async t => {
 t.test('actingAs gives what anybody gets, and no more', async t => {
   const app = await startHost(t, onShared())
   const admin = await actingAs(app, { email: 'Grace@Example.com', name: 'Grace', role: 'admin' })
-  t.match((await admin.inject('/v1/me')).json(), { user: { id: admin.user.id, email: 'grace@example.com', name: 'Grace', role: 'admin' }, session: {}, token: { kind: 'access', abilities: ['*'] } })
+  t.match(
+    (await admin.inject('/v1/me')).json(),
+    {
+      user: { id: admin.user.id, email: 'grace@example.com', name: 'Grace', role: 'admin' },
+      session: {},
+      token: { kind: 'access', abilities: ['*'] }
+    }
+  )
 
   const again = await actingAs(app, { email: 'grace@example.com', abilities: ['orders:read'] })
   t.equal(again.user.id, admin.user.id, 'one account')
@@ -211,7 +295,10 @@ t.test('actingAs gives what anybody gets, and no more', async t => {
   t.equal((await program.inject('/orders')).statusCode, 200)
   t.match((await program.inject('/v1/sessions')).json(), { code: 'AUTH_SESSION_REQUIRED' })
   await t.rejects(actingAs(app, { abilities: ['introspect'] }), { code: 'AUTH_INSUFFICIENT_ABILITY' })
-  t.equal((await app.inject({ url: '/mine', headers: bearer(`${again.token.slice(0, -1)}${again.token.endsWith('a') ? 'b' : 'a'}`) })).statusCode, 401)
+  t.equal(
+    (await app.inject({ url: '/mine', headers: bearer(`${again.token.slice(0, -1)}${again.token.endsWith('a') ? 'b' : 'a'}`) })).statusCode,
+    401
+  )
 
   const closed = await startHost(t, onShared({ REGISTRATION: 'closed', PASSWORD_MIN_LENGTH: '200' }))
   t.equal((await (await actingAs(closed)).inject('/mine')).statusCode, 200, 'the rules for newcomers are not in the way')
@@ -226,7 +313,10 @@ t.test('registering fails with what is wrong, and leaves nothing open', async t 
   await t.rejects(failing({ PORT: 'x', BCRYPT_COST: '3' }), /BCRYPT_COST/)
   await t.rejects(failing({ NODE_ENV: 'production' }), /NODE_ENV=production needs DATABASE_URL/)
   const port = await freePort()
-  await t.rejects(failing({ DATABASE_URL: `postgres://somebody:hidden@127.0.0.1:${port}/latchkey` }), { message: `PostgreSQL at 127.0.0.1:${port} does not answer: start it or correct DATABASE_URL.` })
+  await t.rejects(
+    failing({ DATABASE_URL: `postgres://somebody:hidden@127.0.0.1:${port}/latchkey` }),
+    { message: `PostgreSQL at 127.0.0.1:${port} does not answer: start it or correct DATABASE_URL.` }
+  )
 
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-embedding-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
@@ -265,8 +355,15 @@ t.test('app.redis is Latchkey\'s client, and neither the boot nor the close wait
   if (ground === null) return
   if (!hasRedisServer) return skipMissing(t, 'needs redis-server: install it')
   const start = (t: Test, url: string, before?: (app: FastifyInstance) => Promise<void>) =>
-    startHost(t, { env: { DATABASE_URL: ground.databaseUrl as string, REDIS_URL: url, BCRYPT_COST: '4' } }, { server: { pluginTimeout: 20_000 }, ...before === undefined ? {} : { before } })
-  const closes = async (t: Test, app: FastifyInstance) => t.ok(await Promise.race([app.close().then(() => true), delay(15_000, false)]), 'it closes')
+    startHost(
+      t,
+      { env: { DATABASE_URL: ground.databaseUrl as string, REDIS_URL: url, BCRYPT_COST: '4' } },
+      { server: { pluginTimeout: 20_000 }, ...before === undefined ? {} : { before } }
+    )
+  const closes = async (
+    t: Test,
+    app: FastifyInstance
+  ) => t.ok(await Promise.race([app.close().then(() => true), delay(15_000, false)]), 'it closes')
 
   await t.test('with Redis there', async t => {
     const server = await startRedis()
@@ -310,7 +407,11 @@ t.test('app.redis is Latchkey\'s client, and neither the boot nor the close wait
   await t.test('but an application keeps the client that it registered before', async t => {
     const own = new Redis({ lazyConnect: true })
     t.teardown(() => own.disconnect())
-    const app = await start(t, `redis://127.0.0.1:${await freePort()}`, async app => { app.decorate('redis', own as FastifyInstance['redis']) })
+    const app = await start(
+      t,
+      `redis://127.0.0.1:${await freePort()}`,
+      async app => { app.decorate('redis', own as FastifyInstance['redis']) }
+    )
     t.equal(app.redis, own)
     await closes(t, app)
   })

@@ -2,7 +2,14 @@ import { Agent, request as send } from 'node:http'
 import type { Death } from './points.js'
 
 /** A reply: `status` is null if the connection failed. Times are this process's monotonic clock, in milliseconds. */
-export interface Reply { status: number | null, body: string, fromCache: boolean, startedAt: number, endedAt: number, failure: string | null }
+export interface Reply {
+  status: number | null
+  body: string
+  fromCache: boolean
+  startedAt: number
+  endedAt: number
+  failure: string | null
+}
 
 /** `death`: where the called process is to be killed. */
 export interface Call {

@@ -12,7 +12,8 @@ export interface Compiled { entry: string, remove (): void }
 export function compileInstance (): Compiled {
   const out = mkdtempSync(join(tmpdir(), 'latchkey-faults-code-'))
   const sources = ['src', 'db', 'test/faults'].flatMap(folder =>
-    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts')).map(file => join(folder, file)))
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts'))
+      .map(file => join(folder, file)))
   for (const file of sources) {
     const { outputText } = ts.transpileModule(readFileSync(join(root, file), 'utf8'), {
       compilerOptions: { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true }

@@ -16,7 +16,8 @@ const settledByOthersMs = 3_000 + 1_500 + 500
  */
 export async function killAtEachAwait (scene: Scene, points: string[] | null): Promise<void> {
   const { testbed } = scene
-  const deaths: Death[] = points?.map(point => ({ point, nth: 1 })) ?? Array.from({ length: mostAwaits }, (_, i) => ({ point: null, nth: i + 1 }))
+  const deaths: Death[] = points?.map(point => ({ point, nth: 1 })) ??
+    Array.from({ length: mostAwaits }, (_, i) => ({ point: null, nth: i + 1 }))
   const restarts: Array<Promise<void>> = []
   for (const [i, death] of deaths.entries()) {
     const api = await nextVictim(testbed.apis.slice(1), i)
@@ -70,7 +71,11 @@ async function killOnce ({ testbed, load, oracle }: Scene, api: Api, death: Deat
     if (rows[0]?.revoked !== true) return oracle.unresolved()
     await delay(Math.max(0, diedAt + settledByOthersMs - performance.now()))
     token.history.push(`${performance.now().toFixed(1)} revoked in the database by an API that was killed: must be dead now`)
-    oracle.ended([token], { status: null, body: '', fromCache: false, startedAt: performance.now(), endedAt: performance.now(), failure: null }, oracle.fault)
+    oracle.ended(
+      [token],
+      { status: null, body: '', fromCache: false, startedAt: performance.now(), endedAt: performance.now(), failure: null },
+      oracle.fault
+    )
     load.hammer(token)
   }
 }

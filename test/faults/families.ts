@@ -87,7 +87,10 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     return account
   }
 
-  const present = (refreshToken: string, api: Api): Promise<Answer> => api.ask({ method: 'POST', path: '/v1/refresh', body: { refreshToken } })
+  const present = (
+    refreshToken: string,
+    api: Api
+  ): Promise<Answer> => api.ask({ method: 'POST', path: '/v1/refresh', body: { refreshToken } })
 
   /**
    * Exchanges the refresh token, `times` at once on as many instances as are up. False when that can't be had within the grace, or one
@@ -137,7 +140,10 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
   }
 
   async function makePersonal (account: Account): Promise<void> {
-    const reply = await ask({ method: 'POST', path: '/v1/tokens', token: account.user.tokens.at(-1)?.plain, body: { name: 'program' } }, [201])
+    const reply = await ask(
+      { method: 'POST', path: '/v1/tokens', token: account.user.tokens.at(-1)?.plain, body: { name: 'program' } },
+      [201]
+    )
     if (reply?.status === 401) oracle.refused(account.user, 'POST /v1/tokens', reply.api, account.user.tokens.at(-1) ?? null)
     if (reply?.status !== 201) return
     const { accessToken, token } = JSON.parse(reply.body) as { accessToken: string, token: { id: string } }
@@ -147,7 +153,13 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
   async function endPersonal (account: Account): Promise<void> {
     const [{ id, token }] = account.personal.splice(0, 1) as [Account['personal'][number]]
     const caller = account.user.tokens.at(-1)?.plain
-    const plan: Plan = { what: 'DELETE /v1/tokens/:id', call: { method: 'DELETE', path: `/v1/tokens/${id}`, token: caller }, ends: [token], repeatable: true, opens: null }
+    const plan: Plan = {
+      what: 'DELETE /v1/tokens/:id',
+      call: { method: 'DELETE', path: `/v1/tokens/${id}`, token: caller },
+      ends: [token],
+      repeatable: true,
+      opens: null
+    }
     await load.revoke(account.user, plan)
     account.user.certain = true
   }
@@ -157,13 +169,25 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     const { user, refresh, consumed } = account
     const old = consumed.findLast(({ answeredAt }) => answeredAt < performance.now() - graceMs - marginMs)
     if (old !== undefined && Math.random() < 0.6) return await reuse(account, old.plain)
-    const [path, what] = any([['/v1/logout', 'logout by refresh token'], ['/v1/logout', 'logout by access token'], ['/v1/logout-all', 'logout-all by refresh token']] as const)
+    const [
+      path,
+      what
+    ] = any(
+      [
+        ['/v1/logout', 'logout by refresh token'],
+        ['/v1/logout', 'logout by access token'],
+        ['/v1/logout-all', 'logout-all by refresh token']
+      ] as const
+    )
     const byRefresh = what !== 'logout by access token'
     const body = { refreshToken: path === '/v1/logout' && Math.random() < 0.3 ? consumed.at(-1)?.plain ?? refresh : refresh }
     const call: Call = { method: 'POST', path, ...byRefresh ? { body } : { token: any(user.tokens).plain } }
     const dead = [...user.tokens]
     // A logout-all by refresh token can only be repeated if the first one was not carried out.
-    if (!await load.revoke(user, { what: `${path} (${what})`, call, ends: dead, repeatable: path === '/v1/logout', opens: null })) return false
+    if (!await load.revoke(
+      user,
+      { what: `${path} (${what})`, call, ends: dead, repeatable: path === '/v1/logout', opens: null }
+    )) return false
     hammerRefresh(account, dead[0] as Token)
     return true
   }

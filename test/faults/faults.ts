@@ -10,7 +10,13 @@ import type { Testbed } from './testbed.js'
 import { logOut } from './ways.js'
 import { startWire } from './wire.js'
 
-export interface Scene { testbed: Testbed, load: Load, oracle: Oracle, /** Whether to run the whole fault or a selection of it. */ thorough: boolean, hold (ms: number): Promise<void> }
+export interface Scene {
+  testbed: Testbed
+  load: Load
+  oracle: Oracle, /** Whether to run the whole fault or a selection of it. */
+  thorough: boolean
+  hold (ms: number): Promise<void>
+}
 
 /** `strike` breaks something, keeps it broken for a while, and resolves once it is repaired. `short`: part of the short run. */
 export interface Fault { short: boolean, strike (scene: Scene): Promise<void> }
@@ -90,7 +96,8 @@ export const faults: Record<string, Fault> = {
 
   'client-kill': {
     short: false,
-    strike: ({ testbed, hold }) => Promise.all([hold(3_000), repeatedly(3_000, 150, () => testbed.redisCommand('CLIENT', 'KILL', 'TYPE', 'normal'))]).then(() => {})
+    strike: ({ testbed, hold }) =>
+      Promise.all([hold(3_000), repeatedly(3_000, 150, () => testbed.redisCommand('CLIENT', 'KILL', 'TYPE', 'normal'))]).then(() => {})
   },
 
   'debug-sleep': {
@@ -143,8 +150,14 @@ export const faults: Record<string, Fault> = {
   },
 
   'redis-cut-from-one': { short: false, strike: broken(oneOf, api => api.redisLink.mode('cut'), api => api.redisLink.mode('pass'), 3_500) },
-  'redis-swallowed-for-one': { short: true, strike: broken(oneOf, api => api.redisLink.mode('swallow'), api => api.redisLink.mode('pass'), 3_000) },
-  'redis-stalled-for-one': { short: false, strike: broken(oneOf, api => api.redisLink.mode('stall'), api => api.redisLink.mode('pass'), 3_500) },
+  'redis-swallowed-for-one': {
+    short: true,
+    strike: broken(oneOf, api => api.redisLink.mode('swallow'), api => api.redisLink.mode('pass'), 3_000)
+  },
+  'redis-stalled-for-one': {
+    short: false,
+    strike: broken(oneOf, api => api.redisLink.mode('stall'), api => api.redisLink.mode('pass'), 3_500)
+  },
   'redis-stranded-for-all': {
     short: false,
     async strike ({ testbed, hold }) {
@@ -153,9 +166,18 @@ export const faults: Record<string, Fault> = {
     }
   },
 
-  'postgres-cut-from-one': { short: true, strike: broken(oneOf, api => api.databaseLink.mode('cut'), api => api.databaseLink.mode('pass'), 2_500) },
-  'postgres-swallowed-for-one': { short: false, strike: broken(oneOf, api => api.databaseLink.mode('swallow'), api => api.databaseLink.mode('pass'), 4_000) },
-  'postgres-stalled-for-one': { short: false, strike: broken(oneOf, api => api.databaseLink.mode('stall'), api => api.databaseLink.mode('pass'), 4_000) },
+  'postgres-cut-from-one': {
+    short: true,
+    strike: broken(oneOf, api => api.databaseLink.mode('cut'), api => api.databaseLink.mode('pass'), 2_500)
+  },
+  'postgres-swallowed-for-one': {
+    short: false,
+    strike: broken(oneOf, api => api.databaseLink.mode('swallow'), api => api.databaseLink.mode('pass'), 4_000)
+  },
+  'postgres-stalled-for-one': {
+    short: false,
+    strike: broken(oneOf, api => api.databaseLink.mode('stall'), api => api.databaseLink.mode('pass'), 4_000)
+  },
   'postgres-cut': {
     short: false,
     async strike ({ testbed, hold }) {
@@ -180,7 +202,13 @@ export const faults: Record<string, Fault> = {
 
   'postgres-clients-killed': {
     short: true,
-    strike: ({ testbed }) => repeatedly(2_500, 250, () => testbed.sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'latchkey'`)
+    strike: ({ testbed }) =>
+      repeatedly(
+        2_500,
+        250,
+        () =>
+          testbed.sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'latchkey'`
+      )
   },
 
   'failover-clients-killed': { short: false, strike: scene => failOver(scene, true) },
@@ -209,7 +237,10 @@ export const faults: Record<string, Fault> = {
     }
   },
 
-  'api-killed': { short: true, strike: scene => killAtEachAwait(scene, scene.thorough ? null : ['after transaction', 'after overwriting', 'before statement']) },
+  'api-killed': {
+    short: true,
+    strike: scene => killAtEachAwait(scene, scene.thorough ? null : ['after transaction', 'after overwriting', 'before statement'])
+  },
 
   'api-killed-without-redis': {
     short: false,

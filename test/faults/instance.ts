@@ -66,7 +66,9 @@ async function main (): Promise<void> {
   const { database, redis, close } = await openFoundation(config, logger)
   if (redis === null) throw new Error('the fault run needs REDIS_URL')
   const name = process.env.FAULTS_MUTANT
-  const mutant = name !== undefined && isMutant(name) ? mutate(name, redis.limiter, () => latchkey?.epoch.trust()?.generation ?? 0, () => requests.getStore()?.path ?? '') : {}
+  const mutant = name !== undefined && isMutant(name)
+    ? mutate(name, redis.limiter, () => latchkey?.epoch.trust()?.generation ?? 0, () => requests.getStore()?.path ?? '')
+    : {}
   latchkey = await buildApp(config, {
     mailer: null,
     database: watchDatabase(database),
@@ -79,7 +81,11 @@ async function main (): Promise<void> {
 
   app.server.prependListener('request', (request, response) => {
     const { 'x-dies': death } = request.headers
-    const underway: Underway = { path: request.url ?? '', hit: false, death: death === undefined ? null : JSON.parse(String(death)) as Death }
+    const underway: Underway = {
+      path: request.url ?? '',
+      hit: false,
+      death: death === undefined ? null : JSON.parse(String(death)) as Death
+    }
     const writeHead = response.writeHead.bind(response) as (...parts: unknown[]) => typeof response
     response.writeHead = ((...parts: unknown[]) => {
       // After the answer the client may assume that the process lives.

@@ -122,7 +122,15 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
     const password = randomBytes(9).toString('base64url')
     const reply = await api.ask({ method: 'POST', path: '/v1/register', body: { email, password } })
     if (!oracle.judgeStatus(api, 'POST /v1/register', reply, [201]) || reply.status !== 201) return null
-    const user: User = { id: (JSON.parse(reply.body) as { user: { id: string } }).user.id, email, password, tokens: [], busy: true, certain: true, bornAt: performance.now() }
+    const user: User = {
+      id: (JSON.parse(reply.body) as { user: { id: string } }).user.id,
+      email,
+      password,
+      tokens: [],
+      busy: true,
+      certain: true,
+      bornAt: performance.now()
+    }
     adopt(user, password, reply)
     return user
   }
@@ -193,7 +201,11 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
     }
   }
 
-  const families = createFamilies({ testbed, oracle, load: { read, revoke, hammer, track, dying, later, get stopped () { return stopped }, get revoking () { return revoking } } })
+  const families = createFamilies({
+    testbed,
+    oracle,
+    load: { read, revoke, hammer, track, dying, later, get stopped () { return stopped }, get revoking () { return revoking } }
+  })
 
   const repeat = (times: number, work: () => Promise<void>) => { for (let i = 0; i < times; i++) void track(work()) }
 
@@ -225,7 +237,9 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
     async warm (withinMs: number): Promise<boolean> {
       const until = performance.now() + withinMs
       while (performance.now() < until) {
-        if (pool.filter(user => !user.busy && user.tokens.length > 0 && user.tokens.every(token => token.hit)).length >= users * 0.7) return true
+        if (pool.filter(
+          user => !user.busy && user.tokens.length > 0 && user.tokens.every(token => token.hit
+        )).length >= users * 0.7) return true
         await delay(50)
       }
       return false

@@ -16,7 +16,12 @@ export function isMutant (name: string): name is Mutant {
 }
 
 /** The hooks of `buildApp` that remove the rule; `path` is the current request's. */
-export function mutate (name: Mutant, redis: Redis | Cluster, generation: () => number, path: () => string): Pick<Foundation, 'backend' | 'settle'> {
+export function mutate (
+  name: Mutant,
+  redis: Redis | Cluster,
+  generation: () => number,
+  path: () => string
+): Pick<Foundation, 'backend' | 'settle'> {
   switch (name) {
     case 'fill-without-lease': return {
       backend: real => ({
@@ -46,7 +51,8 @@ export function mutate (name: Mutant, redis: Redis | Cluster, generation: () => 
     }
     case '2xx-before-settling': return { settle: real => ({ ...real, settle: async () => {} }) }
     case 'personal-not-named': return {
-      settle: real => ({ ...real, settle: committed => real.settle(path().startsWith('/v1/tokens/') ? { ...committed, hashes: [] } : committed) })
+      settle: real =>
+        ({ ...real, settle: committed => real.settle(path().startsWith('/v1/tokens/') ? { ...committed, hashes: [] } : committed) })
     }
   }
 }

@@ -44,7 +44,8 @@ const createCounts = (): Counts => ({ reads: 0, accepted: 0, revoked: 0, revoked
 /** Counts for one fault, summed over its rounds. */
 export function createStats () {
   return {
-    reads: 0, hits: 0, accepted: 0, revoked: 0, revokedAfterHit: 0, revocations: 0, unresolved: 0, deaths: 0, slowestMs: 0, trustBackMs: 0 as number | null, cold: false,
+    reads: 0, hits: 0, accepted: 0, revoked: 0, revokedAfterHit: 0, revocations: 0, unresolved: 0, deaths: 0, slowestMs: 0, trustBackMs: 0 as number
+      | null, cold: false,
     kinds: { access: createCounts(), refreshed: createCounts(), personal: createCounts() } satisfies Record<Kind, Counts>,
     /** Uses of refresh tokens: exchanged, exchanged twice at once, repeated within the grace, and reuses that ended a session. */
     refreshes: 0, parallel: 0, repeats: 0, reuses: 0, /** Refresh tokens presented after their session had ended. */ late: 0,
@@ -73,14 +74,23 @@ export function createOracle () {
   function judgeStatus (api: Api, what: string, reply: Reply & { excused: boolean }, allowed: number[]): boolean {
     if (reply.status === 503) statsOf(fault).unavailable.add(Math.floor(reply.endedAt / bucketMs))
     if (reply.status === null ? reply.excused : [...allowed, 401, 429, 503].includes(reply.status)) return true
-    report('answer', fault, `${what} on API ${api.index}: ${reply.status ?? reply.failure} ${reply.body.slice(0, 200)} after ${Math.round(reply.endedAt - reply.startedAt)} ms`, null)
+    report(
+      'answer',
+      fault,
+      `${what} on API ${api.index}: ${reply.status ??
+        reply.failure} ${reply.body.slice(0, 200)} after ${Math.round(reply.endedAt - reply.startedAt)} ms`,
+      null
+    )
     return false
   }
 
   const mayBeLost = ({ bornAt }: { bornAt: number }) => bornAt < mayBeLostBefore
 
   function note (token: Token, api: Api, what: string, reply: Reply): void {
-    token.history.push(`${reply.startedAt.toFixed(1)} to ${reply.endedAt.toFixed(1)} ${what} on API ${api.index}: ${reply.status ?? reply.failure}${reply.fromCache ? ' from the cache' : ''}`)
+    token.history.push(
+      `${reply.startedAt.toFixed(1)} to ${reply.endedAt.toFixed(1)} ${what} on API ${api.index}: ${reply.status ??
+        reply.failure}${reply.fromCache ? ' from the cache' : ''}`
+    )
     if (token.history.length > 60) token.history.splice(0, 20)
   }
 
@@ -107,7 +117,12 @@ export function createOracle () {
           if (token.sentAt === null) token.hit = true
         }
         if (token.deadAt !== null && reply.startedAt > token.deadAt) {
-          report('accepted', token.diedIn ?? fault, `a token was accepted ${(reply.startedAt - token.deadAt).toFixed(1)} ms after its revocation, on API ${api.index} during ${fault}`, token)
+          report(
+            'accepted',
+            token.diedIn ?? fault,
+            `a token was accepted ${(reply.startedAt - token.deadAt).toFixed(1)} ms after its revocation, on API ${api.index} during ${fault}`,
+            token
+          )
           token.deadAt = null
         }
       } else if (reply.status === 401 && token.sentAt === null) {
@@ -140,7 +155,12 @@ export function createOracle () {
       statsOf(fault).late++
       note(token, api, 'POST /v1/refresh for its dead session', reply)
       if (judgeStatus(api, 'POST /v1/refresh', reply, [200]) && reply.status === 200 && reply.startedAt > deadAt) {
-        report('accepted', token.diedIn ?? fault, `a refresh token was accepted ${(reply.startedAt - deadAt).toFixed(1)} ms after its revocation, on API ${api.index} during ${fault}`, token)
+        report(
+          'accepted',
+          token.diedIn ?? fault,
+          `a refresh token was accepted ${(reply.startedAt - deadAt).toFixed(1)} ms after its revocation, on API ${api.index} during ${fault}`,
+          token
+        )
       }
     },
 
@@ -160,5 +180,16 @@ export function createOracle () {
 }
 
 export function createToken (plain: string, sessionId: string, kind: Kind = 'access'): Token {
-  return { plain, hash: createHash('sha256').update(plain).digest('hex'), kind, sessionId, bornAt: performance.now(), hit: false, sentAt: null, deadAt: null, diedIn: null, history: [] }
+  return {
+    plain,
+    hash: createHash('sha256').update(plain).digest('hex'),
+    kind,
+    sessionId,
+    bornAt: performance.now(),
+    hit: false,
+    sentAt: null,
+    deadAt: null,
+    diedIn: null,
+    history: []
+  }
 }

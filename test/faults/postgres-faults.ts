@@ -29,8 +29,15 @@ async function setOtherwise (scene: Scene): Promise<void> {
   const { testbed, hold } = scene
   const own = requireOwn(scene)
   const database = new URL(testbed.database.url).pathname.slice(1)
-  const change = (how: string) => own.run(...settings.map((setting, i) => `alter ${i % 2 === 0 ? `database ${database}` : 'role postgres'} ${how} ${how === 'set' ? setting : setting.split(' ')[0]}`))
-  const reconnect = () => testbed.sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`
+  const change = (how: string) =>
+    own.run(
+      ...settings.map((
+        setting,
+        i
+      ) => `alter ${i % 2 === 0 ? `database ${database}` : 'role postgres'} ${how} ${how === 'set' ? setting : setting.split(' ')[0]}`)
+    )
+  const reconnect = () =>
+    testbed.sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`
   await change('set')
   await reconnect()
   await hold(3_000)

@@ -24,7 +24,11 @@ export interface PostgresServer {
 }
 
 /** Null if neither initdb nor a server is found. */
-export async function startPostgres ({ packaged, standby: wantsStandby, pgbouncer: program }: PostgresSetup): Promise<PostgresServer | null> {
+export async function startPostgres ({
+  packaged,
+  standby: wantsStandby,
+  pgbouncer: program
+}: PostgresSetup): Promise<PostgresServer | null> {
   const bin = packaged ? findPackagedPostgres() : findPostgresPrograms()
   let own = bin === null ? null : await startOwnPostgres(bin, ['wal_retrieve_retry_interval=100ms', 'wal_buffers=64MB'])
   const server = own?.url ?? (packaged || wantsStandby ? null : await findPostgres())

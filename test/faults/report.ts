@@ -44,17 +44,42 @@ export function row (fault: string, stats: Stats): string {
 
 /** One line of totals over all faults. */
 export function totals (all: Iterable<Stats>): string {
-  const sum = { reads: 0, accepted: 0, hits: 0, revoked: 0, revokedAfterHit: 0, unresolved: 0, deaths: 0, slowestMs: 0, dead: 0, refused: 0 }
+  const sum = {
+    reads: 0,
+    accepted: 0,
+    hits: 0,
+    revoked: 0,
+    revokedAfterHit: 0,
+    unresolved: 0,
+    deaths: 0,
+    slowestMs: 0,
+    dead: 0,
+    refused: 0
+  }
   const unavailable = new Set<number>()
   for (const stats of all) {
-    for (const name of ['reads', 'accepted', 'hits', 'revoked', 'revokedAfterHit', 'unresolved', 'deaths'] as const) sum[name] += stats[name]
+    for (const name of [
+      'reads',
+      'accepted',
+      'hits',
+      'revoked',
+      'revokedAfterHit',
+      'unresolved',
+      'deaths'
+    ] as const) sum[name] += stats[name]
     sum.slowestMs = Math.max(sum.slowestMs, stats.slowestMs)
     sum.dead += stats.violations.accepted
     sum.refused += stats.violations.refused
     for (const bucket of stats.unavailable) unavailable.add(bucket)
   }
   const percent = (part: number, whole: number) => `${(whole === 0 ? 0 : part / whole * 100).toFixed(1)}%`
-  return `${sum.reads} reads, ${percent(sum.hits, sum.accepted)} of the accepted from the cache; ${sum.revoked} tokens revoked, ${percent(sum.revokedAfterHit, sum.revoked)} of them after a cache hit; ` +
+  return `${sum.reads} reads, ${percent(
+    sum.hits,
+    sum.accepted
+  )} of the accepted from the cache; ${sum.revoked} tokens revoked, ${percent(
+    sum.revokedAfterHit,
+    sum.revoked
+  )} of them after a cache hit; ` +
     `slowest revocation ${Math.round(sum.slowestMs)} ms; 503 in ${(unavailable.size / 10).toFixed(1)} s; ${sum.unresolved} revocations ended without 2xx; ` +
     `${sum.deaths} APIs killed during a revocation; ${sum.dead} dead tokens accepted, ${sum.refused} live tokens refused`
 }
@@ -68,7 +93,10 @@ export function totalsByKind (all: Stats[]): string {
     return `${kind}: ${sum('reads')} reads, ${sum('accepted')} accepted; ${sum('revoked')} revoked, ${sum('revokedAfterHit')} of them after a cache hit`
   })
   const [refreshes, parallel, repeats, reuses, late] = exchanges.map(name => all.reduce((total, stats) => total + stats[name], 0))
-  return [...lines, `${refreshes} refreshes, ${parallel} of them twice at once, ${repeats} repeated within the grace; ${reuses} reuses ended a session; ${late} refresh tokens presented after their session had ended`].join('\n')
+  return [
+    ...lines,
+    `${refreshes} refreshes, ${parallel} of them twice at once, ${repeats} repeated within the grace; ${reuses} reuses ended a session; ${late} refresh tokens presented after their session had ended`
+  ].join('\n')
 }
 
 /** The claims on a whole run: each kind of token was revoked, and refresh tokens were used in each way. */

@@ -25,7 +25,15 @@ const say = (line: string) => { process.stdout.write(`${line}\n`) }
 interface Options { minutes: number | null, setup: SetupName, only: string[] | null, mutant: Mutant | null }
 
 function readOptions (): Options & { names: SetupName[] } {
-  const { values } = parseArgs({ options: { minutes: { type: 'string' }, setup: { type: 'string' }, only: { type: 'string' }, mutant: { type: 'string' }, help: { type: 'boolean' } } })
+  const { values } = parseArgs({
+    options: {
+      minutes: { type: 'string' },
+      setup: { type: 'string' },
+      only: { type: 'string' },
+      mutant: { type: 'string' },
+      help: { type: 'boolean' }
+    }
+  })
   if (values.help === true) {
     say(usage)
     process.exit(0)
@@ -35,7 +43,10 @@ function readOptions (): Options & { names: SetupName[] } {
   const mutant = values.mutant ?? null
   const names = setupNames.filter(name => name === (values.setup ?? (only === null && mutant === null ? name : 'server')))
   const [setup = 'server'] = names
-  const wrong = (minutes !== null && !(minutes > 0)) || names.length === 0 || only?.some(name => !Object.hasOwn(setupOf(setup).faults, name)) === true || (mutant !== null && !isMutant(mutant))
+  const wrong = (minutes !== null && !(minutes > 0)) ||
+    names.length === 0 ||
+    only?.some(name => !Object.hasOwn(setupOf(setup).faults, name)) === true ||
+    (mutant !== null && !isMutant(mutant))
   if (wrong) {
     process.stderr.write(`${usage}\n`)
     process.exit(2)
@@ -46,7 +57,8 @@ function readOptions (): Options & { names: SetupName[] } {
 /** The order of faults: the selection once, or all of them in shuffled rounds until the time is over. */
 function * schedule ({ minutes, setup, only, mutant }: Options): Generator<string> {
   const all = setupOf(setup).faults
-  const names = only ?? (mutant !== null ? mutantFaults(mutant, setup) : Object.keys(all).filter(name => minutes !== null || all[name]?.short === true))
+  const names = only ??
+    (mutant !== null ? mutantFaults(mutant, setup) : Object.keys(all).filter(name => minutes !== null || all[name]?.short === true))
   const until = performance.now() + (mutant !== null ? mutantMs : (minutes ?? 0) * 60_000)
   yield * names
   while (performance.now() < until) {
@@ -115,7 +127,9 @@ async function runFaults (options: Options): Promise<Check[]> {
     }
     await load.stop(options.mutant === null ? 5_000 : 0)
     await tell()
-    if (oracle.violations.length > 0) for (const { index, log } of testbed.apis) say(`API ${index} logged last:\n${log.slice(-6).map(line => `    ${line}`).join('\n')}`)
+    if (oracle.violations.length > 0) for (const { index, log } of testbed.apis) say(
+      `API ${index} logged last:\n${log.slice(-6).map(line => `    ${line}`).join('\n')}`
+    )
     const all = [...oracle.byFault.values()]
     say(totals(all))
     say(totalsByKind(all))
@@ -131,7 +145,11 @@ async function runFaults (options: Options): Promise<Check[]> {
 /** Runs once more without one rule, in a process of its own: it must find a token accepted after its revocation. */
 async function catchMutant (name: Mutant): Promise<Check> {
   const startedAt = performance.now()
-  const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(import.meta.url), '--mutant', name], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', fileURLToPath(import.meta.url), '--mutant', name],
+    { stdio: ['ignore', 'pipe', 'inherit'] }
+  )
   const stop = () => { child.kill('SIGTERM') }
   process.once('exit', stop)
   let output = ''
@@ -156,7 +174,9 @@ async function main (): Promise<void> {
     const minutes = options.minutes === null ? null : options.minutes * (names.length === 1 ? 1 : share)
     checks.push(...await runFaults({ ...options, setup, minutes }))
   }
-  if (names.includes('server') && options.mutant === null && options.only === null) for (const name of Object.keys(mutants)) checks.push(await catchMutant(name as Mutant))
+  if (names.includes('server') &&
+    options.mutant === null &&
+    options.only === null) for (const name of Object.keys(mutants)) checks.push(await catchMutant(name as Mutant))
   const failed = checks.filter(({ held }) => !held)
   for (const { fault, claim } of failed) say(`failed: ${fault}: ${claim}`)
   say(`${checks.length - failed.length} passed, ${failed.length} failed`)

@@ -8,7 +8,10 @@ import type { Fault, Scene } from './faults.js'
 
 const none: Fault = { short: true, strike: ({ hold }) => hold(1_500) }
 
-const signal = (servers: Array<Pick<RedisServer, 'pid'>>, name: NodeJS.Signals) => { for (const { pid } of servers) process.kill(pid, name) }
+const signal = (
+  servers: Array<Pick<RedisServer, 'pid'>>,
+  name: NodeJS.Signals
+) => { for (const { pid } of servers) process.kill(pid, name) }
 
 function onSentinels (short: boolean, strike: (scene: Scene, set: SentinelSet) => Promise<void>): Fault {
   return {
@@ -44,7 +47,10 @@ async function occupied ({ testbed }: Scene, set: RedisClusterSet, most: number)
   const from = await oneOf(set)
   const keys = await onServer(from.port, client => client.keys(`${testbed.prefix}token:*`))
   const others = masters.filter(({ id }) => id !== from.id)
-  return [...new Set(keys.map(key => slotOf(key)))].slice(0, most).map((slot, i) => ({ slot, to: others[i % others.length] as ClusterNode }))
+  return [...new Set(keys.map(key => slotOf(key)))].slice(0, most).map((
+    slot,
+    i
+  ) => ({ slot, to: others[i % others.length] as ClusterNode }))
 }
 
 export const setFaults: Record<'sentinel' | 'cluster', Record<string, Fault>> = {

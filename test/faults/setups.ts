@@ -21,7 +21,11 @@ export interface Setup {
 
 const machine: PostgresSetup = { packaged: false, standby: false, pgbouncer: null }
 const none: Fault = { short: true, strike: ({ hold }) => hold(1_500) }
-const pooledFaults = { none, 'postgres-killed': postgresFaults['postgres-killed'] as Fault, 'redis-killed': faults['redis-killed'] as Fault }
+const pooledFaults = {
+  none,
+  'postgres-killed': postgresFaults['postgres-killed'] as Fault,
+  'redis-killed': faults['redis-killed'] as Fault
+}
 const packagedIsMissing = findPackagedPostgres() === null ? 'PostgreSQL 18: npm ci --prefix test/slow' : null
 
 /** All setups by name. */

@@ -55,11 +55,17 @@ export async function createTestbed (mutant: string | null, setup: Setup) {
     if (setup.redis === 'sentinel') sentinels = await startSentinelSet({ downAfterMs: 500 })
     if (setup.redis === 'cluster') cluster = await startClusterSet({ nodeTimeoutMs: 1_000 })
     const where = {
-      ...sentinels === null ? {} : { REDIS_URL: `redis://${sentinels.masterName}`, REDIS_SENTINELS: sentinels.sentinels.map(({ url }) => url).join() },
+      ...sentinels === null
+        ? {}
+        : { REDIS_URL: `redis://${sentinels.masterName}`, REDIS_SENTINELS: sentinels.sentinels.map(({ url }) => url).join() },
       ...cluster === null ? {} : { REDIS_URL: cluster.url }
     }
     for (let index = 0; index < 3; index++) {
-      apis.push(await createApi(index, code.entry, { redisPort: redis.port, databasePort: database.port, databaseUrl: database.urlThrough }, {
+      apis.push(await createApi(index, code.entry, {
+        redisPort: redis.port,
+        databasePort: database.port,
+        databaseUrl: database.urlThrough
+      }, {
         BCRYPT_COST: '4', LOGIN_LIMIT: '1000000/1m', ADDRESS_LIMIT: '0', SESSION_LIMIT: '3', REFRESH_GRACE: `${graceMs}ms`, DATABASE_POOL: '10', REDIS_KEY_PREFIX: prefix, ...where,
         ...mutant === null ? {} : { FAULTS_MUTANT: mutant }
       }))
@@ -93,7 +99,10 @@ export async function createTestbed (mutant: string | null, setup: Setup) {
     keyOf: (hash: string) => `${prefix}token:${hash}`,
     get redis () { return redis },
     /** Sends a command to the current Redis. */
-    redisCommand: (name: string, ...args: Array<string | number>): Promise<unknown> => onRedis(redis.port, client => client.call(name, ...args)),
+    redisCommand: (
+      name: string,
+      ...args: Array<string | number>
+    ): Promise<unknown> => onRedis(redis.port, client => client.call(name, ...args)),
     onRedis,
 
     /** A random instance that takes requests, as a load balancer would choose. */
@@ -109,7 +118,10 @@ export async function createTestbed (mutant: string | null, setup: Setup) {
 
     /** Starts a replica that follows the current Redis through `port`; in sync when this resolves. */
     async startReplica (port: number): Promise<RedisServer> {
-      const replica = await startRedis({ dir: folderOf(`replica-${spares.length}`), args: ['--replicaof', '127.0.0.1', String(port), '--repl-diskless-sync-delay', '0'] })
+      const replica = await startRedis({
+        dir: folderOf(`replica-${spares.length}`),
+        args: ['--replicaof', '127.0.0.1', String(port), '--repl-diskless-sync-delay', '0']
+      })
       spares.push(replica)
       for (let i = 0; i < 100; i++) {
         const info = await onRedis(replica.port, client => client.info('replication'))

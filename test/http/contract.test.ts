@@ -8,21 +8,59 @@ import t, { type Test } from 'tap'
 import { operator } from '../../src/admin/service.js'
 import { createPostgres } from '../../src/database/postgres.js'
 import { UnavailableError } from '../../src/shared/errors.js'
-import { createTestClock, embeddedGround, type Ground, newEmail, onEachGround, password, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
+import {
+  createTestClock,
+  embeddedGround,
+  type Ground,
+  newEmail,
+  onEachGround,
+  password,
+  serverGround,
+  skipMissing,
+  startApp,
+  type TestApp
+} from '../fixtures/app.js'
 import { createPostbox, tokenIn } from '../fixtures/mail.js'
 import { findPostgres, hasRedisServer, startRedis } from '../fixtures/servers.js'
 
-interface Operation { summary?: string, tags?: string[], security?: unknown[], responses: Record<string, { description: string, content?: Record<string, { schema: object }> }> }
-interface Openapi { openapi: string, info: { title: string, version: string }, paths: Record<string, Record<string, Operation>>, components: { securitySchemes: Record<string, unknown> } }
+interface Operation {
+  summary?: string
+  tags?: string[]
+  security?: unknown[]
+  responses: Record<string, { description: string, content?: Record<string, { schema: object }> }>
+}
+interface Openapi {
+  openapi: string
+  info: { title: string, version: string }
+  paths: Record<string, Record<string, Operation>>
+  components: { securitySchemes: Record<string, unknown> }
+}
 
-interface Session { id: string, deviceName: string | null, userAgent: string | null, ip: string | null, createdAt: string, lastUsedAt: string, expiresAt: string, current: boolean }
-interface TokenReply { accessToken: string, expiresIn: number, session: { id: string, deviceName: string | null, createdAt: string, expiresAt: string }, user: { id: string, email: string } }
+interface Session {
+  id: string
+  deviceName: string | null
+  userAgent: string | null
+  ip: string | null
+  createdAt: string
+  lastUsedAt: string
+  expiresAt: string
+  current: boolean
+}
+interface TokenReply {
+  accessToken: string
+  expiresIn: number
+  session: { id: string, deviceName: string | null, createdAt: string, expiresAt: string }
+  user: { id: string, email: string }
+}
 
 const dayMs = 86_400_000
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const moment = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
-const sessionsOf = async (one: TestApp, token: string) => (await one.call('GET', '/v1/sessions', { token })).json<{ sessions: Session[] }>().sessions
+const sessionsOf = async (
+  one: TestApp,
+  token: string
+) => (await one.call('GET', '/v1/sessions', { token })).json<{ sessions: Session[] }>().sessions
 const tokenOf = (reply: Response) => reply.json<TokenReply>().accessToken
 
 /** One embedded database for the apps of this file, which live one after the other. */
@@ -51,13 +89,25 @@ t.test('OpenAPI', async t => {
 
   t.test('lists exactly the routes of the app', async t => {
     const own = routes.filter(route => !/ (\/docs|\*|\/openapi\.json$)/.test(route)).map(route => route.replace(/:(\w+)/g, '{$1}'))
-    const listed = Object.entries(openapi.paths).flatMap(([path, operations]) => Object.keys(operations).map(method => `${method.toUpperCase()} ${path}`))
+    const listed = Object.entries(openapi.paths).flatMap(([path, operations]) =>
+      Object.keys(operations).map(method => `${method.toUpperCase()} ${path}`))
     t.ok(own.length >= 11, own.join(', '))
     t.same(listed.sort(), [...new Set(own)].sort())
   })
 
   t.test('has a summary and its security for each route', async t => {
-    const open = ['/', '/health/live', '/health/ready', '/v1/register', '/v1/login', '/v1/refresh', '/.well-known/oauth-authorization-server', '/v1/password/forgot', '/v1/password/reset', '/v1/email/verify']
+    const open = [
+      '/',
+      '/health/live',
+      '/health/ready',
+      '/v1/register',
+      '/v1/login',
+      '/v1/refresh',
+      '/.well-known/oauth-authorization-server',
+      '/v1/password/forgot',
+      '/v1/password/reset',
+      '/v1/email/verify'
+    ]
     for (const [path, operations] of Object.entries(openapi.paths)) {
       for (const [method, { summary, security = [] }] of Object.entries(operations)) {
         t.type(summary, 'string', `${method} ${path}`)
@@ -85,7 +135,10 @@ t.test('OpenAPI', async t => {
       }
     }
 
-    const bodies = { '/v1/register': { email: newEmail(), password, name: 'Ada', deviceName: 'phone' }, '/v1/login': { email: newEmail(), password } }
+    const bodies = {
+      '/v1/register': { email: newEmail(), password, name: 'Ada', deviceName: 'phone' },
+      '/v1/login': { email: newEmail(), password }
+    }
     const { email, token } = await one.account()
     for (const path of ['/', '/health/live', '/health/ready']) conforms('GET', path, await one.call('GET', path))
     for (const [path, body] of Object.entries(bodies)) {
@@ -118,11 +171,28 @@ t.test('OpenAPI', async t => {
     const { refreshToken } = (await one.register(newEmail(), { refresh: true })).json<{ refreshToken: string }>()
     conforms('POST', '/v1/refresh', await one.call('POST', '/v1/refresh', { body: { refreshToken } }))
     conforms('POST', '/v1/refresh', await one.call('POST', '/v1/refresh', { body: { refreshToken: 'lkr_no' } }))
-    for (const [method, path] of [['POST', '/v1/refresh'], ['POST', '/v1/logout'], ['POST', '/v1/logout-all'], ['POST', '/v1/tokens'], ['PUT', '/v1/password'], ['PATCH', '/v1/me'], ['DELETE', '/v1/me']] as const) {
+    for (const [method, path] of [
+      ['POST', '/v1/refresh'],
+      ['POST', '/v1/logout'],
+      ['POST', '/v1/logout-all'],
+      ['POST', '/v1/tokens'],
+      ['PUT', '/v1/password'],
+      ['PATCH', '/v1/me'],
+      ['DELETE', '/v1/me']
+    ] as const) {
       const { token } = await one.account()
       conforms(method, path, await one.call(method, path, { token, body: { extra: 1 } }))
       conforms(method, path, await one.call(method, path, { token, body: { name: 'x'.repeat(100_000) } }))
-      conforms(method, path, await one.app.inject({ method, url: path, payload: 'x', headers: { 'content-type': 'text/plain', authorization: `Bearer ${token}` } }))
+      conforms(
+        method,
+        path,
+        await one.app.inject({
+          method,
+          url: path,
+          payload: 'x',
+          headers: { 'content-type': 'text/plain', authorization: `Bearer ${token}` }
+        })
+      )
     }
     const leaver = await one.account()
     conforms('PATCH', '/v1/me', await one.call('PATCH', '/v1/me', { token: leaver.token, body: { name: 'Grace' } }))
@@ -136,30 +206,67 @@ t.test('OpenAPI', async t => {
     conforms('POST', '/v1/tokens', await one.call('POST', '/v1/tokens', { token: maker, body: { name: 'one too many' } }))
     conforms('GET', '/v1/tokens', await one.call('GET', '/v1/tokens', { token: maker }))
     conforms('DELETE', '/v1/tokens/{id}', await one.call('DELETE', '/v1/tokens/none', { token: maker }))
-    for (const query of ['', '?limit=1', '?cursor=none']) conforms('GET', '/v1/events', await one.call('GET', `/v1/events${query}`, { token: maker }))
+    for (const query of [
+      '',
+      '?limit=1',
+      '?cursor=none'
+    ]) conforms('GET', '/v1/events', await one.call('GET', `/v1/events${query}`, { token: maker }))
     conforms('GET', '/v1/sessions', await one.call('GET', '/v1/sessions', { token: made.json<{ accessToken: string }>().accessToken }))
-    conforms('DELETE', '/v1/tokens/{id}', await one.call('DELETE', `/v1/tokens/${made.json<{ token: { id: string } }>().token.id}`, { token: maker }))
+    conforms(
+      'DELETE',
+      '/v1/tokens/{id}',
+      await one.call('DELETE', `/v1/tokens/${made.json<{ token: { id: string } }>().token.id}`, { token: maker })
+    )
 
     const boss = await one.account()
     await one.admin.setRole(operator, boss.userId, 'admin')
     await one.database.prepared("update users set role = 'user' where id <> $1", [boss.userId])
     const ask = async (method: 'GET' | 'POST' | 'PUT', path: string, body?: unknown, id = last.userId) =>
-      conforms(method, `/v1/admin/${path}`, await one.call(method, `/v1/admin/${path.replace('{id}', id)}`, { token: boss.token, ...body === undefined ? {} : { body } }))
+      conforms(
+        method,
+        `/v1/admin/${path}`,
+        await one.call(method, `/v1/admin/${path.replace('{id}', id)}`, { token: boss.token, ...body === undefined ? {} : { body } })
+      )
     for (const query of ['', '?limit=1', '?cursor=none']) {
-      for (const path of ['users', 'events']) conforms('GET', `/v1/admin/${path}`, await one.call('GET', `/v1/admin/${path}${query}`, { token: boss.token }))
+      for (const path of [
+        'users',
+        'events'
+      ]) conforms('GET', `/v1/admin/${path}`, await one.call('GET', `/v1/admin/${path}${query}`, { token: boss.token }))
     }
-    for (const path of ['users/{id}/revoke', 'users/{id}/disable', 'users/{id}/enable']) for (const id of [last.userId, 'none']) await ask('POST', path, undefined, id)
+    for (const path of [
+      'users/{id}/revoke',
+      'users/{id}/disable',
+      'users/{id}/enable'
+    ]) for (const id of [last.userId, 'none']) await ask('POST', path, undefined, id)
     for (const id of [last.userId, 'none']) await ask('GET', 'users/{id}/sessions', undefined, id)
-    for (const [role, id] of [['user', last.userId], ['user', 'none'], ['user', boss.userId], ['root', boss.userId]] as const) await ask('PUT', 'users/{id}/role', { role }, id)
+    for (const [role, id] of [
+      ['user', last.userId],
+      ['user', 'none'],
+      ['user', boss.userId],
+      ['root', boss.userId]
+    ] as const) await ask('PUT', 'users/{id}/role', { role }, id)
     await ask('POST', 'users/{id}/disable', undefined, boss.userId)
     await ask('POST', 'users/{id}/revoke', { extra: 1 })
     for (const body of [{ email: newEmail() }, { email: boss.email }, { email: 'none' }]) await ask('POST', 'users', body)
     await ask('GET', 'token-stats')
     await ask('POST', 'cache/clear')
-    for (const [method, path] of [['POST', '/v1/admin/users'], ['POST', '/v1/admin/users/{id}/revoke'], ['PUT', '/v1/admin/users/{id}/role']] as const) {
+    for (const [method, path] of [
+      ['POST', '/v1/admin/users'],
+      ['POST', '/v1/admin/users/{id}/revoke'],
+      ['PUT', '/v1/admin/users/{id}/role']
+    ] as const) {
       const url = path.replace('{id}', last.userId)
       conforms(method, path, await one.call(method, url as '/', { token: boss.token, body: { name: 'x'.repeat(100_000) } }))
-      conforms(method, path, await one.app.inject({ method, url, payload: 'x', headers: { 'content-type': 'text/plain', authorization: `Bearer ${boss.token}` } }))
+      conforms(
+        method,
+        path,
+        await one.app.inject({
+          method,
+          url,
+          payload: 'x',
+          headers: { 'content-type': 'text/plain', authorization: `Bearer ${boss.token}` }
+        })
+      )
     }
     const admin = await one.account()
     await shared.prepared("update users set role = 'admin' where id = $1", [admin.userId])
@@ -170,9 +277,18 @@ t.test('OpenAPI', async t => {
     conforms('GET', '/v1/me', await one.me(plain.reveal()))
     conforms('GET', '/.well-known/oauth-authorization-server', await one.call('GET', '/.well-known/oauth-authorization-server'))
     const renewed = (await one.register(newEmail(), { refresh: true })).json<{ refreshToken: string, accessToken: string }>()
-    const forms = { '/oauth/token': `grant_type=refresh_token&refresh_token=${renewed.refreshToken}`, '/oauth/introspect': `token=${renewed.accessToken}`, '/oauth/revoke': `token=${renewed.accessToken}` }
+    const forms = {
+      '/oauth/token': `grant_type=refresh_token&refresh_token=${renewed.refreshToken}`,
+      '/oauth/introspect': `token=${renewed.accessToken}`,
+      '/oauth/revoke': `token=${renewed.accessToken}`
+    }
     const asService = { authorization: `Basic ${Buffer.from(`orders:${plain.reveal()}`).toString('base64')}` }
-    const form = (app: TestApp, url: string, payload: string, headers: Record<string, string> = {}) => app.app.inject({ method: 'POST', url, payload, headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers } })
+    const form = (
+      app: TestApp,
+      url: string,
+      payload: string,
+      headers: Record<string, string> = {}
+    ) => app.app.inject({ method: 'POST', url, payload, headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers } })
     for (const [path, body] of Object.entries(forms)) {
       for (const payload of [body, '', `x=${'x'.repeat(20_000)}`]) conforms('POST', path, await form(one, path, payload, asService))
       conforms('POST', path, await form(one, path, body, { ...asService, 'content-type': 'text/plain' }))
@@ -180,8 +296,15 @@ t.test('OpenAPI', async t => {
     }
     conforms('POST', '/oauth/introspect', await form(one, '/oauth/introspect', forms['/oauth/revoke'], asService))
     conforms('POST', '/oauth/introspect', await form(one, '/oauth/introspect', 'token=x', { authorization: `Bearer ${maker}` }))
-    for (const id of [service.id, 'none']) conforms('DELETE', '/v1/admin/services/{id}', await one.call('DELETE', `/v1/admin/services/${id}`, { token: admin.token }))
-    const mails = { '/v1/password/forgot': { email }, '/v1/password/reset': { token: 'none', password }, '/v1/email/verify': { token: 'none' } }
+    for (const id of [
+      service.id,
+      'none'
+    ]) conforms('DELETE', '/v1/admin/services/{id}', await one.call('DELETE', `/v1/admin/services/${id}`, { token: admin.token }))
+    const mails = {
+      '/v1/password/forgot': { email },
+      '/v1/password/reset': { token: 'none', password },
+      '/v1/email/verify': { token: 'none' }
+    }
     for (const [path, body] of Object.entries(mails)) {
       conforms('POST', path, await one.call('POST', path, { body }))
       conforms('POST', path, await one.call('POST', path, { body: { ...body, extra: 1 } }))
@@ -196,7 +319,11 @@ t.test('OpenAPI', async t => {
 
     for (const [path, operations] of Object.entries(openapi.paths)) {
       for (const method of Object.keys(operations).filter(method => operations[method]?.security !== undefined)) {
-        conforms(method.toUpperCase(), path, await one.app.inject({ method: method.toUpperCase() as 'GET', url: path.replace('{id}', last.sessionId) }))
+        conforms(
+          method.toUpperCase(),
+          path,
+          await one.app.inject({ method: method.toUpperCase() as 'GET', url: path.replace('{id}', last.sessionId) })
+        )
       }
     }
 
@@ -206,7 +333,15 @@ t.test('OpenAPI', async t => {
     let away = false
     const flaky: Ground = {
       ...embedded,
-      database: async () => ({ ...shared, embedded: false, close: async () => {}, query: work => away ? gone() : shared.query(work), prepared: (text, parameters) => away ? gone() : shared.prepared(text, parameters), transaction: work => away ? gone() : shared.transaction(work) })
+      database: async () =>
+        ({
+          ...shared,
+          embedded: false,
+          close: async () => {},
+          query: work => away ? gone() : shared.query(work),
+          prepared: (text, parameters) => away ? gone() : shared.prepared(text, parameters),
+          transaction: work => away ? gone() : shared.transaction(work)
+        })
     }
     const confirming = await startApp(t, embedded, { env: { REGISTRATION: 'confirm' } })
     conforms('POST', '/v1/register', await confirming.register())
@@ -216,26 +351,68 @@ t.test('OpenAPI', async t => {
     conforms('PUT', '/v1/password', await other.call('PUT', '/v1/password', { token: held, body: wrong }))
     conforms('PUT', '/v1/password', await other.call('PUT', '/v1/password', { token: held, body: wrong }))
     conforms('POST', '/v1/tokens', await other.call('POST', '/v1/tokens', { token: held, body: { name: 'backup', password } }))
-    for (const method of ['PATCH', 'DELETE'] as const) conforms(method, '/v1/me', await other.call(method, '/v1/me', { token: held, body: { password } }))
-    conforms('POST', '/v1/admin/users', await other.call('POST', '/v1/admin/users', { token: held, body: { email: newEmail(), role: 'admin', currentPassword: password } }))
-    conforms('PUT', '/v1/admin/users/{id}/role', await other.call('PUT', `/v1/admin/users/${holder}/role`, { token: held, body: { role: 'admin', password } }))
+    for (const method of [
+      'PATCH',
+      'DELETE'
+    ] as const) conforms(method, '/v1/me', await other.call(method, '/v1/me', { token: held, body: { password } }))
+    conforms(
+      'POST',
+      '/v1/admin/users',
+      await other.call('POST', '/v1/admin/users', { token: held, body: { email: newEmail(), role: 'admin', currentPassword: password } })
+    )
+    conforms(
+      'PUT',
+      '/v1/admin/users/{id}/role',
+      await other.call('PUT', `/v1/admin/users/${holder}/role`, { token: held, body: { role: 'admin', password } })
+    )
     const well = `lkmv_${'x'.repeat(43)}`
-    for (let i = 0; i < 2; i++) conforms('POST', '/v1/email/verify/send', await other.call('POST', '/v1/email/verify/send', { token: held }))
+    for (let i = 0; i < 2; i++) conforms(
+      'POST',
+      '/v1/email/verify/send',
+      await other.call('POST', '/v1/email/verify/send', { token: held })
+    )
     away = true
-    for (const [path, body] of Object.entries(forms)) conforms('POST', path, await form(other, path, body, path === '/oauth/introspect' ? asService : {}))
+    for (const [path, body] of Object.entries(forms)) conforms(
+      'POST',
+      path,
+      await form(other, path, body, path === '/oauth/introspect' ? asService : {})
+    )
     conforms('POST', '/v1/refresh', await other.call('POST', '/v1/refresh', { body: { refreshToken } }))
     for (const [path, operations] of Object.entries(openapi.paths)) {
       for (const method of Object.keys(operations).filter(method => operations[method]?.responses[503] !== undefined)) {
-        const body = path === '/v1/password' ? wrong : { ...bodies, ...mails, '/v1/email/verify': { token: well }, '/v1/password/reset': { token: well.replace('lkmv', 'lkmr'), password } }[path]
-        conforms(method.toUpperCase(), path, await other.call(method.toUpperCase() as 'GET', path.replace('{id}', last.sessionId), path.startsWith('/v1/') && path !== '/v1/refresh' ? { token: held, ...body === undefined ? {} : { body } } : {}))
+        const body = path === '/v1/password'
+          ? wrong
+          : {
+            ...bodies,
+            ...mails,
+            '/v1/email/verify': { token: well },
+            '/v1/password/reset': { token: well.replace('lkmv', 'lkmr'), password }
+          }[path]
+        conforms(
+          method.toUpperCase(),
+          path,
+          await other.call(
+            method.toUpperCase() as 'GET',
+            path.replace('{id}', last.sessionId),
+            path.startsWith('/v1/') && path !== '/v1/refresh' ? { token: held, ...body === undefined ? {} : { body } } : {}
+          )
+        )
       }
     }
     away = false
     for (let i = 0; i < 12; i++) await other.login(newEmail())
     for (const path of ['/oauth/revoke', '/oauth/token']) conforms('POST', path, await form(other, path, 'token=x'))
-    for (const [path, body] of Object.entries({ ...bodies, ...mails, '/v1/refresh': { refreshToken }, '/v1/logout': { refreshToken }, '/v1/logout-all': { refreshToken } })) conforms('POST', path, await other.call('POST', path, { body }))
+    for (const [path, body] of Object.entries({
+      ...bodies,
+      ...mails,
+      '/v1/refresh': { refreshToken },
+      '/v1/logout': { refreshToken },
+      '/v1/logout-all': { refreshToken }
+    })) conforms('POST', path, await other.call('POST', path, { body }))
 
-    const declared = Object.entries(openapi.paths).flatMap(([path, operations]) => Object.entries(operations).flatMap(([method, { responses }]) => Object.keys(responses).map(status => `${method.toUpperCase()} ${path} ${status}`)))
+    const declared = Object.entries(openapi.paths).flatMap(([path, operations]) =>
+      Object.entries(operations).flatMap(([method, { responses }]) =>
+        Object.keys(responses).map(status => `${method.toUpperCase()} ${path} ${status}`)))
     const unseen = declared.filter(name => !answered.has(name))
     // Those for other sites and for personal tokens have tests of their own.
     t.same(unseen.filter(name => !/ 403$/.test(name)), [], 'every declared answer was given')
@@ -249,14 +426,19 @@ t.test('the pages for people', async t => {
     const page = await one.call('GET', '/docs')
     t.equal(page.statusCode, 200)
     t.match(page.headers['content-type'], /^text\/html/)
-    const links = [...page.body.matchAll(/(?:src|href)\s*=\s*["']?([^"'\s>]+)/g)].map(([, link]) => new URL(link as string, 'http://latchkey.test/docs'))
+    const links = [...page.body.matchAll(/(?:src|href)\s*=\s*["']?([^"'\s>]+)/g)].map(([, link]) =>
+      new URL(link as string, 'http://latchkey.test/docs'))
     t.ok(links.length >= 4, links.join(' '))
     for (const link of links) {
       t.equal(link.origin, 'http://latchkey.test', link.href)
       t.equal((await one.call('GET', link.pathname as '/docs')).statusCode, 200, link.href)
     }
     t.notMatch(page.body, /https?:\/\//)
-    t.notMatch(page.headers['content-security-policy'], /https?:|\*|\.io|\.com|upgrade-insecure-requests/, 'the policy lets nothing in either, and works over http')
+    t.notMatch(
+      page.headers['content-security-policy'],
+      /https?:|\*|\.io|\.com|upgrade-insecure-requests/,
+      'the policy lets nothing in either, and works over http'
+    )
     const settings = (await one.call('GET', '/docs/static/swagger-initializer.js')).body
     t.match(settings, /validatorUrl["']?\s*:\s*null/, 'no badge of a validator elsewhere')
     t.equal((await one.call('GET', '/docs/json')).json<Openapi>().openapi, '3.1.0')
@@ -278,7 +460,14 @@ t.test('health', async t => {
     await one.trusted()
     const ready = await one.call('GET', '/health/ready')
     t.equal(ready.statusCode, 200)
-    t.match(ready.json(), { status: 'ok', database: { status: 'ok', roundTripMs: Number }, cache: { status: 'ok', trusted: true, reason: null, roundTripMs: Number } })
+    t.match(
+      ready.json(),
+      {
+        status: 'ok',
+        database: { status: 'ok', roundTripMs: Number },
+        cache: { status: 'ok', trusted: true, reason: null, roundTripMs: Number }
+      }
+    )
   })
 
   t.test('without Redis by choice is ok', async t => {
@@ -304,7 +493,14 @@ t.test('health', async t => {
     await delay(300)
     const ready = await one.call('GET', '/health/ready')
     t.equal(ready.statusCode, 200)
-    t.match(ready.json(), { status: 'degraded', database: { status: 'ok' }, cache: { status: 'unavailable', trusted: false, reason: String, roundTripMs: null } })
+    t.match(
+      ready.json(),
+      {
+        status: 'degraded',
+        database: { status: 'ok' },
+        cache: { status: 'unavailable', trusted: false, reason: String, roundTripMs: null }
+      }
+    )
     t.equal((await one.me(token)).statusCode, 200)
     t.equal((await one.login(email)).statusCode, 200)
     t.equal((await one.me(token)).statusCode, 401)
@@ -349,7 +545,13 @@ t.test('health', async t => {
       t.equal((await one.call('GET', '/health/live')).statusCode, 200, 'the process itself is well')
 
       if (fault === 'freeze') return
-      const replies = await Promise.all([one.me(token), one.login(email), one.register(), one.call('GET', '/v1/sessions', { token }), one.logout(token)])
+      const replies = await Promise.all([
+        one.me(token),
+        one.login(email),
+        one.register(),
+        one.call('GET', '/v1/sessions', { token }),
+        one.logout(token)
+      ])
       for (const reply of replies) {
         t.equal(reply.statusCode, 503, 'and so is the API')
         t.equal(reply.json().code, 'AUTH_UNAVAILABLE')
@@ -385,7 +587,12 @@ t.test('unknown, wrong and disabled are one answer', async t => {
   const one = await startApp(t, embedded, { env: { BCRYPT_COST: '8' } })
   const [right, off] = [await one.account(), await one.account()]
   await one.database.prepared('update users set disabled_at = now() where id = $1', [off.userId])
-  const attempts = { unknown: () => one.login(newEmail()), wrong: () => one.login(right.email, { password: 'not the password' }), disabled: () => one.login(off.email), 'disabled and wrong': () => one.login(off.email, { password: 'not the password' }) }
+  const attempts = {
+    unknown: () => one.login(newEmail()),
+    wrong: () => one.login(right.email, { password: 'not the password' }),
+    disabled: () => one.login(off.email),
+    'disabled and wrong': () => one.login(off.email, { password: 'not the password' })
+  }
 
   t.test('to the byte', async t => {
     const answers = await Promise.all(Object.values(attempts).map(attempt => attempt()))
@@ -414,7 +621,11 @@ t.test('unknown, wrong and disabled are one answer', async t => {
   t.test('and a disabled user changes no password', async t => {
     const live = await one.account()
     await one.database.prepared('update users set disabled_at = now() where id = $1', [live.userId])
-    const changed = await one.call('PUT', '/v1/password', { token: live.token, body: { currentPassword: password, newPassword: 'another long one' } })
+    const changed = await one.call(
+      'PUT',
+      '/v1/password',
+      { token: live.token, body: { currentPassword: password, newPassword: 'another long one' } }
+    )
     t.equal(changed.statusCode, 401)
   })
 })
@@ -455,7 +666,8 @@ onEachGround(t, async (t, given) => {
     const clock = createTestClock()
     const one = await startApp(t, ground, { env: { SESSION_LIMIT: '0' }, clock })
     const { email, token, sessionId } = await one.account({ deviceName: 'the first' })
-    const login = (deviceName: string) => one.call('POST', '/v1/login', { body: { email, password, deviceName }, headers: { 'user-agent': 'Tests/1' } })
+    const login = (deviceName: string) =>
+      one.call('POST', '/v1/login', { body: { email, password, deviceName }, headers: { 'user-agent': 'Tests/1' } })
     await delay(5)
     const second = (await login('das Zweite 📱')).json<TokenReply>()
 
@@ -504,7 +716,12 @@ onEachGround(t, async (t, given) => {
   t.test('a 204 has no body, and takes an empty JSON body along', async t => {
     const one = await startApp(t, ground)
     const { token } = await one.account()
-    const reply = await one.app.inject({ method: 'DELETE', url: '/v1/sessions', payload: '', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' } })
+    const reply = await one.app.inject({
+      method: 'DELETE',
+      url: '/v1/sessions',
+      payload: '',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+    })
     t.equal(reply.statusCode, 204)
     t.equal(reply.body, '')
   })
@@ -519,14 +736,21 @@ onEachGround(t, async (t, given) => {
       t.equal(reply.json<TokenReply>().session.deviceName, 'phone')
       const me = (await one.me(tokenOf(reply))).json<{ token: { id: string, kind: string, abilities: string[], expiresAt: string } }>()
       t.match(me.token, { id: uuid, kind: 'access', abilities, expiresAt: moment })
-      const changed = await one.call('PUT', '/v1/password', { token: tokenOf(reply), body: { currentPassword: password, newPassword: password } })
+      const changed = await one.call(
+        'PUT',
+        '/v1/password',
+        { token: tokenOf(reply), body: { currentPassword: password, newPassword: password } }
+      )
       t.same((await one.me(tokenOf(changed))).json().token.abilities, abilities)
       t.same((await one.me(tokenOf(await one.login(email)))).json().token.abilities, ['*'])
       t.same((await one.me(tokenOf(await one.login(email, { abilities: [] })))).json().token.abilities, [])
     })
 
     t.test('introspect is granted to nobody', async t => {
-      for (const reply of [await one.login(email, { abilities: ['read', 'introspect'] }), await one.register(newEmail(), { abilities: ['introspect'] })]) {
+      for (const reply of [
+        await one.login(email, { abilities: ['read', 'introspect'] }),
+        await one.register(newEmail(), { abilities: ['introspect'] })
+      ]) {
         t.equal(reply.statusCode, 403)
         t.equal(reply.json().code, 'AUTH_INSUFFICIENT_ABILITY')
       }
@@ -541,7 +765,15 @@ onEachGround(t, async (t, given) => {
       const reply = await one.register()
       const body = reply.json<TokenReply>()
       t.same(Object.keys(body).sort(), ['accessToken', 'endedSessions', 'expiresIn', 'session', 'tokenType', 'user'])
-      t.match(body, { tokenType: 'Bearer', accessToken: /^lk_[0-9A-Za-z]{50}$/, expiresIn: 30 * 86_400, session: { id: uuid, deviceName: null, createdAt: moment, expiresAt: moment } })
+      t.match(
+        body,
+        {
+          tokenType: 'Bearer',
+          accessToken: /^lk_[0-9A-Za-z]{50}$/,
+          expiresIn: 30 * 86_400,
+          session: { id: uuid, deviceName: null, createdAt: moment, expiresAt: moment }
+        }
+      )
       t.same(Object.keys(body.session).sort(), ['createdAt', 'deviceName', 'expiresAt', 'id'])
       t.same(Object.keys(body.user).sort(), ['createdAt', 'email', 'emailVerifiedAt', 'id', 'name', 'role'])
       t.match(body.user, { id: uuid, emailVerifiedAt: null, name: null, role: 'user', createdAt: moment })
@@ -560,7 +792,20 @@ onEachGround(t, async (t, given) => {
       const reply = await one.me(token)
       t.equal(reply.statusCode, 401)
       t.equal(reply.json().code, 'AUTH_INVALID_TOKEN')
-      for (const [method, url] of [['POST', '/v1/logout'], ['GET', '/v1/sessions'], ['DELETE', '/v1/sessions'], ['PUT', '/v1/password']] as const) t.equal((await one.call(method, url, { token, ...method === 'PUT' ? { body: { currentPassword: password, newPassword: password } } : {} })).statusCode, 401, url)
+      for (const [method, url] of [
+        ['POST', '/v1/logout'],
+        ['GET', '/v1/sessions'],
+        ['DELETE', '/v1/sessions'],
+        ['PUT', '/v1/password']
+      ] as const) t.equal(
+        (await one.call(
+          method,
+          url,
+          { token, ...method === 'PUT' ? { body: { currentPassword: password, newPassword: password } } : {} }
+        )).statusCode,
+        401,
+        url
+      )
     })
   })
 
@@ -584,7 +829,11 @@ onEachGround(t, async (t, given) => {
     clock.advance(1_800_000)
     const left = () => (Date.parse(first.session.expiresAt) - clock.now()) / 1000
     const before = left()
-    const changed = (await one.call('PUT', '/v1/password', { token: first.accessToken, body: { currentPassword: password, newPassword: 'another long one' } })).json<TokenReply>()
+    const changed = (await one.call(
+      'PUT',
+      '/v1/password',
+      { token: first.accessToken, body: { currentPassword: password, newPassword: 'another long one' } }
+    )).json<TokenReply>()
     t.equal(changed.session.id, first.session.id)
     t.equal(changed.session.expiresAt, first.session.expiresAt)
     t.ok(changed.expiresIn <= Math.ceil(before) && changed.expiresIn >= Math.floor(left()), `${changed.expiresIn} s left`)

@@ -10,11 +10,21 @@ const loopback = ['http://localhost:5173', 'http://127.0.0.1:8080', 'http://[::1
 
 onEachGround(t, async (t, ground) => {
   const { call, app } = await startApp(t, ground, { env: { CORS_ORIGINS: `${page},http://localhost:4000` } })
-  const preflight = (origin: string) => app.inject({ method: 'OPTIONS', url: '/v1/login', headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'content-type' } })
+  const preflight = (origin: string) =>
+    app.inject({
+      method: 'OPTIONS',
+      url: '/v1/login',
+      headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'content-type' }
+    })
 
   t.test('pages of CORS_ORIGINS may read replies, errors too, and send cookies (V3.4.2)', async t => {
     for (const origin of [page, 'http://localhost:4000']) {
-      for (const reply of [await preflight(origin), await call('GET', '/v1/me', { headers: { origin } }), await call('GET', '/nowhere', { headers: { origin } }), await call('GET', '/health/live', { headers: { origin } })]) {
+      for (const reply of [
+        await preflight(origin),
+        await call('GET', '/v1/me', { headers: { origin } }),
+        await call('GET', '/nowhere', { headers: { origin } }),
+        await call('GET', '/health/live', { headers: { origin } })
+      ]) {
         t.equal(reply.headers['access-control-allow-origin'], origin)
         t.equal(reply.headers['access-control-allow-credentials'], 'true')
         t.match(reply.headers.vary, /\borigin\b/i)
@@ -49,15 +59,38 @@ onEachGround(t, async (t, ground) => {
 })
 
 t.test('apps named in CORS_ORIGINS may read replies with bearer tokens, but send no cookies; CORS_HEADERS adds headers', async t => {
-  const apps = ['capacitor://localhost', 'tauri://localhost', 'ionic://localhost', 'chrome-extension://abcdefghijklmnopabcdefghijklmnop', 'moz-extension://2f1a0c1e-0000-4000-8000-000000000000', 'app.example.mobile://localhost:8080']
-  const { app, register } = await startApp(t, await embeddedGround(), { env: { CORS_ORIGINS: apps.join(','), CORS_HEADERS: 'X-Request-Id, x-tenant' } })
+  const apps = [
+    'capacitor://localhost',
+    'tauri://localhost',
+    'ionic://localhost',
+    'chrome-extension://abcdefghijklmnopabcdefghijklmnop',
+    'moz-extension://2f1a0c1e-0000-4000-8000-000000000000',
+    'app.example.mobile://localhost:8080'
+  ]
+  const { app, register } = await startApp(
+    t,
+    await embeddedGround(),
+    { env: { CORS_ORIGINS: apps.join(','), CORS_HEADERS: 'X-Request-Id, x-tenant' } }
+  )
   t.ok(register)
   for (const origin of apps) {
-    const preflight = await app.inject({ method: 'OPTIONS', url: '/v1/me', headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization,traceparent,x-tenant' } })
+    const preflight = await app.inject({
+      method: 'OPTIONS',
+      url: '/v1/me',
+      headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization,traceparent,x-tenant' }
+    })
     t.equal(preflight.headers['access-control-allow-origin'], origin)
     t.equal(preflight.headers['access-control-allow-credentials'], undefined)
-    t.equal(preflight.headers['access-control-allow-headers'], 'Authorization, Content-Type, traceparent, tracestate, baggage, X-Request-Id, x-tenant')
-    const login = await app.inject({ method: 'POST', url: '/v1/login', payload: { email: 'a@example.com', password: 'x', cookies: true }, headers: { origin } })
+    t.equal(
+      preflight.headers['access-control-allow-headers'],
+      'Authorization, Content-Type, traceparent, tracestate, baggage, X-Request-Id, x-tenant'
+    )
+    const login = await app.inject({
+      method: 'POST',
+      url: '/v1/login',
+      payload: { email: 'a@example.com', password: 'x', cookies: true },
+      headers: { origin }
+    })
     t.equal(login.json().code, 'AUTH_CROSS_SITE', 'no cookies for apps')
   }
   const stranger = await app.inject({ url: '/v1/me', headers: { origin: 'capacitor://localhost.evil' } })
@@ -66,5 +99,9 @@ t.test('apps named in CORS_ORIGINS may read replies with bearer tokens, but send
 
 t.test('without CORS_ORIGINS nobody may send cookies', async t => {
   const { call } = await startApp(t, await embeddedGround())
-  for (const origin of [page, ...loopback, ...strangers]) t.equal((await call('GET', '/v1/me', { headers: { origin } })).headers['access-control-allow-credentials'], undefined, origin)
+  for (const origin of [
+    page,
+    ...loopback,
+    ...strangers
+  ]) t.equal((await call('GET', '/v1/me', { headers: { origin } })).headers['access-control-allow-credentials'], undefined, origin)
 })

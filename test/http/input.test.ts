@@ -2,19 +2,35 @@ import { createHash } from 'node:crypto'
 import { type AddressInfo, connect } from 'node:net'
 import type { LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
-import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, password, patienceMs, startApp, type TestApp } from '../fixtures/app.js'
+import {
+  becomesTrue,
+  embeddedGround,
+  type Ground,
+  newEmail,
+  onEachGround,
+  password,
+  patienceMs,
+  startApp,
+  type TestApp
+} from '../fixtures/app.js'
 
 /** Whatever is refused has Fastify's shape, a stable code, the challenge or the pause that belongs to it, and the common headers. */
 function refused (t: Test, reply: Response, status: number, code: string, name: string = code): void {
   const { statusCode, headers } = reply
   const body = reply.json<Record<string, unknown>>()
-  t.equal([statusCode, body.statusCode, body.code, ...Object.keys(body).sort()].join(), [status, status, code, 'code', 'error', 'message', 'statusCode'].join(), name)
+  t.equal(
+    [statusCode, body.statusCode, body.code, ...Object.keys(body).sort()].join(),
+    [status, status, code, 'code', 'error', 'message', 'statusCode'].join(),
+    name
+  )
   t.match({ body, headers }, {
     body: { code: /^(AUTH|FST)_[A-Z_]+$/, error: String, message: String },
     headers: {
       ...common,
       'content-type': /^application\/json/,
-      ...status === 401 ? { 'www-authenticate': code === 'AUTH_INVALID_TOKEN' ? /^Bearer .*error="invalid_token"/ : /^Bearer (?!.*error=)/ } : {},
+      ...status === 401
+        ? { 'www-authenticate': code === 'AUTH_INVALID_TOKEN' ? /^Bearer .*error="invalid_token"/ : /^Bearer (?!.*error=)/ }
+        : {},
       ...status === 429 || status === 503 ? { 'retry-after': /^[1-9]\d*$/ } : {}
     }
   }, name)
@@ -44,7 +60,10 @@ async function listening (t: Test, ground: Ground = embedded): Promise<{ one: Te
 }
 
 /** What the server says to `text` until it closes, within 30 s. */
-function exchange (port: number, text: string | Buffer): Promise<{ status: number, headers: Record<string, string>, body: string, raw: string, closed: boolean }> {
+function exchange (
+  port: number,
+  text: string | Buffer
+): Promise<{ status: number, headers: Record<string, string>, body: string, raw: string, closed: boolean }> {
   return new Promise(resolve => {
     const socket = connect(port, '127.0.0.1')
     let raw = ''
@@ -53,7 +72,8 @@ function exchange (port: number, text: string | Buffer): Promise<{ status: numbe
       socket.destroy()
       const [head = '', ...rest] = raw.split('\r\n\r\n')
       const [first = '', ...lines] = head.split('\r\n')
-      const headers = Object.fromEntries(lines.map(line => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]))
+      const headers = Object.fromEntries(lines.map(line =>
+        [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]))
       resolve({ status: Number(first.split(' ')[1]), headers, body: rest.join('\r\n\r\n'), raw, closed })
     }
     const timer = setTimeout(() => done(false), patienceMs)
@@ -82,9 +102,17 @@ onEachGround(t, async (t, ground) => {
 
   t.test('a User-Agent of any bytes that HTTP allows is stored, cut to 512 characters', async t => {
     const email = newEmail()
-    const reply = await one.call('POST', '/v1/register', { body: { email, password }, headers: { 'user-agent': `\u00e9\u0080\u009b[31m${'x'.repeat(9_000)}` } })
+    const reply = await one.call(
+      'POST',
+      '/v1/register',
+      { body: { email, password }, headers: { 'user-agent': `\u00e9\u0080\u009b[31m${'x'.repeat(9_000)}` } }
+    )
     t.equal(reply.statusCode, 201, reply.body)
-    const [session] = (await one.call('GET', '/v1/sessions', { token: reply.json().accessToken })).json<{ sessions: Array<{ userAgent: string }> }>().sessions
+    const [session] = (await one.call(
+      'GET',
+      '/v1/sessions',
+      { token: reply.json().accessToken }
+    )).json<{ sessions: Array<{ userAgent: string }> }>().sessions
     t.equal(session?.userAgent.length, 512)
   })
 
@@ -101,7 +129,12 @@ onEachGround(t, async (t, ground) => {
   })
 
   t.test('spaces around an email are refused rather than trimmed', async t => {
-    for (const email of [` ${other.email}`, `${other.email} `, `${other.email}\n`, `\u00a0${other.email}`]) refused(t, await one.login(email), 400, 'FST_ERR_VALIDATION', JSON.stringify(email))
+    for (const email of [
+      ` ${other.email}`,
+      `${other.email} `,
+      `${other.email}\n`,
+      `\u00a0${other.email}`
+    ]) refused(t, await one.login(email), 400, 'FST_ERR_VALIDATION', JSON.stringify(email))
   })
 
   t.test('64 emoji are a password, and 63 of them are not the same one', async t => {
@@ -122,7 +155,12 @@ onEachGround(t, async (t, ground) => {
   t.test('NUL is a character of a password and does not end it', async t => {
     const email = newEmail()
     t.equal((await one.register(email, { password: 'before\0after' })).statusCode, 201)
-    for (const wrong of ['before\0other', 'before\0', 'before', 'beforeafter']) refused(t, await one.login(email, { password: wrong }), 401, 'AUTH_INVALID_CREDENTIALS', JSON.stringify(wrong))
+    for (const wrong of [
+      'before\0other',
+      'before\0',
+      'before',
+      'beforeafter'
+    ]) refused(t, await one.login(email, { password: wrong }), 401, 'AUTH_INVALID_CREDENTIALS', JSON.stringify(wrong))
     t.equal((await one.login(email, { password: 'before\0after' })).statusCode, 200)
   })
 
@@ -130,7 +168,12 @@ onEachGround(t, async (t, ground) => {
     for (const lone of ['password \ud800', 'password \udfff', '\udc00\ud800 password']) {
       refused(t, await one.register(newEmail(), { password: lone }), 400, 'FST_ERR_VALIDATION')
       refused(t, await one.login(other.email, { password: lone }), 400, 'FST_ERR_VALIDATION')
-      refused(t, await one.call('PUT', '/v1/password', { token: other.token, body: { currentPassword: password, newPassword: lone } }), 400, 'FST_ERR_VALIDATION')
+      refused(
+        t,
+        await one.call('PUT', '/v1/password', { token: other.token, body: { currentPassword: password, newPassword: lone } }),
+        400,
+        'FST_ERR_VALIDATION'
+      )
     }
   })
 
@@ -139,26 +182,61 @@ onEachGround(t, async (t, ground) => {
     const secret = 'Ünïcödé  ﬁle '
     t.equal((await one.register(email, { password: secret.normalize('NFC') })).statusCode, 201)
     t.equal((await one.login(email, { password: secret.normalize('NFD') })).statusCode, 200)
-    for (const wrong of [secret.trim(), secret.normalize('NFKC'), secret.toLowerCase(), secret.replace('  ', ' ')]) refused(t, await one.login(email, { password: wrong }), 401, 'AUTH_INVALID_CREDENTIALS', wrong)
+    for (const wrong of [
+      secret.trim(),
+      secret.normalize('NFKC'),
+      secret.toLowerCase(),
+      secret.replace('  ', ' ')
+    ]) refused(t, await one.login(email, { password: wrong }), 401, 'AUTH_INVALID_CREDENTIALS', wrong)
   })
 
   t.test('the least length of a password counts code points after composition', async t => {
     for (const short of ['1234567', '🔑'.repeat(7), 'e\u0301'.repeat(7)]) {
       refused(t, await one.register(newEmail(), { password: short }), 400, 'AUTH_PASSWORD_REJECTED', short)
-      refused(t, await one.call('PUT', '/v1/password', { token: other.token, body: { currentPassword: password, newPassword: short } }), 400, 'AUTH_PASSWORD_REJECTED', short)
+      refused(
+        t,
+        await one.call('PUT', '/v1/password', { token: other.token, body: { currentPassword: password, newPassword: short } }),
+        400,
+        'AUTH_PASSWORD_REJECTED',
+        short
+      )
     }
-    for (const enough of ['74261830', '🔑'.repeat(8), 'e\u0301'.repeat(8), '        ']) t.equal((await one.register(newEmail(), { password: enough })).statusCode, 201, enough)
+    for (const enough of [
+      '74261830',
+      '🔑'.repeat(8),
+      'e\u0301'.repeat(8),
+      '        '
+    ]) t.equal((await one.register(newEmail(), { password: enough })).statusCode, 201, enough)
   })
 
   t.test('a refused password change leaves the old password and the token as they were', async t => {
     const { email, token } = await one.account()
-    refused(t, await one.call('PUT', '/v1/password', { token, body: { currentPassword: 'not this one', newPassword: 'another long one' } }), 403, 'AUTH_WRONG_PASSWORD')
+    refused(
+      t,
+      await one.call('PUT', '/v1/password', { token, body: { currentPassword: 'not this one', newPassword: 'another long one' } }),
+      403,
+      'AUTH_WRONG_PASSWORD'
+    )
     t.equal((await one.me(token)).statusCode, 200)
     t.equal((await one.login(email)).statusCode, 200)
   })
 
   t.test('an id of a session that is none is not found', async t => {
-    for (const id of ['garbage', '%00', '1', 'null', '%F0%9F%98%80', "1'%20or%20'1'='1", `${other.sessionId}0`, other.sessionId.replaceAll('-', ''), `{${other.sessionId}}`, `%20${other.sessionId}`, 'x'.repeat(99), 'x'.repeat(9_000), '00000000-0000-0000-0000-000000000000']) {
+    for (const id of [
+      'garbage',
+      '%00',
+      '1',
+      'null',
+      '%F0%9F%98%80',
+      "1'%20or%20'1'='1",
+      `${other.sessionId}0`,
+      other.sessionId.replaceAll('-', ''),
+      `{${other.sessionId}}`,
+      `%20${other.sessionId}`,
+      'x'.repeat(99),
+      'x'.repeat(9_000),
+      '00000000-0000-0000-0000-000000000000'
+    ]) {
       refused(t, await one.call('DELETE', `/v1/sessions/${id}`, { token: other.token }), 404, 'AUTH_NOT_FOUND', id.slice(0, 50))
     }
     t.equal((await one.me(other.token)).statusCode, 200)
@@ -178,10 +256,20 @@ onEachGround(t, async (t, ground) => {
 
   t.test('the hash that the database keeps is no token', async t => {
     const { token, userId } = await one.account()
-    const [row] = await one.database.prepared<{ hash: string }>("select encode(hash, 'hex') as hash from tokens where user_id = $1", [userId])
+    const [row] = await one.database.prepared<{ hash: string }>(
+      "select encode(hash, 'hex') as hash from tokens where user_id = $1",
+      [userId]
+    )
     const hex = row?.hash ?? ''
     t.equal(hex, createHash('sha256').update(token).digest('hex'), 'SHA-256 of the whole token')
-    for (const candidate of [hex, `lk_${hex}`, `lk_${hex.slice(0, 50)}`, `\\x${hex}`, Buffer.from(hex, 'hex').toString('base64'), Buffer.from(hex, 'hex').toString('latin1')]) refused(t, await one.me(candidate), 401, 'AUTH_INVALID_TOKEN')
+    for (const candidate of [
+      hex,
+      `lk_${hex}`,
+      `lk_${hex.slice(0, 50)}`,
+      `\\x${hex}`,
+      Buffer.from(hex, 'hex').toString('base64'),
+      Buffer.from(hex, 'hex').toString('latin1')
+    ]) refused(t, await one.me(candidate), 401, 'AUTH_INVALID_TOKEN')
   })
 
   t.test('a 500 tells neither statement, parameter nor path, to the client or to the log', async t => {
@@ -199,7 +287,13 @@ onEachGround(t, async (t, ground) => {
     })
     const missing = await broken.call('GET', '/v1/sessions', { token })
     refused(t, missing, 500, 'AUTH_INTERNAL', 'a missing table')
-    refused(t, await broken.register('sentinel-address@example.com', { deviceName: 'SENTINEL device', password: 'SENTINEL password' }), 500, 'AUTH_INTERNAL', 'a missing table')
+    refused(
+      t,
+      await broken.register('sentinel-address@example.com', { deviceName: 'SENTINEL device', password: 'SENTINEL password' }),
+      500,
+      'AUTH_INTERNAL',
+      'a missing table'
+    )
 
     const log = broken.log.join('')
     t.match(log, /answered 500/)
@@ -221,12 +315,20 @@ onEachGround(t, async (t, ground) => {
     await logged.me(token)
     await logged.login(email, { password: wrong })
     await logged.call('PUT', '/v1/password', { token, body: { currentPassword: wrong, newPassword: second } })
-    const renewed = (await logged.call('PUT', '/v1/password', { token, body: { currentPassword: first, newPassword: second } })).json<{ accessToken: string }>().accessToken
+    const renewed = (await logged.call(
+      'PUT',
+      '/v1/password',
+      { token, body: { currentPassword: first, newPassword: second } }
+    )).json<{ accessToken: string }>().accessToken
     await logged.me(token)
     await logged.me(`${renewed}x`)
     await logged.call('GET', `/v1/me?access_token=${renewed}`)
     await logged.call('DELETE', `/v1/sessions/${renewed}`, { token: renewed })
-    await logged.call('GET', `/v1/${renewed}/me`, { token: renewed, headers: { cookie: `__Host-latchkey=${renewed}`, referer: `http://127.0.0.1/?t=${renewed}` } })
+    await logged.call(
+      'GET',
+      `/v1/${renewed}/me`,
+      { token: renewed, headers: { cookie: `__Host-latchkey=${renewed}`, referer: `http://127.0.0.1/?t=${renewed}` } }
+    )
     await logged.call('GET', `/%zz/${renewed}?${renewed}`)
     await send(logged, '/v1/login', `{"email":"${email}","password":"${second}`)
     await send(logged, '/v1/login', `{"email":"${email}","password":["${second}"]}`)
@@ -238,7 +340,14 @@ onEachGround(t, async (t, ground) => {
 
     const log = logged.log.join('')
     t.ok(logged.log.length > 30, 'the log was on')
-    for (const secret of [...secrets, token, renewed, last, ...hashes, '$2b$']) t.notOk(log.includes(secret), `${secret.slice(0, 12)}… is not in it`)
+    for (const secret of [
+      ...secrets,
+      token,
+      renewed,
+      last,
+      ...hashes,
+      '$2b$'
+    ]) t.notOk(log.includes(secret), `${secret.slice(0, 12)}… is not in it`)
   })
 })
 
@@ -249,7 +358,18 @@ t.test('bodies', async t => {
 
   t.test('what is not JSON is refused as such', async t => {
     for (const url of opening) {
-      for (const text of ['{', '{"email":', "{'email':'a'}", `${loginBody(email)}x`, `${loginBody(email)}${loginBody(email)}`, 'email=a', 'NaN', '\0', '{"a":1,}', '[[[[']) {
+      for (const text of [
+        '{',
+        '{"email":',
+        "{'email':'a'}",
+        `${loginBody(email)}x`,
+        `${loginBody(email)}${loginBody(email)}`,
+        'email=a',
+        'NaN',
+        '\0',
+        '{"a":1,}',
+        '[[[['
+      ]) {
         refused(t, await send(one, url, text), 400, 'FST_ERR_CTP_INVALID_JSON_BODY', JSON.stringify(text))
       }
     }
@@ -257,7 +377,16 @@ t.test('bodies', async t => {
 
   t.test('JSON that is no object is refused', async t => {
     for (const url of opening) {
-      for (const text of ['"text"', '[]', `[${loginBody(email)}]`, 'null', '1', 'true', '', `${'['.repeat(30_000)}${']'.repeat(30_000)}`]) refused(t, await send(one, url, text), 400, 'FST_ERR_VALIDATION', text.slice(0, 20))
+      for (const text of [
+        '"text"',
+        '[]',
+        `[${loginBody(email)}]`,
+        'null',
+        '1',
+        'true',
+        '',
+        `${'['.repeat(30_000)}${']'.repeat(30_000)}`
+      ]) refused(t, await send(one, url, text), 400, 'FST_ERR_VALIDATION', text.slice(0, 20))
       refused(t, await one.call('POST', url), 400, 'FST_ERR_VALIDATION', 'no body')
     }
   })
@@ -271,27 +400,104 @@ t.test('bodies', async t => {
 
     const notText: unknown[] = [1, 0, true, false, null, [], ['text'], {}, { toString: 'text' }]
     for (const value of notText) {
-      for (const url of opening) for (const key of ['email', 'password', 'deviceName']) refused(t, await one.call('POST', url, { body: { email: newEmail(), password, [key]: value } }), 400, 'FST_ERR_VALIDATION', `${url} ${key} ${JSON.stringify(value)}`)
+      for (const url of opening) for (const key of [
+        'email',
+        'password',
+        'deviceName'
+      ]) refused(
+        t,
+        await one.call('POST', url, { body: { email: newEmail(), password, [key]: value } }),
+        400,
+        'FST_ERR_VALIDATION',
+        `${url} ${key} ${JSON.stringify(value)}`
+      )
       refused(t, await one.register(newEmail(), { name: value }), 400, 'FST_ERR_VALIDATION', `name ${JSON.stringify(value)}`)
-      for (const key of ['currentPassword', 'newPassword']) refused(t, await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: password, [key]: value } }), 400, 'FST_ERR_VALIDATION', `${key} ${JSON.stringify(value)}`)
+      for (const key of [
+        'currentPassword',
+        'newPassword'
+      ]) refused(
+        t,
+        await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: password, [key]: value } }),
+        400,
+        'FST_ERR_VALIDATION',
+        `${key} ${JSON.stringify(value)}`
+      )
     }
-    for (const value of ['true', 'false', 1, 0, null, '', [], {}]) for (const key of ['refresh', 'cookies']) refused(t, await one.login(email, { [key]: value }), 400, 'FST_ERR_VALIDATION', `${key} ${JSON.stringify(value)}`)
-    for (const value of ['read', 1, null, {}, [1], [null], [''], ['two words'], ['"'], ['same', 'same'], ['é'], [['read']], ['x'.repeat(65)], Array.from({ length: 65 }, (_, i) => `a${i}`)]) refused(t, await one.login(email, { abilities: value }), 400, 'FST_ERR_VALIDATION', `abilities ${JSON.stringify(value).slice(0, 40)}`)
+    for (const value of [
+      'true',
+      'false',
+      1,
+      0,
+      null,
+      '',
+      [],
+      {}
+    ]) for (const key of [
+      'refresh',
+      'cookies'
+    ]) refused(t, await one.login(email, { [key]: value }), 400, 'FST_ERR_VALIDATION', `${key} ${JSON.stringify(value)}`)
+    for (const value of [
+      'read',
+      1,
+      null,
+      {},
+      [1],
+      [null],
+      [''],
+      ['two words'],
+      ['"'],
+      ['same', 'same'],
+      ['é'],
+      [['read']],
+      ['x'.repeat(65)],
+      Array.from({ length: 65 }, (_, i) => `a${i}`)
+    ]) refused(
+      t,
+      await one.login(email, { abilities: value }),
+      400,
+      'FST_ERR_VALIDATION',
+      `abilities ${JSON.stringify(value).slice(0, 40)}`
+    )
   })
 
   t.test('a field that no route knows is refused, and gives nobody a role', async t => {
-    for (const extra of [{ role: 'admin' }, { userId: '1' }, { id: '1' }, { expiresAt: '2999-01-01T00:00:00Z' }, { expiresIn: 1 }, { isAdmin: true }, { emailVerifiedAt: '2020-01-01T00:00:00Z' }, { Email: 'x@example.com' }, { 'email ': 1 }, { constructor: 1 }, { toString: 1 }, { '': 1 }]) {
+    for (const extra of [
+      { role: 'admin' },
+      { userId: '1' },
+      { id: '1' },
+      { expiresAt: '2999-01-01T00:00:00Z' },
+      { expiresIn: 1 },
+      { isAdmin: true },
+      { emailVerifiedAt: '2020-01-01T00:00:00Z' },
+      { Email: 'x@example.com' },
+      { 'email ': 1 },
+      { constructor: 1 },
+      { toString: 1 },
+      { '': 1 }
+    ]) {
       const name = JSON.stringify(extra)
       refused(t, await one.register(newEmail(), extra), 400, 'FST_ERR_VALIDATION', `register ${name}`)
       refused(t, await one.login(email, extra), 400, 'FST_ERR_VALIDATION', `login ${name}`)
-      refused(t, await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: password, ...extra } }), 400, 'FST_ERR_VALIDATION', `password ${name}`)
+      refused(
+        t,
+        await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: password, ...extra } }),
+        400,
+        'FST_ERR_VALIDATION',
+        `password ${name}`
+      )
     }
     refused(t, await one.login(email, { name: 'a name is for register' }), 400, 'FST_ERR_VALIDATION')
     t.equal((await one.register()).json().user.role, 'user')
   })
 
   t.test('keys that reach for prototypes are refused, however they are written', async t => {
-    for (const key of ['"__proto__":{"role":"admin"}', '"\\u005f_proto__":{"role":"admin"}', '"__proto__":null', '"constructor":{"prototype":{"role":"admin"}}', '"x":{"__proto__":{"role":"admin"}}']) {
+    for (const key of [
+      '"__proto__":{"role":"admin"}',
+      '"\\u005f_proto__":{"role":"admin"}',
+      '"__proto__":null',
+      '"constructor":{"prototype":{"role":"admin"}}',
+      '"x":{"__proto__":{"role":"admin"}}'
+    ]) {
       const reply = await send(one, '/v1/register', `{${key},${loginBody(newEmail()).slice(1)}`)
       refused(t, reply, 400, reply.json<{ code: string }>().code, key)
     }
@@ -304,14 +510,39 @@ t.test('bodies', async t => {
     t.equal(reply.statusCode, 201, reply.body)
     t.equal(reply.json().user.email, last)
     refused(t, await one.login(first), 401, 'AUTH_INVALID_CREDENTIALS')
-    refused(t, await send(one, '/v1/login', `{"email":"${last}","password":"${password}","password":"not this one"}`), 401, 'AUTH_INVALID_CREDENTIALS')
+    refused(
+      t,
+      await send(one, '/v1/login', `{"email":"${last}","password":"${password}","password":"not this one"}`),
+      401,
+      'AUTH_INVALID_CREDENTIALS'
+    )
   })
 
   t.test('fields that are too long or too short are refused', async t => {
-    for (const body of [{ email: '' }, { email: 'a@' }, { email: '@b' }, { email: 'a b@c' }, { email: 'a@b@c' }, { email: `${'x'.repeat(251)}@b.c` }, { password: '' }, { password: 'x'.repeat(1_025) }, { deviceName: '' }, { deviceName: 'x'.repeat(201) }]) {
-      refused(t, await one.call('POST', '/v1/login', { body: { email, password, ...body } }), 400, 'FST_ERR_VALIDATION', JSON.stringify(body).slice(0, 40))
+    for (const body of [
+      { email: '' },
+      { email: 'a@' },
+      { email: '@b' },
+      { email: 'a b@c' },
+      { email: 'a@b@c' },
+      { email: `${'x'.repeat(251)}@b.c` },
+      { password: '' },
+      { password: 'x'.repeat(1_025) },
+      { deviceName: '' },
+      { deviceName: 'x'.repeat(201) }
+    ]) {
+      refused(
+        t,
+        await one.call('POST', '/v1/login', { body: { email, password, ...body } }),
+        400,
+        'FST_ERR_VALIDATION',
+        JSON.stringify(body).slice(0, 40)
+      )
     }
-    t.equal((await one.register(newEmail(), { password: 'x'.repeat(1_024), name: 'x'.repeat(200), deviceName: '🔑'.repeat(200) })).statusCode, 201)
+    t.equal(
+      (await one.register(newEmail(), { password: 'x'.repeat(1_024), name: 'x'.repeat(200), deviceName: '🔑'.repeat(200) })).statusCode,
+      201
+    )
   })
 
   t.test('an email of the most bytes there can be is taken', async t => {
@@ -323,22 +554,76 @@ t.test('bodies', async t => {
   t.test('a body of 10 MB is too large, announced or not', async t => {
     const large = `{"email":"${'x'.repeat(10 * 1024 * 1024)}"}`
     for (const url of opening) refused(t, await send(one, url, large), 413, 'FST_ERR_CTP_BODY_TOO_LARGE')
-    refused(t, await one.app.inject({ method: 'PUT', url: '/v1/password', payload: large, headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` } }), 413, 'FST_ERR_CTP_BODY_TOO_LARGE')
+    refused(
+      t,
+      await one.app.inject({
+        method: 'PUT',
+        url: '/v1/password',
+        payload: large,
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` }
+      }),
+      413,
+      'FST_ERR_CTP_BODY_TOO_LARGE'
+    )
   })
 
   t.test('other types than JSON are refused unread, a JSON text in them too', async t => {
-    for (const type of ['text/plain', 'text/json', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/jsonx', 'application/json-patch+json', 'application/vnd.api+json', 'text/plain; application/json', 'application/json, text/plain', 'text/plain;charset=application/json', 'application', 'json', '*/*', '']) {
-      for (const url of opening) refused(t, await send(one, url, loginBody(email), type), 415, 'FST_ERR_CTP_INVALID_MEDIA_TYPE', JSON.stringify(type))
+    for (const type of [
+      'text/plain',
+      'text/json',
+      'application/x-www-form-urlencoded',
+      'multipart/form-data; boundary=x',
+      'application/jsonx',
+      'application/json-patch+json',
+      'application/vnd.api+json',
+      'text/plain; application/json',
+      'application/json, text/plain',
+      'text/plain;charset=application/json',
+      'application',
+      'json',
+      '*/*',
+      ''
+    ]) {
+      for (const url of opening) refused(
+        t,
+        await send(one, url, loginBody(email), type),
+        415,
+        'FST_ERR_CTP_INVALID_MEDIA_TYPE',
+        JSON.stringify(type)
+      )
     }
     t.equal((await one.me(token)).statusCode, 200, 'no login went through')
-    for (const type of ['text/plain', 'application/x-www-form-urlencoded']) refused(t, await one.app.inject({ method: 'POST', url: '/v1/logout', payload: 'x=1', headers: { 'content-type': type, authorization: `Bearer ${token}` } }), 415, 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
+    for (const type of [
+      'text/plain',
+      'application/x-www-form-urlencoded'
+    ]) refused(
+      t,
+      await one.app.inject({
+        method: 'POST',
+        url: '/v1/logout',
+        payload: 'x=1',
+        headers: { 'content-type': type, authorization: `Bearer ${token}` }
+      }),
+      415,
+      'FST_ERR_CTP_INVALID_MEDIA_TYPE'
+    )
     t.equal((await one.me(token)).statusCode, 200, 'no form ends a session')
   })
 
   t.test('however the JSON type is written, the body is validated', async t => {
     const account = newEmail()
     await one.register(account)
-    for (const type of ['application/json', 'Application/JSON', 'application/json;charset=utf-8', 'application/json; charset="UTF-8"', 'application/json\t; charset=utf-8', 'application/json;', 'application/json ;', 'application/json; x=y', ' application/json']) {
+    for (const type of [
+      'application/json',
+      'Application/JSON',
+      'application/json;charset=utf-8',
+      'application/json; charset="UTF-8"',
+      'application/json\t; charset=utf-8',
+      'application/json;',
+      'application/json ;',
+      'application/json; x=y',
+      ' application/json'
+    ]) {
       refused(t, await send(one, '/v1/login', loginBody(account, { role: 'admin' }), type), 400, 'FST_ERR_VALIDATION', JSON.stringify(type))
       refused(t, await send(one, '/v1/login', loginBody(account, { password: 1 }), type), 400, 'FST_ERR_VALIDATION', JSON.stringify(type))
       t.equal((await send(one, '/v1/login', loginBody(account), type)).statusCode, 200, JSON.stringify(type))
@@ -347,7 +632,11 @@ t.test('bodies', async t => {
 
   t.test('bytes that are no UTF-8 are no JSON of ours, and never an error of the server', async t => {
     for (const bytes of [[0xff, 0xfe, 0x7b, 0], [0xc0, 0x80], [0xed, 0xa0, 0x80]]) {
-      const reply = await send(one, '/v1/login', Buffer.concat([Buffer.from('{"email":"a@b.c","password":"'), Buffer.from(bytes), Buffer.from('"}')]))
+      const reply = await send(
+        one,
+        '/v1/login',
+        Buffer.concat([Buffer.from('{"email":"a@b.c","password":"'), Buffer.from(bytes), Buffer.from('"}')])
+      )
       t.ok([400, 401].includes(reply.statusCode), `${reply.statusCode} ${reply.body}`)
     }
   })
@@ -361,21 +650,42 @@ t.test('a body that is not UTF-8 is refused, and so is a form that spells such b
     t.equal((await send(one, '/v1/register', JSON.stringify(body))).statusCode, 201, 'the same in UTF-8')
   }
   for (const bytes of [[0xff], [0xc3], [0xed, 0xa0, 0x80], [0xc0, 0xaf], [0xf4, 0x90, 0x80, 0x80]]) {
-    refused(t, await send(one, '/v1/login', Buffer.concat([Buffer.from('{"email":"a@example.com","password":"'), Buffer.from(bytes), Buffer.from('"}')])), 400, 'AUTH_INVALID_REQUEST')
+    refused(
+      t,
+      await send(
+        one,
+        '/v1/login',
+        Buffer.concat([Buffer.from('{"email":"a@example.com","password":"'), Buffer.from(bytes), Buffer.from('"}')])
+      ),
+      400,
+      'AUTH_INVALID_REQUEST'
+    )
   }
   const { plain } = await one.serviceTokens.create('orders')
-  const introspect = (payload: string | Buffer) => one.app.inject({ method: 'POST', url: '/oauth/introspect', payload, headers: { authorization: `Bearer ${plain.reveal()}`, 'content-type': 'application/x-www-form-urlencoded' } })
+  const introspect = (payload: string | Buffer) =>
+    one.app.inject({
+      method: 'POST',
+      url: '/oauth/introspect',
+      payload,
+      headers: { authorization: `Bearer ${plain.reveal()}`, 'content-type': 'application/x-www-form-urlencoded' }
+    })
   for (const payload of [latin1('token=ü'), 'token=%FC', 'token=%ED%A0%80', 'token=a%C3', '%FF=1&token=x']) {
     const reply = await introspect(payload)
     t.match([reply.statusCode, reply.json()], [400, { error: 'invalid_request', code: 'AUTH_INVALID_REQUEST' }], String(payload))
   }
-  for (const payload of ['token=ü', 'token=%C3%BC', 'token=%zz', 'token=%']) t.strictSame((await introspect(payload)).json(), { active: false }, payload)
+  for (const payload of [
+    'token=ü',
+    'token=%C3%BC',
+    'token=%zz',
+    'token=%'
+  ]) t.strictSame((await introspect(payload)).json(), { active: false }, payload)
 })
 
 t.test('refused authorisations and limits leave a line with their code, and a flood of them few', async t => {
   const one = await startApp(t, embedded, { env: { ADDRESS_LIMIT: '3/1m', LOG_LEVEL: 'info' } })
   const { token, userId } = await one.account()
-  const refusals = () => one.log.map(line => JSON.parse(line) as { msg: string, code: string, suppressed?: number }).filter(({ msg }) => msg === 'refused')
+  const refusals = () =>
+    one.log.map(line => JSON.parse(line) as { msg: string, code: string, suppressed?: number }).filter(({ msg }) => msg === 'refused')
   const said = async (reply: Promise<Response>) => {
     const before = refusals().length
     await reply
@@ -385,7 +695,15 @@ t.test('refused authorisations and limits leave a line with their code, and a fl
   t.same(await said(one.call('GET', '/v1/admin/users', { token })), ['AUTH_FORBIDDEN'])
   t.match(refusals().at(-1), { statusCode: 403, method: 'GET', route: '/v1/admin/users', address: '127.0.0.1', userId })
   t.same(await said(one.call('GET', '/v1/sessions', { token: await one.personal(token) })), ['AUTH_SESSION_REQUIRED'])
-  t.same(await said(one.app.inject({ method: 'POST', url: '/oauth/introspect', payload: 'token=x', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/x-www-form-urlencoded' } })), ['AUTH_INSUFFICIENT_ABILITY'])
+  t.same(
+    await said(one.app.inject({
+      method: 'POST',
+      url: '/oauth/introspect',
+      payload: 'token=x',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/x-www-form-urlencoded' }
+    })),
+    ['AUTH_INSUFFICIENT_ABILITY']
+  )
   t.same(await said(one.call('POST', '/v1/login', { body: { email: newEmail(), password, cookies: true } })), ['AUTH_CROSS_SITE'])
   t.same(await said(one.me('lk_nonsense')), [], 'a token that has run out is nothing to tell')
   for (let i = 0; i < 3; i++) await one.login(newEmail())
@@ -403,14 +721,35 @@ t.test('credentials', async t => {
 
   t.test('a broken Authorization header opens nothing', async t => {
     for (const header of ['Bearer', 'Bearer ', `Bearer Bearer ${token}`, `Bearer ${token}, Bearer ${token}`, `Bearer ${token},${token}`, `Bearer ${token} ${token}`, `Bearer "${token}"`, `Bearer ${token}=`, `Bearer ${token}\0`,
-      `Bearer ${token.slice(0, -1)}`, `Bearer ${token}A`, `Bearer ${token.toLowerCase()}`, `Bearer ${token.replace('lk_', 'lkr_')}`, `Bearer ${token.replace('lk_', 'lkp_')}`, `Bearer ${token.slice(3)}`, `Bearer lk_${'é'.repeat(50)}`, `Bearer lk_${'０'.repeat(50)}`,
+      `Bearer ${token.slice(
+        0,
+        -1
+      )}`, `Bearer ${token}A`, `Bearer ${token.toLowerCase()}`, `Bearer ${token.replace(
+        'lk_',
+        'lkr_'
+      )}`, `Bearer ${token.replace(
+        'lk_',
+        'lkp_'
+      )}`, `Bearer ${token.slice(3)}`, `Bearer lk_${'é'.repeat(50)}`, `Bearer lk_${'０'.repeat(50)}`,
       `Bearer lk_${'A'.repeat(50)}`, `Bearer ${'x'.repeat(65_536)}`, `bearer ${token}x`, 'Bearer null', 'Bearer undefined']) {
       refused(t, await me(header), 401, 'AUTH_INVALID_TOKEN', header.slice(0, 40))
     }
   })
 
   t.test('another scheme, or none, is as good as no token', async t => {
-    for (const header of ['', ' ', token, `Basic ${token}`, `Basic ${Buffer.from(`:${token}`).toString('base64')}`, `Token ${token}`, `Bearer:${token}`, `Bearer=${token}`, `Bearer\t${token}`, `Bearertoken ${token}`, `Digest Bearer ${token}`]) {
+    for (const header of [
+      '',
+      ' ',
+      token,
+      `Basic ${token}`,
+      `Basic ${Buffer.from(`:${token}`).toString('base64')}`,
+      `Token ${token}`,
+      `Bearer:${token}`,
+      `Bearer=${token}`,
+      `Bearer\t${token}`,
+      `Bearertoken ${token}`,
+      `Digest Bearer ${token}`
+    ]) {
       refused(t, await me(header), 401, 'AUTH_MISSING_TOKEN', JSON.stringify(header.slice(0, 20)))
     }
     refused(t, await one.call('GET', '/v1/me'), 401, 'AUTH_MISSING_TOKEN', 'no header')
@@ -420,34 +759,76 @@ t.test('credentials', async t => {
     const { plain } = await one.serviceTokens.create('orders')
     for (const scheme of ['Bearer ', 'bearer ', 'BEARER ', 'bEaReR ', 'Bearer  ', 'bearer    ']) {
       t.equal((await me(`${scheme}${token}`)).statusCode, 200, scheme)
-      const introspected = await one.app.inject({ method: 'POST', url: '/oauth/introspect', payload: `token=${token}`, headers: { authorization: `${scheme}${plain.reveal()}`, 'content-type': 'application/x-www-form-urlencoded' } })
+      const introspected = await one.app.inject({
+        method: 'POST',
+        url: '/oauth/introspect',
+        payload: `token=${token}`,
+        headers: { authorization: `${scheme}${plain.reveal()}`, 'content-type': 'application/x-www-form-urlencoded' }
+      })
       t.match(introspected.json(), { active: true }, scheme)
     }
   })
 
   t.test('a token anywhere but in the header or its cookie is not read', async t => {
-    for (const key of ['access_token', 'token', 'authorization', 'Authorization']) refused(t, await one.call('GET', `/v1/me?${key}=${token}`), 401, 'AUTH_MISSING_TOKEN', key)
-    for (const body of [{ access_token: token }, { accessToken: token }, { token }]) refused(t, await one.call('POST', '/v1/logout', { body }), 400, 'FST_ERR_VALIDATION', JSON.stringify(Object.keys(body)))
-    for (const name of ['latchkey', 'token', 'access_token']) refused(t, await one.call('GET', '/v1/me', { headers: { cookie: `${name}=${token}` } }), 401, 'AUTH_MISSING_TOKEN', name)
-    for (const name of ['x-access-token', 'x-authorization', 'proxy-authorization', 'x-forwarded-authorization']) refused(t, await one.call('GET', '/v1/me', { headers: { [name]: `Bearer ${token}` } }), 401, 'AUTH_MISSING_TOKEN', name)
+    for (const key of [
+      'access_token',
+      'token',
+      'authorization',
+      'Authorization'
+    ]) refused(t, await one.call('GET', `/v1/me?${key}=${token}`), 401, 'AUTH_MISSING_TOKEN', key)
+    for (const body of [
+      { access_token: token },
+      { accessToken: token },
+      { token }
+    ]) refused(t, await one.call('POST', '/v1/logout', { body }), 400, 'FST_ERR_VALIDATION', JSON.stringify(Object.keys(body)))
+    for (const name of [
+      'latchkey',
+      'token',
+      'access_token'
+    ]) refused(t, await one.call('GET', '/v1/me', { headers: { cookie: `${name}=${token}` } }), 401, 'AUTH_MISSING_TOKEN', name)
+    for (const name of [
+      'x-access-token',
+      'x-authorization',
+      'proxy-authorization',
+      'x-forwarded-authorization'
+    ]) refused(t, await one.call('GET', '/v1/me', { headers: { [name]: `Bearer ${token}` } }), 401, 'AUTH_MISSING_TOKEN', name)
     t.equal((await one.me(token)).statusCode, 200, 'and none of it ended the session')
   })
 
   t.test('every route that needs a token refuses without one, before it looks at anything else', async t => {
-    for (const [method, url] of [['GET', '/v1/me'], ['POST', '/v1/logout'], ['POST', '/v1/logout-all'], ['PUT', '/v1/password'], ['GET', '/v1/sessions'], ['DELETE', '/v1/sessions'], ['DELETE', '/v1/sessions/garbage']] as const) {
+    for (const [method, url] of [
+      ['GET', '/v1/me'],
+      ['POST', '/v1/logout'],
+      ['POST', '/v1/logout-all'],
+      ['PUT', '/v1/password'],
+      ['GET', '/v1/sessions'],
+      ['DELETE', '/v1/sessions'],
+      ['DELETE', '/v1/sessions/garbage']
+    ] as const) {
       refused(t, await one.call(method, url), 401, 'AUTH_MISSING_TOKEN', `${method} ${url}`)
       refused(t, await one.call(method, url, { token: 'lk_no' }), 401, 'AUTH_INVALID_TOKEN', `${method} ${url}`)
     }
-    refused(t, await one.app.inject({ method: 'PUT', url: '/v1/password', payload: '{', headers: { 'content-type': 'text/plain' } }), 401, 'AUTH_MISSING_TOKEN')
+    refused(
+      t,
+      await one.app.inject({ method: 'PUT', url: '/v1/password', payload: '{', headers: { 'content-type': 'text/plain' } }),
+      401,
+      'AUTH_MISSING_TOKEN'
+    )
   })
 
   t.test('of two Authorization lines on the wire a bad first one is not rescued by a good second', async t => {
-    const reply = await exchange(port, `GET /v1/me HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\nAuthorization: Bearer ${token}\r\nConnection: close\r\n\r\n`)
+    const reply = await exchange(
+      port,
+      `GET /v1/me HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\nAuthorization: Bearer ${token}\r\nConnection: close\r\n\r\n`
+    )
     t.equal(reply.status, 401)
   })
 
   t.test('spaces after a header are none of its value', async t => {
-    t.equal((await exchange(port, `GET /v1/me HTTP/1.1\r\nHost: a\r\nAuthorization:  Bearer ${token} \t \r\nConnection: close\r\n\r\n`)).status, 200)
+    t.equal(
+      (await exchange(port, `GET /v1/me HTTP/1.1\r\nHost: a\r\nAuthorization:  Bearer ${token} \t \r\nConnection: close\r\n\r\n`)).status,
+      200
+    )
   })
 })
 
@@ -456,7 +837,35 @@ t.test('paths and methods', async t => {
   const { token } = await one.account()
 
   t.test('a path that only resembles a route is none', async t => {
-    for (const url of ['//v1/me', '/v1//me', '/v1/me/', '/v1/me//', '/v1/me;x', '/v1/me;x=1', ';/v1/me', '/v1/me%2f', '/v1%2fme', '/v1/me%00', '/v1/me%20', '/v1/me.json', '/V1/me', '/v1/ME', '/v2/me', '/v1', '/v1/', '/v1/me%3fx', '/v1/users', '/admin', '/metrics', '/.env', '/.git/config', '/package.json', '/docs/../../package.json', '/docs/static/%2e%2e/%2e%2e/package.json', '/docs/static/..%2f..%2fpackage.json']) {
+    for (const url of [
+      '//v1/me',
+      '/v1//me',
+      '/v1/me/',
+      '/v1/me//',
+      '/v1/me;x',
+      '/v1/me;x=1',
+      ';/v1/me',
+      '/v1/me%2f',
+      '/v1%2fme',
+      '/v1/me%00',
+      '/v1/me%20',
+      '/v1/me.json',
+      '/V1/me',
+      '/v1/ME',
+      '/v2/me',
+      '/v1',
+      '/v1/',
+      '/v1/me%3fx',
+      '/v1/users',
+      '/admin',
+      '/metrics',
+      '/.env',
+      '/.git/config',
+      '/package.json',
+      '/docs/../../package.json',
+      '/docs/static/%2e%2e/%2e%2e/package.json',
+      '/docs/static/..%2f..%2fpackage.json'
+    ]) {
       refused(t, await one.call('GET', url, { token }), 404, 'AUTH_NOT_FOUND', url)
     }
   })
@@ -469,15 +878,43 @@ t.test('paths and methods', async t => {
   })
 
   t.test('percent signs that encode nothing are refused', async t => {
-    for (const url of ['/%', '/%zz', '/v1/%zz', '/v1/me%', '/v1/%ff', '/v1/sessions/%c0%80', '/v1/sessions/%']) refused(t, await one.call('GET', url, { token }), 400, 'FST_ERR_BAD_URL', url)
+    for (const url of [
+      '/%',
+      '/%zz',
+      '/v1/%zz',
+      '/v1/me%',
+      '/v1/%ff',
+      '/v1/sessions/%c0%80',
+      '/v1/sessions/%'
+    ]) refused(t, await one.call('GET', url, { token }), 400, 'FST_ERR_BAD_URL', url)
   })
 
   t.test('a method that a route does not have is not found', async t => {
     const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE'] as const
-    const routes: Record<string, readonly string[]> = { '/v1/me': ['GET', 'PATCH', 'DELETE'], '/v1/login': ['POST'], '/v1/register': ['POST'], '/v1/logout': ['POST'], '/v1/logout-all': ['POST'], '/v1/password': ['PUT'], '/v1/sessions': ['GET', 'DELETE'], '/health/live': ['GET'], '/openapi.json': ['GET'] }
+    const routes: Record<string, readonly string[]> = {
+      '/v1/me': ['GET', 'PATCH', 'DELETE'],
+      '/v1/login': ['POST'],
+      '/v1/register': ['POST'],
+      '/v1/logout': ['POST'],
+      '/v1/logout-all': ['POST'],
+      '/v1/password': ['PUT'],
+      '/v1/sessions': ['GET', 'DELETE'],
+      '/health/live': ['GET'],
+      '/openapi.json': ['GET']
+    }
     for (const [url, own] of Object.entries(routes)) {
       for (const method of methods.filter(name => !own.includes(name))) {
-        refused(t, await one.app.inject({ method: method as 'GET', url, headers: { authorization: `Bearer ${token}`, 'x-method-override': own[0] ?? '', 'x-http-method-override': own[0] ?? '' } }), 404, 'AUTH_NOT_FOUND', `${method} ${url}`)
+        refused(
+          t,
+          await one.app.inject({
+            method: method as 'GET',
+            url,
+            headers: { authorization: `Bearer ${token}`, 'x-method-override': own[0] ?? '', 'x-http-method-override': own[0] ?? '' }
+          }),
+          404,
+          'AUTH_NOT_FOUND',
+          `${method} ${url}`
+        )
       }
     }
     t.equal((await one.me(token)).statusCode, 200, 'no GET has ended the session')
@@ -494,7 +931,13 @@ t.test('framing over a real socket', async t => {
     const reply = await exchange(port, text)
     t.ok(reply.closed, `${name}: the connection is closed`)
     t.equal(reply.raw.match(/HTTP\/1\.1 \d/g)?.length, 1, `${name}: one answer`)
-    refused(t, { statusCode: reply.status, headers: reply.headers, body: reply.body, json: <T>() => JSON.parse(reply.body) as T } as Response, status, code, name)
+    refused(
+      t,
+      { statusCode: reply.status, headers: reply.headers, body: reply.body, json: <T>() => JSON.parse(reply.body) as T } as Response,
+      status,
+      code,
+      name
+    )
   }
 
   t.test('a length that can be read in two ways is refused, and what follows is not read as a request', async t => {
@@ -532,7 +975,12 @@ t.test('framing over a real socket', async t => {
   t.test('headers past 16 KB are refused with 431', async t => {
     await closed(t, 'a token of 64 KB', `${get}Authorization: Bearer ${'x'.repeat(65_536)}\r\n\r\n`, 431)
     await closed(t, 'a path of 20 KB', `GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, 431)
-    await closed(t, 'a thousand headers', `${get}${Array.from({ length: 1_000 }, (_, i) => `X-Header-${i}: ${'y'.repeat(20)}\r\n`).join('')}\r\n`, 431)
+    await closed(
+      t,
+      'a thousand headers',
+      `${get}${Array.from({ length: 1_000 }, (_, i) => `X-Header-${i}: ${'y'.repeat(20)}\r\n`).join('')}\r\n`,
+      431
+    )
   })
 
   t.test('an expectation that nobody knows is refused with 417', async t => {
@@ -541,7 +989,13 @@ t.test('framing over a real socket', async t => {
 
   t.test('a body that is too large is not waited for', async t => {
     await closed(t, 'announced', `${post}Content-Length: 10485760\r\n\r\n${'x'.repeat(70_000)}`, 413, 'FST_ERR_CTP_BODY_TOO_LARGE')
-    await closed(t, 'in chunks', `${post}Transfer-Encoding: chunked\r\n\r\n${`4000\r\n${'x'.repeat(0x4000)}\r\n`.repeat(6)}`, 413, 'FST_ERR_CTP_BODY_TOO_LARGE')
+    await closed(
+      t,
+      'in chunks',
+      `${post}Transfer-Encoding: chunked\r\n\r\n${`4000\r\n${'x'.repeat(0x4000)}\r\n`.repeat(6)}`,
+      413,
+      'FST_ERR_CTP_BODY_TOO_LARGE'
+    )
   })
 
   t.test('CONNECT and TRACE get nothing back of what they sent', async t => {
@@ -606,10 +1060,18 @@ t.test('every status has the common headers', async t => {
   note(await send(one, '/v1/login', 'x', 'text/plain'))
   for (let i = 0; i < 4; i++) note(await one.login('nobody@example.com'))
   note(await one.call('DELETE', '/v1/sessions', { token }))
-  for (const url of ['/', '/docs', '/openapi.json', '/health/live', '/health/ready', '/docs/static/nothing']) guarded(t, await one.call('GET', url), url)
+  for (const url of [
+    '/',
+    '/docs',
+    '/openapi.json',
+    '/health/live',
+    '/health/ready',
+    '/docs/static/nothing'
+  ]) guarded(t, await one.call('GET', url), url)
 
   let fails = false
-  const query: typeof shared.query = work => fails ? Promise.reject(new Error("select 'SENTINEL' from users\n    at SENTINEL (/SENTINEL)")) : shared.query(work)
+  const query: typeof shared.query = work =>
+    fails ? Promise.reject(new Error("select 'SENTINEL' from users\n    at SENTINEL (/SENTINEL)")) : shared.query(work)
   const broken = await startApp(t, { ...embedded, database: async () => ({ ...shared, query, close: async () => {} }) })
   fails = true
   note(await broken.login(email))
@@ -628,7 +1090,15 @@ t.test('every status has the common headers', async t => {
 t.test('whatever a client says, the log stays one JSON object a line', async t => {
   const one = await startApp(t, embedded, { env: { TRUST_PROXY: '127.0.0.1' } })
   const evil = 'x\r\n{"level":60,"msg":"forged"}\n\u001b[2J\u009b31m'
-  const headers = { 'user-agent': evil, 'x-forwarded-for': evil, referer: evil, host: evil, origin: evil, 'x-request-id': evil, authorization: `Bearer ${evil}` }
+  const headers = {
+    'user-agent': evil,
+    'x-forwarded-for': evil,
+    referer: evil,
+    host: evil,
+    origin: evil,
+    'x-request-id': evil,
+    authorization: `Bearer ${evil}`
+  }
   await one.call('POST', '/v1/login', { body: { email: `${evil}@example.com`, password }, headers })
   await one.call('POST', '/v1/login', { body: { email: 'a@example.com', password: evil, deviceName: evil }, headers })
   await one.call('GET', `/v1/me?${encodeURIComponent(evil)}`, { headers })
@@ -643,7 +1113,15 @@ t.test('whatever a client says, the log stays one JSON object a line', async t =
 })
 
 t.test('CORS', async t => {
-  const preflight = (one: TestApp, origin: string) => one.app.inject({ method: 'OPTIONS', url: '/v1/me', headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization' } })
+  const preflight = (
+    one: TestApp,
+    origin: string
+  ) =>
+    one.app.inject({
+      method: 'OPTIONS',
+      url: '/v1/me',
+      headers: { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization' }
+    })
 
   async function allows (t: Test, one: TestApp, origin: string): Promise<void> {
     const asked = await preflight(one, origin)
@@ -655,7 +1133,14 @@ t.test('CORS', async t => {
     t.equal(reply.headers['access-control-allow-origin'], origin, `${origin} may read a refusal too`)
     t.match(reply.headers['access-control-expose-headers'], /Retry-After/)
     t.match(reply.headers.vary, /Origin/i)
-    for (const { headers } of [asked, reply]) t.equal(headers['access-control-allow-credentials'], one.config.corsOrigins.includes(origin) ? 'true' : undefined, 'with credentials for those of CORS_ORIGINS alone')
+    for (const { headers } of [
+      asked,
+      reply
+    ]) t.equal(
+      headers['access-control-allow-credentials'],
+      one.config.corsOrigins.includes(origin) ? 'true' : undefined,
+      'with credentials for those of CORS_ORIGINS alone'
+    )
   }
 
   async function refuses (t: Test, one: TestApp, origin: string): Promise<void> {
@@ -667,18 +1152,59 @@ t.test('CORS', async t => {
     }
   }
 
-  const tricks = ['null', '', 'http://localhost.evil.example', 'http://evil-localhost', 'http://127.0.0.1.evil.example', 'http://localhost@evil.example', 'http://evil.example/#localhost', 'http://evil.example?localhost', 'file://', 'capacitor://localhost', 'http://localhost/path', 'http://LOCALHOST:80 ', 'localhost', 'http://localhost:5173, http://evil.example', 'http://127.0.0.1:99999', 'http://0x7f000001', '*']
+  const tricks = [
+    'null',
+    '',
+    'http://localhost.evil.example',
+    'http://evil-localhost',
+    'http://127.0.0.1.evil.example',
+    'http://localhost@evil.example',
+    'http://evil.example/#localhost',
+    'http://evil.example?localhost',
+    'file://',
+    'capacitor://localhost',
+    'http://localhost/path',
+    'http://LOCALHOST:80 ',
+    'localhost',
+    'http://localhost:5173, http://evil.example',
+    'http://127.0.0.1:99999',
+    'http://0x7f000001',
+    '*'
+  ]
 
   t.test('the embedded server lets loopback pages in, and no other', async t => {
     const one = await startApp(t, embedded)
-    for (const origin of ['http://localhost:5173', 'http://localhost', 'https://localhost:8443', 'http://127.0.0.1:8080', 'http://[::1]:3000']) await allows(t, one, origin)
-    for (const origin of ['https://app.example.com', 'http://192.168.1.2', 'http://169.254.169.254', ...tricks]) await refuses(t, one, origin)
+    for (const origin of [
+      'http://localhost:5173',
+      'http://localhost',
+      'https://localhost:8443',
+      'http://127.0.0.1:8080',
+      'http://[::1]:3000'
+    ]) await allows(t, one, origin)
+    for (const origin of [
+      'https://app.example.com',
+      'http://192.168.1.2',
+      'http://169.254.169.254',
+      ...tricks
+    ]) await refuses(t, one, origin)
   })
 
   t.test('CORS_ORIGINS is exact', async t => {
     const one = await startApp(t, embedded, { env: { CORS_ORIGINS: 'https://good.com, https://app.good.com:8443' } })
     for (const origin of ['https://good.com', 'https://app.good.com:8443']) await allows(t, one, origin)
-    for (const origin of ['http://good.com', 'https://good.com:443', 'https://good.com/', 'https://good.com.evil', 'https://evilgood.com', 'https://evil.good.com', 'https://good.com:8443', 'https://app.good.com', 'https://GOOD.com', 'https://good.com, https://app.good.com:8443', ...tricks]) await refuses(t, one, origin)
+    for (const origin of [
+      'http://good.com',
+      'https://good.com:443',
+      'https://good.com/',
+      'https://good.com.evil',
+      'https://evilgood.com',
+      'https://evil.good.com',
+      'https://good.com:8443',
+      'https://app.good.com',
+      'https://GOOD.com',
+      'https://good.com, https://app.good.com:8443',
+      ...tricks
+    ]) await refuses(t, one, origin)
   })
 
   t.test('a server with a database of its own lets no page in unless it is told to', async t => {

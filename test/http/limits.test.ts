@@ -6,7 +6,18 @@ import t from 'tap'
 import { createLoginLimiter } from '../../src/attempts/login-limiter.js'
 import { ProcessCounter } from '../../src/redis/counter.js'
 import { createNetworkMatcher, isNetwork, networkOf } from '../../src/shared/address.js'
-import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, password, patienceMs, serverGround, skipMissing, startApp } from '../fixtures/app.js'
+import {
+  becomesTrue,
+  embeddedGround,
+  type Ground,
+  newEmail,
+  onEachGround,
+  password,
+  patienceMs,
+  serverGround,
+  skipMissing,
+  startApp
+} from '../fixtures/app.js'
 import { attempt, limited, statuses, wrong } from '../fixtures/attempts.js'
 import { hasRedisServer, startRedis } from '../fixtures/servers.js'
 
@@ -17,7 +28,9 @@ onEachGround(t, async (t, ground) => {
   const two = ground.redisUrl === null ? one : await startApp(t, ground, { env: strict })
 
   /** For apps beside these: on the embedded database without a cache of their own, which two processes never share. */
-  const beside: Ground = ground.redisUrl !== null ? ground : { ...ground, database: async () => ({ ...one.database, embedded: false, close: async () => {} }) }
+  const beside: Ground = ground.redisUrl !== null
+    ? ground
+    : { ...ground, database: async () => ({ ...one.database, embedded: false, close: async () => {} }) }
 
   t.test('the sixth attempt in a minute is refused, with the right password too, on every instance', async t => {
     const { email } = await one.account()
@@ -52,7 +65,8 @@ onEachGround(t, async (t, ground) => {
 
   t.test('changing a password counts with the logins', async t => {
     const { email, token } = await one.account()
-    const change = (currentPassword: string) => two.call('PUT', '/v1/password', { token, body: { currentPassword, newPassword: 'another long password' } })
+    const change = (currentPassword: string) =>
+      two.call('PUT', '/v1/password', { token, body: { currentPassword, newPassword: 'another long password' } })
     for (let i = 0; i < 3; i++) t.equal((await change(wrong)).statusCode, 403)
     for (let i = 0; i < 2; i++) t.equal((await attempt(one, email)).statusCode, 401)
     limited(t, await change(password))
@@ -63,7 +77,14 @@ onEachGround(t, async (t, ground) => {
   t.test('a changed password clears what was counted', async t => {
     const { email, token } = await one.account()
     for (let i = 0; i < 4; i++) t.equal((await attempt(one, email)).statusCode, 401)
-    t.equal((await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: 'another long password' } })).statusCode, 200)
+    t.equal(
+      (await one.call(
+        'PUT',
+        '/v1/password',
+        { token, body: { currentPassword: password, newPassword: 'another long password' } }
+      )).statusCode,
+      200
+    )
     for (let i = 0; i < 4; i++) t.equal((await attempt(one, email)).statusCode, 401)
     t.equal((await attempt(one, email, { secret: 'another long password' })).statusCode, 200)
   })
@@ -76,7 +97,13 @@ onEachGround(t, async (t, ground) => {
   t.test('every spelling of an email counts as one account', async t => {
     const { email } = await one.account()
     const wide = email.replace(/^user/, 'ｕｓｅｒ')
-    for (const spelling of [email, email.toUpperCase(), wide, wide.toUpperCase(), email.replace('example', 'Example')]) t.equal((await attempt(one, spelling)).statusCode, 401, spelling)
+    for (const spelling of [
+      email,
+      email.toUpperCase(),
+      wide,
+      wide.toUpperCase(),
+      email.replace('example', 'Example')
+    ]) t.equal((await attempt(one, spelling)).statusCode, 401, spelling)
     for (const spelling of [email, wide.toUpperCase(), email.replace('user', 'User')]) limited(t, await attempt(one, spelling))
   })
 
@@ -113,7 +140,11 @@ onEachGround(t, async (t, ground) => {
   })
 
   t.test('ADDRESS_LIMIT counts register and login together, and nothing else', async t => {
-    const coarse = await startApp(t, { ...beside, prefix: `${ground.prefix}${randomBytes(3).toString('hex')}:` }, { env: { ADDRESS_LIMIT: '6/1m' } })
+    const coarse = await startApp(
+      t,
+      { ...beside, prefix: `${ground.prefix}${randomBytes(3).toString('hex')}:` },
+      { env: { ADDRESS_LIMIT: '6/1m' } }
+    )
     const { email, token } = await coarse.account()
     for (let i = 0; i < 3; i++) t.equal((await attempt(coarse, newEmail())).statusCode, 401)
     t.equal((await coarse.register('no email')).statusCode, 400, 'a refused one counts too')
@@ -132,9 +163,21 @@ onEachGround(t, async (t, ground) => {
   })
 
   t.test('past the limit of an address not even a body is read', async t => {
-    const coarse = await startApp(t, { ...beside, prefix: `${ground.prefix}${randomBytes(3).toString('hex')}:` }, { env: { ADDRESS_LIMIT: '1/1m' } })
+    const coarse = await startApp(
+      t,
+      { ...beside, prefix: `${ground.prefix}${randomBytes(3).toString('hex')}:` },
+      { env: { ADDRESS_LIMIT: '1/1m' } }
+    )
     await attempt(coarse, newEmail())
-    limited(t, await coarse.app.inject({ method: 'POST', url: '/v1/login', payload: 'x'.repeat(1_000_000), headers: { 'content-type': 'text/plain' } }))
+    limited(
+      t,
+      await coarse.app.inject({
+        method: 'POST',
+        url: '/v1/login',
+        payload: 'x'.repeat(1_000_000),
+        headers: { 'content-type': 'text/plain' }
+      })
+    )
   })
 })
 
@@ -183,7 +226,11 @@ t.test('behind a proxy in TRUST_PROXY the address it reports is the one that cou
   limited(t, await attempt(one, email, { forwarded: '198.51.100.67, 203.0.113.1, 10.2.3.4' }))
   limited(t, await attempt(one, email, { address: '203.0.113.1', forwarded: '198.51.100.68' }))
   t.equal((await attempt(one, email, { forwarded: '203.0.113.2' })).statusCode, 401, 'another client of the proxy')
-  t.equal((await attempt(one, email, { forwarded: '203.0.113.1, 203.0.113.3' })).statusCode, 401, 'what a client claims to have come through does not count')
+  t.equal(
+    (await attempt(one, email, { forwarded: '203.0.113.1, 203.0.113.3' })).statusCode,
+    401,
+    'what a client claims to have come through does not count'
+  )
 })
 
 t.test('an address that a proxy reports with its port, in brackets or wrongly still counts as one client', async t => {
@@ -197,18 +244,47 @@ t.test('an address that a proxy reports with its port, in brackets or wrongly st
     ['IPv6 with a port', i => `[2001:db8::${i + 1}]:${50_000 + i}`],
     ['IPv6 in brackets', i => `[2001:db8:0:0:${i}::]`],
     ['a proxy in the chain with a port', i => `198.51.100.35:${i}, 10.1.2.3:${40_000 + i}`],
-    ['no address', i => ['unknown', '_hidden', 'a.b.c.d', '1', '0x7f.1', '[198.51.100.7', '198.51.100.7:', '300.1.1.1:80', '2001:db8::1:', ':80', '"198.51.100.7"', 'localhost'][i] as string]
+    [
+      'no address',
+      i =>
+        [
+          'unknown',
+          '_hidden',
+          'a.b.c.d',
+          '1',
+          '0x7f.1',
+          '[198.51.100.7',
+          '198.51.100.7:',
+          '300.1.1.1:80',
+          '2001:db8::1:',
+          ':80',
+          '"198.51.100.7"',
+          'localhost'
+        ][i] as string
+    ]
   ] satisfies Array<[string, (i: number) => string]>) t.same(await tries(forwarded), { 401: 5, 429: 7 }, name)
 
   const coarse = await startApp(t, await embeddedGround(), { env: { TRUST_PROXY: '127.0.0.1', ADDRESS_LIMIT: '3/1m' } })
-  t.same(await statuses(Array.from({ length: 9 }, (_, i) => attempt(coarse, newEmail(), { forwarded: `198.51.100.34:${i + 1}` }))), { 401: 3, 429: 6 })
+  t.same(
+    await statuses(Array.from({ length: 9 }, (_, i) => attempt(coarse, newEmail(), { forwarded: `198.51.100.34:${i + 1}` }))),
+    { 401: 3, 429: 6 }
+  )
   t.equal((await attempt(coarse, newEmail(), { forwarded: '198.51.100.36:1' })).statusCode, 401, 'another client')
 
   const { email } = await one.account()
-  await one.app.inject({ method: 'POST', url: '/v1/login', payload: { email, password }, headers: { 'x-forwarded-for': '198.51.100.34:50001' } })
+  await one.app.inject({
+    method: 'POST',
+    url: '/v1/login',
+    payload: { email, password },
+    headers: { 'x-forwarded-for': '198.51.100.34:50001' }
+  })
   t.ok(one.log.some(line => line.includes('"remoteAddress":"198.51.100.34"')), 'the log has it without the port')
   const events = await one.call('GET', '/v1/events', { token: (await one.login(email)).json().accessToken })
-  t.same([...new Set(events.json<{ events: Array<{ ip: string }> }>().events.map(({ ip }) => ip))].sort(), ['127.0.0.1', '198.51.100.34'], 'and so has the trail')
+  t.same(
+    [...new Set(events.json<{ events: Array<{ ip: string }> }>().events.map(({ ip }) => ip))].sort(),
+    ['127.0.0.1', '198.51.100.34'],
+    'and so has the trail'
+  )
 })
 
 t.test('keys of the limits in Redis name no account', async t => {
@@ -246,7 +322,11 @@ t.test('without its Redis the limit goes on in memory', async t => {
       t.same(counts, { 401: 5, 429: 15 }, 'counted from now on, never open and never an error')
       limited(t, await attempt(one, email, { secret: password }))
       const other = newEmail()
-      t.same(await statuses(Array.from({ length: 60 }, (_, i) => attempt(one, `${i}${other}`))), { 401: 19, 429: 41 }, 'and so is the limit of an address')
+      t.same(
+        await statuses(Array.from({ length: 60 }, (_, i) => attempt(one, `${i}${other}`))),
+        { 401: 19, 429: 41 },
+        'and so is the limit of an address'
+      )
       t.notOk(one.log.some(line => /"level":(50|60)/.test(line)))
     })
   }
@@ -281,8 +361,21 @@ t.test('without its Redis the limit goes on in memory', async t => {
 
 t.test('a network is an IPv4 address or the /64 of an IPv6 one, however it is written', async t => {
   t.equal(networkOf('192.0.2.1'), '192.0.2.1')
-  for (const form of ['::ffff:192.0.2.1', '::FFFF:192.0.2.1', '::ffff:c000:201', '0:0:0:0:0:ffff:192.0.2.1', '0000:0000:0000:0000:0000:FFFF:C000:0201']) t.equal(networkOf(form), '192.0.2.1', form)
-  for (const form of ['2001:db8:0:1::1', '2001:DB8:0:1:ffff:ffff:ffff:ffff', '2001:0db8:0000:0001::', '2001:db8::1:0:0:0:9', '2001:db8:0:1::192.0.2.1', '2001:db8:0:1::1%eth0']) t.equal(networkOf(form), '2001:db8:0:1::/64', form)
+  for (const form of [
+    '::ffff:192.0.2.1',
+    '::FFFF:192.0.2.1',
+    '::ffff:c000:201',
+    '0:0:0:0:0:ffff:192.0.2.1',
+    '0000:0000:0000:0000:0000:FFFF:C000:0201'
+  ]) t.equal(networkOf(form), '192.0.2.1', form)
+  for (const form of [
+    '2001:db8:0:1::1',
+    '2001:DB8:0:1:ffff:ffff:ffff:ffff',
+    '2001:0db8:0000:0001::',
+    '2001:db8::1:0:0:0:9',
+    '2001:db8:0:1::192.0.2.1',
+    '2001:db8:0:1::1%eth0'
+  ]) t.equal(networkOf(form), '2001:db8:0:1::/64', form)
   t.equal(networkOf('::1'), '0:0:0:0::/64')
   t.equal(networkOf('fe80::1%eth0'), 'fe80:0:0:0::/64')
   t.not(networkOf('2001:db8:0:2::1'), networkOf('2001:db8:0:1::1'))
@@ -292,10 +385,44 @@ t.test('a network is an IPv4 address or the /64 of an IPv6 one, however it is wr
 
 t.test('TRUST_PROXY takes addresses and CIDRs of both families, and IPv4 in IPv6', async t => {
   const trusted = createNetworkMatcher(['192.0.2.1', '10.0.0.0/8', '2001:db8::/32', '::1', '::ffff:172.16.0.0/108'])
-  for (const inside of ['192.0.2.1', '10.255.0.1:443', '::ffff:10.0.0.1', '2001:db8:ffff::1', '[2001:db8::1]:8080', '::1', '0:0:0:0:0:0:0:1', '172.31.255.255']) t.ok(trusted(inside), inside)
-  for (const outside of ['192.0.2.2', '11.0.0.1', '2001:db9::1', '::2', '172.32.0.1', '', 'unknown', '10', '10.0.0.0/8', '::10.0.0.1']) t.notOk(trusted(outside), outside)
+  for (const inside of [
+    '192.0.2.1',
+    '10.255.0.1:443',
+    '::ffff:10.0.0.1',
+    '2001:db8:ffff::1',
+    '[2001:db8::1]:8080',
+    '::1',
+    '0:0:0:0:0:0:0:1',
+    '172.31.255.255'
+  ]) t.ok(trusted(inside), inside)
+  for (const outside of [
+    '192.0.2.2',
+    '11.0.0.1',
+    '2001:db9::1',
+    '::2',
+    '172.32.0.1',
+    '',
+    'unknown',
+    '10',
+    '10.0.0.0/8',
+    '::10.0.0.1'
+  ]) t.notOk(trusted(outside), outside)
   for (const network of ['192.0.2.1', '10.0.0.0/8', '::1', '2001:db8::/32', '::/1', '192.0.2.1/32']) t.ok(isNetwork(network), network)
-  for (const wrong of ['', '10', '10.0.0/8', '10.0.0.0/0', '10.0.0.0/33', '10.0.0.0/08', '10.0.0.0/8/8', '10.0.0.0/', '::/129', '::/0', 'fe80::1%eth0', 'localhost', '010.0.0.1']) t.notOk(isNetwork(wrong), wrong)
+  for (const wrong of [
+    '',
+    '10',
+    '10.0.0/8',
+    '10.0.0.0/0',
+    '10.0.0.0/33',
+    '10.0.0.0/08',
+    '10.0.0.0/8/8',
+    '10.0.0.0/',
+    '::/129',
+    '::/0',
+    'fe80::1%eth0',
+    'localhost',
+    '010.0.0.1'
+  ]) t.notOk(isNetwork(wrong), wrong)
 })
 
 t.test('more passwords than can be hashed soon are answered 503, and who has a token waits for none of it', async t => {
@@ -327,7 +454,10 @@ t.test('more passwords than can be hashed soon are answered 503, and who has a t
 t.test('a success clears the count in Redis and the one that the process kept while Redis was away', async t => {
   const ground = await serverGround(t)
   if (ground?.redisUrl == null) return
-  const redis = new Redis(ground.redisUrl, { lazyConnect: true, enableOfflineQueue: false, maxRetriesPerRequest: 0, retryStrategy: () => null })
+  const redis = new Redis(
+    ground.redisUrl,
+    { lazyConnect: true, enableOfflineQueue: false, maxRetriesPerRequest: 0, retryStrategy: () => null }
+  )
   redis.on('error', () => {})
   t.teardown(() => redis.disconnect())
   const leave = async () => {

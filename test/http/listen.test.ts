@@ -14,7 +14,11 @@ const hasIpv6 = Object.values(networkInterfaces()).some(addresses => addresses?.
 /** An app with a route that answers when `finish` is called. */
 function startSlow (t: Test) {
   const lines: string[] = []
-  const app = fastify({ logger: { stream: { write (line: string) { lines.push(line) } } }, forceCloseConnections: 'idle', return503OnClosing: false })
+  const app = fastify({
+    logger: { stream: { write (line: string) { lines.push(line) } } },
+    forceCloseConnections: 'idle',
+    return503OnClosing: false
+  })
   let finish = () => {}
   let waiting = 0
   const finished = new Promise<void>(resolve => { finish = resolve })
@@ -52,7 +56,11 @@ t.test('the default address answers on 127.0.0.1 and on ::1, and is printed as l
 
 t.test('any other address is listened to alone', async t => {
   if (!hasIpv6) return skipMissing(t, 'needs ::1: switch IPv6 on')
-  for (const [host, others, printed] of [['127.0.0.2', ['127.0.0.1', '::1'], '127.0.0.2'], ['::1', ['127.0.0.1'], 'localhost'], ['0.0.0.0', ['::1'], 'localhost']] as const) {
+  for (const [host, others, printed] of [
+    ['127.0.0.2', ['127.0.0.1', '::1'], '127.0.0.2'],
+    ['::1', ['127.0.0.1'], 'localhost'],
+    ['0.0.0.0', ['::1'], 'localhost']
+  ] as const) {
     const { app } = startSlow(t)
     const { port, hostname } = new URL(await listen(app, { host, port: 0 }))
     t.equal(hostname, printed)

@@ -50,7 +50,12 @@ const callers: Record<string, () => Promise<string | undefined>> = {
     await one.admin.disable(operator, made.userId)
     return token
   },
-  'a refresh token': async () => (await one.call('POST', '/v1/login', { body: { ...await credentials(), refresh: true } })).json<{ refreshToken: string }>().refreshToken,
+  'a refresh token': async () =>
+    (await one.call(
+      'POST',
+      '/v1/login',
+      { body: { ...await credentials(), refresh: true } }
+    )).json<{ refreshToken: string }>().refreshToken,
   'a user at a session': async () => (await account()).token,
   "an administrator's personal token": async () => personalOf(await administrator()),
   "an administrator's session without abilities": async () => {
@@ -68,13 +73,25 @@ async function credentials () {
 const lacking = '403 AUTH_INSUFFICIENT_ABILITY'
 const missing = '401 AUTH_MISSING_TOKEN'
 const invalid = '401 AUTH_INVALID_TOKEN'
-const nobody = { 'no token': missing, 'a made-up token': invalid, 'no token at all in its header': invalid, 'a session that has ended': invalid, "a disabled user's personal token": invalid, 'a refresh token': invalid }
+const nobody = {
+  'no token': missing,
+  'a made-up token': invalid,
+  'no token at all in its header': invalid,
+  'a session that has ended': invalid,
+  "a disabled user's personal token": invalid,
+  'a refresh token': invalid
+}
 
 /** What each guard answers; a caller who isn't here passes. */
 const answers: Record<Exclude<Guard, 'anyone' | 'client'>, Record<string, string>> = {
   token: nobody,
   session: { ...nobody, "an administrator's personal token": '403 AUTH_SESSION_REQUIRED' },
-  admin: { ...nobody, "an administrator's personal token": '403 AUTH_SESSION_REQUIRED', 'a user at a session': '403 AUTH_FORBIDDEN', "an administrator's session without abilities": lacking }
+  admin: {
+    ...nobody,
+    "an administrator's personal token": '403 AUTH_SESSION_REQUIRED',
+    'a user at a session': '403 AUTH_FORBIDDEN',
+    "an administrator's session without abilities": lacking
+  }
 }
 /** Routes that change or delete the account need a token with the ability `account`. */
 const changesAccount = new Set(['PATCH /v1/me', 'DELETE /v1/me'])
@@ -88,7 +105,9 @@ async function answer ({ method, url }: Route, token: string | undefined, unread
     headers: { ...token === undefined ? {} : { authorization: `Bearer ${token}` }, ...unreadable ? { 'content-type': 'text/plain' } : {} },
     ...unreadable ? { payload: 'x' } : {}
   })
-  const { code = '' } = reply.headers['content-type']?.toString().startsWith('application/json') === true && reply.statusCode >= 400 ? reply.json<{ code: string }>() : {}
+  const { code = '' } = reply.headers['content-type']?.toString().startsWith('application/json') === true && reply.statusCode >= 400
+    ? reply.json<{ code: string }>()
+    : {}
   return `${reply.statusCode} ${code}`.trim()
 }
 
@@ -96,17 +115,30 @@ t.test('every route declares whom it serves', async t => {
   t.ok(own.length >= 28, `${own.length} routes`)
   t.same(undeclared(own), [])
   t.same(undeclared([{ method: 'GET', url: '/v1/new', guard: undefined }]), ['GET /v1/new'], 'a new one would be noticed')
-  t.same(own.filter(({ url, guard }) => url.startsWith('/v1/admin/') !== (guard === 'admin')), [], 'administrators alone have the routes below /v1/admin')
+  t.same(
+    own.filter(({ url, guard }) => url.startsWith('/v1/admin/') !== (guard === 'admin')),
+    [],
+    'administrators alone have the routes below /v1/admin'
+  )
   t.same([...new Set(own.map(({ guard }) => guard))].sort(), ['admin', 'anyone', 'client', 'session', 'token'])
-  t.same(own.filter(({ guard }) => guard === 'client').map(({ url }) => url).sort(), ['/oauth/introspect', '/oauth/revoke', '/oauth/token'], 'by their RFCs: see test/oauth')
+  t.same(
+    own.filter(({ guard }) => guard === 'client').map(({ url }) => url).sort(),
+    ['/oauth/introspect', '/oauth/revoke', '/oauth/token'],
+    'by their RFCs: see test/oauth'
+  )
 })
 
 t.test('OpenAPI says the same: what needs a token has its security and its 401', async t => {
-  const { paths } = (await one.call('GET', '/openapi.json')).json<{ paths: Record<string, Record<string, { security?: object[], responses: Record<string, unknown> }>> }>()
+  const { paths } = (await one.call('GET', '/openapi.json')).json<{
+    paths: Record<string, Record<string, { security?: object[], responses: Record<string, unknown> }>>
+  }>()
   for (const { method, url, guard } of own) {
     const operation = paths[url.replace(/:(\w+)/g, '{$1}')]?.[method.toLowerCase()]
     const security = operation?.security ?? []
-    t.ok(guard === 'anyone' ? security.length === 0 || security.some(scheme => Object.keys(scheme).length === 0) : security.length > 0, `${method} ${url}`)
+    t.ok(
+      guard === 'anyone' ? security.length === 0 || security.some(scheme => Object.keys(scheme).length === 0) : security.length > 0,
+      `${method} ${url}`
+    )
     if (guard !== 'anyone') t.ok(operation?.responses[401], `${method} ${url} 401`)
     if (guard === 'session' || guard === 'admin') t.ok(operation?.responses[403], `${method} ${url} 403`)
   }
@@ -122,7 +154,10 @@ for (const route of own) {
     })
     continue
   }
-  const expected: Record<string, string> = { ...answers[route.guard], ...changesAccount.has(name) ? { "an administrator's session without abilities": lacking } : {} }
+  const expected: Record<string, string> = {
+    ...answers[route.guard],
+    ...changesAccount.has(name) ? { "an administrator's session without abilities": lacking } : {}
+  }
   t.test(`${name} is for: ${route.guard}`, async t => {
     for (const [caller, token] of Object.entries(callers)) {
       const refusal = expected[caller]
@@ -130,7 +165,9 @@ for (const route of own) {
       const got = await answer(route, given)
       if (refusal === undefined) t.notOk(refusals.has(got) || got.startsWith('5'), `${caller} passes: ${got}`)
       else t.equal(got, refusal, caller)
-      if (refusal !== undefined && given !== undefined && route.method !== 'GET') t.equal(await answer(route, given, true), refusal, `${caller}, before the body is read`)
+      if (refusal !== undefined &&
+        given !== undefined &&
+        route.method !== 'GET') t.equal(await answer(route, given, true), refusal, `${caller}, before the body is read`)
     }
   })
 }

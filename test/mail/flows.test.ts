@@ -10,11 +10,27 @@ const fresh = 'a new and longer battery staple'
 const hourMs = 3_600_000
 
 const forgot = (one: TestApp, email: string) => one.call('POST', '/v1/password/forgot', { body: { email } })
-const reset = (one: TestApp, token: string, newPassword = fresh, more: object = {}) => one.call('POST', '/v1/password/reset', { body: { token, password: newPassword, ...more } })
-const verify = (one: TestApp, token: string, password?: string) => one.call('POST', '/v1/email/verify', { body: { token, ...password === undefined ? {} : { password } } })
+const reset = (
+  one: TestApp,
+  token: string,
+  newPassword = fresh,
+  more: object = {}
+) => one.call('POST', '/v1/password/reset', { body: { token, password: newPassword, ...more } })
+const verify = (
+  one: TestApp,
+  token: string,
+  password?: string
+) => one.call('POST', '/v1/email/verify', { body: { token, ...password === undefined ? {} : { password } } })
 const me = async (one: TestApp, token: string) => (await one.me(token)).json<{ user: User }>().user
-const refusedToken = (t: Test, reply: Response, name: string) => t.match([reply.statusCode, reply.json().code], [400, 'AUTH_MAIL_TOKEN_INVALID'], name)
-const count = async (one: TestApp, table: string) => Number((await one.database.prepared<{ n: number }>(`select count(*)::int as n from ${table}`, []))[0]?.n)
+const refusedToken = (
+  t: Test,
+  reply: Response,
+  name: string
+) => t.match([reply.statusCode, reply.json().code], [400, 'AUTH_MAIL_TOKEN_INVALID'], name)
+const count = async (
+  one: TestApp,
+  table: string
+) => Number((await one.database.prepared<{ n: number }>(`select count(*)::int as n from ${table}`, []))[0]?.n)
 /** Resolves when every mail was sent or dropped. */
 async function emptied (one: TestApp): Promise<void> {
   if (!await becomesTrue(async () => await count(one, 'mails') === 0, patienceMs)) throw new Error('mails stay in the outbox')
@@ -57,13 +73,24 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.login(email, { password: fresh })).statusCode, 200)
     refusedToken(t, await reset(one, tokenIn(letter)), 'again')
     t.match((await postbox.wait(email, 'password_reset')).text, /From: 127\.0\.0\.1\nDevice: lightMyRequest\n/)
-    const events = (await one.audit.list({ userId, cursor: undefined, limit: 100 })).events.map(({ type, cause }) => `${type} ${cause ?? ''}`.trim())
-    t.same(events.filter(event => /reset/.test(event)).sort(), ['password_reset', 'password_reset_requested', 'personal_token_ended password_reset', 'session_ended password_reset', 'session_ended password_reset'])
+    const events = (await one.audit.list({ userId, cursor: undefined, limit: 100 })).events.map(({ type, cause }) =>
+      `${type} ${cause ?? ''}`.trim())
+    t.same(
+      events.filter(event => /reset/.test(event)).sort(),
+      [
+        'password_reset',
+        'password_reset_requested',
+        'personal_token_ended password_reset',
+        'session_ended password_reset',
+        'session_ended password_reset'
+      ]
+    )
   })
 
   t.test('a reset can keep the personal tokens made after the address was verified and before the reset was asked for', async t => {
     const { email, token } = await one.account()
-    const personal = async (name: string) => (await one.call('POST', '/v1/tokens', { token, body: { name } })).json<{ accessToken: string }>().accessToken
+    const personal = async (name: string) =>
+      (await one.call('POST', '/v1/tokens', { token, body: { name } })).json<{ accessToken: string }>().accessToken
     const unproved = await personal('before the address was verified')
     one.clock.advance(60_000)
     await verify(one, tokenIn(await postbox.wait(email, 'verify_email')))
@@ -141,7 +168,13 @@ onEachGround(t, async (t, ground) => {
     await one.admin.remove(operator, userId)
     await postbox.wait(email, 'account_deleted')
     await emptied(one)
-    for (const kind of ['personal_token_created', 'role_changed', 'account_disabled', 'login_blocked', 'account_deleted'] as const) t.equal(postbox.of(email, kind).length, 1, kind)
+    for (const kind of [
+      'personal_token_created',
+      'role_changed',
+      'account_disabled',
+      'login_blocked',
+      'account_deleted'
+    ] as const) t.equal(postbox.of(email, kind).length, 1, kind)
 
     const last = await verified()
     const recent = (await one.login(last.email)).json().accessToken
@@ -172,7 +205,10 @@ onEachGround(t, async (t, ground) => {
     await postbox.wait(victim.email, 'reset_password', 10)
     await emptied(one)
     t.equal(postbox.of(victim.email, 'reset_password').length, 10, 'ten an hour')
-    t.equal((await one.call('PUT', '/v1/password', { token: victim.token, body: { currentPassword: password, newPassword: fresh } })).statusCode, 200)
+    t.equal(
+      (await one.call('PUT', '/v1/password', { token: victim.token, body: { currentPassword: password, newPassword: fresh } })).statusCode,
+      200
+    )
     await postbox.wait(victim.email, 'password_changed')
     t.pass('what strangers ask for does not crowd out what the owner has to know')
   })
@@ -183,7 +219,17 @@ onEachGround(t, async (t, ground) => {
     await forgot(one, account.email)
     const resetting = tokenIn(await postbox.wait(account.email, 'reset_password'))
     const hash = createHash('sha256').update(resetting).digest('hex')
-    for (const made of [verifying, hash, account.token, `${resetting}x`, resetting.slice(0, -1), resetting.replace('lkmr_', 'lkmv_'), `lkmr_${'x'.repeat(43)}`, 'x', '€']) refusedToken(t, await reset(one, made), made)
+    for (const made of [
+      verifying,
+      hash,
+      account.token,
+      `${resetting}x`,
+      resetting.slice(0, -1),
+      resetting.replace('lkmr_', 'lkmv_'),
+      `lkmr_${'x'.repeat(43)}`,
+      'x',
+      '€'
+    ]) refusedToken(t, await reset(one, made), made)
     for (const made of [resetting, account.token, `lkmv_${'x'.repeat(43)}`]) refusedToken(t, await verify(one, made), made)
     for (const presented of [verifying, resetting]) t.equal((await one.me(presented)).statusCode, 401, 'it opens nothing else')
 
@@ -207,7 +253,13 @@ onEachGround(t, async (t, ground) => {
     const disabled = tokenIn(await postbox.wait(account.email, 'reset_password', 5))
     await one.database.prepared('update users set disabled_at = now() where id = $1', [account.userId])
     refusedToken(t, await reset(one, disabled), 'of a disabled account')
-    for (const body of [{}, { token: resetting }, { token: resetting, password: fresh, userId: account.userId }, { token: [resetting], password: fresh }, { token: 1, password: fresh }]) t.equal((await one.call('POST', '/v1/password/reset', { body })).statusCode, 400)
+    for (const body of [
+      {},
+      { token: resetting },
+      { token: resetting, password: fresh, userId: account.userId },
+      { token: [resetting], password: fresh },
+      { token: 1, password: fresh }
+    ]) t.equal((await one.call('POST', '/v1/password/reset', { body })).statusCode, 400)
   })
 
   t.test('an address is verified at once on every token, cached ones too', async t => {
@@ -267,7 +319,11 @@ onEachGround(t, async (t, ground) => {
 
     t.equal((await change(account.token, stolen)).statusCode, 200)
     const thiefs = tokenIn(await postbox.wait(stolen, 'confirm_email_change'))
-    const { accessToken } = (await one.call('PUT', '/v1/password', { token: account.token, body: { currentPassword: password, newPassword: fresh } })).json()
+    const { accessToken } = (await one.call(
+      'PUT',
+      '/v1/password',
+      { token: account.token, body: { currentPassword: password, newPassword: fresh } }
+    )).json()
     refusedToken(t, await verify(one, thiefs), 'a new password makes void what a thief has begun')
     t.equal((await me(one, accessToken)).email, next)
   })
@@ -279,7 +335,10 @@ onEachGround(t, async (t, ground) => {
     await change(account.token, newEmail())
     t.equal((await one.call('DELETE', '/v1/me', { token: account.token, body: { password } })).statusCode, 204)
     refusedToken(t, await reset(one, token), 'there is nothing to reset')
-    const left = await one.database.prepared('select 1 from mails where user_id = $1 union all select 1 from mail_tokens where user_id = $1', [account.userId])
+    const left = await one.database.prepared(
+      'select 1 from mails where user_id = $1 union all select 1 from mail_tokens where user_id = $1',
+      [account.userId]
+    )
     t.same(left, [])
   })
 
@@ -301,8 +360,21 @@ onEachGround(t, async (t, ground) => {
   t.test('owners are told of new passwords, new devices and stolen refresh tokens', async t => {
     const { email, token } = await one.account()
     await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: fresh } })
-    t.match((await postbox.wait(email, 'password_changed')).text, /When: \d{4}-\d\d-\d\d \d\d:\d\d UTC\nFrom: 127\.0\.0\.1\nDevice: lightMyRequest\n/)
-    const login = (userAgent: string, ip = '127.0.0.1') => one.app.inject({ method: 'POST', url: '/v1/login', payload: { email, password: fresh }, headers: { 'user-agent': userAgent }, remoteAddress: ip })
+    t.match(
+      (await postbox.wait(email, 'password_changed')).text,
+      /When: \d{4}-\d\d-\d\d \d\d:\d\d UTC\nFrom: 127\.0\.0\.1\nDevice: lightMyRequest\n/
+    )
+    const login = (
+      userAgent: string,
+      ip = '127.0.0.1'
+    ) =>
+      one.app.inject({
+        method: 'POST',
+        url: '/v1/login',
+        payload: { email, password: fresh },
+        headers: { 'user-agent': userAgent },
+        remoteAddress: ip
+      })
     await login('lightMyRequest')
     await login('lightMyRequest/2.0')
     await login('<b>Phone</b>/17.3 see https://evil.example/x now evil.example/path ops@evil.example b\u00fccher\u3002example')
@@ -406,7 +478,9 @@ onEachGround(t, async (t, ground) => {
   t.test('whatever ends sessions from outside cancels a change of address and a reset that wait for their mail', async t => {
     const admin = await verified()
     await one.admin.setRole(operator, admin.userId, 'admin')
-    const ways: Record<string, (victim: { token: string, userId: string, other: { accessToken: string, session: { id: string } } }) => Promise<unknown>> = {
+    const ways: Record<string, (
+      victim: { token: string, userId: string, other: { accessToken: string, session: { id: string } } }
+    ) => Promise<unknown>> = {
       'admin revoke': ({ userId }) => one.call('POST', `/v1/admin/users/${userId}/revoke`, { token: admin.token, body: {} }),
       'tokens:revoke': ({ userId }) => one.admin.revoke(operator, userId, { personalTokens: true }),
       'logout-all': ({ other }) => one.call('POST', '/v1/logout-all', { token: other.accessToken }),
@@ -453,7 +527,11 @@ onEachGround(t, async (t, ground) => {
     for (const attempt of attempts) opened.push((await one.login(account.email, { password: attempt })).statusCode)
     t.same(opened.map(status => status === 200 ? 204 : 400), replies.map(({ statusCode }) => statusCode), 'and its password is the one')
     t.equal((await one.login(account.email)).statusCode, 401, 'not the old one')
-    for (const login of logins) if (login.statusCode === 200) t.equal((await one.me(login.json().accessToken)).statusCode, 401, 'a login by the old one was ended with the others')
+    for (const login of logins) if (login.statusCode === 200) t.equal(
+      (await one.me(login.json().accessToken)).statusCode,
+      401,
+      'a login by the old one was ended with the others'
+    )
   })
 
   t.test('tokens are in mails alone: neither in the database nor in a log', async t => {
@@ -461,7 +539,10 @@ onEachGround(t, async (t, ground) => {
     t.ok(tokens.length > 10)
     const { email } = await one.account()
     const live = tokenIn(await postbox.wait(email, 'verify_email'))
-    const dump = JSON.stringify(await Promise.all(['mails', 'mail_tokens', 'registrations', 'events'].map(table => one.database.prepared(`select to_jsonb(x)::text as row from ${table} x`, []))))
+    const dump = JSON.stringify(
+      await Promise.all(['mails', 'mail_tokens', 'registrations', 'events'].map(table =>
+        one.database.prepared(`select to_jsonb(x)::text as row from ${table} x`, [])))
+    )
     t.match(dump, createHash('sha256').update(live).digest('hex'), 'hashed')
     const log = one.log.join('')
     for (const token of [...tokens, live]) {

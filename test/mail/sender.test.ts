@@ -6,7 +6,17 @@ import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config/config.js'
 import type { Mailer, OutgoingMail } from '../../src/mail/mailer.js'
 import { createSmtpMailer } from '../../src/mail/transport.js'
-import { becomesTrue, embeddedGround, type Ground, newEmail, onEachGround, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import {
+  becomesTrue,
+  embeddedGround,
+  type Ground,
+  newEmail,
+  onEachGround,
+  patienceMs,
+  serverGround,
+  startApp,
+  type TestApp
+} from '../fixtures/app.js'
 import { holdUser } from '../fixtures/locks.js'
 import { createPostbox, startSmtp, tokenIn } from '../fixtures/mail.js'
 import { freePort } from '../fixtures/servers.js'
@@ -22,13 +32,39 @@ const mail: OutgoingMail = {
 const never = new AbortController().signal
 const send = (url: string, given = mail, ca?: string, from = 'Our Service <auth@example.com>') =>
   createSmtpMailer(loadConfig({ SMTP_URL: url }).smtp ?? t.fail('no SMTP_URL') as never, from, { ca }).send(given, never)
-const outbox = (one: TestApp) => one.database.prepared<{ id: string, kind: string, attempts: number, wait: number }>('select id, kind, attempts, extract(epoch from next_attempt_at - now())::float8 as wait from mails order by created_at', [])
+const outbox = (one: TestApp) =>
+  one.database.prepared<{ id: string, kind: string, attempts: number, wait: number }>(
+    'select id, kind, attempts, extract(epoch from next_attempt_at - now())::float8 as wait from mails order by created_at',
+    []
+  )
 const due = (one: TestApp) => one.database.prepared('update mails set next_attempt_at = now()', [])
 
 t.test('SMTP', async t => {
   const dir = mkdtempSync(join(tmpdir(), 'latchkey-mail-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
-  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1', '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', join(dir, 'key.pem'), '-out', join(dir, 'cert.pem')], { stdio: 'ignore' })
+  execFileSync(
+    'openssl',
+    [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:prime256v1',
+      '-nodes',
+      '-days',
+      '1',
+      '-subj',
+      '/CN=localhost',
+      '-addext',
+      'subjectAltName=DNS:localhost,IP:127.0.0.1',
+      '-keyout',
+      join(dir, 'key.pem'),
+      '-out',
+      join(dir, 'cert.pem')
+    ],
+    { stdio: 'ignore' }
+  )
   const [key, cert] = [readFileSync(join(dir, 'key.pem'), 'utf8'), readFileSync(join(dir, 'cert.pem'), 'utf8')]
 
   t.test('by STARTTLS, with user and password', async t => {
@@ -82,19 +118,35 @@ t.test('SMTP', async t => {
   t.test('a letter is one letter, to one mailbox, whatever is in it', async t => {
     const { received, port } = await startSmtp(t)
     const url = `smtp://127.0.0.1:${port}`
-    const names = ['a,b@example.com', 'a;b@example.com', '"a"@example.com', 'a(b)@example.com', "o'hara+x@example.com", 'group:a@example.com']
+    const names = [
+      'a,b@example.com',
+      'a;b@example.com',
+      '"a"@example.com',
+      'a(b)@example.com',
+      "o'hara+x@example.com",
+      'group:a@example.com'
+    ]
     for (const to of names) t.same(await send(url, { ...mail, to }), { outcome: 'sent' }, to)
     const unquoted = (to: string) => to.replace(/^"(.*)"@/, '$1@')
     t.same(received.map(({ to }) => to.map(unquoted)), names.map(to => [unquoted(to)]))
     for (const { raw } of received) {
       const [head = '', body = ''] = raw.split(/\r\n\r\n(.*)/s)
-      t.same(head.match(/^[A-Za-z-]+(?=:)/gm)?.map(name => name.toLowerCase()).sort(), ['auto-submitted', 'content-type', 'date', 'from', 'message-id', 'mime-version', 'subject', 'to', 'x-auto-response-suppress'], 'these headers and no other')
+      t.same(
+        head.match(/^[A-Za-z-]+(?=:)/gm)?.map(name => name.toLowerCase()).sort(),
+        ['auto-submitted', 'content-type', 'date', 'from', 'message-id', 'mime-version', 'subject', 'to', 'x-auto-response-suppress'],
+        'these headers and no other'
+      )
       t.match(head, /^From: Our Service <auth@example\.com>\r$/m)
       t.match(head, `Message-ID: <${mail.id}@example.com>\r\n`)
       t.match(body, /Content-Type: text\/plain.*Content-Type: text\/html/s)
       t.match(body, '\r\n.dots\r\n')
     }
-    for (const to of ['a>@example.com', 'a\r\nRCPT TO:<b@example.com', 'a\nBcc: b@example.com', '<a@example.com']) t.match(await send(url, { ...mail, to }), { outcome: 'refused', failure: 'not a mailbox' }, JSON.stringify(to))
+    for (const to of [
+      'a>@example.com',
+      'a\r\nRCPT TO:<b@example.com',
+      'a\nBcc: b@example.com',
+      '<a@example.com'
+    ]) t.match(await send(url, { ...mail, to }), { outcome: 'refused', failure: 'not a mailbox' }, JSON.stringify(to))
     t.same(await send(url, { ...mail, subject: 'Hello\r\nBcc: b@example.com', text: 'ä'.repeat(2_000) }), { outcome: 'sent' })
     t.notMatch(received.at(-1)?.raw, /^Bcc/m)
     t.equal(received.length, names.length + 1)
@@ -107,7 +159,13 @@ t.test('SMTP', async t => {
       'no such mailbox': { onRcptTo: (_to: unknown, _session: unknown, done: (error: Error) => void) => done(answer(550)) },
       'mailbox busy': { onRcptTo: (_to: unknown, _session: unknown, done: (error: Error) => void) => done(answer(450)) },
       'sender refused': { onMailFrom: (_from: unknown, _session: unknown, done: (error: Error) => void) => done(answer(553)) },
-      'content refused': { onData: (stream: NodeJS.ReadableStream, _session: unknown, done: (error: Error) => void) => { stream.resume().on('end', () => done(answer(554))) } },
+      'content refused': {
+        onData: (
+          stream: NodeJS.ReadableStream,
+          _session: unknown,
+          done: (error: Error) => void
+        ) => { stream.resume().on('end', () => done(answer(554))) }
+      },
       'server busy': { onConnect: (_session: unknown, done: (error: Error) => void) => done(answer(421)) }
     })) {
       const { port } = await startSmtp(t, options)
@@ -116,15 +174,35 @@ t.test('SMTP', async t => {
       outcomes[name] = result.outcome
     }
     outcomes.nobody = (await send(`smtp://127.0.0.1:${await freePort()}`)).outcome
-    t.same(outcomes, { 'no such mailbox': 'refused', 'mailbox busy': 'failed', 'sender refused': 'failed', 'content refused': 'failed', 'server busy': 'unreachable', nobody: 'unreachable' })
-    t.match(await createSmtpMailer({ host: '127.0.0.1', port: await freePort(), tls: 'off', user: null, password: null }, 'a@example.com').send(mail, AbortSignal.abort()), { outcome: 'unreachable' })
+    t.same(
+      outcomes,
+      {
+        'no such mailbox': 'refused',
+        'mailbox busy': 'failed',
+        'sender refused': 'failed',
+        'content refused': 'failed',
+        'server busy': 'unreachable',
+        nobody: 'unreachable'
+      }
+    )
+    t.match(
+      await createSmtpMailer({ host: '127.0.0.1', port: await freePort(), tls: 'off', user: null, password: null }, 'a@example.com').send(
+        mail,
+        AbortSignal.abort()
+      ),
+      { outcome: 'unreachable' }
+    )
   })
 })
 
 onEachGround(t, async (t, ground) => {
   t.test('a server that is down costs no reply and loses no mail', async t => {
     const port = await freePort()
-    const one = await startApp(t, ground, { env: { SMTP_URL: `smtp://ada:SENTINEL@127.0.0.1:${port}`, APP_URL: 'https://app.example.com' } })
+    const one = await startApp(
+      t,
+      ground,
+      { env: { SMTP_URL: `smtp://ada:SENTINEL@127.0.0.1:${port}`, APP_URL: 'https://app.example.com' } }
+    )
     const { email } = await one.account()
     const others = [await one.account(), await one.account()]
     t.ok(await becomesTrue(() => one.log.some(line => line.includes('"failure":"Error ESOCKET"')), patienceMs), 'it was tried')
@@ -141,7 +219,14 @@ onEachGround(t, async (t, ground) => {
     t.same(smtp.received.flatMap(({ to }) => to).sort(), [email, email, ...others.map(other => other.email)].sort())
     const mail = smtp.received.find(({ raw }) => /lkmr_/.test(raw))
     t.match(mail?.raw, /^https:\/\/app\.example\.com#token=lkmr_\w{43}\r$/m, 'the link is not broken into lines')
-    t.equal((await one.call('POST', '/v1/password/reset', { body: { token: tokenIn({ text: mail?.raw ?? '' }), password: 'a new battery staple' } })).statusCode, 204)
+    t.equal(
+      (await one.call(
+        'POST',
+        '/v1/password/reset',
+        { body: { token: tokenIn({ text: mail?.raw ?? '' }), password: 'a new battery staple' } }
+      )).statusCode,
+      204
+    )
     const log = one.log.join('')
     t.match(log, /"kind":"verify_email","attempt":1,"failure":"Error ESOCKET"/)
     t.notMatch(log, /SENTINEL|lkm[rv]_|@example\.com/, 'the log has no password, no token and no address')
@@ -176,9 +261,19 @@ onEachGround(t, async (t, ground) => {
     const { token, userId } = await one.account()
     t.equal((await one.call('PATCH', '/v1/me', { token, body: { email: newEmail() } })).statusCode, 200)
     await one.call('POST', '/v1/password/forgot', { body: { email: newEmail() } })
-    t.same((await outbox(one)).map(({ kind }) => kind).sort(), ['confirm_email_change', 'email_change_requested', 'reset_password', 'verify_email'])
-    await one.call('PUT', '/v1/password', { token, body: { currentPassword: 'correct horse battery staple', newPassword: 'a new battery staple' } })
-    t.same((await outbox(one)).map(({ kind }) => kind).sort(), ['email_change_requested', 'password_changed', 'reset_password', 'verify_email'])
+    t.same(
+      (await outbox(one)).map(({ kind }) => kind).sort(),
+      ['confirm_email_change', 'email_change_requested', 'reset_password', 'verify_email']
+    )
+    await one.call(
+      'PUT',
+      '/v1/password',
+      { token, body: { currentPassword: 'correct horse battery staple', newPassword: 'a new battery staple' } }
+    )
+    t.same(
+      (await outbox(one)).map(({ kind }) => kind).sort(),
+      ['email_change_requested', 'password_changed', 'reset_password', 'verify_email']
+    )
     await one.database.prepared('update users set disabled_at = now() where id = $1', [userId])
     const other = await startApp(t, { ...own, database: async () => shareOf(one) }, { mailer: postbox.mailer })
     t.ok(await becomesTrue(async () => (await outbox(other)).length === 0, patienceMs))
@@ -253,7 +348,11 @@ t.test('what is made void while a sender has it in hand brings no token', async 
 t.test('without SMTP_URL mails are files that nobody else can read', async t => {
   const dir = mkdtempSync(join(tmpdir(), 'latchkey-mail-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
-  const one = await startApp(t, await embeddedGround(), { env: { DATA_DIR: join(dir, 'data'), APP_URL: 'https://app.example.com/account?from=mail' } })
+  const one = await startApp(
+    t,
+    await embeddedGround(),
+    { env: { DATA_DIR: join(dir, 'data'), APP_URL: 'https://app.example.com/account?from=mail' } }
+  )
   const { email } = await one.account()
   await one.call('POST', '/v1/password/forgot', { body: { email } })
   const folder = join(dir, 'data/mail')
@@ -267,7 +366,10 @@ t.test('without SMTP_URL mails are files that nobody else can read', async t => 
   t.match(text, /^From: latchkey@app\.example\.com$/m)
   t.match(text, /^https:\/\/app\.example\.com\/account\?from=mail#token=lkmr_\w{43}$/m)
   t.notMatch(text, '\r')
-  t.equal((await one.call('POST', '/v1/password/reset', { body: { token: tokenIn({ text }), password: 'a new battery staple' } })).statusCode, 204)
+  t.equal(
+    (await one.call('POST', '/v1/password/reset', { body: { token: tokenIn({ text }), password: 'a new battery staple' } })).statusCode,
+    204
+  )
   t.notMatch(one.log.join(''), /lkm[rv]_|@example\.com/)
 })
 

@@ -56,7 +56,10 @@ export class SystemState {
     const snapshots = scenario.database === 'one' ? 0 : 1
     const groups = [
       [database, 1], [snapshot, snapshots], [redis, 1], [batch, 1], [node, 2], [instance, scenario.instances],
-      [poll, scenario.slowPolls.length], [reader, scenario.readers.length], [revocation, scenario.revokers.length], [helper, scenario.helpers.length]
+      [
+        poll,
+        scenario.slowPolls.length
+      ], [reader, scenario.readers.length], [revocation, scenario.revokers.length], [helper, scenario.helpers.length]
     ] as const
     const size = groups.reduce((sum, [{ size }, count]) => sum + size * count, 0)
     this.bytes = new Uint8Array(Math.ceil(size / 4) * 4)

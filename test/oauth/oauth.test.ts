@@ -10,7 +10,19 @@ import { loadConfig } from '../../src/config/config.js'
 import { issuerOf } from '../../src/oauth/metadata.js'
 import { UnavailableError } from '../../src/shared/errors.js'
 import type { CacheBackend } from '../../src/token-cache/backend.js'
-import { type AppOptions, becomesTrue, createTestClock, embeddedGround, type Ground, newEmail, onEachGround, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import {
+  type AppOptions,
+  becomesTrue,
+  createTestClock,
+  embeddedGround,
+  type Ground,
+  newEmail,
+  onEachGround,
+  patienceMs,
+  serverGround,
+  startApp,
+  type TestApp
+} from '../fixtures/app.js'
 import { createDeath } from '../fixtures/death.js'
 import { createGate } from '../fixtures/gate.js'
 import { holdUser } from '../fixtures/locks.js'
@@ -24,14 +36,31 @@ type Introspected = Record<string, string | number | boolean>
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
 const basic = (password: string, name = 'orders') => ({ authorization: `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}` })
 const form = (one: TestApp, url: string, fields: Record<string, string> | string, headers: Record<string, string> = {}) => one.app.inject({
-  method: 'POST', url, payload: typeof fields === 'string' ? fields : new URLSearchParams(fields).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers }
+  method: 'POST', url, payload: typeof fields === 'string'
+    ? fields
+    : new URLSearchParams(fields).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers }
 })
 const newService = async (one: TestApp) => (await one.serviceTokens.create('orders')).plain.reveal()
 const pairOf = async (one: TestApp, body: object = {}) => (await one.register(newEmail(), { refresh: true, ...body })).json<Pair>()
-const personalOf = async (one: TestApp, token: string, body: object = {}) => (await one.call('POST', '/v1/tokens', { token, body: { name: 'script', ...body } })).json<{ accessToken: string, token: { id: string } }>()
+const personalOf = async (
+  one: TestApp,
+  token: string,
+  body: object = {}
+) =>
+  (await one.call('POST', '/v1/tokens', { token, body: { name: 'script', ...body } })).json<{
+    accessToken: string
+    token: { id: string }
+  }>()
 const introspect = (one: TestApp, service: string, token: string) => form(one, '/oauth/introspect', { token }, bearer(service))
-const eventsOf = async (one: TestApp, userId: string | null, tokenId: string | null = null) => [...await one.database.prepared<{ type: string, cause: string | null, actor: string | null }>(
-  'select type, cause, actor_id as actor from events where user_id is not distinct from $1 and ($2::uuid is null or token_id = $2) order by type', [userId, tokenId])]
+const eventsOf = async (
+  one: TestApp,
+  userId: string | null,
+  tokenId: string | null = null
+) => [...await one.database.prepared<{ type: string, cause: string | null, actor: string | null }>(
+  'select type, cause, actor_id as actor from events where user_id is not distinct from $1 and ($2::uuid is null or token_id = $2) order by type', [
+    userId,
+    tokenId
+  ])]
 
 const inactive = '{"active":false}'
 
@@ -62,7 +91,20 @@ onEachGround(t, async (t, ground) => {
         const reply = await introspect(one, service, accessToken)
         t.equal(reply.statusCode, 200, from)
         const said = reply.json<Introspected>()
-        t.strictSame(said, { active: true, sub: user.id, scope: 'orders:read orders:write', token_type: 'Bearer', exp: Math.floor(Date.parse(token.expiresAt) / 1000), iat: said.iat, sid: session.id, email_verified: false }, from)
+        t.strictSame(
+          said,
+          {
+            active: true,
+            sub: user.id,
+            scope: 'orders:read orders:write',
+            token_type: 'Bearer',
+            exp: Math.floor(Date.parse(token.expiresAt) / 1000),
+            iat: said.iat,
+            sid: session.id,
+            email_verified: false
+          },
+          from
+        )
         t.equal(Number(said.exp) - Number(said.iat), 900)
         t.equal(reply.headers['cache-control'], 'no-store')
       }
@@ -82,7 +124,13 @@ onEachGround(t, async (t, ground) => {
       const { accessToken, refreshToken } = await pairOf(one)
       await one.pass(60_000)
       const next = (await one.call('POST', '/v1/refresh', { body: { refreshToken } })).json<Pair>()
-      const [first, second] = [(await introspect(one, service, accessToken)).json<Introspected>(), (await introspect(one, service, next.accessToken)).json<Introspected>()]
+      const [
+        first,
+        second
+      ] = [
+        (await introspect(one, service, accessToken)).json<Introspected>(),
+        (await introspect(one, service, next.accessToken)).json<Introspected>()
+      ]
       t.equal(first.sid, second.sid)
       t.ok(Number(second.iat) - Number(first.iat) >= 59, `${first.iat} and ${second.iat}`)
       if (ground.databaseUrl !== null) {
@@ -101,7 +149,18 @@ onEachGround(t, async (t, ground) => {
       const made = one.tokens.parse(accessToken)?.reveal() === accessToken
       t.ok(made)
       const hash = createHash('sha256').update(accessToken).digest('hex')
-      for (const [what, token] of [['a refresh token', refreshToken], ['a service token', service], ['a token after logout', logged], ['an expired one', short.accessToken], ['a made-up one', `lk_${'x'.repeat(50)}`], ['a hash', hash], ['a JWT', 'e30.e30.e30'], ['spaces', '  '], ['the longest', 'x'.repeat(16_000)], ['NUL', '\0']] as const) await dead(t, one, service, token, what)
+      for (const [what, token] of [
+        ['a refresh token', refreshToken],
+        ['a service token', service],
+        ['a token after logout', logged],
+        ['an expired one', short.accessToken],
+        ['a made-up one', `lk_${'x'.repeat(50)}`],
+        ['a hash', hash],
+        ['a JWT', 'e30.e30.e30'],
+        ['spaces', '  '],
+        ['the longest', 'x'.repeat(16_000)],
+        ['NUL', '\0']
+      ] as const) await dead(t, one, service, token, what)
       t.equal((await introspect(one, service, accessToken)).json().active, true, 'and this one lives')
       await one.database.prepared('update users set disabled_at = now() where id = $1', [user.id])
       if (ground.databaseUrl !== null) {
@@ -112,7 +171,16 @@ onEachGround(t, async (t, ground) => {
 
     t.test('needs no hint and minds none', async t => {
       const { accessToken } = await pairOf(one)
-      for (const hint of ['access_token', 'refresh_token', 'anything', '']) t.equal((await form(one, '/oauth/introspect', { token: accessToken, token_type_hint: hint, resource: 'x' }, bearer(service))).json().active, true, hint)
+      for (const hint of [
+        'access_token',
+        'refresh_token',
+        'anything',
+        ''
+      ]) t.equal(
+        (await form(one, '/oauth/introspect', { token: accessToken, token_type_hint: hint, resource: 'x' }, bearer(service))).json().active,
+        true,
+        hint
+      )
     })
 
     t.test('is a use: of the session, of a personal token and of the service', async t => {
@@ -122,8 +190,15 @@ onEachGround(t, async (t, ground) => {
       const at = clock.now() - 1
       for (const token of [accessToken, script]) await introspect(one, service, token)
       await one.lastUse.flush()
-      const [row] = await one.database.prepared<{ s: string, p: string, o: string }>(`select (extract(epoch from (select last_used_at from sessions where id = $1)) * 1000)::float8 as s,
-        (extract(epoch from (select last_used_at from tokens where id = $2)) * 1000)::float8 as p, (extract(epoch from (select max(last_used_at) from tokens where kind = 'service')) * 1000)::float8 as o`, [session.id, id])
+      const [row] = await one.database.prepared<{
+        s: string
+        p: string
+        o: string
+      }>(`select (extract(epoch from (select last_used_at from sessions where id = $1)) * 1000)::float8 as s,
+        (extract(epoch from (select last_used_at from tokens where id = $2)) * 1000)::float8 as p, (extract(epoch from (select max(last_used_at) from tokens where kind = 'service')) * 1000)::float8 as o`, [
+          session.id,
+          id
+        ])
       t.same(Object.values(row ?? {}).map(used => Number(used) >= at), [true, true, true])
     })
   })
@@ -131,11 +206,22 @@ onEachGround(t, async (t, ground) => {
   t.test('who may introspect', async t => {
     const { accessToken, refreshToken } = await pairOf(one)
     const { accessToken: script } = await personalOf(one, accessToken)
-    const ask = (headers: Record<string, string>, more: object = {}) => form(one, '/oauth/introspect', { token: accessToken, ...more }, headers)
+    const ask = (
+      headers: Record<string, string>,
+      more: object = {}
+    ) => form(one, '/oauth/introspect', { token: accessToken, ...more }, headers)
 
     t.test('a service, as Bearer or as the password of Basic, however it is written (RFC 6749 2.3.1)', async t => {
       const encoded = service.replace(/[0-9]/g, digit => `%3${digit}`).replace('_', '%5F')
-      for (const headers of [bearer(service), { authorization: `bearer ${service}` }, basic(service), basic(service, ''), basic(service, 'any%3Aone'), basic(encoded), { authorization: basic(service).authorization.replace('Basic', 'BASIC') }]) {
+      for (const headers of [
+        bearer(service),
+        { authorization: `bearer ${service}` },
+        basic(service),
+        basic(service, ''),
+        basic(service, 'any%3Aone'),
+        basic(encoded),
+        { authorization: basic(service).authorization.replace('Basic', 'BASIC') }
+      ]) {
         const reply = await ask(headers)
         t.strictSame([reply.statusCode, reply.json().active], [200, true], headers.authorization.slice(0, 20))
       }
@@ -143,17 +229,29 @@ onEachGround(t, async (t, ground) => {
 
     t.test('nobody without credentials, and what is asked for is told (RFC 6749 5.2, RFC 6750 3)', async t => {
       const cookie = { cookie: `__Host-latchkey=${service}; latchkey=${service}` }
-      for (const [what, headers] of [['none', {}], ['a cookie', cookie], ['another scheme', { authorization: `Digest ${service}` }], ['no scheme', { authorization: service }], ['the wrong case of nothing', { authorization: 'Basically x' }]] as const) {
+      for (const [what, headers] of [
+        ['none', {}],
+        ['a cookie', cookie],
+        ['another scheme', { authorization: `Digest ${service}` }],
+        ['no scheme', { authorization: service }],
+        ['the wrong case of nothing', { authorization: 'Basically x' }]
+      ] as const) {
         const reply = await ask(headers)
         refused(t, reply, 401, 'invalid_client', 'AUTH_MISSING_TOKEN', what)
         t.equal(reply.headers['www-authenticate'], 'Bearer realm="latchkey", Basic realm="latchkey", charset="UTF-8"', what)
       }
-      for (const url of [`/oauth/introspect?access_token=${service}`, `/oauth/introspect?token=${accessToken}`]) refused(t, await form(one, url, { token: accessToken }), 401, 'invalid_client', 'AUTH_MISSING_TOKEN', 'the URL is not read')
+      for (const url of [
+        `/oauth/introspect?access_token=${service}`,
+        `/oauth/introspect?token=${accessToken}`
+      ]) refused(t, await form(one, url, { token: accessToken }), 401, 'invalid_client', 'AUTH_MISSING_TOKEN', 'the URL is not read')
     })
 
     t.test('nobody with a dead or malformed token', async t => {
       const ended = await newService(one)
-      await one.database.prepared("update tokens set revoked_at = now() where hash = decode($1, 'hex')", [createHash('sha256').update(ended).digest('hex')])
+      await one.database.prepared(
+        "update tokens set revoked_at = now() where hash = decode($1, 'hex')",
+        [createHash('sha256').update(ended).digest('hex')]
+      )
       for (const token of [ended, refreshToken, `lkp_${'x'.repeat(50)}`, '', `${service} ${service}`, `${service},`, 'é']) {
         const asBearer = await ask(bearer(token))
         refused(t, asBearer, 401, 'invalid_token', 'AUTH_INVALID_TOKEN', token.slice(0, 8))
@@ -162,7 +260,14 @@ onEachGround(t, async (t, ground) => {
         refused(t, asBasic, 401, 'invalid_client', 'AUTH_INVALID_TOKEN', token.slice(0, 8))
         t.match(asBasic.headers['www-authenticate'], /^Bearer realm="latchkey", Basic realm="latchkey"/)
       }
-      for (const broken of ['Basic', 'Basic !!!', `Basic ${Buffer.from(service).toString('base64')}x`, `Basic ${Buffer.from(`${service}:`).toString('base64')}`, `Basic ${Buffer.from('a:%zz%').toString('base64')}`, `Basic ${Buffer.from(`a:b:${service}`).toString('base64')}`]) refused(t, await ask({ authorization: broken }), 401, 'invalid_client', 'AUTH_INVALID_TOKEN', broken)
+      for (const broken of [
+        'Basic',
+        'Basic !!!',
+        `Basic ${Buffer.from(service).toString('base64')}x`,
+        `Basic ${Buffer.from(`${service}:`).toString('base64')}`,
+        `Basic ${Buffer.from('a:%zz%').toString('base64')}`,
+        `Basic ${Buffer.from(`a:b:${service}`).toString('base64')}`
+      ]) refused(t, await ask({ authorization: broken }), 401, 'invalid_client', 'AUTH_INVALID_TOKEN', broken)
     })
 
     t.test('no user, whatever his token may do', async t => {
@@ -175,14 +280,41 @@ onEachGround(t, async (t, ground) => {
 
     t.test('by one way at a time (RFC 6749 2.3)', async t => {
       for (const secret of ['client_secret', 'client_assertion']) {
-        for (const headers of [bearer(service), basic(service)]) refused(t, await ask(headers, { client_id: 'orders', [secret]: service }), 400, 'invalid_request', 'AUTH_INVALID_REQUEST')
-        for (const url of ['/oauth/introspect', '/oauth/revoke', '/oauth/token']) refused(t, await form(one, url, { token: accessToken, grant_type: 'refresh_token', refresh_token: refreshToken, client_id: 'orders', [secret]: service }), 401, 'invalid_client', 'AUTH_MISSING_TOKEN', `${secret} is no way at ${url}`)
+        for (const headers of [
+          bearer(service),
+          basic(service)
+        ]) refused(t, await ask(headers, { client_id: 'orders', [secret]: service }), 400, 'invalid_request', 'AUTH_INVALID_REQUEST')
+        for (const url of [
+          '/oauth/introspect',
+          '/oauth/revoke',
+          '/oauth/token'
+        ]) refused(
+          t,
+          await form(
+            one,
+            url,
+            { token: accessToken, grant_type: 'refresh_token', refresh_token: refreshToken, client_id: 'orders', [secret]: service }
+          ),
+          401,
+          'invalid_client',
+          'AUTH_MISSING_TOKEN',
+          `${secret} is no way at ${url}`
+        )
       }
       t.equal((await ask(basic(service), { client_id: 'orders' })).statusCode, 200, 'a client_id alone proves nothing and harms nothing')
     })
 
     t.test('a service is no user on any other route', async t => {
-      for (const [method, url] of [['GET', '/v1/me'], ['GET', '/v1/sessions'], ['POST', '/v1/logout'], ['POST', '/v1/logout-all'], ['GET', '/v1/tokens'], ['GET', '/v1/events'], ['DELETE', '/v1/sessions'], ['GET', '/v1/admin/services']] as const) {
+      for (const [method, url] of [
+        ['GET', '/v1/me'],
+        ['GET', '/v1/sessions'],
+        ['POST', '/v1/logout'],
+        ['POST', '/v1/logout-all'],
+        ['GET', '/v1/tokens'],
+        ['GET', '/v1/events'],
+        ['DELETE', '/v1/sessions'],
+        ['GET', '/v1/admin/services']
+      ] as const) {
         const reply = await one.call(method, url, { token: service })
         t.strictSame([reply.statusCode, reply.json().code], [403, 'AUTH_SESSION_REQUIRED'], `${method} ${url}`)
       }
@@ -192,7 +324,11 @@ onEachGround(t, async (t, ground) => {
 
   t.test('revocation (RFC 7009)', async t => {
     const revoke = (token: string, headers: Record<string, string> = {}) => form(one, '/oauth/revoke', { token }, headers)
-    const done = (t: Test, reply: Response, what: string) => t.strictSame([reply.statusCode, reply.body, reply.headers['cache-control']], [200, '', 'no-store'], what)
+    const done = (
+      t: Test,
+      reply: Response,
+      what: string
+    ) => t.strictSame([reply.statusCode, reply.body, reply.headers['cache-control']], [200, '', 'no-store'], what)
 
     for (const which of ['accessToken', 'refreshToken'] as const) {
       t.test(`of ${which} ends the session and all its tokens, and is told`, async t => {
@@ -204,7 +340,11 @@ onEachGround(t, async (t, ground) => {
         t.equal((await one.call('POST', '/v1/refresh', { body: { refreshToken: pair.refreshToken } })).statusCode, 401)
         for (const token of [script, other.accessToken]) t.equal((await one.me(token)).statusCode, 200, 'this one is another')
         done(t, await revoke(pair[which]), 'again')
-        t.strictSame((await eventsOf(one, pair.user.id)).filter(({ type }) => type === 'session_ended'), [{ type: 'session_ended', cause: 'token_revoked', actor: null }], 'once')
+        t.strictSame(
+          (await eventsOf(one, pair.user.id)).filter(({ type }) => type === 'session_ended'),
+          [{ type: 'session_ended', cause: 'token_revoked', actor: null }],
+          'once'
+        )
       })
     }
 
@@ -214,7 +354,13 @@ onEachGround(t, async (t, ground) => {
       for (let i = 0; i < 2; i++) done(t, await revoke(script.accessToken), 'twice too')
       await dead(t, one, service, script.accessToken, 'dead')
       for (const token of [accessToken, other.accessToken]) t.equal((await one.me(token)).statusCode, 200)
-      t.strictSame(await eventsOf(one, user.id, script.token.id), [{ type: 'personal_token_created', cause: null, actor: null }, { type: 'personal_token_ended', cause: 'token_revoked', actor: null }])
+      t.strictSame(
+        await eventsOf(one, user.id, script.token.id),
+        [
+          { type: 'personal_token_created', cause: null, actor: null },
+          { type: 'personal_token_ended', cause: 'token_revoked', actor: null }
+        ]
+      )
     })
 
     t.test('of a service token ends it alone', async t => {
@@ -224,7 +370,10 @@ onEachGround(t, async (t, ground) => {
       for (let i = 0; i < 2; i++) done(t, await revoke(plain.reveal()), 'twice too')
       refused(t, await introspect(one, plain.reveal(), accessToken), 401, 'invalid_token', 'AUTH_INVALID_TOKEN')
       t.equal((await introspect(one, service, accessToken)).json().active, true)
-      t.strictSame(await eventsOf(one, null, id), [{ type: 'service_created', cause: 'command', actor: null }, { type: 'service_ended', cause: 'token_revoked', actor: null }])
+      t.strictSame(
+        await eventsOf(one, null, id),
+        [{ type: 'service_created', cause: 'command', actor: null }, { type: 'service_ended', cause: 'token_revoked', actor: null }]
+      )
     })
 
     t.test('by a service is told as its deed', async t => {
@@ -243,7 +392,13 @@ onEachGround(t, async (t, ground) => {
     t.test('of what is nothing is as good (2.2)', async t => {
       const { plain } = await one.serviceTokens.create('gone')
       await one.database.prepared("delete from tokens where hash = decode($1, 'hex')", [plain.hash().hex()])
-      for (const token of [plain.reveal(), 'x', `lk_${'x'.repeat(50)}`, 'x'.repeat(16_000), '\0']) done(t, await revoke(token), token.slice(0, 8))
+      for (const token of [
+        plain.reveal(),
+        'x',
+        `lk_${'x'.repeat(50)}`,
+        'x'.repeat(16_000),
+        '\0'
+      ]) done(t, await revoke(token), token.slice(0, 8))
     })
 
     t.test('of an access token that has run out, or was replaced, ends no session', async t => {
@@ -252,7 +407,11 @@ onEachGround(t, async (t, ground) => {
       done(t, await revoke(accessToken), 'over')
       const next = (await one.call('POST', '/v1/refresh', { body: { refreshToken } })).json<Pair>()
       t.equal((await one.me(next.accessToken)).statusCode, 200, 'the session goes on')
-      const changed = (await one.call('PUT', '/v1/password', { token: next.accessToken, body: { currentPassword: 'correct horse battery staple', newPassword: 'a new and longer one' } })).json<Pair>()
+      const changed = (await one.call(
+        'PUT',
+        '/v1/password',
+        { token: next.accessToken, body: { currentPassword: 'correct horse battery staple', newPassword: 'a new and longer one' } }
+      )).json<Pair>()
       for (const token of [next.accessToken, next.refreshToken]) done(t, await revoke(token), 'revoked before')
       t.equal((await one.me(changed.accessToken)).statusCode, 200, 'and still goes on')
     })
@@ -266,7 +425,11 @@ onEachGround(t, async (t, ground) => {
 
     t.test('is refused to a caller who shows what is not live', async t => {
       const { accessToken } = await pairOf(one)
-      for (const [headers, error, code] of [[bearer(`lkp_${'x'.repeat(50)}`), 'invalid_token', 'AUTH_INVALID_TOKEN'], [basic('x'), 'invalid_client', 'AUTH_INVALID_TOKEN'], [{ authorization: 'Digest x' }, 'invalid_client', 'AUTH_MISSING_TOKEN']] as const) {
+      for (const [headers, error, code] of [
+        [bearer(`lkp_${'x'.repeat(50)}`), 'invalid_token', 'AUTH_INVALID_TOKEN'],
+        [basic('x'), 'invalid_client', 'AUTH_INVALID_TOKEN'],
+        [{ authorization: 'Digest x' }, 'invalid_client', 'AUTH_MISSING_TOKEN']
+      ] as const) {
         const reply = await revoke(accessToken, headers)
         refused(t, reply, 401, error, code)
         t.match(reply.headers['www-authenticate'], /Basic realm="latchkey"/)
@@ -276,7 +439,10 @@ onEachGround(t, async (t, ground) => {
   })
 
   t.test('refreshing (RFC 6749 6)', async t => {
-    const refresh = (fields: Record<string, string>, headers = {}) => form(one, '/oauth/token', { grant_type: 'refresh_token', ...fields }, headers)
+    const refresh = (
+      fields: Record<string, string>,
+      headers = {}
+    ) => form(one, '/oauth/token', { grant_type: 'refresh_token', ...fields }, headers)
 
     t.test('gives both tokens anew, and the same ones again within the grace', async t => {
       const pair = await pairOf(one, { abilities: ['a', 'b'] })
@@ -286,15 +452,33 @@ onEachGround(t, async (t, ground) => {
       t.match(reply.json(), { access_token: /^lk_/, token_type: 'Bearer', expires_in: 900, refresh_token: /^lkr_/, scope: 'a b' })
       t.equal(Object.keys(reply.json()).length, 5)
       const again = await refresh({ refresh_token: pair.refreshToken }, basic(service))
-      t.same([again.json().access_token, again.json().refresh_token, again.json().scope], [reply.json().access_token, reply.json().refresh_token, 'a b'], 'authenticated or not')
+      t.same(
+        [again.json().access_token, again.json().refresh_token, again.json().scope],
+        [reply.json().access_token, reply.json().refresh_token, 'a b'],
+        'authenticated or not'
+      )
       t.same((await one.me(reply.json().access_token)).json().token.abilities, ['a', 'b'])
-      t.equal('scope' in (await refresh({ refresh_token: (await pairOf(one, { abilities: [] })).refreshToken })).json(), false, 'no empty scope')
-      t.equal((await refresh({ refresh_token: reply.json().refresh_token }, bearer('an access token that has run out'))).statusCode, 200, 'a Bearer is no client')
+      t.equal(
+        'scope' in (await refresh({ refresh_token: (await pairOf(one, { abilities: [] })).refreshToken })).json(),
+        false,
+        'no empty scope'
+      )
+      t.equal(
+        (await refresh({ refresh_token: reply.json().refresh_token }, bearer('an access token that has run out'))).statusCode,
+        200,
+        'a Bearer is no client'
+      )
     })
 
     t.test('knows no scope but the same', async t => {
       const { refreshToken } = await pairOf(one, { abilities: ['a', 'b'] })
-      for (const scope of ['a', 'a b c', '*', 'a  b', 'A b']) refused(t, await refresh({ refresh_token: refreshToken, scope }), 400, 'invalid_scope', 'AUTH_INVALID_SCOPE', scope)
+      for (const scope of [
+        'a',
+        'a b c',
+        '*',
+        'a  b',
+        'A b'
+      ]) refused(t, await refresh({ refresh_token: refreshToken, scope }), 400, 'invalid_scope', 'AUTH_INVALID_SCOPE', scope)
       t.equal((await refresh({ refresh_token: refreshToken, scope: 'b a' })).statusCode, 200, 'and the refusals consumed nothing')
       refused(t, await refresh({ refresh_token: 'lkr_x', scope: 'a' }), 400, 'invalid_grant', 'AUTH_INVALID_GRANT')
     })
@@ -303,7 +487,13 @@ onEachGround(t, async (t, ground) => {
       const pair = await pairOf(one)
       const logged = await pairOf(one)
       await one.logout(logged.accessToken)
-      for (const token of ['x', pair.accessToken, service, logged.refreshToken, `lkr_${'x'.repeat(50)}`]) refused(t, await refresh({ refresh_token: token }), 400, 'invalid_grant', 'AUTH_INVALID_GRANT', token.slice(0, 8))
+      for (const token of [
+        'x',
+        pair.accessToken,
+        service,
+        logged.refreshToken,
+        `lkr_${'x'.repeat(50)}`
+      ]) refused(t, await refresh({ refresh_token: token }), 400, 'invalid_grant', 'AUTH_INVALID_GRANT', token.slice(0, 8))
       const next = (await refresh({ refresh_token: pair.refreshToken })).json<{ access_token: string, refresh_token: string }>()
       await one.pass(31_000)
       refused(t, await refresh({ refresh_token: pair.refreshToken }), 400, 'invalid_grant', 'AUTH_INVALID_GRANT', 'reuse')
@@ -314,26 +504,85 @@ onEachGround(t, async (t, ground) => {
 
     t.test('names what is wrong with a request (5.2)', async t => {
       const { refreshToken } = await pairOf(one)
-      for (const type of ['password', 'authorization_code', 'client_credentials', 'REFRESH_TOKEN', '__proto__']) refused(t, await refresh({ grant_type: type, refresh_token: refreshToken }), 400, 'unsupported_grant_type', 'AUTH_UNSUPPORTED_GRANT_TYPE', type)
+      for (const type of [
+        'password',
+        'authorization_code',
+        'client_credentials',
+        'REFRESH_TOKEN',
+        '__proto__'
+      ]) refused(
+        t,
+        await refresh({ grant_type: type, refresh_token: refreshToken }),
+        400,
+        'unsupported_grant_type',
+        'AUTH_UNSUPPORTED_GRANT_TYPE',
+        type
+      )
       for (const fields of [{}, { refresh_token: '' }]) refused(t, await refresh(fields), 400, 'invalid_request', 'AUTH_INVALID_REQUEST')
-      for (const fields of [{ refresh_token: refreshToken }, { grant_type: '' }]) refused(t, await form(one, '/oauth/token', fields), 400, 'invalid_request', 'FST_ERR_VALIDATION')
-      for (const password of ['x', `lkp_${'x'.repeat(50)}`]) refused(t, await refresh({ refresh_token: refreshToken }, basic(password)), 401, 'invalid_client', 'AUTH_INVALID_TOKEN')
+      for (const fields of [
+        { refresh_token: refreshToken },
+        { grant_type: '' }
+      ]) refused(t, await form(one, '/oauth/token', fields), 400, 'invalid_request', 'FST_ERR_VALIDATION')
+      for (const password of [
+        'x',
+        `lkp_${'x'.repeat(50)}`
+      ]) refused(t, await refresh({ refresh_token: refreshToken }, basic(password)), 401, 'invalid_client', 'AUTH_INVALID_TOKEN')
       t.equal((await refresh({ refresh_token: refreshToken })).statusCode, 200, 'and none of it consumed the token')
     })
   })
 
   t.test('bodies are forms, with each parameter once (RFC 6749 3.2)', async t => {
     const { accessToken, refreshToken } = await pairOf(one)
-    const fine = { '/oauth/introspect': `token=${accessToken}`, '/oauth/revoke': 'token=x', '/oauth/token': `grant_type=refresh_token&refresh_token=${refreshToken}` }
+    const fine = {
+      '/oauth/introspect': `token=${accessToken}`,
+      '/oauth/revoke': 'token=x',
+      '/oauth/token': `grant_type=refresh_token&refresh_token=${refreshToken}`
+    }
     for (const [url, body] of Object.entries(fine)) {
-      for (const twice of [`${body}&${body}`, `${body}&x=1&x=1`, `${body}&t%6Fken=&token=`]) refused(t, await form(one, url, twice, bearer(service)), 400, 'invalid_request', 'AUTH_INVALID_REQUEST', `${url} ${twice}`)
-      for (const none of ['', 'token=', '&&&', 'TOKEN=x', '__proto__=x&constructor=y']) refused(t, await form(one, url, none, bearer(service)), 400, 'invalid_request', 'FST_ERR_VALIDATION', `${url} ${none}`)
-      for (const type of ['application/json', 'text/plain', 'multipart/form-data; boundary=x', 'application/x-www-form-urlencodedx']) refused(t, await form(one, url, type === 'application/json' ? '{"token":"x"}' : body, { ...bearer(service), 'content-type': type }), 415, 'invalid_request', 'FST_ERR_CTP_INVALID_MEDIA_TYPE', type)
+      for (const twice of [
+        `${body}&${body}`,
+        `${body}&x=1&x=1`,
+        `${body}&t%6Fken=&token=`
+      ]) refused(t, await form(one, url, twice, bearer(service)), 400, 'invalid_request', 'AUTH_INVALID_REQUEST', `${url} ${twice}`)
+      for (const none of [
+        '',
+        'token=',
+        '&&&',
+        'TOKEN=x',
+        '__proto__=x&constructor=y'
+      ]) refused(t, await form(one, url, none, bearer(service)), 400, 'invalid_request', 'FST_ERR_VALIDATION', `${url} ${none}`)
+      for (const type of [
+        'application/json',
+        'text/plain',
+        'multipart/form-data; boundary=x',
+        'application/x-www-form-urlencodedx'
+      ]) refused(
+        t,
+        await form(one, url, type === 'application/json' ? '{"token":"x"}' : body, { ...bearer(service), 'content-type': type }),
+        415,
+        'invalid_request',
+        'FST_ERR_CTP_INVALID_MEDIA_TYPE',
+        type
+      )
       refused(t, await form(one, url, `x=${'x'.repeat(17_000)}`, bearer(service)), 413, 'invalid_request', 'FST_ERR_CTP_BODY_TOO_LARGE')
-      t.equal((await form(one, url, `${body}&x=1&%zz=%&__proto__=1`, { ...bearer(service), 'content-type': 'Application/X-WWW-Form-URLEncoded; charset=utf-8' })).statusCode, 200, 'what is unknown is ignored')
+      t.equal(
+        (await form(
+          one,
+          url,
+          `${body}&x=1&%zz=%&__proto__=1`,
+          { ...bearer(service), 'content-type': 'Application/X-WWW-Form-URLEncoded; charset=utf-8' }
+        )).statusCode,
+        200,
+        'what is unknown is ignored'
+      )
       t.equal((await one.call('GET', url as '/', { token: service })).statusCode, 404)
     }
-    for (const url of ['/v1/login', '/v1/register', '/v1/refresh', '/v1/logout']) t.equal((await form(one, url, 'email=a@b.c&password=x')).statusCode, 415, `${url} takes no form`)
+    for (const url of [
+      '/v1/login',
+      '/v1/register',
+      '/v1/refresh',
+      '/v1/logout'
+    ]) t.equal((await form(one, url, 'email=a@b.c&password=x')).statusCode, 415, `${url} takes no form`)
   })
 
   t.test('ADDRESS_LIMIT counts whoever shows no service token, and no service', async t => {
@@ -341,7 +590,10 @@ onEachGround(t, async (t, ground) => {
     const theirs = await newService(limited)
     const { accessToken, refreshToken } = await pairOf(limited)
     for (let i = 0; i < 2; i++) t.equal((await form(limited, '/oauth/revoke', { token: 'x' })).statusCode, 200)
-    for (const [url, fields] of [['/oauth/revoke', { token: accessToken }], ['/oauth/token', { grant_type: 'refresh_token', refresh_token: refreshToken }]] as const) {
+    for (const [url, fields] of [
+      ['/oauth/revoke', { token: accessToken }],
+      ['/oauth/token', { grant_type: 'refresh_token', refresh_token: refreshToken }]
+    ] as const) {
       const reply = await form(limited, url, fields as Record<string, string>)
       refused(t, reply, 429, 'temporarily_unavailable', 'AUTH_RATE_LIMITED')
       t.match(reply.headers['retry-after'], /^\d+$/)
@@ -354,7 +606,13 @@ onEachGround(t, async (t, ground) => {
     const { hits, misses, databaseReads } = one.counters
     const seen = () => [one.counters.hits - hits, one.counters.misses - misses, one.counters.databaseReads - databaseReads]
     const { accessToken } = await pairOf(one)
-    for (const headers of [bearer(`lkp_${'x'.repeat(50)}`), basic('x')]) for (const url of ['/oauth/introspect', '/oauth/revoke']) t.equal((await form(one, url, { token: accessToken }, headers)).statusCode, 401)
+    for (const headers of [
+      bearer(`lkp_${'x'.repeat(50)}`),
+      basic('x')
+    ]) for (const url of [
+      '/oauth/introspect',
+      '/oauth/revoke'
+    ]) t.equal((await form(one, url, { token: accessToken }, headers)).statusCode, 401)
     t.equal((await form(one, '/oauth/revoke', { token: `lk_${'x'.repeat(50)}` })).statusCode, 200)
     t.strictSame(seen(), [0, 0, 0])
   })
@@ -391,7 +649,11 @@ t.test('metadata (RFC 8414) is about PUBLIC_URL, whatever the Host header says',
   const ground = await embeddedGround()
   const of = async (t: Test, env: Record<string, string>) => {
     const one = await startApp(t, ground, { env })
-    const reply = await one.call('GET', '/.well-known/oauth-authorization-server', { headers: { host: 'evil.example', 'x-forwarded-host': 'evil.example' } })
+    const reply = await one.call(
+      'GET',
+      '/.well-known/oauth-authorization-server',
+      { headers: { host: 'evil.example', 'x-forwarded-host': 'evil.example' } }
+    )
     await one.close()
     return reply
   }
@@ -412,13 +674,43 @@ t.test('metadata (RFC 8414) is about PUBLIC_URL, whatever the Host header says',
   const unknown = await of(t, { HOST: '0.0.0.0' })
   t.strictSame([unknown.statusCode, unknown.json().code, unknown.json().error], [400, 'AUTH_NOT_SUPPORTED', 'Bad Request'])
   const place = (env: Record<string, string>) => issuerOf(loadConfig(env), 4321)
-  t.strictSame([{ PUBLIC_URL: 'https://a.example' }, { PUBLIC_URL: 'https://a.example:8443/?x#y', NODE_ENV: 'production' }, {}, { HOST: 'localhost' }, { HOST: '::1' }, { HOST: '192.0.2.1' }, { HOST: '::' }, { NODE_ENV: 'production' }, { HOST: '127.0.0.1.example' }].map(place),
-    ['https://a.example', 'https://a.example:8443', 'http://127.0.0.1:4321', 'http://localhost:4321', 'http://[::1]:4321', null, null, null, null])
+  t.strictSame([
+    { PUBLIC_URL: 'https://a.example' },
+    { PUBLIC_URL: 'https://a.example:8443/?x#y', NODE_ENV: 'production' },
+    {},
+    { HOST: 'localhost' },
+    { HOST: '::1' },
+    { HOST: '192.0.2.1' },
+    { HOST: '::' },
+    { NODE_ENV: 'production' },
+    { HOST: '127.0.0.1.example' }
+  ].map(place),
+    [
+      'https://a.example',
+      'https://a.example:8443',
+      'http://127.0.0.1:4321',
+      'http://localhost:4321',
+      'http://[::1]:4321',
+      null,
+      null,
+      null,
+      null
+    ])
   const asked = (env: Record<string, string>, host: string) => issuerOf(loadConfig(env), 4321, host)
   const own = ['localhost:4321', '127.0.0.1:4321', '[::1]:4321']
-  t.strictSame(own.map(host => asked({}, host)), own.map(host => `http://${host}`), 'each of the names by which a default server is reached')
-  t.strictSame(['localhost', 'localhost:80', 'evil.example:4321', '127.0.0.1:4321.evil.example'].map(host => asked({}, host)), Array(4).fill('http://127.0.0.1:4321'))
-  t.strictSame([asked({ HOST: '::1' }, 'localhost:4321'), asked({ PUBLIC_URL: 'https://a.example' }, 'localhost:4321')], ['http://[::1]:4321', 'https://a.example'])
+  t.strictSame(
+    own.map(host => asked({}, host)),
+    own.map(host => `http://${host}`),
+    'each of the names by which a default server is reached'
+  )
+  t.strictSame(
+    ['localhost', 'localhost:80', 'evil.example:4321', '127.0.0.1:4321.evil.example'].map(host => asked({}, host)),
+    Array(4).fill('http://127.0.0.1:4321')
+  )
+  t.strictSame(
+    [asked({ HOST: '::1' }, 'localhost:4321'), asked({ PUBLIC_URL: 'https://a.example' }, 'localhost:4321')],
+    ['http://[::1]:4321', 'https://a.example']
+  )
 })
 
 t.test('client libraries, as they are', async t => {
@@ -435,17 +727,41 @@ t.test('client libraries, as they are', async t => {
     const app = { client_id: 'app' }
     const orders = { client_id: 'orders' }
     const byBearer: oauth.ClientAuth = (_server, _client, _body, headers) => { headers.set('authorization', `Bearer ${secret}`) }
-    const ask = async (auth: oauth.ClientAuth, token: string) => oauth.processIntrospectionResponse(server, orders, await oauth.introspectionRequest(server, orders, auth, token, insecure))
+    const ask = async (
+      auth: oauth.ClientAuth,
+      token: string
+    ) => oauth.processIntrospectionResponse(server, orders, await oauth.introspectionRequest(server, orders, auth, token, insecure))
 
-    for (const auth of [oauth.ClientSecretBasic(secret), byBearer]) t.match(await ask(auth, accessToken), { active: true, sub: user.id, token_type: 'Bearer', exp: Number })
-    const next = await oauth.processRefreshTokenResponse(server, app, await oauth.refreshTokenGrantRequest(server, app, oauth.None(), refreshToken, insecure))
+    for (const auth of [
+      oauth.ClientSecretBasic(secret),
+      byBearer
+    ]) t.match(await ask(auth, accessToken), { active: true, sub: user.id, token_type: 'Bearer', exp: Number })
+    const next = await oauth.processRefreshTokenResponse(
+      server,
+      app,
+      await oauth.refreshTokenGrantRequest(server, app, oauth.None(), refreshToken, insecure)
+    )
     t.match(next, { token_type: 'bearer', expires_in: 900, scope: '*' })
     t.match(await ask(byBearer, next.access_token), { active: true, sub: user.id })
-    t.equal(await oauth.processRevocationResponse(await oauth.revocationRequest(server, app, oauth.None(), next.refresh_token ?? '', insecure)), undefined)
+    t.equal(
+      await oauth.processRevocationResponse(await oauth.revocationRequest(server, app, oauth.None(), next.refresh_token ?? '', insecure)),
+      undefined
+    )
     for (const token of [next.access_token, next.refresh_token ?? '', accessToken]) t.same(await ask(byBearer, token), { active: false })
-    await t.rejects(oauth.refreshTokenGrantRequest(server, app, oauth.None(), next.refresh_token ?? '', insecure).then(reply => oauth.processRefreshTokenResponse(server, app, reply)), { name: 'ResponseBodyError', error: 'invalid_grant', status: 400 })
+    await t.rejects(
+      oauth.refreshTokenGrantRequest(server, app, oauth.None(), next.refresh_token ?? '', insecure).then(
+        reply => oauth.processRefreshTokenResponse(server, app, reply
+      )),
+      { name: 'ResponseBodyError', error: 'invalid_grant', status: 400 }
+    )
     await t.rejects(ask(oauth.ClientSecretBasic('wrong'), accessToken), { name: 'WWWAuthenticateChallengeError', status: 401 })
-    await t.rejects(ask((_server, _client, _body, headers) => { headers.set('authorization', 'Bearer wrong') }, accessToken), { name: 'WWWAuthenticateChallengeError', cause: [{ scheme: 'bearer', parameters: { realm: 'latchkey', error: 'invalid_token' } }, { scheme: 'basic' }] })
+    await t.rejects(
+      ask((_server, _client, _body, headers) => { headers.set('authorization', 'Bearer wrong') }, accessToken),
+      {
+        name: 'WWWAuthenticateChallengeError',
+        cause: [{ scheme: 'bearer', parameters: { realm: 'latchkey', error: 'invalid_token' } }, { scheme: 'basic' }]
+      }
+    )
   })
 
   t.test('openid-client', async t => {
@@ -458,7 +774,11 @@ t.test('client libraries, as they are', async t => {
     const next = await client.refreshTokenGrant(app, refreshToken)
     t.equal(next.expires_in, 900)
     t.equal((await one.me(next.access_token)).statusCode, 200)
-    t.equal((await client.refreshTokenGrant(orders, refreshToken)).access_token, next.access_token, 'a service may refresh for its users, and the grace is the same')
+    t.equal(
+      (await client.refreshTokenGrant(orders, refreshToken)).access_token,
+      next.access_token,
+      'a service may refresh for its users, and the grace is the same'
+    )
     await client.tokenRevocation(orders, next.access_token)
     t.same(await client.tokenIntrospection(orders, next.access_token), { active: false })
     await client.tokenRevocation(app, 'nothing at all')
@@ -466,10 +786,20 @@ t.test('client libraries, as they are', async t => {
   })
 
   t.test('what docs/CLIENTS.md shows', async t => {
-    const shown = /^```js\n\/\/ caller\.js\n(.*?)^```$/ms.exec(readFileSync(new URL('../../docs/CLIENTS.md', import.meta.url), 'utf8'))?.[1] ?? ''
+    const shown = /^```js\n\/\/ caller\.js\n(.*?)^```$/ms.exec(readFileSync(
+      new URL('../../docs/CLIENTS.md', import.meta.url),
+      'utf8'
+    ))?.[1] ??
+      ''
     const settings = { AUTH_URL: issuer.href, AUTH_TOKEN: secret }
-    const code = shown.replace("'openid-client'", JSON.stringify(import.meta.resolve('openid-client'))).replace(/process\.env\.(\w+)/g, (_all, name: keyof typeof settings) => JSON.stringify(settings[name]))
-    const { callerOf, may } = await import(`data:text/javascript,${encodeURIComponent(code)}`) as { callerOf (header?: string): Promise<object | null>, may (caller: object, ability: string): boolean }
+    const code = shown.replace("'openid-client'", JSON.stringify(import.meta.resolve('openid-client'))).replace(
+      /process\.env\.(\w+)/g,
+      (_all, name: keyof typeof settings) => JSON.stringify(settings[name])
+    )
+    const { callerOf, may } = await import(`data:text/javascript,${encodeURIComponent(code)}`) as {
+      callerOf (header?: string): Promise<object | null>
+      may (caller: object, ability: string): boolean
+    }
     const { accessToken, user } = await pairOf(one, { abilities: ['orders:read'] })
     const caller = await callerOf(`Bearer ${accessToken}`)
     t.strictSame(caller, { id: user.id, abilities: ['orders:read'] })
@@ -486,7 +816,11 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   const death = createDeath()
   const flight = createFlight()
   const start = (more: AppOptions = {}) => startApp(t, ground, { env: { SESSION_LIMIT: '0' }, ...more })
-  const [one, two, three] = await Promise.all([start({ settle: death.settle }), start({ backend: gate.backend }), start({ backend: flight.backend })])
+  const [
+    one,
+    two,
+    three
+  ] = await Promise.all([start({ settle: death.settle }), start({ backend: gate.backend }), start({ backend: flight.backend })])
   const redis = new Redis(ground.redisUrl as string)
   t.teardown(() => redis.disconnect())
   const service = await newService(one)
@@ -539,7 +873,11 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   t.test('a revocation whose revoker died is true once it is repeated', async t => {
     for (const which of ['accessToken', 'refreshToken', 'script', 'service'] as const) {
       const pair = await pairOf(one)
-      const by = which === 'script' ? (await personalOf(one, pair.accessToken)).accessToken : which === 'service' ? await newService(one) : pair[which]
+      const by = which === 'script'
+        ? (await personalOf(one, pair.accessToken)).accessToken
+        : which === 'service'
+        ? await newService(one)
+        : pair[which]
       const ending = which === 'refreshToken' ? pair.accessToken : by
       if (which === 'service') t.equal((await introspect(one, by, pair.accessToken)).statusCode, 200)
       t.ok(await becomesTrue(async () => { await one.me(ending); return await isCached(ending) }, patienceMs), which)
@@ -568,14 +906,26 @@ t.test('two instances on PostgreSQL and Redis', async t => {
       const replies = await Promise.all([early, late])
       t.strictSame(replies.map(reply => reply.statusCode), first === 'the refresh' ? [200, 200] : [200, 400])
       const next = first === 'the refresh' ? replies[0]?.json<{ access_token: string, refresh_token: string }>() : undefined
-      for (const token of [accessToken, ...next === undefined ? [] : [next.access_token]]) for (const app of [one, two]) await dead(t, app, service, token, first)
-      refused(t, await form(two, '/oauth/token', { grant_type: 'refresh_token', refresh_token: next?.refresh_token ?? refreshToken }), 400, 'invalid_grant', 'AUTH_INVALID_GRANT')
+      for (const token of [
+        accessToken,
+        ...next === undefined ? [] : [next.access_token]
+      ]) for (const app of [one, two]) await dead(t, app, service, token, first)
+      refused(
+        t,
+        await form(two, '/oauth/token', { grant_type: 'refresh_token', refresh_token: next?.refresh_token ?? refreshToken }),
+        400,
+        'invalid_grant',
+        'AUTH_INVALID_GRANT'
+      )
     })
   }
 
   t.test('twenty revocations at once are one', async t => {
     const { accessToken, refreshToken, user } = await pairOf(one)
-    const replies = await Promise.all(Array.from({ length: 20 }, (_, i) => revoke(i % 2 === 0 ? one : two, i % 3 === 0 ? accessToken : refreshToken)))
+    const replies = await Promise.all(Array.from(
+      { length: 20 },
+      (_, i) => revoke(i % 2 === 0 ? one : two, i % 3 === 0 ? accessToken : refreshToken)
+    ))
     t.strictSame([...new Set(replies.map(reply => reply.statusCode))], [200])
     t.equal((await eventsOf(one, user.id)).filter(({ type }) => type === 'session_ended').length, 1)
     for (const app of [one, two]) await dead(t, app, service, accessToken, 'dead')
@@ -604,7 +954,17 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     const { accessToken } = await pairOf(one)
     const database = await ground.database()
     let failure = new UnavailableError() as Error
-    const away = await startApp(t, { ...ground, database: async () => ({ ...database, prepared: (text, parameters) => /tokens t/.test(text) ? Promise.reject(failure) : database.prepared(text, parameters) }) })
+    const away = await startApp(
+      t,
+      {
+        ...ground,
+        database: async () =>
+          ({
+            ...database,
+            prepared: (text, parameters) => /tokens t/.test(text) ? Promise.reject(failure) : database.prepared(text, parameters)
+          })
+      }
+    )
     const ask = async () => {
       await redis.del(keyOf(accessToken), keyOf(service))
       return await introspect(away, service, accessToken)

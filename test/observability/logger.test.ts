@@ -18,7 +18,11 @@ onEachGround(t, async (t, ground) => {
   const uuid = /^[0-9a-f-]{36}(-\d+)?$/
 
   t.test('every refresh leaves a line with its request, user and session, and no token', async t => {
-    const { refreshToken, user, session } = (await one.register(newEmail(), { refresh: true })).json<{ refreshToken: string, user: { id: string }, session: { id: string } }>()
+    const { refreshToken, user, session } = (await one.register(newEmail(), { refresh: true })).json<{
+      refreshToken: string
+      user: { id: string }
+      session: { id: string }
+    }>()
     const refresh = () => one.call('POST', '/v1/refresh', { body: { refreshToken } })
     const ids = { userId: user.id, sessionId: session.id, tokenId: uuid, reqId: uuid }
 
@@ -56,7 +60,11 @@ onEachGround(t, async (t, ground) => {
   })
 
   t.test('a revocation that could not be settled is told, with its request answered 503', async t => {
-    const other = await startApp(t, ground, { env: { LOG_LEVEL: 'info' }, settle: real => ({ ...real, settle: () => Promise.reject(new UnavailableError()) }) })
+    const other = await startApp(
+      t,
+      ground,
+      { env: { LOG_LEVEL: 'info' }, settle: real => ({ ...real, settle: () => Promise.reject(new UnavailableError()) }) }
+    )
     const { token } = await other.account()
     const lines = await linesOf(other, () => other.logout(token))
     t.match(saying(lines, 'committed, and not settled in every cache'), [{ level: 40, tokens: 1, failure: /AUTH_UNAVAILABLE/ }])
@@ -92,7 +100,10 @@ onEachGround(t, async (t, ground) => {
 
   t.test('no line has an address, a password or a token in it', async t => {
     const email = newEmail()
-    const { accessToken, refreshToken } = (await one.register(email, { refresh: true })).json<{ accessToken: string, refreshToken: string }>()
+    const { accessToken, refreshToken } = (await one.register(email, { refresh: true })).json<{
+      accessToken: string
+      refreshToken: string
+    }>()
     await one.call('POST', '/v1/refresh', { body: { refreshToken } })
     await one.login(email)
     await one.call('POST', '/v1/logout-all', { token: accessToken })

@@ -13,7 +13,11 @@ interface Sample { name: string, labels: Record<string, string>, value: number }
 function parse (text: string): Sample[] {
   return text.split('\n').filter(line => line !== '' && !line.startsWith('#')).map(line => {
     const [, name = '', labels = '', value] = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line) ?? [line, line]
-    return { name, labels: Object.fromEntries([...labels.matchAll(/(\w+)="([^"]*)"/g)].map(([, key, of]) => [key, of])), value: Number(value) }
+    return {
+      name,
+      labels: Object.fromEntries([...labels.matchAll(/(\w+)="([^"]*)"/g)].map(([, key, of]) => [key, of])),
+      value: Number(value)
+    }
   })
 }
 
@@ -51,7 +55,8 @@ onEachGround(t, async (t, ground) => {
   t.test('durations are a histogram by method and route', async t => {
     const samples = await read()
     const me = { method: 'GET', route: '/v1/me' }
-    const buckets = samples.filter(({ name, labels }) => name === 'latchkey_http_request_duration_seconds_bucket' && labels.route === me.route)
+    const buckets = samples.filter(({ name, labels }) =>
+      name === 'latchkey_http_request_duration_seconds_bucket' && labels.route === me.route)
     t.equal(figure(samples, 'latchkey_http_request_duration_seconds_count', me), 4)
     t.equal(buckets.at(-1)?.labels.le, '+Inf')
     t.equal(buckets.at(-1)?.value, 4)
@@ -72,7 +77,11 @@ onEachGround(t, async (t, ground) => {
     t.equal((await refresh('lkr_made-up')).statusCode, 401)
     const after = await read()
     for (const outcome of ['succeeded', 'repeated', 'reused', 'refused']) {
-      t.equal(figure(after, 'latchkey_refreshes_total', { outcome }), (figure(before, 'latchkey_refreshes_total', { outcome }) as number) + 1, outcome)
+      t.equal(
+        figure(after, 'latchkey_refreshes_total', { outcome }),
+        (figure(before, 'latchkey_refreshes_total', { outcome }) as number) + 1,
+        outcome
+      )
     }
   })
 
@@ -127,7 +136,15 @@ onEachGround(t, async (t, ground) => {
     await one.login(email)
     await one.call('GET', `/v1/me?token=${token}`)
     const text = await one.metrics.metrics()
-    for (const secret of [email, token, token.slice(0, 12), userId, sessionId, password, '127.0.0.1']) t.notOk(text.includes(secret), 'absent')
+    for (const secret of [
+      email,
+      token,
+      token.slice(0, 12),
+      userId,
+      sessionId,
+      password,
+      '127.0.0.1'
+    ]) t.notOk(text.includes(secret), 'absent')
   })
 
   t.test('without METRICS_PORT no request is counted', async t => {
@@ -167,7 +184,8 @@ t.test('on PostgreSQL', async t => {
     const text = await one.metrics.metrics()
     const samples = parse(text)
     const printed = [...text.matchAll(/^# TYPE (latchkey_\w+) (\w+)$/gm)].map(([, name = '', type]) => {
-      const labels = samples.filter(sample => sample.name.startsWith(name)).flatMap(sample => Object.keys(sample.labels)).filter(label => label !== 'le')
+      const labels = samples.filter(sample => sample.name.startsWith(name)).flatMap(sample => Object.keys(sample.labels))
+        .filter(label => label !== 'le')
       return [name, type, [...new Set(labels)].sort().join(' ')]
     })
     const documented = read('docs/METRICS.md').split('\n').flatMap(line => {
@@ -182,12 +200,17 @@ t.test('on PostgreSQL', async t => {
     const samples = parse(text)
     // A histogram or counter that has counted nothing yet has its TYPE alone.
     const printed = new Set(['up', ...samples.map(({ name }) => name)])
-    for (const [, name = '', type] of text.matchAll(/^# TYPE (\w+) (\w+)$/gm)) for (const part of type === 'histogram' ? ['_bucket', '_sum', '_count'] : ['']) printed.add(`${name}${part}`)
+    for (const [, name = '', type] of text.matchAll(/^# TYPE (\w+) (\w+)$/gm)) for (const part of type === 'histogram'
+      ? ['_bucket', '_sum', '_count']
+      : ['']) printed.add(`${name}${part}`)
 
     const alerts = read('docs/alerts.yaml')
     const rules = [...alerts.matchAll(/^ +expr: (?:\|\n((?: {10,}.*\n)+)|(.*)\n)/gm)].map(([, block, line]) => block ?? line ?? '')
     t.equal(rules.length, [...alerts.matchAll(/- alert: /g)].length, 'every rule was read')
-    const dashboard = JSON.parse(read('docs/grafana-dashboard.json')) as { panels: Array<{ title: string, targets?: Array<{ expr: string }> }>, templating: { list: Array<{ name: string, type: string, definition?: string }> } }
+    const dashboard = JSON.parse(read('docs/grafana-dashboard.json')) as {
+      panels: Array<{ title: string, targets?: Array<{ expr: string }> }>
+      templating: { list: Array<{ name: string, type: string, definition?: string }> }
+    }
     const shown = dashboard.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr))
     const asked = dashboard.templating.list.flatMap(({ definition }) => definition === undefined ? [] : [definition.replace(/, \w+/, '')])
     t.ok(dashboard.templating.list.some(({ type }) => type === 'datasource'))
@@ -199,12 +222,23 @@ t.test('on PostgreSQL', async t => {
 
     for (const [, name = '', matchers = ''] of [...rules, ...shown].join('\n').matchAll(/(\w+)\{([^}]*)\}/g)) {
       for (const [, label = '', values = ''] of matchers.matchAll(/(outcome|rows|reason)=~?"([^"]*)"/g)) {
-        for (const value of values.split('|')) t.ok(samples.some(sample => sample.name === name && sample.labels[label] === value), `${name} has ${label} ${value}`)
+        for (const value of values.split('|')) t.ok(
+          samples.some(sample => sample.name === name && sample.labels[label] === value),
+          `${name} has ${label} ${value}`
+        )
       }
     }
 
     const seen = new Set(shown.flatMap(metricsIn))
-    t.same([...text.matchAll(/^# TYPE (latchkey_\w+) (\w+)$/gm)].filter(([, name, type]) => !seen.has(type === 'histogram' ? `${name}_bucket` : name as string)).map(([, name]) => name), [])
+    t.same(
+      [...text.matchAll(/^# TYPE (latchkey_\w+) (\w+)$/gm)].filter(([, name, type]) =>
+        !seen.has(type === 'histogram' ? `${name}_bucket` : name as string)).map(([
+        ,
+        name
+      ]) =>
+        name),
+      []
+    )
   })
 })
 

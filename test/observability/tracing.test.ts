@@ -33,8 +33,12 @@ t.test('with one', async t => {
       return exporter.getFinishedSpans()
     }
     const named = (spans: ReadableSpan[], name: string) => spans.find(span => span.name === name) as ReadableSpan
-    const parentOf = (spans: ReadableSpan[], span: ReadableSpan | undefined) => spans.find(other => other.spanContext().spanId === span?.parentSpanContext?.spanId)?.name
-    const outcomes = (spans: ReadableSpan[]) => spans.filter(({ name }) => name === 'cache look-up').map(({ attributes }) => attributes['latchkey.cache.outcome'])
+    const parentOf = (
+      spans: ReadableSpan[],
+      span: ReadableSpan | undefined
+    ) => spans.find(other => other.spanContext().spanId === span?.parentSpanContext?.spanId)?.name
+    const outcomes = (spans: ReadableSpan[]) =>
+      spans.filter(({ name }) => name === 'cache look-up').map(({ attributes }) => attributes['latchkey.cache.outcome'])
 
     t.test('a request is a server span by its route, in the trace of its caller', async t => {
       const { token } = await one.account()
@@ -42,7 +46,16 @@ t.test('with one', async t => {
       const spans = await spansOf(() => one.call('GET', '/v1/me', { token, headers: { traceparent: `00-${traceId}-b7ad6b7169203331-01` } }))
       const span = named(spans, 'GET /v1/me')
       t.equal(span.kind, SpanKind.SERVER)
-      t.match(span.attributes, { 'http.request.method': 'GET', 'http.route': '/v1/me', 'http.response.status_code': 200, 'url.scheme': 'http', 'latchkey.request_id': /^[0-9a-f-]{36}-\d+$/ })
+      t.match(
+        span.attributes,
+        {
+          'http.request.method': 'GET',
+          'http.route': '/v1/me',
+          'http.response.status_code': 200,
+          'url.scheme': 'http',
+          'latchkey.request_id': /^[0-9a-f-]{36}-\d+$/
+        }
+      )
       t.equal(span.status.code, SpanStatusCode.UNSET)
       t.equal(span.parentSpanContext?.spanId, 'b7ad6b7169203331')
       t.same([...new Set(spans.map(each => each.spanContext().traceId))], [traceId])
@@ -62,7 +75,10 @@ t.test('with one', async t => {
       await one.trusted()
       const miss = await spansOf(() => one.me(accessToken))
       t.same(outcomes(miss), ['miss'])
-      t.match(named(miss, 'SELECT tokens').attributes, { 'db.system.name': 'postgresql', 'db.operation.name': 'SELECT', 'db.collection.name': 'tokens', 'latchkey.lookups': 1 })
+      t.match(
+        named(miss, 'SELECT tokens').attributes,
+        { 'db.system.name': 'postgresql', 'db.operation.name': 'SELECT', 'db.collection.name': 'tokens', 'latchkey.lookups': 1 }
+      )
       t.equal(parentOf(miss, named(miss, 'SELECT tokens')), 'GET /v1/me')
 
       // No poll comes between.
@@ -98,7 +114,11 @@ t.test('with one', async t => {
       const other = await startApp(t, ground, { settle: real => ({ ...real, settle: () => Promise.reject(new UnavailableError()) }) })
       const { token } = await other.account()
       const spans = await spansOf(() => other.logout(token))
-      for (const [name, type] of [['POST /v1/logout', '503'], ['revocation', 'AUTH_UNAVAILABLE'], ['settlement', 'AUTH_UNAVAILABLE']] as const) {
+      for (const [name, type] of [
+        ['POST /v1/logout', '503'],
+        ['revocation', 'AUTH_UNAVAILABLE'],
+        ['settlement', 'AUTH_UNAVAILABLE']
+      ] as const) {
         t.match(named(spans, name).status, { code: SpanStatusCode.ERROR, message: undefined }, name)
         t.equal(named(spans, name).attributes['error.type'], type, name)
       }
@@ -112,7 +132,11 @@ t.test('with one', async t => {
     })
 
     t.test('what nobody asked for has no span', async t => {
-      t.same((await spansOf(async () => { await one.epoch.poll(); await one.lastUse.flush(); await one.prune({ dryRun: false }) })).map(({ name }) => name), [])
+      t.same(
+        (await spansOf(async () => { await one.epoch.poll(); await one.lastUse.flush(); await one.prune({ dryRun: false }) })).map(({ name }) =>
+          name),
+        []
+      )
     })
 
     t.test('a request whose client goes away ends as an error', async t => {
@@ -147,9 +171,23 @@ t.test('with one', async t => {
         await one.call('DELETE', '/v1/sessions/7f000001-secret', { token })
         await one.logout(token)
       })
-      const values = spans.flatMap(({ name, attributes, events, status }): Array<AttributeValue | undefined> => [name, status.message, ...Object.values(attributes), ...events.flatMap(event => [event.name, ...Object.values(event.attributes ?? {})])])
+      const values = spans.flatMap(({ name, attributes, events, status }): Array<AttributeValue | undefined> =>
+        [
+          name,
+          status.message,
+          ...Object.values(attributes),
+          ...events.flatMap(event => [event.name, ...Object.values(event.attributes ?? {})])
+        ])
       for (const value of values) {
-        for (const secret of [email, token, token.slice(3, 20), password, '127.0.0.1', '7f000001-secret', 'token=']) t.notOk(String(value).includes(secret))
+        for (const secret of [
+          email,
+          token,
+          token.slice(3, 20),
+          password,
+          '127.0.0.1',
+          '7f000001-secret',
+          'token='
+        ]) t.notOk(String(value).includes(secret))
         t.notMatch(String(value), /[0-9a-f]{64}/)
       }
       t.ok(spans.length > 10)
@@ -163,7 +201,12 @@ const ms = ([seconds, nanoseconds]: [number, number]) => seconds * 1000 + nanose
 async function logInSlowly (app: FastifyInstance, body: string, then: (socket: Socket) => Promise<unknown>): Promise<void> {
   if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 })
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
-  socket.write(`POST /v1/login HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body.slice(0, 10)}`)
+  socket.write(
+    `POST /v1/login HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body.slice(
+      0,
+      10
+    )}`
+  )
   await delay(100)
   socket.write(body.slice(10))
   socket.resume()

@@ -38,7 +38,15 @@ onEachGround(t, async (t, ground) => {
     for (const from of ['the database', 'the cache', 'the cache again']) {
       const reply = await one.me(accessToken)
       t.equal(reply.statusCode, 200, from)
-      t.match(reply.json(), { user: { id: userId, email }, session: null, token: { id: shown.id, kind: 'personal', abilities: ['orders:read'], expiresAt: null } }, from)
+      t.match(
+        reply.json(),
+        {
+          user: { id: userId, email },
+          session: null,
+          token: { id: shown.id, kind: 'personal', abilities: ['orders:read'], expiresAt: null }
+        },
+        from
+      )
     }
     t.equal(Object.keys(reply(await one.me(accessToken)).token).length, 4)
   })
@@ -80,7 +88,13 @@ onEachGround(t, async (t, ground) => {
     t.strictSame((await made(one, token)).token.abilities, ['*'])
     t.strictSame((await made(one, token, { name: 'none', abilities: [] })).token.abilities, [])
     t.strictSame((await made(one, token, { name: 'some', abilities: ['a', 'b'] })).token.abilities, ['a', 'b'])
-    refused(t, await make(one, token, { name: 'service', abilities: ['introspect'] }), 403, 'AUTH_INSUFFICIENT_ABILITY', '* is not introspect')
+    refused(
+      t,
+      await make(one, token, { name: 'service', abilities: ['introspect'] }),
+      403,
+      'AUTH_INSUFFICIENT_ABILITY',
+      '* is not introspect'
+    )
     refused(t, await make(one, token, { name: 'service', abilities: ['*', 'introspect'] }), 403, 'AUTH_INSUFFICIENT_ABILITY')
 
     const reader = await limited(['orders:read', 'orders:write'])
@@ -95,7 +109,17 @@ onEachGround(t, async (t, ground) => {
 
   t.test('what is malformed is refused before anything is made', async t => {
     const { token } = await one.account()
-    for (const body of [{}, { name: '' }, { name: 'x'.repeat(201) }, { name: 'x', expiresIn: 0 }, { name: 'x', expiresIn: 1.5 }, { name: 'x', expiresIn: 9e15 }, { name: 'x', abilities: ['a b'] }, { name: 'x', abilities: ['a', 'a'] }, { name: 'x', role: 'admin' }]) {
+    for (const body of [
+      {},
+      { name: '' },
+      { name: 'x'.repeat(201) },
+      { name: 'x', expiresIn: 0 },
+      { name: 'x', expiresIn: 1.5 },
+      { name: 'x', expiresIn: 9e15 },
+      { name: 'x', abilities: ['a b'] },
+      { name: 'x', abilities: ['a', 'a'] },
+      { name: 'x', role: 'admin' }
+    ]) {
       t.equal((await make(one, token, body)).statusCode, 400, JSON.stringify(body))
     }
     t.strictSame(await listOf(one, token), [])
@@ -152,7 +176,12 @@ onEachGround(t, async (t, ground) => {
   t.test('a password change leaves it, unless asked', async t => {
     const { token } = await one.account()
     const [first, second] = [await made(one, token), await made(one, token)]
-    const change = (using: string, currentPassword: string, newPassword: string, more: object = {}) => one.call('PUT', '/v1/password', { token: using, body: { currentPassword, newPassword, ...more } })
+    const change = (
+      using: string,
+      currentPassword: string,
+      newPassword: string,
+      more: object = {}
+    ) => one.call('PUT', '/v1/password', { token: using, body: { currentPassword, newPassword, ...more } })
     const kept = (await change(token, password, 'another long password')).json<{ accessToken: string }>()
     for (const { accessToken } of [first, second]) t.equal((await one.me(accessToken)).statusCode, 200)
     const reply = await change(kept.accessToken, 'another long password', 'a third long password', { revokePersonalTokens: true })
@@ -171,7 +200,13 @@ onEachGround(t, async (t, ground) => {
       ['POST', '/v1/logout', undefined], ['POST', '/v1/logout-all', undefined]
     ] as const
     for (const [method, url, body] of routes) {
-      refused(t, await one.call(method, url, { token: accessToken, ...body === undefined ? {} : { body } }), 403, 'AUTH_SESSION_REQUIRED', `${method} ${url}`)
+      refused(
+        t,
+        await one.call(method, url, { token: accessToken, ...body === undefined ? {} : { body } }),
+        403,
+        'AUTH_SESSION_REQUIRED',
+        `${method} ${url}`
+      )
     }
     t.equal((await one.me(token)).statusCode, 200, 'nothing was ended')
     t.equal((await one.me(accessToken)).statusCode, 200)
@@ -181,12 +216,20 @@ onEachGround(t, async (t, ground) => {
     const [mine, theirs] = [await one.account(), await one.account()]
     const { accessToken, token: { id } } = await made(one, mine.token)
     const session = (await one.me(mine.token)).json<{ token: { id: string } }>().token.id
-    for (const [token, target] of [[theirs.token, id], [mine.token, '00000000-0000-4000-8000-000000000000'], [mine.token, 'nonsense'], [mine.token, session]] as const) {
+    for (const [token, target] of [
+      [theirs.token, id],
+      [mine.token, '00000000-0000-4000-8000-000000000000'],
+      [mine.token, 'nonsense'],
+      [mine.token, session]
+    ] as const) {
       refused(t, await one.call('DELETE', `/v1/tokens/${target}`, { token }), 404, 'AUTH_NOT_FOUND', target)
     }
     t.equal((await one.me(accessToken)).statusCode, 200)
     t.equal((await one.me(mine.token)).statusCode, 200, 'an access token is no personal one')
-    for (const target of [id, id.toUpperCase()]) t.equal((await one.call('DELETE', `/v1/tokens/${target}`, { token: mine.token })).statusCode, 204)
+    for (const target of [
+      id,
+      id.toUpperCase()
+    ]) t.equal((await one.call('DELETE', `/v1/tokens/${target}`, { token: mine.token })).statusCode, 204)
     refused(t, await one.me(accessToken), 401, 'AUTH_INVALID_TOKEN')
   })
 
@@ -228,7 +271,14 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     const { token } = await one.account()
     const { accessToken } = await made(one, token)
     await cached(t, accessToken)
-    t.equal((await two.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: 'another long password', revokePersonalTokens: true } })).statusCode, 200)
+    t.equal(
+      (await two.call(
+        'PUT',
+        '/v1/password',
+        { token, body: { currentPassword: password, newPassword: 'another long password', revokePersonalTokens: true } }
+      )).statusCode,
+      200
+    )
     for (const app of [one, two]) refused(t, await app.me(accessToken), 401, 'AUTH_INVALID_TOKEN')
   })
 
@@ -255,7 +305,10 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     await row.release()
     t.equal((await ending).statusCode, 204)
     refused(t, await making, 401, 'AUTH_INVALID_TOKEN')
-    const [count] = await one.database.prepared<{ count: number }>("select count(*)::int as count from tokens where user_id = $1 and kind = 'personal'", [userId])
+    const [count] = await one.database.prepared<{ count: number }>(
+      "select count(*)::int as count from tokens where user_id = $1 and kind = 'personal'",
+      [userId]
+    )
     t.equal(count?.count, 0)
   })
 })
@@ -266,16 +319,34 @@ t.test('requireAbility lets through who has the ability', async t => {
   app.decorateRequest('token', null)
   app.addHook('onRequest', async request => {
     const { abilities } = request.headers
-    if (typeof abilities === 'string') request.token = { token: { id: '', kind: 'personal', abilities: JSON.parse(abilities), expiresAt: null } } as Principal
+    if (typeof abilities === 'string') request.token = {
+      token: { id: '', kind: 'personal', abilities: JSON.parse(abilities), expiresAt: null }
+    } as Principal
   })
   for (const ability of ['orders:read', 'introspect']) app.get(`/${ability}`, { preHandler: requireAbility(ability) }, async () => 'done')
-  const ask = (ability: string, abilities?: string[]) => app.inject({ url: `/${ability}`, headers: abilities === undefined ? {} : { abilities: JSON.stringify(abilities) } })
+  const ask = (
+    ability: string,
+    abilities?: string[]
+  ) => app.inject({ url: `/${ability}`, headers: abilities === undefined ? {} : { abilities: JSON.stringify(abilities) } })
 
-  for (const abilities of [['orders:read'], ['*'], ['users:read', 'orders:read']]) t.equal((await ask('orders:read', abilities)).statusCode, 200, abilities.join())
-  for (const abilities of [[], ['orders'], ['orders:*'], ['ORDERS:READ'], ['introspect']]) refused(t, await ask('orders:read', abilities), 403, 'AUTH_INSUFFICIENT_ABILITY', abilities.join())
+  for (const abilities of [
+    ['orders:read'],
+    ['*'],
+    ['users:read', 'orders:read']
+  ]) t.equal((await ask('orders:read', abilities)).statusCode, 200, abilities.join())
+  for (const abilities of [
+    [],
+    ['orders'],
+    ['orders:*'],
+    ['ORDERS:READ'],
+    ['introspect']
+  ]) refused(t, await ask('orders:read', abilities), 403, 'AUTH_INSUFFICIENT_ABILITY', abilities.join())
   refused(t, await ask('introspect', ['*']), 403, 'AUTH_INSUFFICIENT_ABILITY', 'introspect is reserved')
   t.equal((await ask('introspect', ['introspect'])).statusCode, 200)
-  t.match((await ask('orders:read', [])).json(), { statusCode: 403, error: 'Forbidden', message: 'The token lacks the ability orders:read' })
+  t.match(
+    (await ask('orders:read', [])).json(),
+    { statusCode: 403, error: 'Forbidden', message: 'The token lacks the ability orders:read' }
+  )
 })
 
 const reply = (from: Response) => from.json<{ token: object }>()

@@ -23,7 +23,24 @@ async function server (t: Test, ...args: string[]): Promise<RedisServer> {
 
 async function tlsServer (t: Test, { cert, key }: { cert: string, key: string }, ...args: string[]): Promise<RedisServer> {
   const port = await freePort()
-  const started = await startRedis({ port, args: ['--port', '0', '--tls-port', String(port), '--tls-cert-file', cert, '--tls-key-file', key, '--tls-ca-cert-file', cert, '--tls-auth-clients', 'no', ...args] })
+  const started = await startRedis({
+    port,
+    args: [
+      '--port',
+      '0',
+      '--tls-port',
+      String(port),
+      '--tls-cert-file',
+      cert,
+      '--tls-key-file',
+      key,
+      '--tls-ca-cert-file',
+      cert,
+      '--tls-auth-clients',
+      'no',
+      ...args
+    ]
+  })
   t.teardown(async () => {
     await started.kill()
     rmSync(started.dir, { recursive: true, force: true })
@@ -75,8 +92,14 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     await connected()
     t.match((await backend.identify()).incarnation, /:3$/)
     t.strictSame(lines, [])
-    t.match(await refusal(t, { REDIS_URL: `redis://127.0.0.1:${port}` }), `Redis at 127.0.0.1:${port} asks for a password: put it into REDIS_URL (NOAUTH)`)
-    t.match(await refusal(t, { REDIS_URL: `redis://:${secret}2@127.0.0.1:${port}` }), `Redis at 127.0.0.1:${port} refuses user or password of REDIS_URL (WRONGPASS)`)
+    t.match(
+      await refusal(t, { REDIS_URL: `redis://127.0.0.1:${port}` }),
+      `Redis at 127.0.0.1:${port} asks for a password: put it into REDIS_URL (NOAUTH)`
+    )
+    t.match(
+      await refusal(t, { REDIS_URL: `redis://:${secret}2@127.0.0.1:${port}` }),
+      `Redis at 127.0.0.1:${port} refuses user or password of REDIS_URL (WRONGPASS)`
+    )
     t.match(await refusal(t, { REDIS_URL: `redis://:${secret}@127.0.0.1:${port}/9999` }), 'has no database 9999')
   })
 
@@ -94,14 +117,20 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     t.equal(await limiter.get('lk:a'), 'La')
     t.strictSame(lines, [])
 
-    t.match(await refusal(t, { REDIS_URL: url }), /^Redis at localhost:\d+ shows a certificate that does not verify \([A-Z_]+\): set REDIS_CA_FILE/)
+    t.match(
+      await refusal(t, { REDIS_URL: url }),
+      /^Redis at localhost:\d+ shows a certificate that does not verify \([A-Z_]+\): set REDIS_CA_FILE/
+    )
     t.match(await refusal(t, { REDIS_URL: url, REDIS_CA_FILE: foreign.caFile }), /does not verify/)
     const before = process.env.NODE_TLS_REJECT_UNAUTHORIZED
     process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
     t.match(await refusal(t, { REDIS_URL: url }), /does not verify/, 'whatever the environment says')
     if (before === undefined) delete process.env.NODE_TLS_REJECT_UNAUTHORIZED
     else process.env.NODE_TLS_REJECT_UNAUTHORIZED = before
-    t.match(await refusal(t, { REDIS_URL: url.replace('localhost', '127.0.0.1'), REDIS_CA_FILE: ours.caFile }), /a certificate for another name .* the name it is for in REDIS_URL/)
+    t.match(
+      await refusal(t, { REDIS_URL: url.replace('localhost', '127.0.0.1'), REDIS_CA_FILE: ours.caFile }),
+      /a certificate for another name .* the name it is for in REDIS_URL/
+    )
 
     const picky = await tlsServer(t, ours.certify('DNS:localhost'), '--tls-auth-clients', 'yes')
     const uncertified = open(t, { REDIS_URL: `rediss://localhost:${picky.port}`, REDIS_CA_FILE: ours.caFile })
@@ -110,12 +139,21 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     t.equal(uncertified.backend.connection, null)
 
     writeFileSync(join(dir, 'empty.pem'), 'nothing')
-    for (const file of ['missing.pem', 'empty.pem']) t.throws(() => open(t, { REDIS_URL: url, REDIS_CA_FILE: join(dir, file) }), { name: 'ConfigError', message: /^REDIS_CA_FILE must be a file/ })
+    for (const file of [
+      'missing.pem',
+      'empty.pem'
+    ]) t.throws(
+      () => open(t, { REDIS_URL: url, REDIS_CA_FILE: join(dir, file) }),
+      { name: 'ConfigError', message: /^REDIS_CA_FILE must be a file/ }
+    )
     t.throws(() => loadConfig({ REDIS_URL: url.replace('rediss:', 'redis:'), REDIS_CA_FILE: ours.caFile }), ConfigError)
   })
 
   t.test('with a user who may do what README says, and nothing else', async t => {
-    const [, line] = /^user latchkey on >PASSWORD (~lk:\* .*)$/m.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8')) ?? []
+    const [
+      ,
+      line
+    ] = /^user latchkey on >PASSWORD (~lk:\* .*)$/m.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8')) ?? []
     if (line === undefined) return t.fail('README has no line for the user')
     const rules = line.split(' ')
     const redis = await server(t, '--requirepass', secret, '--user', 'latchkey', 'on', `>${secret}`, ...rules)
@@ -158,7 +196,10 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
       await becomesTrue(() => lines.length > 0, patienceMs)
       await delay(1_500)
       t.equal(backend.connection, null)
-      t.strictSame(lines, [`Redis at 127.0.0.1:${redis.port} does not allow the user of REDIS_URL all commands that are needed: grant it +set +incrby; answering from the database`])
+      t.strictSame(
+        lines,
+        [`Redis at 127.0.0.1:${redis.port} does not allow the user of REDIS_URL all commands that are needed: grant it +set +incrby; answering from the database`]
+      )
       await root.call('ACL', 'SETUSER', 'latchkey', '+set', '+incrby')
       t.ok(await becomesTrue(() => backend.connection !== null, 15_000), 'given back, it is used again')
       await root.call('ACL', 'SETUSER', 'latchkey', 'resetpass', '>another')
@@ -195,7 +236,10 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
 
   t.test('of another kind or version than it has to be', async t => {
     const port = await pretend(t, 'redis_version:6.2.14', 'redis_mode:standalone')
-    t.equal(await refusal(t, { REDIS_URL: `redis://127.0.0.1:${port}` }), `Redis at 127.0.0.1:${port} is version 6.2.14: Redis 7 or later, or Valkey, is needed`)
+    t.equal(
+      await refusal(t, { REDIS_URL: `redis://127.0.0.1:${port}` }),
+      `Redis at 127.0.0.1:${port} is version 6.2.14: Redis 7 or later, or Valkey, is needed`
+    )
     const one = await server(t)
     t.match(await refusal(t, { REDIS_URL: `${one.url},${one.url}` }), 'belongs to no cluster')
     const clustered = await server(t, '--cluster-enabled', 'yes')
@@ -206,7 +250,10 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     const valkey = ['redis_version:7.2.4', 'server_name:valkey', 'valkey_version:8.0.1']
     const { check } = open(t, { REDIS_URL: `redis://127.0.0.1:${await pretend(t, ...valkey, 'server_mode:standalone')}` })
     await t.resolves(check(patienceMs))
-    t.match(await refusal(t, { REDIS_URL: `redis://127.0.0.1:${await pretend(t, ...valkey, 'server_mode:cluster')}` }), 'belongs to a cluster: name several of its servers')
+    t.match(
+      await refusal(t, { REDIS_URL: `redis://127.0.0.1:${await pretend(t, ...valkey, 'server_mode:cluster')}` }),
+      'belongs to a cluster: name several of its servers'
+    )
   })
 })
 
@@ -222,11 +269,19 @@ function answerAs (socket: Socket, lines: string[]): void {
   const info = `# Server\r\n${lines.join('\r\n')}\r\nrun_id:a\r\n# Replication\r\nrole:master\r\nmaster_replid:b\r\n`
   socket.on('error', () => {}).on('data', chunk => {
     const names = [...chunk.toString().matchAll(/\*\d+\r\n\$\d+\r\n(\w+)\r\n/g)].map(([, name]) => (name as string).toLowerCase())
-    for (const name of names) socket.write(name === 'info' ? `$${Buffer.byteLength(info)}\r\n${info}\r\n` : name === 'hello' ? '-NOPROTO unsupported protocol version\r\n' : `-ERR unknown command '${name}'\r\n`)
+    for (const name of names) socket.write(
+      name === 'info'
+        ? `$${Buffer.byteLength(info)}\r\n${info}\r\n`
+        : name === 'hello'
+        ? '-NOPROTO unsupported protocol version\r\n'
+        : `-ERR unknown command '${name}'\r\n`
+    )
   })
 }
 
-t.test('a server that would be writable as a replica is refused, and one that hides who it is is named in the log', { skip: hasRedisServer ? false : 'needs redis-server in PATH' }, async t => {
+t.test('a server that would be writable as a replica is refused, and one that hides who it is is named in the log', {
+  skip: hasRedisServer ? false : 'needs redis-server in PATH'
+}, async t => {
   const writable = await server(t, '--replica-read-only', 'no')
   t.match(await refusal(t, { REDIS_URL: writable.url }), /has replica-read-only no.*set it to yes/)
 

@@ -18,7 +18,8 @@ onEachGround(t, async (t, ground) => {
   const two = ground.databaseUrl === null ? one : await startApp(t, ground)
   const { userId } = await one.account()
   const at = (daysAgo: number) => new Date(one.clock.now() - daysAgo * dayMs).toISOString()
-  const count = async (table: 'tokens' | 'sessions') => (await one.database.prepared<{ rows: number }>(`select count(*)::int as rows from ${table}`, []))[0]?.rows ?? -1
+  const count = async (table: 'tokens' | 'sessions') =>
+    (await one.database.prepared<{ rows: number }>(`select count(*)::int as rows from ${table}`, []))[0]?.rows ?? -1
 
   async function insertSession ({ expired, revoked = null }: Ended): Promise<string> {
     const id = randomUUID()
@@ -151,11 +152,20 @@ onEachGround(t, async (t, ground) => {
 
   t.test('it runs at PRUNE_SCHEDULE by itself', async t => {
     const scheduled = await startApp(t, ground, { env: { PRUNE_SCHEDULE: '* * * * * *' } })
-    const [row] = await scheduled.database.prepared<{ id: string }>("insert into users (id, email, password_hash, created_at) values (gen_random_uuid(), 'scheduled@example.com', 'x', now()) returning id", [])
-    await scheduled.database.prepared("insert into tokens (id, hash, kind, user_id, abilities, created_at, expires_at) values (gen_random_uuid(), sha256('scheduled'), 'access', $1, '{*}', now() - interval '9 days', now() - interval '8 days')", [row?.id ?? ''])
+    const [row] = await scheduled.database.prepared<{ id: string }>(
+      "insert into users (id, email, password_hash, created_at) values (gen_random_uuid(), 'scheduled@example.com', 'x', now()) returning id",
+      []
+    )
+    await scheduled.database.prepared(
+      "insert into tokens (id, hash, kind, user_id, abilities, created_at, expires_at) values (gen_random_uuid(), sha256('scheduled'), 'access', $1, '{*}', now() - interval '9 days', now() - interval '8 days')",
+      [row?.id ?? '']
+    )
     const gone = async () => (await scheduled.database.prepared("select 1 from tokens where hash = sha256('scheduled')", [])).length === 0
     t.ok(await becomesTrue(gone, patienceMs))
-    t.ok(await becomesTrue(() => scheduled.log.some(line => line.includes('"msg":"pruned"') && line.includes('"tokens":1')), patienceMs), 'and says so')
+    t.ok(
+      await becomesTrue(() => scheduled.log.some(line => line.includes('"msg":"pruned"') && line.includes('"tokens":1')), patienceMs),
+      'and says so'
+    )
   })
 
   if (ground.databaseUrl !== null) {
@@ -184,7 +194,10 @@ onEachGround(t, async (t, ground) => {
 })
 
 t.test('in UTC it runs at two every night', async t => {
-  t.strictSame(await runsOf('UTC', '2026-03-27T12:00:00Z', 3), ['2026-03-28T02:00:00.000Z', '2026-03-29T02:00:00.000Z', '2026-03-30T02:00:00.000Z'])
+  t.strictSame(
+    await runsOf('UTC', '2026-03-27T12:00:00Z', 3),
+    ['2026-03-28T02:00:00.000Z', '2026-03-29T02:00:00.000Z', '2026-03-30T02:00:00.000Z']
+  )
 })
 
 t.test('PRUNE_TIMEZONE decides when two at night is', async t => {
@@ -192,7 +205,10 @@ t.test('PRUNE_TIMEZONE decides when two at night is', async t => {
 })
 
 t.test('in the night that has two at night twice it runs once', async t => {
-  t.strictSame(await runsOf('Europe/Berlin', '2026-10-23T12:00:00Z', 4), ['2026-10-24T00:00:00.000Z', '2026-10-25T01:00:00.000Z', '2026-10-26T01:00:00.000Z', '2026-10-27T01:00:00.000Z'])
+  t.strictSame(
+    await runsOf('Europe/Berlin', '2026-10-23T12:00:00Z', 4),
+    ['2026-10-24T00:00:00.000Z', '2026-10-25T01:00:00.000Z', '2026-10-26T01:00:00.000Z', '2026-10-27T01:00:00.000Z']
+  )
 })
 
 t.test('in the night that has no two at night it does not run twice, and it runs the night after', async t => {

@@ -22,7 +22,15 @@ onEachGround(t, async (t, ground) => {
   const at = new Date()
   async function addUser (disabled = false): Promise<string> {
     const id = randomUUID()
-    await database.query(db => db.insert(users).values({ id, email: `${id}@example.com`, passwordHash: 'x', createdAt: at, disabledAt: disabled ? at : null, name: 'Ada' }))
+    await database.query(db =>
+      db.insert(users).values({
+        id,
+        email: `${id}@example.com`,
+        passwordHash: 'x',
+        createdAt: at,
+        disabledAt: disabled ? at : null,
+        name: 'Ada'
+      }))
     return id
   }
   async function addSession (userId: string, { expiresAt = soon(), endedAt = null as Date | null } = {}): Promise<string> {
@@ -30,9 +38,15 @@ onEachGround(t, async (t, ground) => {
     await database.query(db => db.insert(sessions).values({ id, userId, createdAt: at, lastUsedAt: at, expiresAt, endedAt }))
     return id
   }
-  async function addToken (userId: string, sessionId: string, { expiresAt = soon(), revokedAt = null as Date | null } = {}): Promise<TokenHash> {
+  async function addToken (
+    userId: string,
+    sessionId: string,
+    { expiresAt = soon(), revokedAt = null as Date | null } = {}
+  ): Promise<TokenHash> {
     const hash = newHash()
-    const id = await database.transaction(tx => tokenStore.insert(tx, { hash, kind: 'access', userId, sessionId, abilities: ['*'], createdAt: at, expiresAt }))
+    const id = await database.transaction(
+      tx => tokenStore.insert(tx, { hash, kind: 'access', userId, sessionId, abilities: ['*'], createdAt: at, expiresAt }
+    ))
     if (revokedAt !== null) await database.query(db => db.update(tokens).set({ revokedAt }).where(sql`id = ${id}`))
     return hash
   }
@@ -50,7 +64,8 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await deadStore.count(before), { tokens: 5, sessions: 1 })
     t.strictSame(await deadStore.delete(before, 2).then(deleted => deleted?.tokens), 4, 'two that expired and two that were revoked')
     let batches = 0
-    for (let deleted = await deadStore.delete(before, 2); deleted !== null && deleted.tokens + deleted.sessions > 0; deleted = await deadStore.delete(before, 2)) batches++
+    for (let deleted = await deadStore.delete(before, 2); deleted !== null &&
+      deleted.tokens + deleted.sessions > 0; deleted = await deadStore.delete(before, 2)) batches++
     t.ok(batches >= 1)
     t.strictSame(await deadStore.count(before), { tokens: 0, sessions: 0 })
     t.strictSame(await find(live, fresh), ['live', 'revoked'])

@@ -107,18 +107,30 @@ onEachGround(t, async (t, ground) => {
     await setEpoch(database)
     const backend = createMemoryBackend()
     const start = (keyPrefix: string) => createProtocol({
-      database, backend, keyPrefix, clock: systemClock, counters: createCounters(), log: { info () {}, warn () {}, error () {} }, cacheTtlSeconds: 60, wrapSettle: real => real, spans: null
+      database, backend, keyPrefix, clock: systemClock, counters: createCounters(), log: {
+        info () {},
+        warn () {},
+        error () {}
+      }, cacheTtlSeconds: 60, wrapSettle: real => real, spans: null
     })
     const [one, other] = [await start('lk:'), await start('new:')]
     t.teardown(() => Promise.all([one.stop(), other.stop()]))
     for (let i = 0; i < 3; i++) for (const { epoch } of [one, other]) await epoch.poll()
-    t.strictSame([one.epoch.state(), other.epoch.state()], ['not-registered', 'trusted'], 'the newer one takes over, and the older one waits until nobody confirms it')
+    t.strictSame(
+      [one.epoch.state(), other.epoch.state()],
+      ['not-registered', 'trusted'],
+      'the newer one takes over, and the older one waits until nobody confirms it'
+    )
   })
 
   t.test('a database that is made known as a copy leaves the cache of the original at once, and has one of its own', async t => {
     await setEpoch(database)
     const { epoch, stop } = await createProtocol({
-      database, backend: createMemoryBackend(), keyPrefix: 'lk:', clock: systemClock, counters: createCounters(), log: { info () {}, warn () {}, error () {} }, cacheTtlSeconds: 60, wrapSettle: real => real, spans: null
+      database, backend: createMemoryBackend(), keyPrefix: 'lk:', clock: systemClock, counters: createCounters(), log: {
+        info () {},
+        warn () {},
+        error () {}
+      }, cacheTtlSeconds: 60, wrapSettle: real => real, spans: null
     })
     t.teardown(stop)
     const pollUntilTrusted = async () => { for (let i = 0; i < 4 && epoch.trust() === null; i++) await epoch.poll() }

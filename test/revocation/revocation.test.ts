@@ -15,7 +15,12 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
   const ground = await serverGround(t, { redisUrl: server.url })
   if (ground === null) return
   const env = { SESSION_LIMIT: '4' }
-  const [one, two, wideOne, wideTwo] = await Promise.all([startApp(t, ground), startApp(t, ground), startApp(t, ground, { env }), startApp(t, ground, { env })])
+  const [
+    one,
+    two,
+    wideOne,
+    wideTwo
+  ] = await Promise.all([startApp(t, ground), startApp(t, ground), startApp(t, ground, { env }), startApp(t, ground, { env })])
   const apps = [one, two, wideOne, wideTwo]
 
   /** Uses `token` on every instance until each has answered from the cache. */

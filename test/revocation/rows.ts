@@ -9,7 +9,10 @@ export const newHash = () => new TokenHash(randomBytes(32).toString('hex'))
 export const past = (ms: number) => new Date(Date.now() - ms)
 
 /** Sets the registered server, those replaced before, and how long ago it was confirmed. */
-export async function setEpoch (database: Database, { generation = 1_000, incarnation = 'one', confirmedAgeMs = 0, retired = [] as string[] } = {}): Promise<void> {
+export async function setEpoch (
+  database: Database,
+  { generation = 1_000, incarnation = 'one', confirmedAgeMs = 0, retired = [] as string[] } = {}
+): Promise<void> {
   await database.query(db => db.update(cacheEpoch).set({ generation, incarnation, confirmedAt: past(confirmedAgeMs), retired }))
   await database.query(db => db.delete(cacheSettlements))
 }

@@ -11,7 +11,11 @@ import { newHash, past, setEpoch } from './rows.js'
 
 const pollMs = patienceMs
 
-async function addSettlement (database: Database, store: EpochStore, { hashes = [newHash()], ageMs = 0, help = false } = {}): Promise<string> {
+async function addSettlement (
+  database: Database,
+  store: EpochStore,
+  { hashes = [newHash()], ageMs = 0, help = false } = {}
+): Promise<string> {
   const id = randomUUID()
   await database.transaction(async tx => {
     await store.insertSettlement(tx as RevokingTx, id, hashes)
@@ -109,7 +113,11 @@ onEachGround(t, async (t, ground) => {
   t.test('help goes in pieces of a thousand tokens', async t => {
     await setEpoch(database)
     const hashes = Array.from({ length: 400 }, newHash)
-    const ids = [await addSettlement(database, store, { hashes, help: true }), await addSettlement(database, store, { hashes, help: true }), await addSettlement(database, store, { hashes, help: true })]
+    const ids = [
+      await addSettlement(database, store, { hashes, help: true }),
+      await addSettlement(database, store, { hashes, help: true }),
+      await addSettlement(database, store, { hashes, help: true })
+    ]
     const sizes: number[] = []
     const help = () => store.assist(3_000, async given => { sizes.push(given.length); return 'one' })
     t.strictSame(await help(), { taken: 2, more: true })

@@ -27,7 +27,12 @@ export type Change = (data: Data, committedAt: number) => void
 interface Record { change: Change, at: number }
 
 const empty = (): Data => ({
-  epoch: { generation: 1_000, incarnation: null, confirmedAt: null, retired: [] }, tokens: new Map(), versions: new Map(), settlements: new Map()
+  epoch: {
+    generation: 1_000,
+    incarnation: null,
+    confirmedAt: null,
+    retired: []
+  }, tokens: new Map(), versions: new Map(), settlements: new Map()
 })
 
 const copyOf = ({ epoch, tokens, versions, settlements }: Data): Data => ({

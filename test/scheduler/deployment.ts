@@ -51,12 +51,26 @@ export interface Latencies { redis: number, replication: number, dial: number, d
 /** No step takes longer than a millisecond. */
 export const calm: Latencies = { redis: 1, replication: 1, dial: 1, database: 1, find: 1, replay: 1 }
 
-export interface DeploymentOptions { seed?: number, trace?: boolean, mutant?: Mutant, latencies?: Latencies, /** Per cent of the steps that take up to twenty times as long. */ slow?: number, servers?: string[] }
+export interface DeploymentOptions {
+  seed?: number
+  trace?: boolean
+  mutant?: Mutant
+  latencies?: Latencies, /** Per cent of the steps that take up to twenty times as long. */
+  slow?: number
+  servers?: string[]
+}
 
 export type Deployment = ReturnType<typeof createDeployment>
 
 /** A database, Redis servers and instances of the service, in virtual time. */
-export function createDeployment ({ seed = 1, trace = false, mutant = {}, latencies = calm, slow = 0, servers = ['redis1', 'redis2'] }: DeploymentOptions = {}) {
+export function createDeployment ({
+  seed = 1,
+  trace = false,
+  mutant = {},
+  latencies = calm,
+  slow = 0,
+  servers = ['redis1', 'redis2']
+}: DeploymentOptions = {}) {
   const schedule = createSchedule(seed, { trace })
   const { random } = schedule
   const latency = (kind: keyof Latencies) => latencies[kind] * random() * (slow > 0 && random() * 100 < slow ? 20 : 1)
@@ -65,16 +79,22 @@ export function createDeployment ({ seed = 1, trace = false, mutant = {}, latenc
   const mint = new TokenMint(Buffer.from('the key of a simulated deployment'))
   const apis: Api[] = []
   /** The main database's keys have no part for it, so that schedules can name them. */
-  const keyPartOf = ({ identity, rules }: SimulatedPostgres) => identity === mainDatabase.identity || !rules.databaseBelongsToKey ? '' : `${identity}:`
+  const keyPartOf = ({ identity, rules }: SimulatedPostgres) =>
+    identity === mainDatabase.identity || !rules.databaseBelongsToKey ? '' : `${identity}:`
 
-  function start (name: string, route = redis.servers[0], { prefix = '', database = mainDatabase }: { prefix?: string, database?: SimulatedPostgres } = {}): Api {
+  function start (
+    name: string,
+    route = redis.servers[0],
+    { prefix = '', database = mainDatabase }: { prefix?: string, database?: SimulatedPostgres } = {}
+  ): Api {
     if (route === undefined) throw new Error('the deployment has no Redis server')
     const process: Process = { name, alive: true, suspended: false, stood: 0, parked: [] }
     const behind = random() * 1e6
     const clock: Clock = {
       now: () => wallStart + schedule.now(),
       monotonic: () => behind + schedule.now() - process.stood,
-      sleep: ms => new Promise(resolve => { schedule.after(ms, `${name} slept ${Math.round(ms)} ms`, resolve, { process, timer: true, wakes: true }) })
+      sleep: ms =>
+        new Promise(resolve => { schedule.after(ms, `${name} slept ${Math.round(ms)} ms`, resolve, { process, timer: true, wakes: true }) })
     }
     const api = { process, clock, counters: createCounters() } as Api
     const { counters } = api
@@ -85,8 +105,19 @@ export function createDeployment ({ seed = 1, trace = false, mutant = {}, latenc
     const tokenStore = mutant.tokenStore?.(database.tokenStore(process), api, deployment) ?? database.tokenStore(process)
     const transactions = mutant.transactions?.(database.transactions(process), api) ?? database.transactions(process)
     Object.assign(api, { transactions, tokenStore })
-    const log = { info: (_: object, text: string) => schedule.note(`${name}: ${text}`), warn: (fields: object, text: string) => schedule.note(`${name}: ${text} ${JSON.stringify(fields)}`) }
-    api.epoch = createEpoch({ store, backend: link, namespace: { adopt: () => true }, clock: mutant.epochClock?.(clock, api) ?? clock, counters, log, onSettlementsWaiting: () => { void api.settle.assist() } })
+    const log = {
+      info: (_: object, text: string) => schedule.note(`${name}: ${text}`),
+      warn: (fields: object, text: string) => schedule.note(`${name}: ${text} ${JSON.stringify(fields)}`)
+    }
+    api.epoch = createEpoch({
+      store,
+      backend: link,
+      namespace: { adopt: () => true },
+      clock: mutant.epochClock?.(clock, api) ?? clock,
+      counters,
+      log,
+      onSettlementsWaiting: () => { void api.settle.assist() }
+    })
     api.epoch = mutant.epoch?.(api.epoch, api) ?? api.epoch
     const { epoch } = api
     api.cache = createTokenCache({ backend: link, epoch, clock, counters, log, cacheTtlSeconds })

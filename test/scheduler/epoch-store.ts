@@ -11,7 +11,8 @@ const forgetAfterMs = 180_000
 export function createSimulatedEpochStore (engine: Engine, process: Process): EpochStore {
   const { rules, state, wall, defaults, statement, inTransaction, transaction, lock, whenFree, isLocked } = engine
   const nextGeneration = (generation: number) => rules.bumpAlwaysAdds ? Math.max(generation + 1, Math.floor(wall())) : Math.floor(wall())
-  const current = ({ epoch } = state.data) => ({ generation: epoch.generation, incarnation: epoch.incarnation, retired: epoch.retired.length })
+  const current = ({ epoch } = state.data) =>
+    ({ generation: epoch.generation, incarnation: epoch.incarnation, retired: epoch.retired.length })
   const commit = (change: Change, waitsForFlush = false) => state.commit([change], waitsForFlush || defaults.waitsForFlush)
 
   /** A date in the future was written by a clock that was ahead, so nobody knows how old the row is. */
@@ -37,9 +38,17 @@ export function createSimulatedEpochStore (engine: Engine, process: Process): Ep
     register: (incarnation, generation, timeoutMs) => statement<boolean>(process, 'register', (server, reply) => {
       requirePrimary(server)
       const { confirmedAt, retired, incarnation: before, generation: now } = state.data.epoch
-      const staysAway = retired.includes(incarnation) && confirmedAt !== null && confirmedAt >= wall() - staysAwayMs && confirmedAt <= wall()
+      const staysAway = retired.includes(incarnation) &&
+        confirmedAt !== null &&
+        confirmedAt >= wall() - staysAwayMs &&
+        confirmedAt <= wall()
       if (now !== generation || before === incarnation || staysAway) return reply(false)
-      const next = { generation: nextGeneration(now), incarnation, confirmedAt: wall(), retired: before === null ? retired : [...retired.filter(one => one !== before), before] }
+      const next = {
+        generation: nextGeneration(now),
+        incarnation,
+        confirmedAt: wall(),
+        retired: before === null ? retired : [...retired.filter(one => one !== before), before]
+      }
       commit(({ epoch }) => Object.assign(epoch, next), rules.registrationWaitsForFlush)
       reply(true)
     }, { timeoutMs }),
@@ -55,7 +64,12 @@ export function createSimulatedEpochStore (engine: Engine, process: Process): Ep
       requirePrimary(server)
       const { confirmedAt, retired, incarnation, generation: now } = state.data.epoch
       if (now !== generation || incarnation === null || confirmedAt === null || confirmedAt >= wall() - forgetAfterMs) return reply(false)
-      const next = { generation: nextGeneration(now), incarnation: null, confirmedAt: null, retired: [...retired.filter(one => one !== incarnation), incarnation] }
+      const next = {
+        generation: nextGeneration(now),
+        incarnation: null,
+        confirmedAt: null,
+        retired: [...retired.filter(one => one !== incarnation), incarnation]
+      }
       commit(({ epoch }) => Object.assign(epoch, next), rules.registrationWaitsForFlush)
       reply(true)
     }, { timeoutMs }),

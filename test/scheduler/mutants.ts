@@ -45,12 +45,41 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'a fill happens only where its lease stands',
     shownBy: [],
-    mutant: { link: link => relink(link, { compareAndSet: (key, expected, value, ttlMs) => value.startsWith('V') ? link.overwriteWith(key, value, ttlMs) : link.compareAndSet(key, expected, value, ttlMs) }) }
+    mutant: {
+      link: link =>
+        relink(
+          link,
+          {
+            compareAndSet: (
+              key,
+              expected,
+              value,
+              ttlMs
+            ) => value.startsWith('V') ? link.overwriteWith(key, value, ttlMs) : link.compareAndSet(key, expected, value, ttlMs)
+          }
+        )
+    }
   },
   {
     rule: 'the generation is captured before the database is read',
     shownBy: 'a fill delayed past two generations keeps its old generation',
-    mutant: { link: (link, api) => relink(link, { compareAndSet: (key, expected, value, ttlMs) => link.compareAndSet(key, expected, value.replace(/^V\d+/, `V${api.epoch.trust()?.generation ?? 0}`), ttlMs) }) }
+    mutant: {
+      link: (
+        link,
+        api
+      ) =>
+        relink(
+          link,
+          {
+            compareAndSet: (
+              key,
+              expected,
+              value,
+              ttlMs
+            ) => link.compareAndSet(key, expected, value.replace(/^V\d+/, `V${api.epoch.trust()?.generation ?? 0}`), ttlMs)
+          }
+        )
+    }
   },
   {
     rule: 'an entry of another generation is not believed',
@@ -64,7 +93,9 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'trust ends H after the poll was sent',
     shownBy: 'a poll that fails leaves no trust past H',
-    mutant: { epoch: (real, api) => retrust(api, (now, last) => now ?? (api.link.connection === last.connection ? last : null))?.(real, api) ?? real }
+    mutant: {
+      epoch: (real, api) => retrust(api, (now, last) => now ?? (api.link.connection === last.connection ? last : null))?.(real, api) ?? real
+    }
   },
   {
     rule: 'a poll counts from its sending, with what it read',
@@ -160,12 +191,23 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'the epoch is read after the overwrite',
     shownBy: ['failover'],
-    mutant: { epochStore: real => ({ ...real, finish: async (ids, incarnation) => { void real.finish(ids, incarnation).catch(() => {}); return { generation: 0, incarnation, retired: 1 } } }) }
+    mutant: {
+      epochStore: real =>
+        ({
+          ...real,
+          finish: async (
+            ids,
+            incarnation
+          ) => { void real.finish(ids, incarnation).catch(() => {}); return { generation: 0, incarnation, retired: 1 } }
+        })
+    }
   },
   {
     rule: 'the server overwritten has to be the registered one',
     shownBy: ['failover'],
-    mutant: { epochStore: real => ({ ...real, finish: async (ids, incarnation) => ({ ...await real.finish(ids, incarnation), incarnation }) }) }
+    mutant: {
+      epochStore: real => ({ ...real, finish: async (ids, incarnation) => ({ ...await real.finish(ids, incarnation), incarnation }) })
+    }
   },
   {
     rule: 'a young generation is waited for',
@@ -180,7 +222,17 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'a bump changes the generation',
     shownBy: ['cutAll'],
-    mutant: { epochStore: (real, _api, { database }) => ({ ...real, async bump () { const before = database.epoch.generation; const after = await real.bump(); database.seed(({ epoch }) => { epoch.generation = before }); return after } }) }
+    mutant: {
+      epochStore: (
+        real,
+        _api,
+        { database }
+      ) =>
+        ({
+          ...real,
+          async bump () { const before = database.epoch.generation; const after = await real.bump(); database.seed(({ epoch }) => { epoch.generation = before }); return after }
+        })
+    }
   },
   {
     rule: 'a settlement is left for the others, in the same transaction',
@@ -195,14 +247,24 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'a settlement is deleted once its entries are overwritten',
     shownBy: 'a peer settles for an instance that is cut off',
-    mutant: { epochStore: real => ({ ...real, assist: (overdueMs, settle) => real.assist(overdueMs, async hashes => await settle(hashes.slice(0, 0))) }) }
+    mutant: {
+      epochStore: real =>
+        ({ ...real, assist: (overdueMs, settle) => real.assist(overdueMs, async hashes => await settle(hashes.slice(0, 0))) })
+    }
   },
   {
     rule: 'a repeated revocation names what is revoked already',
     shownBy: ['crash', 'unacknowledged'],
     mutant: {
       tokenStore (real, _api, { database }) {
-        return { ...real, revokedOfUser: async (tx, userId, within) => (await real.revokedOfUser(tx, userId, within)).filter(hash => database.tokens.get(hash.hex())?.revokedAt === null) }
+        return {
+          ...real,
+          revokedOfUser: async (
+            tx,
+            userId,
+            within
+          ) => (await real.revokedOfUser(tx, userId, within)).filter(hash => database.tokens.get(hash.hex())?.revokedAt === null)
+        }
       }
     }
   },
@@ -282,20 +344,38 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'a server that was replaced stays away while its successor is confirmed',
     shownBy: 'two masters do not take turns',
-    mutant: { epochStore: (real, _api, { database }) => ({ ...real, register (incarnation, generation, timeoutMs) { database.seed(({ epoch }) => { epoch.retired = [] }); return real.register(incarnation, generation, timeoutMs) } }) }
+    mutant: {
+      epochStore: (
+        real,
+        _api,
+        { database }
+      ) =>
+        ({
+          ...real,
+          register (
+            incarnation,
+            generation,
+            timeoutMs
+          ) { database.seed(({ epoch }) => { epoch.retired = [] }); return real.register(incarnation, generation, timeoutMs) }
+        })
+    }
   },
   ...Object.entries({
     'a look-up refuses a standby': ['lookUpTellsStandby', 'a standby does not answer a look-up'],
     'a poll refuses a standby': ['pollTellsStandby', 'a poll that a standby answers is none'],
     'a wait for help refuses a standby': ['waitRefusesStandby', 'a standby does not say that a peer has settled'],
-    'that there is nothing to end is the primary\'s word': ['nothingToEndRefusesStandby', 'a standby does not say that there is nothing to end'],
+    'that there is nothing to end is the primary\'s word': [
+      'nothingToEndRefusesStandby',
+      'a standby does not say that there is nothing to end'
+    ],
     'a revocation waits for its flush': ['commitWaitsForFlush', ['unsynced']],
     'a bump waits for its flush': ['bumpWaitsForFlush', 'a bump survives a crash of the database'],
     'a registration waits for its flush': ['registrationWaitsForFlush', 'a registration survives a crash of the database'],
     'transactions are READ COMMITTED': ['readCommitted', 'a token issued just before is seen by the transaction that ends all'],
     'a settlement dated in the future is overdue': ['futureSettlementIsOverdue', 'a settlement dated ahead of the clock is overdue'],
     'a database has keys of its own': ['databaseBelongsToKey', 'a copy of the database has keys of its own']
-  } satisfies Record<string, [keyof DatabaseRules, RemovedRule['shownBy']]>).map(([rule, [name, shownBy]]): RemovedRule => ({ rule, shownBy, mutant: { database: { [name]: false } } })),
+  } satisfies Record<string, [keyof DatabaseRules, RemovedRule['shownBy']]>).map(([rule, [name, shownBy]]): RemovedRule =>
+    ({ rule, shownBy, mutant: { database: { [name]: false } } })),
   {
     rule: 'a revocation that names none bumps the generation in its own transaction',
     shownBy: 'tokens too many to be named end with the COMMIT, although its revoker died',
@@ -304,7 +384,9 @@ export const removedRules: RemovedRule[] = [
   {
     rule: 'a server that was forgotten is waited for',
     shownBy: 'a server that was forgotten is waited for',
-    mutant: { epochStore: real => ({ ...real, finish: async (ids, incarnation) => ({ ...await real.finish(ids, incarnation), retired: 0 }) }) }
+    mutant: {
+      epochStore: real => ({ ...real, finish: async (ids, incarnation) => ({ ...await real.finish(ids, incarnation), retired: 0 }) })
+    }
   },
   {
     rule: 'the key prefix belongs to the incarnation',
@@ -314,7 +396,10 @@ export const removedRules: RemovedRule[] = [
         const bare = ({ connection, incarnation }: Identity): Identity => ({
           connection, incarnation: incarnation === null ? null : `${incarnation.split(':', 3).join(':')}:`
         })
-        return relink(real, { overwrite: async (keys, ttlMs) => bare(await real.overwrite(keys, ttlMs)), identify: async () => bare(await real.identify()) })
+        return relink(
+          real,
+          { overwrite: async (keys, ttlMs) => bare(await real.overwrite(keys, ttlMs)), identify: async () => bare(await real.identify()) }
+        )
       }
     }
   },

@@ -169,7 +169,19 @@ export const namedOfDatabase = {
     await readEverywhere(token)
   }),
 
-  'a server that was forgotten is waited for': schedule(async ({ schedule, database, redis1, api1, api2, revoke, cache, wait, readEverywhere, newToken, expect }) => {
+  'a server that was forgotten is waited for': schedule(async ({
+    schedule,
+    database,
+    redis1,
+    api1,
+    api2,
+    revoke,
+    cache,
+    wait,
+    readEverywhere,
+    newToken,
+    expect
+  }) => {
     const token = newToken()
     await cache(api2, token)
     // As if nobody had confirmed it; the other instance goes on trusting its last poll.

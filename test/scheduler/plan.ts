@@ -34,8 +34,16 @@ export const faults = {
     // A network may deliver held-back bytes later, or never if the connection was reset.
     const reset = random() < 0.5
     return [
-      { at: hot + between(random, -100, 40), name: 'no instance reaches Redis', act () { for (const { link } of deployment.apis) { link.cut(true); if (reset) link.drop() } } },
-      { at: hot + between(random, 1_000, 4_500), name: 'Redis can be reached again', act () { for (const { link } of deployment.apis) link.cut(false) } }
+      {
+        at: hot + between(random, -100, 40),
+        name: 'no instance reaches Redis',
+        act () { for (const { link } of deployment.apis) { link.cut(true); if (reset) link.drop() } }
+      },
+      {
+        at: hot + between(random, 1_000, 4_500),
+        name: 'Redis can be reached again',
+        act () { for (const { link } of deployment.apis) link.cut(false) }
+      }
     ]
   },
   freeze: ({ deployment, random, hot }: Scene): Action[] => {
@@ -51,7 +59,11 @@ export const faults = {
     if (server === undefined) return []
     return [
       { at: hot - between(random, 0, 600), name: 'Redis saves a snapshot', act () { server.snapshot = new Map(server.keys) } },
-      { at: hot + between(random, -20, 700), name: 'Redis restarts', act: () => deployment.redis.restart(server, between(random, 5, 1_500)) }
+      {
+        at: hot + between(random, -20, 700),
+        name: 'Redis restarts',
+        act: () => deployment.redis.restart(server, between(random, 5, 1_500))
+      }
     ]
   },
   failover: ({ deployment, random, hot }: Scene): Action[] => {
@@ -60,11 +72,22 @@ export const faults = {
     const at = hot + between(random, -100, 500)
     const end = random()
     const actions: Action[] = [
-      { at: hot - 900, name: 'redis2 copies redis1', act () { if (replica.role === 'master' && master.role === 'master' && master.alive) deployment.redis.follow(replica, master) } },
+      {
+        at: hot - 900,
+        name: 'redis2 copies redis1',
+        act () { if (replica.role === 'master' && master.role === 'master' && master.alive) deployment.redis.follow(replica, master) }
+      },
       { at, name: 'redis2 is promoted', act () { if (replica.role === 'slave') deployment.redis.promote(replica) } }
     ]
     if (end < 0.3) actions.push({ at: at + random() * 50, name: 'redis1 dies', act: () => deployment.redis.restart(master, 60_000) })
-    else if (end < 0.6) actions.push({ at: at + between(random, 100, 3_000), name: 'redis1 is demoted', act () { if (replica.role === 'master') { deployment.redis.follow(master, replica); if (random() < 0.5) deployment.redis.hangUp(master) } } })
+    else if (end < 0.6) actions.push({
+      at: at + between(random, 100, 3_000),
+      name: 'redis1 is demoted',
+      act () { if (replica.role === 'master') { deployment.redis.follow(
+        master,
+        replica
+      ); if (random() < 0.5) deployment.redis.hangUp(master) } }
+    })
     for (let index = 0; index < 3; index++) {
       actions.push({ at: at + between(random, 0, 1_500), name: 'an instance learns of the new master', act () {
         const api = deployment.apis[index]
@@ -80,9 +103,14 @@ export const faults = {
     if (api === undefined || deployment.apis.length < 2) return
     const { route } = api.link
     deployment.crash(api)
-    deployment.schedule.after(between(random, 20, 2_000), `${api.process.name} is started again`, () => deployment.start(`${api.process.name}'`, route))
+    deployment.schedule.after(
+      between(random, 20, 2_000),
+      `${api.process.name} is started again`,
+      () => deployment.start(`${api.process.name}'`, route)
+    )
   } }],
-  suspension: ({ deployment, random, hot, excuse }: Scene): Action[] => [{ at: hot + between(random, -300, 200), name: 'an instance is suspended', act () {
+  suspension: ({ deployment, random, hot, excuse }: Scene): Action[] =>
+    [{ at: hot + between(random, -300, 200), name: 'an instance is suspended', act () {
     const [api, lasts] = [pick(random, deployment.apis), between(random, 100, 6_000)]
     excuse(deployment.schedule.now() + lasts)
     if (api !== undefined) deployment.schedule.suspend(api.process, lasts, random() < 0.5)
@@ -95,8 +123,16 @@ export const faults = {
     const api = pick(random, deployment.apis)
     if (api === undefined) return []
     return [
-      { at: hot + between(random, -50, 200), name: 'an instance is cut off from PostgreSQL', act () { deployment.database.unreachable.add(api.process) } },
-      { at: hot + between(random, 100, 3_000), name: 'PostgreSQL can be reached', act () { deployment.database.unreachable.delete(api.process) } }
+      {
+        at: hot + between(random, -50, 200),
+        name: 'an instance is cut off from PostgreSQL',
+        act () { deployment.database.unreachable.add(api.process) }
+      },
+      {
+        at: hot + between(random, 100, 3_000),
+        name: 'PostgreSQL can be reached',
+        act () { deployment.database.unreachable.delete(api.process) }
+      }
     ]
   },
   standby: ({ deployment, random, hot }: Scene): Action[] => {
@@ -114,7 +150,11 @@ export const faults = {
     ]
   },
   promotion: ({ deployment, random, hot }: Scene): Action[] => [
-    { at: hot + between(random, -50, 1_500), name: 'the standby is promoted', act: () => deployment.database.promote(random() < 0.5 ? 0 : random() * 300_000) }
+    {
+      at: hot + between(random, -50, 1_500),
+      name: 'the standby is promoted',
+      act: () => deployment.database.promote(random() < 0.5 ? 0 : random() * 300_000)
+    }
   ],
   unsynced: ({ deployment, random, hot }: Scene): Action[] => {
     const { database } = deployment
@@ -134,12 +174,34 @@ export type Fault = keyof typeof faults
 
 export const faultNames = Object.keys(faults) as Fault[]
 
-export interface PlayOptions { seed: number, mutant?: Mutant, only?: Fault[], trace?: boolean, /** Actions to leave out, by their place in the plan. */ without?: Set<number>, tally?: Tally }
+export interface PlayOptions {
+  seed: number
+  mutant?: Mutant
+  only?: Fault[]
+  trace?: boolean, /** Actions to leave out, by their place in the plan. */
+  without?: Set<number>
+  tally?: Tally
+}
 
-export interface Played { seed: number, faults: Fault[], violation: string | null, plan: string[], lines: string[], virtualMs: number, registrations: number }
+export interface Played {
+  seed: number
+  faults: Fault[]
+  violation: string | null
+  plan: string[]
+  lines: string[]
+  virtualMs: number
+  registrations: number
+}
 
 /** Plays one schedule: the seed decides what happens, when, and in which order gates open. */
-export async function play ({ seed, mutant = {}, only, trace = false, without = new Set(), tally = createTally() }: PlayOptions): Promise<Played> {
+export async function play ({
+  seed,
+  mutant = {},
+  only,
+  trace = false,
+  without = new Set(),
+  tally = createTally()
+}: PlayOptions): Promise<Played> {
   const random = createRandom(seed * 2 + 1)
   const chosen = only ?? faultNames.filter(() => random() < 0.11)
   const latencies = latenciesOf(random)
@@ -150,12 +212,25 @@ export async function play ({ seed, mutant = {}, only, trace = false, without = 
   if (route === undefined) throw new Error('the deployment has no Redis server')
   deployment.database.seed(({ epoch }) => { epoch.incarnation = deployment.incarnationOf(route) })
   const instances = random() < 0.6 ? 2 : 3
-  for (let i = 1; i <= instances; i++) schedule.after(random() * 300, `api${i} is started`, () => deployment.start(`api${i}`), { wakes: true })
-  const tokens: Watched[] = Array.from({ length: 3 }, (_, i) => ({ ...deployment.seedToken(`00000000-0000-4000-8000-00000000000${i >> 1}`, crypto.randomUUID()), ended: false }))
-  const slackMs = 1_000 + latencies.database * 60 + (chosen.some(fault => ['databaseAway', 'standby', 'promotion', 'unsynced'].includes(fault)) ? 4_000 : 0)
+  for (let i = 1; i <= instances; i++) schedule.after(
+    random() * 300,
+    `api${i} is started`,
+    () => deployment.start(`api${i}`),
+    { wakes: true }
+  )
+  const tokens: Watched[] = Array.from(
+    { length: 3 },
+    (_, i) => ({ ...deployment.seedToken(`00000000-0000-4000-8000-00000000000${i >> 1}`, crypto.randomUUID()), ended: false })
+  )
+  const slackMs = 1_000 +
+    latencies.database * 60 +
+    (chosen.some(fault => ['databaseAway', 'standby', 'promotion', 'unsynced'].includes(fault)) ? 4_000 : 0)
 
   const someone = () => pick(random, deployment.apis)
-  const read = (api: Api | undefined, token: Watched | undefined) => { if (api !== undefined && token !== undefined) void watch.read(api, token) }
+  const read = (
+    api: Api | undefined,
+    token: Watched | undefined
+  ) => { if (api !== undefined && token !== undefined) void watch.read(api, token) }
 
   async function revoke (api: Api | undefined, token: Watched, repeats: number): Promise<void> {
     if (api === undefined) return
@@ -168,7 +243,13 @@ export async function play ({ seed, mutant = {}, only, trace = false, without = 
     const told = await (random() < 0.3 ? watch.revokeByToken : watch.revoke)(api, token, slackMs)
     if (!told) return
     for (const reader of [...deployment.apis]) {
-      for (const after of [0, 2, 30 + random() * 200, 500 + random() * 900, 1_500]) schedule.after(after, 'probe', () => read(reader, token), { wakes: true, process: reader.process })
+      for (const after of [
+        0,
+        2,
+        30 + random() * 200,
+        500 + random() * 900,
+        1_500
+      ]) schedule.after(after, 'probe', () => read(reader, token), { wakes: true, process: reader.process })
     }
   }
 
@@ -179,11 +260,23 @@ export async function play ({ seed, mutant = {}, only, trace = false, without = 
     const victim = tokens[i]
     if (victim === undefined) return
     for (let n = 0; n < 5; n++) actions.push({ at: hot - random() * 500, name: 'read', act: () => read(someone(), victim) })
-    for (let n = 0; n < 6; n++) actions.push({ at: hot + between(random, -30, 300), name: 'read', act: () => read(someone(), pick(random, tokens)) })
+    for (let n = 0; n < 6; n++) actions.push({
+      at: hot + between(random, -30, 300),
+      name: 'read',
+      act: () => read(someone(), pick(random, tokens))
+    })
     actions.push({ at: hot, name: 'revoke', act: () => { void revoke(someone(), victim, 2) } })
     const other = random()
-    if (other < 0.2) actions.push({ at: hot + between(random, -20, 100), name: 'revoke another', act: () => { void revoke(someone(), tokens[(i + 1) % tokens.length] as Watched, 0) } })
-    else if (other < 0.4) actions.push({ at: hot + between(random, -20, 100), name: 'rename', act: () => { const api = someone(); if (api !== undefined) void watch.rename(api, victim.userId, slackMs) } })
+    if (other < 0.2) actions.push({
+      at: hot + between(random, -20, 100),
+      name: 'revoke another',
+      act: () => { void revoke(someone(), tokens[(i + 1) % tokens.length] as Watched, 0) }
+    })
+    else if (other < 0.4) actions.push({
+      at: hot + between(random, -20, 100),
+      name: 'rename',
+      act: () => { const api = someone(); if (api !== undefined) void watch.rename(api, victim.userId, slackMs) }
+    })
     else if (other < 0.6) actions.push({ at: hot + between(random, -60, 60), name: 'issue', act: () => { void issue(victim.userId) } })
     for (const fault of chosen) actions.push(...faults[fault](scene))
   })
@@ -201,17 +294,29 @@ export async function play ({ seed, mutant = {}, only, trace = false, without = 
   actions.forEach(({ at, name, act }, place) => { if (!without.has(place)) schedule.after(at, `* ${name}`, act, { wakes: true }) })
   const lastAt = Math.max(...moments)
   const ends = lastAt + 1_700 + (chosen.includes('crash') || chosen.includes('unacknowledged') ? 4_500 : 0)
-  for (let at = lastAt + 300; at < ends + 4_000; at += 100 + random() * 400) schedule.after(at, 'background read', () => read(someone(), pick(random, tokens)), { wakes: true })
+  for (let at = lastAt + 300; at < ends +
+    4_000; at += 100 + random() * 400) schedule.after(at, 'background read', () => read(someone(), pick(random, tokens)), { wakes: true })
 
   await schedule.run(() => watch.violations.length > 0 || (schedule.now() > ends && watch.underWay() === 0), ends + 12_000)
   tally.hits += deployment.apis.reduce((sum, { counters }) => sum + counters.hits, 0)
   return {
     seed, faults: chosen, violation: watch.violations[0] ?? null, lines: schedule.lines, virtualMs: schedule.now(),
-    plan: actions.map(({ at, name }, place) => `${place}: ${at.toFixed(0)} ms ${name}`), registrations: deployment.apis.reduce((sum, { counters }) => sum + counters.registrations, 0)
+    plan: actions.map(({ at, name }, place) => `${place}: ${at.toFixed(0)} ms ${name}`), registrations: deployment.apis.reduce(
+      (sum, { counters }) => sum + counters.registrations,
+      0
+    )
   }
 }
 
 function latenciesOf (random: Random): Latencies {
   const scale = (among: number[]) => (pick(random, among) ?? 1) * (0.5 + random())
-  return { ...calm, redis: scale([0.5, 3, 10, 40]), replication: scale([1, 50, 500]), dial: scale([30, 200]), database: scale([0.5, 3, 10]), find: scale([1, 10, 100, 500]), replay: scale([1, 50, 500]) }
+  return {
+    ...calm,
+    redis: scale([0.5, 3, 10, 40]),
+    replication: scale([1, 50, 500]),
+    dial: scale([30, 200]),
+    database: scale([0.5, 3, 10]),
+    find: scale([1, 10, 100, 500]),
+    replay: scale([1, 50, 500])
+  }
 }

@@ -55,7 +55,11 @@ export type SimulatedPostgres = ReturnType<typeof createSimulatedPostgres>
 interface Options { rules?: Partial<DatabaseRules>, from?: Data, identity?: string }
 
 /** A simulated PostgreSQL: it does what the stores' SQL does, with a gate before each statement runs and one before its reply. */
-export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'database' | 'find' | 'replay') => number, { rules: removed = {}, from, identity = 'database1' }: Options = {}) {
+export function createSimulatedPostgres (
+  schedule: Schedule,
+  latency: (kind: 'database' | 'find' | 'replay') => number,
+  { rules: removed = {}, from, identity = 'database1' }: Options = {}
+) {
   const rules = { ...databaseRules, ...removed }
   const state = createDatabaseState(schedule, latency, from)
   const locks = new Map<string, { holder: Transaction, waiting: Array<() => void> }>()
@@ -80,11 +84,22 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
     return { data: standby ? state.standby : state.data, standby }
   }
 
-  function statement<T> (process: Process, name: string, run: Run<T>, { timeoutMs = 7_000, kind = 'database' }: StatementOptions = {}, pinned: Server | null = null): Promise<T> {
+  function statement<T> (
+    process: Process,
+    name: string,
+    run: Run<T>,
+    { timeoutMs = 7_000, kind = 'database' }: StatementOptions = {},
+    pinned: Server | null = null
+  ): Promise<T> {
     const label = `${process.name} ${name}`
     const sent = life
     return new Promise<T>((resolve, reject) => {
-      const timer = schedule.after(timeoutMs, `${label} times out`, () => reject(new UnavailableError()), { process, timer: true, wakes: true })
+      const timer = schedule.after(
+        timeoutMs,
+        `${label} times out`,
+        () => reject(new UnavailableError()),
+        { process, timer: true, wakes: true }
+      )
       const respond = (settle: () => void) => schedule.after(latency(kind), `${label} replies`, () => {
         schedule.cancel(timer)
         if (unreachable.has(process) || sent !== life) reject(new UnavailableError())
@@ -139,9 +154,14 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
         if (!tx.open) throw new UnavailableError()
         tx.server ??= server
         // Taken before its first statement waits for a lock.
-        if (defaults.repeatableRead && !rules.readCommitted) tx.snapshot ??= new Map([...tx.server.data.tokens].map(([hash, row]) => [hash, { ...row }]))
+        if (defaults.repeatableRead &&
+          !rules.readCommitted) tx.snapshot ??= new Map([...tx.server.data.tokens].map(([hash, row]) => [hash, { ...row }]))
         run(tx.server, value => {
-          schedule.after(idleTransactionMs, `${tx.process.name} was idle in a transaction`, () => { if (tx.touched === touched) end(tx, false) })
+          schedule.after(
+            idleTransactionMs,
+            `${tx.process.name} was idle in a transaction`,
+            () => { if (tx.touched === touched) end(tx, false) }
+          )
           reply(value)
         })
       }, { kind }, tx.server)
@@ -178,7 +198,20 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
     locks.clear()
   }
 
-  const engine = { schedule, rules, state, wall, defaults, statement, inTransaction, transaction, lock, whenFree, isLocked: (row: string) => locks.has(row), principalOf }
+  const engine = {
+    schedule,
+    rules,
+    state,
+    wall,
+    defaults,
+    statement,
+    inTransaction,
+    transaction,
+    lock,
+    whenFree,
+    isLocked: (row: string) => locks.has(row),
+    principalOf
+  }
 
   function principalOf (row: Pick<TokenRow, 'id' | 'userId' | 'sessionId' | 'expiresAt'>, { versions }: Data = state.data): Principal {
     const at = new Date(wallStart).toISOString()
@@ -188,7 +221,14 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
       expiresAtMs: row.expiresAt,
       token: { id: row.id, kind: 'access', abilities: ['*'], expiresAt },
       session: { id: row.sessionId, deviceName: null, createdAt: at, expiresAt },
-      user: { id: row.userId, email: 'ada@example.com', emailVerifiedAt: null, name: String(versions.get(row.userId) ?? 0), role: 'user', createdAt: at }
+      user: {
+        id: row.userId,
+        email: 'ada@example.com',
+        emailVerifiedAt: null,
+        name: String(versions.get(row.userId) ?? 0),
+        role: 'user',
+        createdAt: at
+      }
     }
   }
 
@@ -219,10 +259,16 @@ export function createSimulatedPostgres (schedule: Schedule, latency: (kind: 'da
     }),
 
     /** Renames the user to the next number: this revokes nothing, but every cached entry is out of date. */
-    rename: (tx: Tx, userId: string): Promise<{ hashes: TokenHash[], version: number }> => inTransaction(of(tx), 'rename', ({ data }, reply) => {
+    rename: (
+      tx: Tx,
+      userId: string
+    ): Promise<{ hashes: TokenHash[], version: number }> => inTransaction(of(tx), 'rename', ({ data }, reply) => {
       const version = (data.versions.get(userId) ?? 0) + 1
       of(tx).changes.push(({ versions }) => { versions.set(userId, version) })
-      reply({ version, hashes: [...data.tokens.values()].filter(row => row.userId === userId && row.revokedAt === null).map(row => new TokenHash(row.hash)) })
+      reply({
+        version,
+        hashes: [...data.tokens.values()].filter(row => row.userId === userId && row.revokedAt === null).map(row => new TokenHash(row.hash))
+      })
     }),
 
     principalOf,

@@ -8,10 +8,28 @@ interface Entry { value: string, expiresAt: number }
 type Change = { key: string, entry: Entry | null }
 type Exec = (server: RedisServer) => unknown
 
-interface Command { name: string, exec: Exec, arrived: boolean, returned: boolean, outcome: { value: unknown } | { error: Error } | null, timer: Gate | null, resolve: ((value: unknown) => void) | null, reject (error: Error): void }
+interface Command {
+  name: string
+  exec: Exec
+  arrived: boolean
+  returned: boolean
+  outcome: { value: unknown } | { error: Error } | null
+  timer: Gate | null
+  resolve: ((value: unknown) => void) | null
+  reject (error: Error): void
+}
 
 /** One TCP connection: commands and replies each stay in order. */
-interface Wire { server: RedisServer, process: Process, commands: Command[], replies: Command[], cut: boolean, open: boolean, broken (): void, deliver (): void }
+interface Wire {
+  server: RedisServer
+  process: Process
+  commands: Command[]
+  replies: Command[]
+  cut: boolean
+  open: boolean
+  broken (): void
+  deliver (): void
+}
 
 class ReplyError extends Error {}
 
@@ -186,14 +204,28 @@ export function createSimulatedRedis (schedule: Schedule, latency: (kind: 'redis
     function send (name: string, exec: Exec): Promise<unknown> {
       const used = wire
       if (used === null) return Promise.reject(new Error('not connected'))
-      const command: Command = { name: `${process.name} ${name}`, exec, arrived: false, returned: false, outcome: null, timer: null, resolve: null, reject: () => {} }
+      const command: Command = {
+        name: `${process.name} ${name}`,
+        exec,
+        arrived: false,
+        returned: false,
+        outcome: null,
+        timer: null,
+        resolve: null,
+        reject: () => {}
+      }
       const reply = new Promise<unknown>((resolve, reject) => Object.assign(command, { resolve, reject }))
       used.commands.push(command)
       schedule.after(latency('redis'), `${command.name} runs`, () => {
         command.arrived = true
         advance(used)
       })
-      command.timer = schedule.after(commandTimeoutMs, `${command.name} times out`, () => settle(command, { error: new Error('Command timed out') }), { process, timer: true, wakes: true })
+      command.timer = schedule.after(
+        commandTimeoutMs,
+        `${command.name} times out`,
+        () => settle(command, { error: new Error('Command timed out') }),
+        { process, timer: true, wakes: true }
+      )
       return reply
     }
 

@@ -95,5 +95,10 @@ async function explain (options: PlayOptions): Promise<string> {
     if ((await play({ ...options, without })).violation === null) without.delete(place)
   }
   const { lines, violation } = await play({ ...options, without, trace: true })
-  return [`replay: SEED=${options.seed} SCHEDULES=1`, ...plan.filter((_, place) => !without.has(place)), ...lines.slice(-150), violation].join('\n')
+  return [
+    `replay: SEED=${options.seed} SCHEDULES=1`,
+    ...plan.filter((_, place) => !without.has(place)),
+    ...lines.slice(-150),
+    violation
+  ].join('\n')
 }

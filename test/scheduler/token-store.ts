@@ -54,7 +54,9 @@ export function createSimulatedTokenStore ({ rules, statement, inTransaction, pr
     }),
     isLive: (tx, id, at) => inTransaction(of(tx), 'isLive', (server, reply) => {
       const { revoked } = of(tx)
-      reply(visible(of(tx), server).some(row => row.id === id && row.revokedAt === null && !revoked.has(row.hash) && row.expiresAt > at.getTime()))
+      reply(visible(of(tx), server).some(
+        row => row.id === id && row.revokedAt === null && !revoked.has(row.hash
+      ) && row.expiresAt > at.getTime()))
     }),
     findRow: (tx, hash) => inTransaction(of(tx), 'find row', (server, reply) => {
       const row = visible(of(tx), server).find(row => row.hash === hash.hex())
@@ -73,7 +75,8 @@ export function createSimulatedTokenStore ({ rules, statement, inTransaction, pr
     revokedOfUser: (tx, userId, withinSeconds) => inTransaction(of(tx), 'SELECT revoked', (server, reply) => {
       const { revoked, startedAt } = of(tx)
       const recently = ({ revokedAt }: TokenRow) => revokedAt !== null && revokedAt > startedAt - withinSeconds * 1000
-      reply(visible(of(tx), server).filter(row => row.userId === userId && (revoked.has(row.hash) || recently(row))).map(({ hash }) => new TokenHash(hash)))
+      reply(visible(of(tx), server).filter(row => row.userId === userId && (revoked.has(row.hash) || recently(row)))
+        .map(({ hash }) => new TokenHash(hash)))
     })
   }
   // What no schedule needs is not simulated.

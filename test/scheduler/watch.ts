@@ -9,7 +9,15 @@ const overdueMs = 3_000 + 1_500
 /** A revoking request must be answered within this, plus the time the database takes. */
 const answerMs = 5_000
 
-export interface Tally { reads: number, hits: number, errors: number, revocations: number, refused: number, slowestMs: number, /** Revoked tokens that had a cache entry. */ cachedBefore: number }
+export interface Tally {
+  reads: number
+  hits: number
+  errors: number
+  revocations: number
+  refused: number
+  slowestMs: number, /** Revoked tokens that had a cache entry. */
+  cachedBefore: number
+}
 
 export const createTally = (): Tally => ({ reads: 0, hits: 0, errors: 0, revocations: 0, refused: 0, slowestMs: 0, cachedBefore: 0 })
 
@@ -41,7 +49,9 @@ export function createWatch (deployment: Deployment, tally: Tally = createTally(
       if (principal !== null && late) violate(`${name} was accepted, and started after the revocation's 2xx`)
       else if (principal !== null && overdue) violate(`${name} was accepted, and started ${overdueMs} ms after the revocation's COMMIT`)
       if (principal === null && row()?.revokedAt === null) violate(`${name} was refused, and the token is live`)
-      if (principal !== null && row()?.revokedAt === null && Number(principal.user?.name) < version) violate(`${name} was told the name before the change`)
+      if (principal !== null &&
+        row()?.revokedAt === null &&
+        Number(principal.user?.name) < version) violate(`${name} was told the name before the change`)
       return principal === null ? 'refused' : 'accepted'
     } catch {
       schedule.note(`${name}: error`)
@@ -95,7 +105,8 @@ export function createWatch (deployment: Deployment, tally: Tally = createTally(
     async revoke (api: Api, token: Watched, slackMs = 500): Promise<boolean> {
       count(token)
       schedule.note(`${api.process.name} revocation of ${token.hash.slice(0, 4)} starts`)
-      const told = await answered(api, `${api.process.name} revocation of ${token.hash.slice(0, 4)}`, () => api.revocation.revoke(async tx => {
+      const told = await answered(api, `${api.process.name} revocation of ${token.hash.slice(0, 4)}`, () =>
+        api.revocation.revoke(async tx => {
         await database.lockUser(tx, token.userId)
         return { named: await api.tokens.endSessions(tx, token.userId, [token.sessionId]), outcome: undefined }
       }), slackMs)

@@ -13,7 +13,17 @@ const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const list = (one: TestApp, token: string) => one.call('GET', '/v1/admin/services', { token })
 const listed = async (one: TestApp, token: string) => (await list(one, token)).json<{ services: Service[] }>().services
 const end = (one: TestApp, token: string, id: string) => one.call('DELETE', `/v1/admin/services/${id}`, { token })
-const introspect = (one: TestApp, service: string, token: string) => one.app.inject({ method: 'POST', url: '/oauth/introspect', payload: `token=${token}`, headers: { authorization: `Bearer ${service}`, 'content-type': 'application/x-www-form-urlencoded' } })
+const introspect = (
+  one: TestApp,
+  service: string,
+  token: string
+) =>
+  one.app.inject({
+    method: 'POST',
+    url: '/oauth/introspect',
+    payload: `token=${token}`,
+    headers: { authorization: `Bearer ${service}`, 'content-type': 'application/x-www-form-urlencoded' }
+  })
 
 async function adminOf (one: TestApp) {
   const { email, userId } = await one.account()
@@ -34,18 +44,31 @@ onEachGround(t, async (t, ground) => {
   t.test('services:create shows the token once, and it may introspect and nothing else', async t => {
     const made = await create('--name', 'orders')
     t.equal(made.exitCode, 0)
-    const [, id = '', token = ''] = /^Created the service orders \(([0-9a-f-]+)\)\. Its token, shown this once:\n(lkp_[0-9A-Za-z]{50})$/.exec(made.stdout) ?? []
+    const [
+      ,
+      id = '',
+      token = ''
+    ] = /^Created the service orders \(([0-9a-f-]+)\)\. Its token, shown this once:\n(lkp_[0-9A-Za-z]{50})$/.exec(made.stdout) ?? []
     t.match(id, uuid)
     const { token: person } = await one.account()
     t.match((await introspect(one, token, person)).json(), { active: true, scope: '*' })
-    const [row] = await one.database.prepared<object>("select id, kind, name, user_id, session_id, expires_at, abilities::text as abilities from tokens where hash = decode($1, 'hex')", [createHash('sha256').update(token).digest('hex')])
-    t.strictSame({ ...row }, { id, kind: 'service', name: 'orders', user_id: null, session_id: null, expires_at: null, abilities: '{introspect}' })
+    const [row] = await one.database.prepared<object>(
+      "select id, kind, name, user_id, session_id, expires_at, abilities::text as abilities from tokens where hash = decode($1, 'hex')",
+      [createHash('sha256').update(token).digest('hex')]
+    )
+    t.strictSame(
+      { ...row },
+      { id, kind: 'service', name: 'orders', user_id: null, session_id: null, expires_at: null, abilities: '{introspect}' }
+    )
     t.equal(one.log.some(line => line.includes(token)), false, 'no log has it')
     t.notMatch((await list(one, admin.token)).body, /lkp_|hash/)
   })
 
   t.test('services:create --json is for machines, and a name may be used again', async t => {
-    const [first, second] = [JSON.parse((await create('--json', '--name=billing')).stdout), JSON.parse((await create('--name', 'billing', '--json')).stdout)]
+    const [
+      first,
+      second
+    ] = [JSON.parse((await create('--json', '--name=billing')).stdout), JSON.parse((await create('--name', 'billing', '--json')).stdout)]
     t.strictSame(Object.keys(first).sort(), ['accessToken', 'createdAt', 'id', 'name'])
     t.not(first.accessToken, second.accessToken)
     const { token } = await one.account()
@@ -54,7 +77,18 @@ onEachGround(t, async (t, ground) => {
 
   t.test('services:create makes nothing of bad arguments', async t => {
     const before = (await listed(one, admin.token)).length
-    for (const args of [[], ['--name'], ['--name', ''], ['--name', 'x'.repeat(201)], ['--name', 'two\nlines'], ['--name', '\u001b[2J'], ['orders'], ['--name', 'x', 'more'], ['--nome', 'x'], ['--json']]) {
+    for (const args of [
+      [],
+      ['--name'],
+      ['--name', ''],
+      ['--name', 'x'.repeat(201)],
+      ['--name', 'two\nlines'],
+      ['--name', '\u001b[2J'],
+      ['orders'],
+      ['--name', 'x', 'more'],
+      ['--nome', 'x'],
+      ['--json']
+    ]) {
       const outcome = await create(...args)
       t.equal(outcome.exitCode, 2, JSON.stringify(args))
       t.match(outcome.stderr, /Usage: npm run services:create/)
@@ -66,7 +100,10 @@ onEachGround(t, async (t, ground) => {
 
   t.test('admins see them, newest first, with their last use', async t => {
     const { plain, service } = await one.serviceTokens.create('newest')
-    t.match((await listed(one, admin.token))[0], { id: service.id, name: 'newest', createdAt: service.createdAt.toISOString(), lastUsedAt: null })
+    t.match(
+      (await listed(one, admin.token))[0],
+      { id: service.id, name: 'newest', createdAt: service.createdAt.toISOString(), lastUsedAt: null }
+    )
     await one.pass(5_000)
     const at = clock.now() - 1
     await introspect(one, plain.reveal(), admin.token)
@@ -83,15 +120,30 @@ onEachGround(t, async (t, ground) => {
     for (const way of [id, id.toUpperCase()]) t.equal((await end(one, admin.token, way)).statusCode, 204, 'twice too')
     refused(t, await introspect(one, plain.reveal(), token), 401, 'AUTH_INVALID_TOKEN')
     t.equal((await listed(one, admin.token)).some(service => service.id === id), false)
-    const events = await one.database.prepared<object>('select type, cause, user_id, actor_id, ip from events where token_id = $1 order by type', [id])
-    t.strictSame(events.map(event => ({ ...event })), [{ type: 'service_created', cause: 'command', user_id: null, actor_id: null, ip: null }, { type: 'service_ended', cause: 'ended_by_admin', user_id: null, actor_id: admin.userId, ip: '127.0.0.1' }])
+    const events = await one.database.prepared<object>(
+      'select type, cause, user_id, actor_id, ip from events where token_id = $1 order by type',
+      [id]
+    )
+    t.strictSame(
+      events.map(event => ({ ...event })),
+      [
+        { type: 'service_created', cause: 'command', user_id: null, actor_id: null, ip: null },
+        { type: 'service_ended', cause: 'ended_by_admin', user_id: null, actor_id: admin.userId, ip: '127.0.0.1' }
+      ]
+    )
   })
 
   t.test('nothing but a service is ended there', async t => {
     const person = await one.account()
     const { token: { id } } = (await one.call('POST', '/v1/tokens', { token: person.token, body: { name: 'script' } })).json()
     const access = (await one.me(person.token)).json().token.id
-    for (const target of [id, access, person.sessionId, '00000000-0000-4000-8000-000000000000', 'none']) refused(t, await end(one, admin.token, target), 404, 'AUTH_NOT_FOUND')
+    for (const target of [
+      id,
+      access,
+      person.sessionId,
+      '00000000-0000-4000-8000-000000000000',
+      'none'
+    ]) refused(t, await end(one, admin.token, target), 404, 'AUTH_NOT_FOUND')
     t.equal((await one.me(person.token)).statusCode, 200)
   })
 
@@ -114,7 +166,10 @@ onEachGround(t, async (t, ground) => {
     t.equal((await end(keeper, admin.token, ended.service.id)).statusCode, 204)
     clock.advance(8 * 86_400_000)
     await keeper.prune({ dryRun: false })
-    const left = await keeper.database.prepared<{ id: string }>('select id from tokens where id = any($1::uuid[])', [`{${live.service.id},${ended.service.id}}`])
+    const left = await keeper.database.prepared<{ id: string }>(
+      'select id from tokens where id = any($1::uuid[])',
+      [`{${live.service.id},${ended.service.id}}`]
+    )
     t.strictSame(left.map(({ id }) => id), [live.service.id])
   })
 })
@@ -139,13 +194,26 @@ t.test('the look-up of every request keeps to its indexes', async t => {
   if (ground === null) return
   const database = await ground.database()
   const asked = new Set<string>()
-  const one = await startApp(t, { ...ground, database: async () => ({ ...database, prepared: (text, parameters) => { asked.add(text); return database.prepared(text, parameters) } }) })
+  const one = await startApp(
+    t,
+    {
+      ...ground,
+      database: async () =>
+        ({ ...database, prepared: (text, parameters) => { asked.add(text); return database.prepared(text, parameters) } })
+    }
+  )
   const { token } = await one.account()
-  await one.database.prepared("insert into tokens (id, hash, kind, user_id, abilities, created_at) select gen_random_uuid(), sha256(i::text::bytea), 'personal', (select id from users limit 1), '{}', now() from generate_series(1, 20000) as i", [])
+  await one.database.prepared(
+    "insert into tokens (id, hash, kind, user_id, abilities, created_at) select gen_random_uuid(), sha256(i::text::bytea), 'personal', (select id from users limit 1), '{}', now() from generate_series(1, 20000) as i",
+    []
+  )
   const { plain } = await one.serviceTokens.create('orders')
   t.match((await introspect(one, plain.reveal(), token)).json(), { active: true }, 'never used before, so the database was asked')
   await one.database.prepared('analyze tokens', [])
-  const plan = async (text: string, parameters: string[]) => (await one.database.prepared<Record<string, string>>(`explain ${text}`, parameters)).flatMap(row => Object.values(row)).join('\n')
+  const plan = async (
+    text: string,
+    parameters: string[]
+  ) => (await one.database.prepared<Record<string, string>>(`explain ${text}`, parameters)).flatMap(row => Object.values(row)).join('\n')
   const hash = createHash('sha256').update(token).digest('hex')
   const hot = [...asked].find(text => /from .*pg_is_in_recovery/.test(text) && /tokens t/.test(text)) ?? 'nothing was asked'
   const found = await plan(hot, [`{"\\\\x${hash}"}`])

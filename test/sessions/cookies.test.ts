@@ -66,14 +66,20 @@ type Page = Awaited<ReturnType<typeof openPage>>
 async function openPage (app: TestApp, options: object = { refresh: true }) {
   const email = newEmail()
   const jar = createJar()
-  const reply = jar.take(await app.call('POST', '/v1/register', { headers: fromPage, body: { email, password, cookies: true, ...options } }))
+  const reply = jar.take(
+    await app.call('POST', '/v1/register', { headers: fromPage, body: { email, password, cookies: true, ...options } })
+  )
   if (reply.statusCode !== 201) throw new Error(`register answered ${reply.statusCode} ${reply.body}`)
   return {
     email,
     jar,
     reply,
     sessionId: reply.json<{ session: { id: string } }>().session.id,
-    call: async (method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string, { body, headers = fromPage, cookie = jar.header() }: { body?: unknown, headers?: Record<string, string>, cookie?: string } = {}) =>
+    call: async (
+      method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+      url: string,
+      { body, headers = fromPage, cookie = jar.header() }: { body?: unknown, headers?: Record<string, string>, cookie?: string } = {}
+    ) =>
       jar.take(await app.call(method, url, { body, headers: { ...headers, cookie } }))
   }
 }
@@ -93,7 +99,9 @@ function tokenIn ({ jar }: Page, name: string): string {
 const cookiesOf = (reply: Response) => reply.cookies.map(cookie => ({ ...cookie }))
 const attributesOf = (reply: Response) => cookiesOf(reply).map(({ value: _, ...attributes }) => attributes)
 
-const clearedBoth = [access, refresh].map(name => ({ name, value: '', maxAge: 0, path: '/', httpOnly: true, secure: true, sameSite: 'Strict' }))
+const clearedBoth = [access, refresh].map(
+  name => ({ name, value: '', maxAge: 0, path: '/', httpOnly: true, secure: true, sameSite: 'Strict' }
+))
 
 function refusedAs (t: Test, reply: Response, status: number, code: string, message: string): void {
   t.equal(reply.statusCode, status, message)
@@ -115,7 +123,10 @@ onEachGround(t, async (t, ground) => {
         { name: refresh, maxAge: 604_800, path: '/', httpOnly: true, secure: true, sameSite: 'Strict' }
       ], 'and no Domain')
       t.notMatch(reply.body, /lkr?_/)
-      t.match(reply.json(), { tokenType: 'Bearer', expiresIn: 900, refreshExpiresIn: 604_800, accessToken: undefined, refreshToken: undefined })
+      t.match(
+        reply.json(),
+        { tokenType: 'Bearer', expiresIn: 900, refreshExpiresIn: 604_800, accessToken: undefined, refreshToken: undefined }
+      )
       t.equal(reply.headers['cache-control'], 'no-store')
     }
   })
@@ -176,7 +187,13 @@ onEachGround(t, async (t, ground) => {
   })
 
   t.test('each of our own pages may: same origin, the origin of PUBLIC_URL, one in CORS_ORIGINS', async t => {
-    for (const headers of [fromPage, { origin: page }, { origin: api }, { 'sec-fetch-site': 'same-origin' }, { 'sec-fetch-site': 'same-origin', origin: api }] as Array<Record<string, string>>) {
+    for (const headers of [
+      fromPage,
+      { origin: page },
+      { origin: api },
+      { 'sec-fetch-site': 'same-origin' },
+      { 'sec-fetch-site': 'same-origin', origin: api }
+    ] as Array<Record<string, string>>) {
       const mine = await openPage(app)
       for (const [method, url, body] of unsafe.filter(([, url]) => !url.startsWith('/v1/logout'))) {
         const reply = await mine.call(method, url, { body, headers })
@@ -205,8 +222,17 @@ onEachGround(t, async (t, ground) => {
 
   t.test('reading by cookie asks for no origin', async t => {
     const mine = await openPage(app)
-    for (const headers of [{}, { 'sec-fetch-site': 'none' }, { origin: page }, { 'sec-fetch-site': 'same-origin' }] as Array<Record<string, string>>) {
-      for (const url of ['/v1/me', '/v1/sessions', '/v1/tokens']) t.equal((await mine.call('GET', url, { headers })).statusCode, 200, `${url} ${JSON.stringify(headers)}`)
+    for (const headers of [
+      {},
+      { 'sec-fetch-site': 'none' },
+      { origin: page },
+      { 'sec-fetch-site': 'same-origin' }
+    ] as Array<Record<string, string>>) {
+      for (const url of [
+        '/v1/me',
+        '/v1/sessions',
+        '/v1/tokens'
+      ]) t.equal((await mine.call('GET', url, { headers })).statusCode, 200, `${url} ${JSON.stringify(headers)}`)
     }
   })
 
@@ -214,7 +240,15 @@ onEachGround(t, async (t, ground) => {
     const mine = await openPage(app)
     const bodies = unsafe.filter(([method]) => method === 'POST').map(([, url]) => url)
     for (const url of [...bodies, '/v1/login', '/v1/register']) {
-      for (const type of ['application/x-www-form-urlencoded', 'text/plain', 'multipart/form-data; boundary=x', 'text/plain; application/json', 'application/jsonx', 'Text/Plain;charset=UTF-8', undefined]) {
+      for (const type of [
+        'application/x-www-form-urlencoded',
+        'text/plain',
+        'multipart/form-data; boundary=x',
+        'text/plain; application/json',
+        'application/jsonx',
+        'Text/Plain;charset=UTF-8',
+        undefined
+      ]) {
         const reply = await app.call('POST', url, {
           headers: { ...fromPage, cookie: mine.jar.header(), ...type === undefined ? { 'content-length': '1' } : { 'content-type': type } },
           body: JSON.stringify({ email: mine.email, password, cookies: true })
@@ -229,9 +263,19 @@ onEachGround(t, async (t, ground) => {
   t.test('with a Bearer header no cookie is read, however bad the header is', async t => {
     const mine = await openPage(app)
     const { userId, token } = await app.account()
-    t.match((await mine.call('GET', '/v1/me', { headers: { ...fromPage, authorization: `Bearer ${token}` } })).json(), { user: { id: userId } })
+    t.match(
+      (await mine.call('GET', '/v1/me', { headers: { ...fromPage, authorization: `Bearer ${token}` } })).json(),
+      { user: { id: userId } }
+    )
 
-    for (const authorization of ['Bearer', 'Bearer ', 'Bearer lk_nonsense', `Bearer ${token}x`, `bearer  ${token}x`, `Bearer ${token}, Bearer ${token}`]) {
+    for (const authorization of [
+      'Bearer',
+      'Bearer ',
+      'Bearer lk_nonsense',
+      `Bearer ${token}x`,
+      `bearer  ${token}x`,
+      `Bearer ${token}, Bearer ${token}`
+    ]) {
       for (const [method, url, body] of [['GET', '/v1/me'], ...unsafe] as Array<['GET' | 'POST' | 'PUT' | 'DELETE', string, object?]>) {
         const reply = await mine.call(method, url, { body, headers: { ...fromPage, authorization } })
         t.equal(reply.statusCode, 401, `${method} ${url} ${authorization}`)
@@ -247,13 +291,25 @@ onEachGround(t, async (t, ground) => {
     for (const authorization of ['', 'Basic c3RhZ2luZzpzZWNyZXQ=', 'Negotiate x', 'Digest username="a"']) {
       const headers = { ...fromPage, authorization }
       const mine = await openPage(app)
-      const login = mine.jar.take(await app.call('POST', '/v1/login', { headers, body: { email: mine.email, password, cookies: true, refresh: true } }))
+      const login = mine.jar.take(
+        await app.call('POST', '/v1/login', { headers, body: { email: mine.email, password, cookies: true, refresh: true } })
+      )
       t.equal(login.statusCode, 200, authorization)
       t.match((await mine.call('GET', '/v1/me', { headers })).json(), { user: { email: mine.email } }, authorization)
-      t.match((await mine.call('GET', '/v1/session', { headers })).json(), { user: { email: mine.email }, refreshable: true }, authorization)
+      t.match(
+        (await mine.call('GET', '/v1/session', { headers })).json(),
+        { user: { email: mine.email }, refreshable: true },
+        authorization
+      )
       t.equal((await mine.call('POST', '/v1/refresh', { headers })).statusCode, 200, authorization)
       t.equal((await mine.call('POST', '/v1/tokens', { headers, body: { name: 'a script' } })).statusCode, 201, authorization)
-      refusedAs(t, await mine.call('DELETE', '/v1/sessions', { headers: { authorization, origin: 'https://evil.example' } }), 403, 'AUTH_CROSS_SITE', authorization)
+      refusedAs(
+        t,
+        await mine.call('DELETE', '/v1/sessions', { headers: { authorization, origin: 'https://evil.example' } }),
+        403,
+        'AUTH_CROSS_SITE',
+        authorization
+      )
       const out = await mine.call('POST', '/v1/logout', { headers })
       t.equal(out.statusCode, 204, authorization)
       t.strictSame(cookiesOf(out), clearedBoth, authorization)
@@ -267,14 +323,26 @@ onEachGround(t, async (t, ground) => {
       t.equal(reply.statusCode, 200)
       t.equal(reply.headers['cache-control'], 'no-store')
       t.equal(reply.headers['set-cookie'], undefined)
-      const { expiresIn, ...rest } = reply.json<{ user: { email: string } | null, session: { id: string } | null, refreshable: boolean, expiresIn?: number }>()
-      t.ok(rest.session === null ? expiresIn === undefined : Number(expiresIn) > 600 && Number(expiresIn) <= 900, `${expiresIn} s of the access token are left, where there is one`)
+      const { expiresIn, ...rest } = reply.json<{
+        user: { email: string } | null
+        session: { id: string } | null
+        refreshable: boolean
+        expiresIn?: number
+      }>()
+      t.ok(
+        rest.session === null ? expiresIn === undefined : Number(expiresIn) > 600 && Number(expiresIn) <= 900,
+        `${expiresIn} s of the access token are left, where there is one`
+      )
       return rest
     }
     const mine = await openPage(app)
     const { session } = mine.reply.json<{ session: object }>()
     const { user } = (await mine.call('GET', '/v1/me')).json<{ user: object }>()
-    t.strictSame(await ask({ cookie: mine.jar.header() }), { user, session, refreshable: true }, 'by cookies, from any site: it changes nothing')
+    t.strictSame(
+      await ask({ cookie: mine.jar.header() }),
+      { user, session, refreshable: true },
+      'by cookies, from any site: it changes nothing'
+    )
     t.strictSame(await ask({ cookie: cookieHeader({ [access]: tokenIn(mine, access) }) }), { user, session, refreshable: false })
     t.strictSame(await ask({ cookie: cookieHeader({ [refresh]: tokenIn(mine, refresh) }) }), { ...nobody, refreshable: true })
     t.strictSame(await ask({ authorization: `Bearer ${tokenIn(mine, access)}` }), { user, session, refreshable: false }, 'by Bearer')
@@ -282,16 +350,28 @@ onEachGround(t, async (t, ground) => {
 
     const { token } = await app.account()
     const personal = await app.personal(token)
-    t.match(await ask({ authorization: `Bearer ${personal}` }), { user: { email: String }, session: null, refreshable: false }, 'a personal token has a user and no session')
+    t.match(
+      await ask({ authorization: `Bearer ${personal}` }),
+      { user: { email: String }, session: null, refreshable: false },
+      'a personal token has a user and no session'
+    )
     const { plain } = await app.serviceTokens.create('orders')
     for (const authorization of ['Bearer', 'Bearer lk_nonsense', `Bearer ${tokenIn(mine, refresh)}`, `Bearer ${plain.reveal()}`]) {
-      t.strictSame(await ask({ authorization, cookie: mine.jar.header() }), nobody, `${authorization.slice(0, 11)}: a Bearer header rules the cookies out`)
+      t.strictSame(
+        await ask({ authorization, cookie: mine.jar.header() }),
+        nobody,
+        `${authorization.slice(0, 11)}: a Bearer header rules the cookies out`
+      )
     }
     t.strictSame(await ask({ cookie: cookieHeader({ [access]: personal }) }), nobody, 'a personal token is none in a cookie')
 
     const before = mine.jar.header()
     await mine.call('POST', '/v1/logout')
-    t.strictSame(await ask({ cookie: before }), { ...nobody, refreshable: true }, 'at once after the end; whether the refresh cookie is good, refreshing will tell')
+    t.strictSame(
+      await ask({ cookie: before }),
+      { ...nobody, refreshable: true },
+      'at once after the end; whether the refresh cookie is good, refreshing will tell'
+    )
   })
 
   t.test('a refresh token in the body wins over the cookie, and its successors leave in the body', async t => {
@@ -312,7 +392,11 @@ onEachGround(t, async (t, ground) => {
         const mine = await openPage(app)
         const second = await app.login(mine.email)
         if (state === 'run out') app.clock.advance(901_000)
-        const cookie = () => cookieHeader({ ...state === 'absent' ? {} : { [access]: state === 'garbage' ? 'lk_%zz' : tokenIn(mine, access) }, [refresh]: tokenIn(mine, refresh) })
+        const cookie = () =>
+          cookieHeader({
+            ...state === 'absent' ? {} : { [access]: state === 'garbage' ? 'lk_%zz' : tokenIn(mine, access) },
+            [refresh]: tokenIn(mine, refresh)
+          })
         return { mine, cookie, second: second.json<{ accessToken: string }>().accessToken }
       }
       const one = await ready()
@@ -379,7 +463,10 @@ onEachGround(t, async (t, ground) => {
     const later = mine.jar.header()
     await mine.call('POST', '/v1/refresh')
     const stale = mine.jar.header()
-    t.equal((await mine.call('PUT', '/v1/password', { body: { currentPassword: password, newPassword: 'another long password' } })).statusCode, 200)
+    t.equal(
+      (await mine.call('PUT', '/v1/password', { body: { currentPassword: password, newPassword: 'another long password' } })).statusCode,
+      200
+    )
     for (const cookie of [late, later, stale]) {
       const reply = await mine.call('POST', '/v1/refresh', { cookie })
       refusedAs(t, reply, 401, 'AUTH_INVALID_TOKEN', 'replaced')
@@ -411,7 +498,14 @@ onEachGround(t, async (t, ground) => {
     const mine = await openPage(app)
     const thief = await openPage(app)
     for (const [name, good, evil] of [access, refresh].map(name => [name, tokenIn(mine, name), tokenIn(thief, name)] as const)) {
-      for (const cookie of [`${name}=${evil}; ${name}=${good}`, `${name}=${good}; ${name}=${evil}`, `${name} =${evil}; ${name}=${good}`, `${name}=;${name}=${good}`, `\t${name}=${evil};${name}=${good}`, `${name}=${good}; ${name}=${good}`]) {
+      for (const cookie of [
+        `${name}=${evil}; ${name}=${good}`,
+        `${name}=${good}; ${name}=${evil}`,
+        `${name} =${evil}; ${name}=${good}`,
+        `${name}=;${name}=${good}`,
+        `\t${name}=${evil};${name}=${good}`,
+        `${name}=${good}; ${name}=${good}`
+      ]) {
         refusedAs(t, await mine.call('GET', '/v1/me', { cookie }), 401, 'AUTH_MISSING_TOKEN', `GET ${cookie}`)
         refusedAs(t, await mine.call('POST', '/v1/refresh', { cookie }), 401, 'AUTH_MISSING_TOKEN', `refresh ${cookie}`)
         const out = await mine.call('POST', '/v1/logout', { cookie })
@@ -424,19 +518,51 @@ onEachGround(t, async (t, ground) => {
 
   t.test('malformed cookies are refused like any other bad token', async t => {
     const mine = await openPage(app)
-    for (const value of ['%', '%E0%A4%A', '%zz', '%00', '', '""', 'lk_', '=', 'lk_'.repeat(2000), `${tokenIn(mine, access)}%`, '\xff\xfe', 'null', '[object Object]', '__proto__']) {
+    for (const value of [
+      '%',
+      '%E0%A4%A',
+      '%zz',
+      '%00',
+      '',
+      '""',
+      'lk_',
+      '=',
+      'lk_'.repeat(2000),
+      `${tokenIn(mine, access)}%`,
+      '\xff\xfe',
+      'null',
+      '[object Object]',
+      '__proto__'
+    ]) {
       for (const [method, url] of [['GET', '/v1/me'], ['DELETE', '/v1/sessions'], ['POST', '/v1/logout']] as const) {
         t.equal((await mine.call(method, url, { cookie: `${access}=${value}` })).statusCode, 401, `${method} ${value.slice(0, 20)}`)
       }
       t.equal((await mine.call('POST', '/v1/refresh', { cookie: `${refresh}=${value}` })).statusCode, 401, `refresh ${value.slice(0, 20)}`)
     }
-    for (const cookie of [';', '=', ';;=;', '__proto__=x', 'a']) t.equal((await mine.call('GET', '/v1/me', { cookie })).statusCode, 401, cookie)
+    for (const cookie of [
+      ';',
+      '=',
+      ';;=;',
+      '__proto__=x',
+      'a'
+    ]) t.equal((await mine.call('GET', '/v1/me', { cookie })).statusCode, 401, cookie)
   })
 
   t.test('cookies of another name are nothing to us, and in nobody\'s way', async t => {
     const mine = await openPage(app)
     const value = tokenIn(mine, access)
-    for (const name of ['latchkey', '__host-latchkey', '__HOST-LATCHKEY', '__Secure-latchkey', 'x__Host-latchkey', '__Host-latchkey.sid', '__Host-latchkey-refresh', 'session', 'token', 'access_token']) {
+    for (const name of [
+      'latchkey',
+      '__host-latchkey',
+      '__HOST-LATCHKEY',
+      '__Secure-latchkey',
+      'x__Host-latchkey',
+      '__Host-latchkey.sid',
+      '__Host-latchkey-refresh',
+      'session',
+      'token',
+      'access_token'
+    ]) {
       const reply = await mine.call('GET', '/v1/me', { cookie: cookieHeader({ [name]: value }) })
       refusedAs(t, reply, 401, 'AUTH_MISSING_TOKEN', name)
       t.equal(reply.headers['www-authenticate'], 'Bearer realm="latchkey"')
@@ -447,17 +573,33 @@ onEachGround(t, async (t, ground) => {
 
   t.test('each cookie takes its own kind of token alone, and none a personal one', async t => {
     const mine = await openPage(app)
-    const { accessToken: personal } = (await mine.call('POST', '/v1/tokens', { body: { name: 'a script' } })).json<{ accessToken: string }>()
+    const { accessToken: personal } = (await mine.call(
+      'POST',
+      '/v1/tokens',
+      { body: { name: 'a script' } }
+    )).json<{ accessToken: string }>()
     t.equal((await app.me(personal)).statusCode, 200, 'in a header it counts')
 
     for (const value of [tokenIn(mine, refresh), personal]) {
       const cookie = cookieHeader({ [access]: value })
       refusedAs(t, await mine.call('GET', '/v1/me', { cookie }), 401, 'AUTH_INVALID_TOKEN', value.slice(0, 4))
-      for (const [method, url, body] of unsafe.filter(([, url]) => url !== '/v1/refresh')) refusedAs(t, await mine.call(method, url, { body, cookie }), 401, 'AUTH_INVALID_TOKEN', `${method} ${url} ${value.slice(0, 4)}`)
+      for (const [method, url, body] of unsafe.filter(([, url]) => url !== '/v1/refresh')) refusedAs(
+        t,
+        await mine.call(method, url, { body, cookie }),
+        401,
+        'AUTH_INVALID_TOKEN',
+        `${method} ${url} ${value.slice(0, 4)}`
+      )
     }
     for (const value of [tokenIn(await openPage(app), access), personal]) {
       for (const url of ['/v1/refresh', '/v1/logout', '/v1/logout-all']) {
-        refusedAs(t, await mine.call('POST', url, { cookie: cookieHeader({ [refresh]: value }) }), 401, 'AUTH_INVALID_TOKEN', `${url} ${value.slice(0, 4)}`)
+        refusedAs(
+          t,
+          await mine.call('POST', url, { cookie: cookieHeader({ [refresh]: value }) }),
+          401,
+          'AUTH_INVALID_TOKEN',
+          `${url} ${value.slice(0, 4)}`
+        )
       }
     }
     t.equal((await app.me(personal)).statusCode, 200, 'and is alive still')
@@ -465,7 +607,11 @@ onEachGround(t, async (t, ground) => {
 
   t.test('with a personal token in the access cookie the refresh cookie still logs out', async t => {
     const mine = await openPage(app)
-    const { accessToken: personal } = (await mine.call('POST', '/v1/tokens', { body: { name: 'a script' } })).json<{ accessToken: string }>()
+    const { accessToken: personal } = (await mine.call(
+      'POST',
+      '/v1/tokens',
+      { body: { name: 'a script' } }
+    )).json<{ accessToken: string }>()
     const out = await mine.call('POST', '/v1/logout', { cookie: cookieHeader({ [access]: personal, [refresh]: tokenIn(mine, refresh) }) })
     t.equal(out.statusCode, 204, out.body)
     t.equal((await app.me(personal)).statusCode, 200)
@@ -510,7 +656,11 @@ onEachGround(t, async (t, ground) => {
 })
 
 t.test('with COOKIE_SECURE=false the names have no prefix and the cookies no Secure, and all else is the same', async t => {
-  const plain = await startApp(t, await embeddedGround(), { env: { COOKIE_SECURE: 'false', PUBLIC_URL: 'http://localhost:3000', CORS_ORIGINS: 'http://localhost:5173' } })
+  const plain = await startApp(
+    t,
+    await embeddedGround(),
+    { env: { COOKIE_SECURE: 'false', PUBLIC_URL: 'http://localhost:3000', CORS_ORIGINS: 'http://localhost:5173' } }
+  )
   const headers = { origin: 'http://localhost:5173' }
   const email = newEmail()
   const reply = await plain.call('POST', '/v1/register', { headers, body: { email, password, cookies: true, refresh: true } })
@@ -521,7 +671,11 @@ t.test('with COOKIE_SECURE=false the names have no prefix and the cookies no Sec
   const [first, second] = reply.cookies.map(({ value }) => value) as [string, string]
   const cookie = cookieHeader({ latchkey: first, 'latchkey-refresh': second })
   t.equal((await plain.call('GET', '/v1/me', { headers: { cookie } })).statusCode, 200)
-  t.equal((await plain.call('GET', '/v1/me', { headers: { cookie: cookieHeader({ [access]: first }) } })).statusCode, 401, 'the prefixed name is not read')
+  t.equal(
+    (await plain.call('GET', '/v1/me', { headers: { cookie: cookieHeader({ [access]: first }) } })).statusCode,
+    401,
+    'the prefixed name is not read'
+  )
   t.equal((await plain.call('POST', '/v1/logout', { headers: { cookie, origin: 'http://localhost:4000' } })).statusCode, 403)
   const out = await plain.call('POST', '/v1/logout', { headers: { ...headers, cookie } })
   t.match(out.cookies, [{ name: 'latchkey', value: '', maxAge: 0 }, { name: 'latchkey-refresh', value: '', maxAge: 0 }])
@@ -530,6 +684,10 @@ t.test('with COOKIE_SECURE=false the names have no prefix and the cookies no Sec
 t.test('without PUBLIC_URL and CORS_ORIGINS only pages of the same origin have cookies', async t => {
   const bare = await startApp(t, await embeddedGround())
   const body = { email: newEmail(), password, cookies: true }
-  t.equal((await bare.call('POST', '/v1/register', { headers: { origin: 'http://localhost:3000', host: 'localhost:3000' }, body })).statusCode, 403, 'the Host header is the client\'s own')
+  t.equal(
+    (await bare.call('POST', '/v1/register', { headers: { origin: 'http://localhost:3000', host: 'localhost:3000' }, body })).statusCode,
+    403,
+    'the Host header is the client\'s own'
+  )
   t.equal((await bare.call('POST', '/v1/register', { headers: { 'sec-fetch-site': 'same-origin' }, body })).statusCode, 201)
 })

@@ -4,11 +4,30 @@ import t from 'tap'
 import type { Database } from '../../src/database/database.js'
 import { UnavailableError } from '../../src/shared/errors.js'
 import { flushEveryMs } from '../../src/tokens/last-use.js'
-import { becomesTrue, createTestClock, newEmail, onEachGround, password, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
+import {
+  becomesTrue,
+  createTestClock,
+  newEmail,
+  onEachGround,
+  password,
+  patienceMs,
+  serverGround,
+  startApp,
+  type TestApp
+} from '../fixtures/app.js'
 import { hold } from '../fixtures/locks.js'
 
 interface Opened { accessToken: string, refreshToken: string, session: { id: string }, user: { id: string, email: string } }
-interface Listed { id: string, deviceName: string | null, userAgent: string | null, ip: string | null, createdAt: string, lastUsedAt: string, expiresAt: string, current: boolean }
+interface Listed {
+  id: string
+  deviceName: string | null
+  userAgent: string | null
+  ip: string | null
+  createdAt: string
+  lastUsedAt: string
+  expiresAt: string
+  current: boolean
+}
 
 /** A request of a device with that address and user agent. */
 async function from (app: TestApp, remoteAddress: string, userAgent: string | undefined, url: string, payload: object) {
@@ -22,7 +41,11 @@ async function listOf (app: TestApp, token: string): Promise<Listed[]> {
 onEachGround(t, async (t, ground) => {
   const counted = countTouches()
   const clock = createTestClock()
-  const one = await startApp(t, { ...ground, database: async () => counted.database(await ground.database()) }, { env: { SESSION_LIMIT: '5' }, clock })
+  const one = await startApp(
+    t,
+    { ...ground, database: async () => counted.database(await ground.database()) },
+    { env: { SESSION_LIMIT: '5' }, clock }
+  )
   // Flushes are called for here; the one that tests them by themselves starts them again.
   await one.lastUse.stop()
 
@@ -34,7 +57,10 @@ onEachGround(t, async (t, ground) => {
     const reply = await one.call('GET', '/v1/sessions', { token: phone.accessToken })
     t.equal(reply.headers['cache-control'], 'no-store')
     const [newest, oldest] = reply.json<{ sessions: Listed[] }>().sessions
-    t.strictSame(Object.keys(newest ?? {}).sort(), ['createdAt', 'current', 'deviceName', 'expiresAt', 'id', 'ip', 'lastUsedAt', 'userAgent'])
+    t.strictSame(
+      Object.keys(newest ?? {}).sort(),
+      ['createdAt', 'current', 'deviceName', 'expiresAt', 'id', 'ip', 'lastUsedAt', 'userAgent']
+    )
     t.match(newest, { id: phone.session.id, deviceName: null, userAgent: 'x'.repeat(512), ip: '2001:db8::5', current: true })
     t.match(oldest, { deviceName: 'Ada’s laptop', userAgent: 'Firefox/140', ip: '192.0.2.7', current: false })
     t.notMatch(reply.body, /lkr?_/)
@@ -47,7 +73,13 @@ onEachGround(t, async (t, ground) => {
   })
 
   t.test('refreshing from elsewhere leaves the device as it was', async t => {
-    const opened = (await from(one, '192.0.2.7', 'Firefox/140', '/v1/register', { email: newEmail(), password, deviceName: 'laptop', refresh: true })).json<Opened>()
+    const opened = (await from(
+      one,
+      '192.0.2.7',
+      'Firefox/140',
+      '/v1/register',
+      { email: newEmail(), password, deviceName: 'laptop', refresh: true }
+    )).json<Opened>()
     await one.pass(60_000)
     const renewed = (await from(one, '198.51.100.1', 'node', '/v1/refresh', { refreshToken: opened.refreshToken })).json<Opened>()
     const [only, ...others] = await listOf(one, renewed.accessToken)
@@ -58,7 +90,11 @@ onEachGround(t, async (t, ground) => {
 
   t.test('many uses are one statement, and none before the flush', async t => {
     const accounts = [await one.account(), await one.account(), await one.account()]
-    const personal = (await one.call('POST', '/v1/tokens', { token: accounts[0]?.token ?? '', body: { name: 'script' } })).json<{ accessToken: string }>().accessToken
+    const personal = (await one.call(
+      'POST',
+      '/v1/tokens',
+      { token: accounts[0]?.token ?? '', body: { name: 'script' } }
+    )).json<{ accessToken: string }>().accessToken
     await one.lastUse.flush()
     await one.pass(10_000)
     const usedAt = clock.now()
@@ -77,7 +113,11 @@ onEachGround(t, async (t, ground) => {
       const seen = Date.parse(only?.lastUsedAt ?? '')
       t.ok(seen >= usedAt - 1 && seen <= clock.now() + 1)
     }
-    const [token] = (await one.call('GET', '/v1/tokens', { token: accounts[0]?.token ?? '' })).json<{ tokens: Array<{ lastUsedAt: string | null }> }>().tokens
+    const [token] = (await one.call(
+      'GET',
+      '/v1/tokens',
+      { token: accounts[0]?.token ?? '' }
+    )).json<{ tokens: Array<{ lastUsedAt: string | null }> }>().tokens
     t.ok(Date.parse(token?.lastUsedAt ?? '') >= usedAt - 1)
   })
 
@@ -102,7 +142,10 @@ onEachGround(t, async (t, ground) => {
     await one.me(token)
     one.lastUse.start()
     const written = async () => {
-      const [row] = await one.database.prepared<{ at: number }>('select (extract(epoch from last_used_at) * 1000)::float8 as at from sessions where id = $1', [sessionId])
+      const [row] = await one.database.prepared<{ at: number }>(
+        'select (extract(epoch from last_used_at) * 1000)::float8 as at from sessions where id = $1',
+        [sessionId]
+      )
       return (row?.at ?? 0) >= usedAt - 1
     }
     t.ok(await becomesTrue(written, flushEveryMs + patienceMs))
@@ -124,7 +167,10 @@ t.test('last use on PostgreSQL and Redis', async t => {
     await two.trusted()
   }
   const lastUsed = async (sessionId: string) => {
-    const [row] = await two.database.prepared<{ at: number }>('select (extract(epoch from last_used_at) * 1000)::float8 as at from sessions where id = $1', [sessionId])
+    const [row] = await two.database.prepared<{ at: number }>(
+      'select (extract(epoch from last_used_at) * 1000)::float8 as at from sessions where id = $1',
+      [sessionId]
+    )
     return row?.at ?? 0
   }
 
@@ -179,9 +225,13 @@ t.test('last use on PostgreSQL and Redis', async t => {
   })
 
   t.test('erasing waits for nobody who holds a consumed token, and comes to it later', async t => {
-    const [held, free] = (await Promise.all([1, 2].map(async () => (await one.register(newEmail(), { refresh: true })).json<Opened>()))) as [Opened, Opened]
+    const [
+      held,
+      free
+    ] = (await Promise.all([1, 2].map(async () => (await one.register(newEmail(), { refresh: true })).json<Opened>()))) as [Opened, Opened]
     for (const { refreshToken } of [held, free]) await one.call('POST', '/v1/refresh', { body: { refreshToken } })
-    const secrets = async ({ session }: Opened) => (await two.database.prepared('select from tokens where session_id = $1 and successor_secret is not null', [session.id])).length
+    const secrets = async ({ session }: Opened) =>
+      (await two.database.prepared('select from tokens where session_id = $1 and successor_secret is not null', [session.id])).length
     await pass(31_000)
     const row = await hold(t, ground, `select from tokens where session_id = '${held.session.id}' for update`)
     const startedAt = performance.now()
@@ -222,7 +272,8 @@ t.test('last use on PostgreSQL and Redis', async t => {
     const devices = await Promise.all(Array.from({ length: 3 }, async () => (await two.login(email, { refresh: true })).json<Opened>()))
     const [first, second, third] = devices as [Opened, Opened, Opened]
     const live = async () => {
-      const replies = await Promise.all([token, ...devices.map(({ accessToken }) => accessToken)].map(async used => [await one.me(used), await two.me(used)]))
+      const replies = await Promise.all([token, ...devices.map(({ accessToken }) => accessToken)].map(async used =>
+        [await one.me(used), await two.me(used)]))
       return replies.map(pair => pair.map(({ statusCode }) => statusCode).join())
     }
     t.strictSame(await live(), ['200,200', '200,200', '200,200', '200,200'])

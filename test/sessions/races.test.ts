@@ -22,7 +22,10 @@ t.test('races on PostgreSQL and Redis', async t => {
   const death = createDeath()
   const [one, two] = await Promise.all([startApp(t, ground, { settle: death.settle }), startApp(t, ground, { backend: gate.backend })])
   const wide = { SESSION_LIMIT: '5' }
-  const [wideOne, wideTwo] = await Promise.all([startApp(t, ground, { env: wide, settle: death.settle }), startApp(t, ground, { env: wide })])
+  const [
+    wideOne,
+    wideTwo
+  ] = await Promise.all([startApp(t, ground, { env: wide, settle: death.settle }), startApp(t, ground, { env: wide })])
 
   const refusedOnBoth = async (t: Test, token: string, what: string) => {
     const replies = await Promise.all([one.me(token), two.me(token), one.me(token), two.me(token)])
@@ -33,13 +36,19 @@ t.test('races on PostgreSQL and Redis', async t => {
     t.strictSame(replies.map(reply => reply.statusCode), [200, 200], what)
   }
   const liveSessions = async (userId: string) => {
-    const [row] = await one.database.prepared<{ live: number }>('select count(*)::int as live from sessions where user_id = $1 and ended_at is null', [userId])
+    const [row] = await one.database.prepared<{ live: number }>(
+      'select count(*)::int as live from sessions where user_id = $1 and ended_at is null',
+      [userId]
+    )
     return row?.live
   }
   /** After a death: the others would settle it in three seconds. */
   const leaveToRepetition = () => one.database.prepared('delete from cache_settlements', [])
   /** Which of `tokens` a new request may use. */
-  const accepted = async (app: TestApp, tokens: string[]) => (await Promise.all(tokens.map(async token => (await app.me(token)).statusCode === 200 ? [token] : []))).flat()
+  const accepted = async (
+    app: TestApp,
+    tokens: string[]
+  ) => (await Promise.all(tokens.map(async token => (await app.me(token)).statusCode === 200 ? [token] : []))).flat()
 
   for (const [limit, [first, second]] of [[1, [one, two]], [2, await pair(t, ground, { SESSION_LIMIT: '2' })]] as const) {
     t.test(`two logins racing leave exactly ${limit} with SESSION_LIMIT=${limit}`, async t => {
@@ -325,7 +334,10 @@ t.test('races on PostgreSQL and Redis', async t => {
     t.ok(await becomesTrue(async () => (await one.me(token)).statusCode === 401 && (await two.me(token)).statusCode === 401, patienceMs))
     const settled = async () => (await one.database.prepared('select 1 from cache_settlements', [])).length === 0
     t.ok(await becomesTrue(settled, patienceMs), 'nothing is left to settle')
-    t.ok(await becomesTrue(() => one.epoch.state() === 'trusted' && two.epoch.state() === 'trusted', patienceMs), 'and the cache is trusted again')
+    t.ok(
+      await becomesTrue(() => one.epoch.state() === 'trusted' && two.epoch.state() === 'trusted', patienceMs),
+      'and the cache is trusted again'
+    )
   })
 
   t.test('ending one session twice is done both times', async t => {
@@ -347,7 +359,11 @@ t.test('races on PostgreSQL and Redis', async t => {
 
   t.test('one email registered twice at once makes one account', async t => {
     const email = newEmail()
-    const row = await hold(t, ground, `insert into users (id, email, password_hash, created_at) values (gen_random_uuid(), '${email}', 'x', now())`)
+    const row = await hold(
+      t,
+      ground,
+      `insert into users (id, email, password_hash, created_at) values (gen_random_uuid(), '${email}', 'x', now())`
+    )
     const early = one.register(email)
     const late = two.register(email)
     await row.waiters(2)

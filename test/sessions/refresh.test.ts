@@ -92,7 +92,11 @@ onEachGround(t, async (t, ground) => {
 
   t.test('a token of one kind is refused where another is asked for', async t => {
     const opened = await open(one)
-    const personal = (await one.call('POST', '/v1/tokens', { token: opened.accessToken, body: { name: 'script' } })).json<{ accessToken: string }>().accessToken
+    const personal = (await one.call(
+      'POST',
+      '/v1/tokens',
+      { token: opened.accessToken, body: { name: 'script' } }
+    )).json<{ accessToken: string }>().accessToken
     await refused(t, await one.me(opened.refreshToken), 'AUTH_INVALID_TOKEN')
     for (const candidate of [opened.accessToken, personal, 'lkr_nonsense', `lkr_${'a'.repeat(50)}`]) {
       await refused(t, await refresh(one, candidate), 'AUTH_INVALID_TOKEN')
@@ -141,7 +145,11 @@ onEachGround(t, async (t, ground) => {
   t.test('a password change gives a new pair and kills the old refresh token', async t => {
     const opened = await open(one)
     const second = (await refresh(one, opened.refreshToken)).json<Opened>()
-    const reply = await one.call('PUT', '/v1/password', { token: second.accessToken, body: { currentPassword: password, newPassword: 'another long password' } })
+    const reply = await one.call(
+      'PUT',
+      '/v1/password',
+      { token: second.accessToken, body: { currentPassword: password, newPassword: 'another long password' } }
+    )
     t.equal(reply.statusCode, 200, reply.body)
     const renewed = reply.json<Opened>()
     t.equal(renewed.session.id, opened.session.id)
@@ -241,17 +249,26 @@ onEachGround(t, async (t, ground) => {
   t.test('no plaintext is stored, and what successors are made from is erased after the grace', async t => {
     const opened = await open(one)
     const second = (await refresh(one, opened.refreshToken)).json<Opened>()
-    const secrets = async () => one.database.prepared<{ secret: string }>("select encode(successor_secret, 'hex') as secret from tokens where user_id = $1 and successor_secret is not null", [opened.user.id])
+    const secrets = async () =>
+      one.database.prepared<{ secret: string }>(
+        "select encode(successor_secret, 'hex') as secret from tokens where user_id = $1 and successor_secret is not null",
+        [opened.user.id]
+      )
     await one.lastUse.flush()
     const kept = await secrets()
     t.equal(kept.length, 1, 'within the grace')
     t.equal(kept[0]?.secret.length, 64)
 
-    const rows = await one.database.prepared<{ row: string }>('select row_to_json(t)::text as row from tokens t union all select row_to_json(s)::text from sessions s', [])
+    const rows = await one.database.prepared<{ row: string }>(
+      'select row_to_json(t)::text as row from tokens t union all select row_to_json(s)::text from sessions s',
+      []
+    )
     const stored = rows.map(({ row }) => row).join('\n')
     for (const token of [opened.accessToken, opened.refreshToken, second.accessToken, second.refreshToken]) {
       const body = token.slice(token.indexOf('_') + 1)
-      t.notOk(stored.includes(body) || stored.includes(Buffer.from(token).toString('hex')) || stored.includes(Buffer.from(body).toString('hex')))
+      t.notOk(
+        stored.includes(body) || stored.includes(Buffer.from(token).toString('hex')) || stored.includes(Buffer.from(body).toString('hex'))
+      )
       t.notOk(one.log.some(line => line.includes(body)), 'nor logged')
     }
 
@@ -301,7 +318,10 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     const replies = await Promise.all(Array.from({ length: 50 }, (_, i) => refresh(i % 2 === 0 ? one : two, opened.refreshToken)))
     t.strictSame([...new Set(replies.map(({ statusCode }) => statusCode))], [200])
     t.equal(new Set(replies.map(reply => JSON.stringify(pairOf(reply)))).size, 1)
-    const [rows] = await one.database.prepared<{ count: number }>('select count(*)::int as count from tokens where session_id = $1', [opened.session.id])
+    const [rows] = await one.database.prepared<{ count: number }>(
+      'select count(*)::int as count from tokens where session_id = $1',
+      [opened.session.id]
+    )
     t.equal(rows?.count, 4, 'the first pair and one other')
     t.equal(settlements(), before)
     const { accessToken, refreshToken } = (replies[0] as Response).json<Opened>()
@@ -315,7 +335,11 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     await jump(31_000)
     const replies = await Promise.all(Array.from({ length: 50 }, (_, i) => refresh(i % 2 === 0 ? one : two, opened.refreshToken)))
     t.strictSame([...new Set(replies.map(({ statusCode }) => statusCode))], [401])
-    t.equal(replies.filter(reply => reply.json().code === 'AUTH_TOKEN_REUSED').length, 1, 'one finds it out, to the others it is a dead token')
+    t.equal(
+      replies.filter(reply => reply.json().code === 'AUTH_TOKEN_REUSED').length,
+      1,
+      'one finds it out, to the others it is a dead token'
+    )
     await dead(t, second, 'the session is over')
   })
 
@@ -364,7 +388,10 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     const before = (await keys()).size
     t.equal((await one.logout(opened.accessToken)).statusCode, 204)
     t.ok((await keys()).size - before <= 1, 'not one for each token that has long expired')
-    const [left] = await one.database.prepared<{ count: number }>('select count(*)::int as count from tokens where session_id = $1 and revoked_at is null', [opened.session.id])
+    const [left] = await one.database.prepared<{ count: number }>(
+      'select count(*)::int as count from tokens where session_id = $1 and revoked_at is null',
+      [opened.session.id]
+    )
     t.equal(left?.count, 0, 'though all are revoked')
   })
 
@@ -432,8 +459,14 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   const ends = {
     'logout-all': (_: Opened, app: TestApp, token: string) => app.call('POST', '/v1/logout-all', { token }),
     'logout': (_: Opened, app: TestApp, token: string) => app.logout(token),
-    'logout by the same refresh token': ({ refreshToken }: Opened, app: TestApp) => app.call('POST', '/v1/logout', { body: { refreshToken } }),
-    'logout-all by the same refresh token': ({ refreshToken }: Opened, app: TestApp) => app.call('POST', '/v1/logout-all', { body: { refreshToken } })
+    'logout by the same refresh token': (
+      { refreshToken }: Opened,
+      app: TestApp
+    ) => app.call('POST', '/v1/logout', { body: { refreshToken } }),
+    'logout-all by the same refresh token': (
+      { refreshToken }: Opened,
+      app: TestApp
+    ) => app.call('POST', '/v1/logout-all', { body: { refreshToken } })
   }
   for (const [name, end] of Object.entries(ends)) {
     t.test(`a refresh that comes after a ${name} gets nothing`, async t => {
@@ -510,7 +543,12 @@ t.test('two instances on PostgreSQL and Redis', async t => {
       const opened = await open(one)
       const row = await holdUser(t, ground, opened.user.id)
       const acts = [
-        () => one.call('PUT', '/v1/password', { token: opened.accessToken, body: { currentPassword: password, newPassword: 'another long password' } }),
+        () =>
+          one.call(
+            'PUT',
+            '/v1/password',
+            { token: opened.accessToken, body: { currentPassword: password, newPassword: 'another long password' } }
+          ),
         () => refresh(two, opened.refreshToken)
       ] as const
       const early = acts[order === 'change first' ? 0 : 1]()
@@ -532,7 +570,11 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   t.test('a logout-all by a refresh token that comes after a password change ends nothing', async t => {
     const opened = await open(one)
     const row = await holdUser(t, ground, opened.user.id)
-    const changing = one.call('PUT', '/v1/password', { token: opened.accessToken, body: { currentPassword: password, newPassword: 'another long password' } })
+    const changing = one.call(
+      'PUT',
+      '/v1/password',
+      { token: opened.accessToken, body: { currentPassword: password, newPassword: 'another long password' } }
+    )
     await row.waiters(1)
     const ending = two.call('POST', '/v1/logout-all', { body: { refreshToken: opened.refreshToken } })
     await row.waiters(2)
@@ -543,9 +585,18 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   })
 })
 
-async function instances<Count extends 1 | 2> (t: Test, ground: Ground, count: Count, env: Record<string, string> = {}, backend?: (real: CacheBackend) => CacheBackend) {
+async function instances<Count extends 1 | 2> (
+  t: Test,
+  ground: Ground,
+  count: Count,
+  env: Record<string, string> = {},
+  backend?: (real: CacheBackend) => CacheBackend
+) {
   const clock = createTestClock()
-  const apps = await Promise.all(Array.from({ length: count }, (_, i) => startApp(t, ground, { env, clock, ...backend === undefined || i > 0 ? {} : { backend } })))
+  const apps = await Promise.all(Array.from(
+    { length: count },
+    (_, i) => startApp(t, ground, { env, clock, ...backend === undefined || i > 0 ? {} : { backend } })
+  ))
   await Promise.all(apps.map(app => app.trusted()))
   return {
     apps: apps as unknown as Count extends 1 ? [TestApp] : [TestApp, TestApp],

@@ -54,7 +54,11 @@ onEachGround(t, async (t, ground) => {
 
   t.test('a password change ends every other session and renews the token of this one', async t => {
     const { token, sessionId } = await one.account()
-    const reply = await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: 'another long password' } })
+    const reply = await one.call(
+      'PUT',
+      '/v1/password',
+      { token, body: { currentPassword: password, newPassword: 'another long password' } }
+    )
     t.equal(reply.statusCode, 200, reply.body)
     t.equal(reply.json().session.id, sessionId)
     t.equal((await one.me(token)).statusCode, 401)

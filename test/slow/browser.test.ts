@@ -39,8 +39,20 @@ interface Reply { status: number, text: string }
 /** Three hosts of one site and one of another site; the same four for http and https. */
 interface Scene { scheme: 'http' | 'https', page: string, api: string, neighbour: string, names: [string, string] }
 
-const plain: Scene = { scheme: 'http', page: 'localhost', api: 'localhost', neighbour: 'localhost', names: ['latchkey', 'latchkey-refresh'] }
-const secure: Scene = { scheme: 'https', page: 'app.latchkey.localhost', api: 'api.latchkey.localhost', neighbour: 'evil.latchkey.localhost', names: ['__Host-latchkey', '__Host-latchkey-refresh'] }
+const plain: Scene = {
+  scheme: 'http',
+  page: 'localhost',
+  api: 'localhost',
+  neighbour: 'localhost',
+  names: ['latchkey', 'latchkey-refresh']
+}
+const secure: Scene = {
+  scheme: 'https',
+  page: 'app.latchkey.localhost',
+  api: 'api.latchkey.localhost',
+  neighbour: 'evil.latchkey.localhost',
+  names: ['__Host-latchkey', '__Host-latchkey-refresh']
+}
 
 /** The API, our own page in a real browser, and two hostile pages. */
 async function openScene (t: Test, scene: Scene, browser: BrowserContext, tls: Certificate | null) {
@@ -50,7 +62,11 @@ async function openScene (t: Test, scene: Scene, browser: BrowserContext, tls: C
   const stranger = `${scheme}://127.0.0.1:${await servePage(t, html, tls)}`
   const proxy = await serveProxy(t, tls)
   const api = `${scheme}://${scene.api}:${proxy.port}`
-  const service = await startApp(t, await embeddedGround(), { env: { CORS_ORIGINS: ours, PUBLIC_URL: api, COOKIE_SECURE: String(scheme === 'https') } })
+  const service = await startApp(
+    t,
+    await embeddedGround(),
+    { env: { CORS_ORIGINS: ours, PUBLIC_URL: api, COOKIE_SECURE: String(scheme === 'https') } }
+  )
   await service.app.listen({ host: '127.0.0.1', port: 0 })
   proxy.target = (service.app.server.address() as AddressInfo).port
 
@@ -58,7 +74,11 @@ async function openScene (t: Test, scene: Scene, browser: BrowserContext, tls: C
   await spa.goto(ours)
   return {
     service, browser, api, ours, neighbour, stranger, spa, names: scene.names,
-    call: (method: string, url: string, body?: object) => run<Reply>(spa, `call(${JSON.stringify(method)}, ${JSON.stringify(api + url)}, ${JSON.stringify(body)})`),
+    call: (
+      method: string,
+      url: string,
+      body?: object
+    ) => run<Reply>(spa, `call(${JSON.stringify(method)}, ${JSON.stringify(api + url)}, ${JSON.stringify(body)})`),
     /** Latchkey's cookies in the browser, by name. */
     async cookies () {
       const all = await browser.cookies()
@@ -82,7 +102,10 @@ function run<T> (page: Page, script: string): Promise<T> {
 
 async function inBrowser (t: Test, body: (browser: BrowserContext) => Promise<void>): Promise<void> {
   const browser = await openBrowser(t)
-  if (browser === null) skipMissing(t, 'needs Chromium and playwright-core: apt-get install chromium, or set TEST_CHROMIUM to its path, and npm ci')
+  if (browser === null) skipMissing(
+    t,
+    'needs Chromium and playwright-core: apt-get install chromium, or set TEST_CHROMIUM to its path, and npm ci'
+  )
   else await body(browser)
 }
 
@@ -101,7 +124,10 @@ async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certif
     t.notMatch(login.text, /lkr?_/)
     const kept = await cookies()
     t.strictSame(Object.keys(kept).sort(), [access, refresh])
-    for (const cookie of Object.values(kept)) t.match(cookie, { domain: scene.api, path: '/', httpOnly: true, secure: tls !== null, sameSite: 'Strict' })
+    for (const cookie of Object.values(kept)) t.match(
+      cookie,
+      { domain: scene.api, path: '/', httpOnly: true, secure: tls !== null, sameSite: 'Strict' }
+    )
     t.match(JSON.parse((await call('GET', '/v1/me')).text), { user: { email } })
 
     const renewed = await call('POST', '/v1/refresh')
@@ -110,12 +136,19 @@ async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certif
     for (const name of [access, refresh]) t.not((await cookies())[name]?.value, kept[name]?.value)
     t.ok(await isLoggedIn())
     t.equal(await run(spa, 'document.cookie'), '')
-    t.match(await call('PUT', '/v1/password', { currentPassword: 'wrong', newPassword: password }), { status: 403, text: /AUTH_WRONG_PASSWORD/ }, 'it may read errors too')
+    t.match(
+      await call('PUT', '/v1/password', { currentPassword: 'wrong', newPassword: password }),
+      { status: 403, text: /AUTH_WRONG_PASSWORD/ },
+      'it may read errors too'
+    )
   })
 
   const attacker = newEmail()
   await stage.service.register(attacker)
-  for (const [who, origin, sameSite] of [['a page on the same site', stage.neighbour, true], ['a page on another site', stage.stranger, false]] as const) {
+  for (const [who, origin, sameSite] of [
+    ['a page on the same site', stage.neighbour, true],
+    ['a page on another site', stage.stranger, false]
+  ] as const) {
     await t.test(`${who} gets nothing and changes nothing`, async t => {
       const before = await cookies()
       const hostile = await browser.newPage()
@@ -147,13 +180,24 @@ async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certif
           t.ok((route === '/v1/login' ? [400, 403, 415] : [401, 403, 415]).includes(request.status), `${mark} got ${request.status}`)
           t.notOk(request.sets, `${mark} sets no cookie`)
           t.equal(request.cookies.includes(access), sameSite, `SameSite=Strict ${sameSite ? 'does not help' : 'helps'}: ${mark}`)
-          if (sameSite && route !== '/v1/login') t.ok([403, 415].includes(request.status), `${mark} is refused though the cookie came along`)
+          if (sameSite &&
+            route !== '/v1/login') t.ok([403, 415].includes(request.status), `${mark} is refused though the cookie came along`)
         }
       }
 
-      for (const [method, route, body] of [['POST', '/v1/logout', {}], ['POST', '/v1/login', JSON.parse(login)], ['DELETE', '/v1/sessions'], ['PUT', '/v1/password', { currentPassword: password, newPassword: 'taken over by now' }], ['GET', '/v1/me']] as const) {
+      for (const [method, route, body] of [
+        ['POST', '/v1/logout', {}],
+        ['POST', '/v1/login', JSON.parse(login)],
+        ['DELETE', '/v1/sessions'],
+        ['PUT', '/v1/password', { currentPassword: password, newPassword: 'taken over by now' }],
+        ['GET', '/v1/me']
+      ] as const) {
         const mark = `cors-${method}-${route.slice(4)}-${sameSite}`
-        const { result, request } = await stage.attempt(hostile, mark, `read(() => call('${method}', '${api}${route}?${mark}', ${JSON.stringify(body)}))`)
+        const { result, request } = await stage.attempt(
+          hostile,
+          mark,
+          `read(() => call('${method}', '${api}${route}?${mark}', ${JSON.stringify(body)}))`
+        )
         t.equal(result, 'nothing', mark)
         t.equal(request.method, method === 'GET' ? 'GET' : 'OPTIONS', `${mark} gets no further than its preflight`)
       }
@@ -164,10 +208,17 @@ async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certif
         // A frame reports the browser's error page as loaded; its document cannot be read.
         if (tag !== 'iframe') t.equal(result, 'nothing', mark)
       }
-      t.equal(await run(hostile, "read(() => [...frames].map(frame => frame.document.body.innerText).join() || 'nothing')"), 'nothing', 'no frame can be read')
+      t.equal(
+        await run(hostile, "read(() => [...frames].map(frame => frame.document.body.innerText).join() || 'nothing')"),
+        'nothing',
+        'no frame can be read'
+      )
       const mark = `popup-${sameSite}`
       await stage.attempt(hostile, mark, `void (window.popup = window.open('${api}/v1/me?${mark}'))`)
-      t.ok(await becomesTrue(async () => await run(hostile, 'read(() => popup.document.body.innerText)') === 'nothing', 60_000), 'nor a window, once it has left its blank page')
+      t.ok(
+        await becomesTrue(async () => await run(hostile, 'read(() => popup.document.body.innerText)') === 'nothing', 60_000),
+        'nor a window, once it has left its blank page'
+      )
 
       for (const page of browser.pages()) if (page !== spa) await page.close()
       t.strictSame(await cookies(), before, 'the cookies are as they were')
@@ -198,9 +249,19 @@ async function play (t: Test, scene: Scene, browser: BrowserContext, tls: Certif
     const hostile = await browser.newPage()
     await hostile.goto(stage.neighbour)
     t.equal((await call('POST', '/v1/login', credentials)).status, 200)
-    for (const attributes of ['path=/', 'path=/v1', 'path=/v1/me', 'path=/; domain=latchkey.localhost', 'path=/v1; domain=latchkey.localhost', `path=/; domain=${scene.api}`]) {
+    for (const attributes of [
+      'path=/',
+      'path=/v1',
+      'path=/v1/me',
+      'path=/; domain=latchkey.localhost',
+      'path=/v1; domain=latchkey.localhost',
+      `path=/; domain=${scene.api}`
+    ]) {
       for (const name of [access, 'latchkey', '']) {
-        for (const flag of ['', '; secure']) await run(hostile, `void (document.cookie = '${name}=${name === '' ? `${access}=` : ''}${planted}; ${attributes}${flag}')`)
+        for (const flag of [
+          '',
+          '; secure'
+        ]) await run(hostile, `void (document.cookie = '${name}=${name === '' ? `${access}=` : ''}${planted}; ${attributes}${flag}')`)
       }
     }
     const me = await call('GET', '/v1/me')

@@ -7,10 +7,18 @@ import { openScene } from './client-scene.js'
 
 const seconds = Number(process.env.TEST_CLIENT_SECONDS ?? 12)
 
-async function inScene (t: Test, mode: 'cookie' | 'bearer', env: Record<string, string>, body: (scene: Awaited<ReturnType<typeof openScene>>) => Promise<void>): Promise<void> {
+async function inScene (
+  t: Test,
+  mode: 'cookie' | 'bearer',
+  env: Record<string, string>,
+  body: (scene: Awaited<ReturnType<typeof openScene>>) => Promise<void>
+): Promise<void> {
   const ground = await serverGround(t)
   const browser = await openBrowser(t, { backForwardCache: true })
-  if (browser === null) skipMissing(t, 'needs Chromium and playwright-core: apt-get install chromium, or set TEST_CHROMIUM to its path, and npm ci')
+  if (browser === null) skipMissing(
+    t,
+    'needs Chromium and playwright-core: apt-get install chromium, or set TEST_CHROMIUM to its path, and npm ci'
+  )
   else if (ground !== null) await body(await openScene(t, ground, browser, { mode, env }))
 }
 
@@ -30,7 +38,10 @@ for (const mode of ['cookie', 'bearer'] as const) {
         await tab.evaluate(() => {
           client.startAutoRefresh()
           const answers: number[] = []
-          Object.assign(globalThis, { answers, asking: setInterval(() => void client.fetch('/v1/me').then(({ status }) => answers.push(status)), 300) })
+          Object.assign(
+            globalThis,
+            { answers, asking: setInterval(() => void client.fetch('/v1/me').then(({ status }) => answers.push(status)), 300) }
+          )
         })
       }
       await tabs[0]?.waitForTimeout(2_000)
@@ -41,7 +52,10 @@ for (const mode of ['cookie', 'bearer'] as const) {
       const refreshes = statuses('/v1/refresh')
       t.comment(`${refreshes.length} refreshes in ${took.toFixed(1)} s`)
       t.ok(refreshes.every(status => status === 200))
-      t.ok(refreshes.length >= Math.floor(took / 2) - 1 && refreshes.length <= Math.ceil(took / 1.7) + 1, `${refreshes.length} refreshes in ${took} s`)
+      t.ok(
+        refreshes.length >= Math.floor(took / 2) - 1 && refreshes.length <= Math.ceil(took / 1.7) + 1,
+        `${refreshes.length} refreshes in ${took} s`
+      )
       for (const tab of tabs) {
         t.ok((await tab.evaluate<number>('answers.length')) > seconds, 'each tab goes on')
         t.strictSame(await tab.evaluate<number[]>('[...new Set(answers)]'), [200], 'and no answer is a refusal')

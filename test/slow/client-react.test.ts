@@ -43,7 +43,10 @@ const text = "document.getElementById('root').innerText"
 
 t.test('useSession under StrictMode of React 19', { timeout: 120_000 }, async t => {
   const browser = await openBrowser(t)
-  if (browser === null) return skipMissing(t, 'needs Chromium and playwright-core: apt-get install chromium, or set TEST_CHROMIUM to its path, and npm ci')
+  if (browser === null) return skipMissing(
+    t,
+    'needs Chromium and playwright-core: apt-get install chromium, or set TEST_CHROMIUM to its path, and npm ci'
+  )
 
   t.test('shows who is signed in, whichever tab it happened in', async t => {
     const { open, email, count } = await openScene(t, await embeddedGround(), browser, { mode: 'cookie', source: mounted })

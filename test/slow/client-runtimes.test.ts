@@ -24,7 +24,13 @@ async function startServer (t: Test) {
 }
 
 async function bundleFor (format: 'esm' | 'iife', source: string): Promise<string> {
-  const { outputFiles } = await build({ stdin: { contents: `import { checkEverywhere } from './test/clients/everywhere.ts'\n${source}`, resolveDir: root }, bundle: true, write: false, format, target: 'es2022' })
+  const { outputFiles } = await build({
+    stdin: { contents: `import { checkEverywhere } from './test/clients/everywhere.ts'\n${source}`, resolveDir: root },
+    bundle: true,
+    write: false,
+    format,
+    target: 'es2022'
+  })
   return outputFiles[0]?.text ?? ''
 }
 
@@ -38,7 +44,14 @@ t.test('edge-runtime', async t => {
   const { EdgeVM } = requireInstalled('@edge-runtime/vm') as { EdgeVM: new () => { evaluate <T>(code: string): T } }
   const vm = new EdgeVM()
   vm.evaluate(await bundleFor('iife', 'globalThis.checkEverywhere = checkEverywhere'))
-  t.strictSame(JSON.parse(await vm.evaluate<Promise<string>>(`checkEverywhere(${JSON.stringify(url)}, ${JSON.stringify(email)}, ${JSON.stringify(password)}).then(JSON.stringify)`)), expected(email))
+  t.strictSame(
+    JSON.parse(
+      await vm.evaluate<Promise<string>>(
+        `checkEverywhere(${JSON.stringify(url)}, ${JSON.stringify(email)}, ${JSON.stringify(password)}).then(JSON.stringify)`
+      )
+    ),
+    expected(email)
+  )
 })
 
 t.test('workerd', { timeout: 120_000 }, async t => {
@@ -67,7 +80,10 @@ const config :Workerd.Config = (
 `)
   // The program itself: what npm calls workerd is a script that starts it, and doesn't end it.
   const { default: program } = requireInstalled('workerd') as { default: string }
-  const worker = spawn(...alone({ HOME: folder }, program, 'serve', join(folder, 'config.capnp')), { stdio: ['ignore', 'inherit', 'inherit'] })
+  const worker = spawn(
+    ...alone({ HOME: folder }, program, 'serve', join(folder, 'config.capnp')),
+    { stdio: ['ignore', 'inherit', 'inherit'] }
+  )
   t.teardown(() => worker.kill())
   const ask = () => fetch(`http://127.0.0.1:${port}/`).then(reply => reply.json(), () => null)
   let found: unknown = null

@@ -15,7 +15,9 @@ declare global {
 
 const installed = `${root}test/slow/node_modules/`
 
-/** A module and all that it imports, as one script for a page; latchkey-client is the one in this repository, React that of the slow tests. */
+/**
+ * A module and all that it imports, as one script for a page; latchkey-client is the one in this repository, React that of the slow tests.
+ */
 export async function bundle (source: string): Promise<string> {
   const { outputFiles } = await build({
     stdin: { contents: source, resolveDir: root, loader: 'tsx' },
@@ -25,20 +27,37 @@ export async function bundle (source: string): Promise<string> {
     target: 'es2022',
     jsx: 'automatic',
     define: { 'process.env.NODE_ENV': '"development"' },
-    alias: { 'latchkey-client': `${root}clients/js/src/index.ts`, 'latchkey-client/react': `${root}clients/js/src/react.ts`, react: `${installed}react`, 'react-dom': `${installed}react-dom` }
+    alias: {
+      'latchkey-client': `${root}clients/js/src/index.ts`,
+      'latchkey-client/react': `${root}clients/js/src/react.ts`,
+      react: `${installed}react`,
+      'react-dom': `${installed}react-dom`
+    }
   })
   return outputFiles[0]?.text ?? ''
 }
 
 /** A page that runs `script` as a module. */
-export const pageOf = (script: string): string => `<!doctype html><title>page</title><link rel="icon" href="data:,"><div id="root"></div><script type="module">${script.replaceAll('</script', '<\\/script')}</script>`
+export const pageOf = (script: string): string =>
+  `<!doctype html><title>page</title><link rel="icon" href="data:,"><div id="root"></div><script type="module">${script.replaceAll(
+    '</script',
+    '<\\/script'
+  )}</script>`
 
 /** What most pages do: a client, and what its listener is told. */
 const plain = `
   client.onAuthStateChange((event, session) => { events.push([event, session?.user.email]) })`
 
-/** Latchkey behind a proxy that counts, and a page with a client: on another port of one site in cookie mode, on another site in bearer mode. `source` is its script. */
-export async function openScene (t: Test, ground: Ground, browser: BrowserContext, { mode, env = {}, source = plain }: { mode: 'cookie' | 'bearer', env?: Record<string, string>, source?: string }) {
+/**
+ * Latchkey behind a proxy that counts, and a page with a client: on another port of one site in cookie mode, on another site in bearer
+ * mode. `source` is its script.
+ */
+export async function openScene (
+  t: Test,
+  ground: Ground,
+  browser: BrowserContext,
+  { mode, env = {}, source = plain }: { mode: 'cookie' | 'bearer', env?: Record<string, string>, source?: string }
+) {
   // Ports don't part them.
   await browser.clearCookies()
   const proxy = await serveProxy(t, null)
@@ -50,7 +69,11 @@ export async function openScene (t: Test, ground: Ground, browser: BrowserContex
     ${source}`)
   const port = await servePage(t, pageOf(script), null)
   const page = `http://${mode === 'cookie' ? 'localhost' : '127.0.0.1'}:${port}`
-  const one = await startApp(t, ground, { env: { PUBLIC_URL: api, CORS_ORIGINS: page, COOKIE_SECURE: 'false', SESSION_LIMIT: '0', ...env } })
+  const one = await startApp(
+    t,
+    ground,
+    { env: { PUBLIC_URL: api, CORS_ORIGINS: page, COOKIE_SECURE: 'false', SESSION_LIMIT: '0', ...env } }
+  )
   await one.app.listen({ host: '127.0.0.1', port: 0 })
   proxy.target = (one.app.server.address() as AddressInfo).port
   const email = newEmail()

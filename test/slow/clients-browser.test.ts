@@ -6,7 +6,10 @@ import { openBrowser } from '../fixtures/browser.js'
 import { readBlocks } from '../fixtures/document.js'
 import { bundle, pageOf } from './client-scene.js'
 
-/** The browser examples of docs/CLIENTS.md and README.md as they stand there, in pages of a real browser, behind the proxy that they recommend. */
+/**
+ * The browser examples of docs/CLIENTS.md and README.md as they stand there, in pages of a real browser, behind the proxy that they
+ * recommend.
+ */
 
 const blocks = [...readBlocks('docs/CLIENTS.md'), ...readBlocks('README.md')]
 const shown = (name: string) => blocks.find(({ text }) => text.startsWith(`// ${name}\n`))?.text ?? ''
@@ -15,14 +18,17 @@ const missing = 'needs Chromium and playwright-core: apt-get install chromium, o
 
 /** A dev server as vite.config.js sets it up: pages of its own, and what its proxy names goes to Latchkey, which is set up by nothing. */
 async function startDevServer (t: Test, html: string) {
-  const { default: config } = await import(`data:text/javascript,${encodeURIComponent(shown('vite.config.js'))}`) as { default: { server: { proxy: Record<string, string> } } }
+  const { default: config } = await import(
+    `data:text/javascript,${encodeURIComponent(shown('vite.config.js'))}`
+  ) as { default: { server: { proxy: Record<string, string> } } }
   t.strictSame(Object.values(config.server.proxy), ['http://localhost:3000'], 'where Latchkey is without PORT')
   const one = await startApp(t, await embeddedGround())
   await one.app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = one.app.server.address() as AddressInfo
   const server = createServer((request, response) => {
     const { url = '', method, headers } = request
-    if (!Object.keys(config.server.proxy).some(path => url.startsWith(path))) return response.setHeader('content-type', 'text/html').end(html)
+    if (!Object.keys(config.server.proxy).some(path =>
+      url.startsWith(path))) return response.setHeader('content-type', 'text/html').end(html)
     return request.pipe(send({ port, path: url, method, headers }, reply => {
       response.writeHead(reply.statusCode ?? 502, reply.headers)
       reply.pipe(response)

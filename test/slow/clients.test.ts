@@ -10,7 +10,10 @@ import { embeddedGround, newEmail, password, startApp } from '../fixtures/app.js
 import { openShell, pattern, readBlocks } from '../fixtures/document.js'
 import { alone, compile, root, startCompiled } from '../fixtures/programs.js'
 
-/** docs/CLIENTS.md, as it stands there. caller.js is run by test/oauth/oauth.test.ts, and page.js, app.jsx and vite.config.js by test/slow/clients-browser.test.ts. */
+/**
+ * docs/CLIENTS.md, as it stands there. caller.js is run by test/oauth/oauth.test.ts, and page.js, app.jsx and vite.config.js by
+ * test/slow/clients-browser.test.ts.
+ */
 
 t.setTimeout(240_000)
 
@@ -19,7 +22,10 @@ const blocks = readBlocks('docs/CLIENTS.md')
 
 
 t.test('every example is run by some test', async t => {
-  t.strictSame(blocks.filter(({ info }) => info === 'js').map(({ text }) => text.split('\n', 1)[0]), ['// page.js', '// vite.config.js', '// step-up.js', '// elsewhere.js', '// phone.js', '// caller.js'])
+  t.strictSame(
+    blocks.filter(({ info }) => info === 'js').map(({ text }) => text.split('\n', 1)[0]),
+    ['// page.js', '// vite.config.js', '// step-up.js', '// elsewhere.js', '// phone.js', '// caller.js']
+  )
   t.strictSame([...new Set(blocks.map(({ info }) => info))].sort(), ['', 'js', 'jsx', 'sh', 'text'])
 })
 
@@ -32,7 +38,10 @@ t.test('each shell command prints what the document shows below it', async t => 
   for (const [i, { info, line, text, given }] of blocks.entries()) {
     if (info !== 'sh') continue
     if (given.includes('a caller')) {
-      const reply = await fetch(`${base}/v1/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email: newEmail(), password }) })
+      const reply = await fetch(
+        `${base}/v1/register`,
+        { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email: newEmail(), password }) }
+      )
       await type([`TOKEN=${(await reply.json() as { accessToken: string }).accessToken}`])
     }
     const { printed, exitCode } = await type(text.replaceAll(address, base).trimEnd().split('\n'))
@@ -51,7 +60,10 @@ t.test('elsewhere.js, phone.js and step-up.js keep a user signed in', async t =>
     export const getItemAsync = async key => kept[key] ?? null
     export const setItemAsync = async (key, text) => { kept[key] = text }
     export const deleteItemAsync = async key => { delete kept[key] }`
-  const { askForPassword } = await load<{ askForPassword (client: Client, showForm: (code: string) => Promise<string>): void }>('step-up.js', base)
+  const { askForPassword } = await load<{ askForPassword (client: Client, showForm: (code: string) => Promise<string>): void }>(
+    'step-up.js',
+    base
+  )
   for (const name of ['elsewhere.js', 'phone.js']) {
     const { client } = await load<{ client: Client }>(name, base, keychain)
     t.teardown(() => client.dispose())
@@ -75,19 +87,68 @@ t.test('elsewhere.js, phone.js and step-up.js keep a user signed in', async t =>
 t.test('the package is what Install says', async t => {
   const project = mkdtempSync(join(tmpdir(), 'latchkey-client-'))
   t.teardown(() => rmSync(project, { recursive: true, force: true }))
-  const run = (cwd: string, program: string, ...args: string[]) => execFileSync(...alone({ HOME: process.env.HOME ?? '' }, program, ...args), { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
-  const [{ filename, files }] = JSON.parse(run(root, 'npm', 'pack', '--workspace', 'latchkey-client', '--json', '--silent', '--pack-destination', project))
-  for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/react.js', 'dist/react.d.ts']) t.ok(files.some((file: { path: string }) => file.path === path), path)
+  const run = (
+    cwd: string,
+    program: string,
+    ...args: string[]
+  ) =>
+    execFileSync(
+      ...alone({ HOME: process.env.HOME ?? '' }, program, ...args),
+      { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }
+    )
+  const [{ filename, files }] = JSON.parse(run(
+    root,
+    'npm',
+    'pack',
+    '--workspace',
+    'latchkey-client',
+    '--json',
+    '--silent',
+    '--pack-destination',
+    project
+  ))
+  for (const path of [
+    'dist/index.js',
+    'dist/index.d.ts',
+    'dist/react.js',
+    'dist/react.d.ts'
+  ]) t.ok(files.some((file: { path: string }) => file.path === path), path)
   t.notOk(files.some(({ path }: { path: string }) => path.startsWith('src')))
   writeFileSync(join(project, 'package.json'), '{"type":"module"}')
   run(project, 'npm', 'install', '--no-audit', '--no-fund', '--omit=peer', join(project, filename))
-  t.equal(run(project, process.execPath, '-e', "import('latchkey-client').then(({ createClient }) => console.log(typeof createClient({ url: 'https://auth.example.com' }).fetch))").trim(), 'function')
+  t.equal(
+    run(
+      project,
+      process.execPath,
+      '-e',
+      "import('latchkey-client').then(({ createClient }) => console.log(typeof createClient({ url: 'https://auth.example.com' }).fetch))"
+    ).trim(),
+    'function'
+  )
   const tool = (name: string, ...args: string[]) => run(root, join(root, 'test/slow/node_modules/.bin', name), ...args)
   t.match(tool('publint', '--strict', join(root, 'clients/js')), /All good/)
-  t.match(tool('attw', '--profile', 'esm-only', '--no-color', '--no-emoji', '--exclude-entrypoints', './package.json', '--ignore-rules', 'cjs-resolves-to-esm', '--', join(project, filename)), /OK \(ESM\)/, 'which ends with 1 for a problem')
+  t.match(
+    tool(
+      'attw',
+      '--profile',
+      'esm-only',
+      '--no-color',
+      '--no-emoji',
+      '--exclude-entrypoints',
+      './package.json',
+      '--ignore-rules',
+      'cjs-resolves-to-esm',
+      '--',
+      join(project, filename)
+    ),
+    /OK \(ESM\)/,
+    'which ends with 1 for a problem'
+  )
 })
 
-/** The example of that name with what it imports, for the server at `base`; `keychain` is the module that a phone has as expo-secure-store. */
+/**
+ * The example of that name with what it imports, for the server at `base`; `keychain` is the module that a phone has as expo-secure-store.
+ */
 async function load<T> (name: string, base: string, keychain = ''): Promise<T> {
   const shown = blocks.find(({ info, text }) => info === 'js' && text.startsWith(`// ${name}\n`))?.text ?? ''
   const { outputFiles } = await build({

@@ -12,7 +12,13 @@ import { alone, cliFile, compile, serverFile } from '../fixtures/programs.js'
 /** Each command as a process of its own, as an operator runs it. */
 
 await compile()
-const cli = (t: Test, env: Record<string, string>, args: string[], input: string | Buffer = '', folder = '.') => shell(t, args, { BCRYPT_COST: '4', ...env }, input, folder)
+const cli = (
+  t: Test,
+  env: Record<string, string>,
+  args: string[],
+  input: string | Buffer = '',
+  folder = '.'
+) => shell(t, args, { BCRYPT_COST: '4', ...env }, input, folder)
 
 t.test('a command without Redis takes effect on all running instances with Redis before it returns', async t => {
   const ground = await serverGround(t)
@@ -21,14 +27,21 @@ t.test('a command without Redis takes effect on all running instances with Redis
   const withRedis = { ...env, REDIS_URL: ground.redisUrl as string, REDIS_KEY_PREFIX: ground.prefix }
   const [one, two] = await Promise.all([startApp(t, ground), startApp(t, ground)])
   // These instances poll, as servers do: one of them settles for the process without Redis.
-  const codes = async (token: string, path = '/v1/me') => (await Promise.all([one, two].map(app => app.call('GET', path as '/v1/me', { token })))).map(reply => reply.statusCode)
+  const codes = async (
+    token: string,
+    path = '/v1/me'
+  ) => (await Promise.all([one, two].map(app => app.call('GET', path as '/v1/me', { token })))).map(reply => reply.statusCode)
   const cached = async (token: string) => { for (const app of [one, two]) t.ok(await app.cached(token)) }
 
   for (const [name, environment] of [['without Redis', env], ['with Redis', withRedis]] as const) {
     const [mine, theirs] = [await one.account(), await two.account()]
     const personal = await one.personal(mine.token)
     for (const token of [mine.token, theirs.token, personal]) await cached(token)
-    t.strictSame(await cli(t, environment, ['users:promote', '--email', mine.email]), { code: 0, stdout: `${mine.email} has the role admin now.\n`, stderr: '' }, name)
+    t.strictSame(
+      await cli(t, environment, ['users:promote', '--email', mine.email]),
+      { code: 0, stdout: `${mine.email} has the role admin now.\n`, stderr: '' },
+      name
+    )
     t.same(await codes(mine.token, '/v1/admin/users'), [200, 200], name)
     t.match(await cli(t, environment, ['tokens:revoke', '--email', mine.email, '--yes']), { code: 0, stderr: '' })
     t.same([...await codes(mine.token), ...await codes(personal), ...await codes(theirs.token)], [401, 401, 401, 401, 200, 200], name)
@@ -51,9 +64,15 @@ t.test('without a terminal a command that would ask is refused, and a password i
   const dir = mkdtempSync(join(tmpdir(), 'latchkey-commands-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const env = { DATA_DIR: dir }
-  for (const answer of ['', 'yes\n']) t.match(await cli(t, env, ['tokens:revoke', '--all'], answer), { code: 2, stdout: '', stderr: /pass --yes\.\n$/ })
+  for (const answer of [
+    '',
+    'yes\n'
+  ]) t.match(await cli(t, env, ['tokens:revoke', '--all'], answer), { code: 2, stdout: '', stderr: /pass --yes\.\n$/ })
   const [first, second] = [newEmail(), newEmail()]
-  t.strictSame(await cli(t, env, ['users:create', '--email', first, '--admin', '--password-stdin'], `${password}\nmore\n`), { code: 0, stdout: `Created the account of ${first}, an administrator.\n`, stderr: '' })
+  t.strictSame(
+    await cli(t, env, ['users:create', '--email', first, '--admin', '--password-stdin'], `${password}\nmore\n`),
+    { code: 0, stdout: `Created the account of ${first}, an administrator.\n`, stderr: '' }
+  )
   t.match(await cli(t, env, ['users:create', '--email', first]), { code: 1, stdout: '', stderr: 'An account with this email exists\n' })
   t.match(await cli(t, env, ['users:promote', '--email', first]), { code: 0 }, 'on the embedded database, after its last server has ended')
 
@@ -92,7 +111,10 @@ t.test('a password that is not UTF-8, or no password at all, makes no account', 
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const email = newEmail()
   const create = (input: string | Buffer) => cli(t, { DATA_DIR: dir }, ['users:create', '--email', email, '--password-stdin'], input)
-  t.match(await create(Buffer.from('müller und söhne\n', 'latin1')), { code: 1, stdout: '', stderr: 'The password is not UTF-8: set the terminal or the file to UTF-8.\n' })
+  t.match(
+    await create(Buffer.from('müller und söhne\n', 'latin1')),
+    { code: 1, stdout: '', stderr: 'The password is not UTF-8: set the terminal or the file to UTF-8.\n' }
+  )
   t.match(await create(Buffer.from('müller und söhne', 'utf16le')), { code: 1, stdout: '' })
   t.match(await create('x'.repeat(100_000)), { code: 1, stdout: '', stderr: /too long/ })
   for (const nothing of ['', '\r\n']) t.match(await create(nothing), { code: 1, stdout: '', stderr: /no password/ })
@@ -107,20 +129,35 @@ t.test('users:import opens the database itself when no server runs, and hands th
   const env = { DATA_DIR: join(folder, 'data') }
   const [first, second] = [newEmail(), newEmail()]
   const passwordHash = await bcrypt.hash(password, 4)
-  for (const [name, email] of [['first', first], ['second', second]] as const) writeFileSync(join(folder, `${name}.jsonl`), JSON.stringify({ email, passwordHash }))
+  for (const [name, email] of [
+    ['first', first],
+    ['second', second]
+  ] as const) writeFileSync(join(folder, `${name}.jsonl`), JSON.stringify({ email, passwordHash }))
   t.strictSame(await cli(t, env, ['users:import', 'first.jsonl'], '', folder), { code: 0, stdout: 'Imported 1 users.\n', stderr: '' })
 
   const base = await startServer(t, env)
-  t.strictSame(await cli(t, env, ['users:import', 'second.jsonl', '--json'], '', folder), { code: 0, stderr: '', stdout: `${JSON.stringify({ users: 1, imported: 1, dryRun: false, problems: [] })}\n` })
+  t.strictSame(
+    await cli(t, env, ['users:import', 'second.jsonl', '--json'], '', folder),
+    { code: 0, stderr: '', stdout: `${JSON.stringify({ users: 1, imported: 1, dryRun: false, problems: [] })}\n` }
+  )
   for (const email of [first, second]) t.equal((await logIn(base, email)).status, 200)
 })
 
 function logIn (base: string, email: string, secret = password): Promise<globalThis.Response> {
-  return fetch(`${base}/v1/login`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email, password: secret }) })
+  return fetch(
+    `${base}/v1/login`,
+    { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email, password: secret }) }
+  )
 }
 
 /** A command's exit code and output. */
-async function shell (t: Test, args: string[], env: Record<string, string>, input: string | Buffer, cwd: string): Promise<{ code: number | null, stdout: string, stderr: string }> {
+async function shell (
+  t: Test,
+  args: string[],
+  env: Record<string, string>,
+  input: string | Buffer,
+  cwd: string
+): Promise<{ code: number | null, stdout: string, stderr: string }> {
   const child = spawn(...alone(env, process.execPath, cliFile, ...args), { stdio: 'pipe', cwd })
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (text: Buffer) => { stdout += text })
@@ -133,7 +170,10 @@ async function shell (t: Test, args: string[], env: Record<string, string>, inpu
 
 /** The compiled server in a folder of its own, on a free port; returns where it listens. */
 async function startServer (t: Test, env: Record<string, string>): Promise<string> {
-  const server = spawn(...alone({ PORT: '0', BCRYPT_COST: '4', LOG_LEVEL: 'error', ...env }, process.execPath, serverFile), { stdio: ['ignore', 'pipe', 'inherit'] })
+  const server = spawn(
+    ...alone({ PORT: '0', BCRYPT_COST: '4', LOG_LEVEL: 'error', ...env }, process.execPath, serverFile),
+    { stdio: ['ignore', 'pipe', 'inherit'] }
+  )
   const gone = once(server, 'exit')
   t.teardown(async () => {
     server.kill()

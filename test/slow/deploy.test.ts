@@ -17,8 +17,17 @@ import { type Built, buildByHand, listOf } from './dockerfile.js'
 /** The steps of Dockerfile and compose.yaml without a container engine: same files, same variables, same user. */
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-interface Service { command: string[], environment: Record<string, string | null>, healthcheck: { test: string[] }, stop_grace_period: string, secrets: string[] }
-const compose = parse(readFileSync(join(root, 'compose.yaml'), 'utf8')) as { services: Record<'api' | 'redis' | 'postgres', Service>, secrets: Record<string, { file: string }> }
+interface Service {
+  command: string[]
+  environment: Record<string, string | null>
+  healthcheck: { test: string[] }
+  stop_grace_period: string
+  secrets: string[]
+}
+const compose = parse(readFileSync(join(root, 'compose.yaml'), 'utf8')) as {
+  services: Record<'api' | 'redis' | 'postgres', Service>
+  secrets: Record<string, { file: string }>
+}
 const { api, redis } = compose.services
 /** As an image runs: with a user that owns no files. */
 const stranger = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
@@ -43,13 +52,18 @@ t.test('the image, built and run by hand', { timeout: 580_000 }, async t => {
   const secrets = makeSecrets(t, folder)
   const postgres = await startOwnPostgres(bin)
   t.teardown(postgres.stop)
-  for (const statement of [`create role latchkey login password '${secrets.read('postgres_password')}'`, 'create database latchkey owner latchkey']) execFileSync(join(bin, 'psql'), ['-qw', '-d', postgres.url, '-c', statement])
+  for (const statement of [
+    `create role latchkey login password '${secrets.read('postgres_password')}'`,
+    'create database latchkey owner latchkey'
+  ]) execFileSync(join(bin, 'psql'), ['-qw', '-d', postgres.url, '-c', statement])
   const cache = await startRedis({ args: redis.command.slice(1).map(arg => arg.replace('/run/secrets', secrets.folder)) })
   t.teardown(() => cache.kill())
   secrets.replace('database_url', 'postgres:5432', `127.0.0.1:${postgres.port}`)
   secrets.replace('redis_url', 'redis:6379', `127.0.0.1:${cache.port}`)
 
-  t.test("Redis answers the health check of compose.yaml without a password, and nothing else", { skip: isInstalled('redis-cli') ? false : 'needs redis-cli' }, async t => {
+  t.test("Redis answers the health check of compose.yaml without a password, and nothing else", {
+    skip: isInstalled('redis-cli') ? false : 'needs redis-cli'
+  }, async t => {
     const ask = (...args: string[]) => execFileSync('redis-cli', ['-p', String(cache.port), ...args], { encoding: 'utf8' }).trim()
     t.strictSame(redis.healthcheck.test, ['CMD', 'redis-cli', 'ping'])
     t.equal(ask('ping'), 'PONG')
@@ -60,31 +74,48 @@ t.test('the image, built and run by hand', { timeout: 580_000 }, async t => {
   const env = {
     PATH: process.env.PATH ?? '',
     ...image.env,
-    ...Object.fromEntries(Object.entries(api.environment).filter((entry): entry is [string, string] => entry[1] !== null).map(([name, value]) => [name, String(value).replace('/run/secrets', secrets.folder)])),
+    ...Object.fromEntries(Object.entries(api.environment).filter((entry): entry is [string, string] => entry[1] !== null)
+      .map(([name, value]) => [name, String(value).replace('/run/secrets', secrets.folder)])),
     PORT: String(port),
     HOST: '127.0.0.1'
   }
   const [healthCommand = '', ...healthArgs] = listOf(image, 'HEALTHCHECK')
-  const healthy = async () => (await promisify(execFile)(healthCommand, healthArgs, { env }).then(() => 0, (error: { code: number }) => error.code))
+  const healthy = async () =>
+    (await promisify(execFile)(healthCommand, healthArgs, { env }).then(() => 0, (error: { code: number }) => error.code))
 
   t.test('it runs as a user without write access, with secrets from files', async t => {
     t.equal(await healthy(), 1, 'the health check fails before the server listens')
     const server = await run(t, image, env)
     t.equal(await becomesTrue(async () => await healthy() === 0, 60_000), true, `the health check passes: ${server.output()}`)
     const base = `http://127.0.0.1:${port}`
-    t.equal(await becomesTrue(async () => (await (await fetch(`${base}/health/ready`)).json() as { status: string }).status === 'ok', 60_000), true, 'with PostgreSQL and Redis')
-    const registered = await fetch(`${base}/v1/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email: 'ada@example.com', password }) })
+    t.equal(
+      await becomesTrue(async () => (await (await fetch(`${base}/health/ready`)).json() as { status: string }).status === 'ok', 60_000),
+      true,
+      'with PostgreSQL and Redis'
+    )
+    const registered = await fetch(
+      `${base}/v1/register`,
+      { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ email: 'ada@example.com', password }) }
+    )
     t.equal(registered.status, 201)
     const { accessToken } = await registered.json() as { accessToken: string }
     t.equal((await fetch(`${base}/v1/me`, { headers: { authorization: `Bearer ${accessToken}` } })).status, 200)
 
-    const { stdout } = await promisify(execFile)('env', [...only(env), 'node', 'dist/src/cli.js', 'tokens:stats', '--json'], { cwd: app, ...stranger })
+    const { stdout } = await promisify(execFile)(
+      'env',
+      [...only(env), 'node', 'dist/src/cli.js', 'tokens:stats', '--json'],
+      { cwd: app, ...stranger }
+    )
     t.match(JSON.parse(stdout), { database: {} }, 'and so does a command')
 
     const { code, ms } = await server.end()
     t.equal(code, 0, server.output())
     t.ok(ms < seconds(api.stop_grace_period) * 1_000, `it ended in ${Math.round(ms)} ms`)
-    for (const name of ['postgres_password', 'redis_url', 'smtp_url']) t.notOk(server.output().includes(secrets.read(name)), `${name} is in no line`)
+    for (const name of [
+      'postgres_password',
+      'redis_url',
+      'smtp_url'
+    ]) t.notOk(server.output().includes(secrets.read(name)), `${name} is in no line`)
     if (process.getuid?.() === 0) t.strictSame(writtenBy(folder), [], 'and it wrote no file')
   })
 
@@ -104,7 +135,11 @@ function makeSecrets (t: Test, folder: string) {
   const secrets = join(there, 'secrets')
   t.equal(statSync(secrets).mode & 0o777, 0o700, 'only its owner can open the folder')
   t.throws(() => execFileSync(script, { input: 'x\n', stdio: ['pipe', 'ignore', 'ignore'] }), 'made once')
-  t.strictSame(readdirSync(secrets).map(name => `secrets/${name}`).sort(), Object.values(compose.secrets).map(({ file }) => file).sort(), 'those of compose.yaml')
+  t.strictSame(
+    readdirSync(secrets).map(name => `secrets/${name}`).sort(),
+    Object.values(compose.secrets).map(({ file }) => file).sort(),
+    'those of compose.yaml'
+  )
   // In a container the secrets are in a different folder.
   chmodSync(secrets, 0o755)
   const path = (name: string) => join(secrets, name)
@@ -117,7 +152,11 @@ function makeSecrets (t: Test, folder: string) {
 
 async function run (t: Test, image: Built, env: Record<string, string>) {
   const [command = '', ...args] = listOf(image, 'CMD')
-  const child: ChildProcess = spawn('env', [...only(env), command, ...args], { cwd: join(image.root, image.workdir), ...stranger, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child: ChildProcess = spawn(
+    'env',
+    [...only(env), command, ...args],
+    { cwd: join(image.root, image.workdir), ...stranger, stdio: ['ignore', 'pipe', 'pipe'] }
+  )
   t.teardown(() => { child.kill('SIGKILL') })
   let text = ''
   child.stdout?.on('data', chunk => { text += String(chunk) })

@@ -30,7 +30,10 @@ t.test('a flood of made-up tokens causes no more Redis and PostgreSQL work than 
     await app.database.prepared('select 1', [])
     const calls = [...(await redis.info('commandstats')).matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)]
     const commands = calls.filter(([, name]) => name !== 'info').reduce((sum, [, , count]) => sum + Number(count), 0)
-    const [row] = await app.database.prepared<{ scans: number }>("select (seq_scan + coalesce(idx_scan, 0))::int as scans from pg_stat_user_tables where relname = 'tokens'", [])
+    const [row] = await app.database.prepared<{ scans: number }>(
+      "select (seq_scan + coalesce(idx_scan, 0))::int as scans from pg_stat_user_tables where relname = 'tokens'",
+      []
+    )
     return { commands, scans: row?.scans ?? -1, reads: app.counters.databaseReads }
   }
 

@@ -44,7 +44,10 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
   const seconds = (performance.now() - startedAt) / 1000
 
   let ready: Incoming | null = null
-  await becomesTrue(async () => (ready = await client.send(get('/health/ready')).catch(() => null))?.body.includes('"status":"ok"') === true, patienceMs)
+  await becomesTrue(
+    async () => (ready = await client.send(get('/health/ready')).catch(() => null))?.body.includes('"status":"ok"') === true,
+    patienceMs
+  )
   t.match(ready, { status: 200, body: /"status":"ok"/ }, 'the server is ready at the end')
   t.ok(server.isAlive(), 'and alive')
   const secrets = await secretsOf(sql, accounts.mailedTokens())
@@ -53,12 +56,22 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
 
   t.ok(run.sent() >= leastRequests, `${run.sent()} requests`)
   t.same(run.faults(), [], 'no reply breaks a promise')
-  for (const { name } of operations) t.ok(run.successes(name) > 0, `${name} was answered with 2xx: else its recipe is missing in test/slow/fuzz/recipes.ts`)
+  for (const { name } of operations) t.ok(
+    run.successes(name) > 0,
+    `${name} was answered with 2xx: else its recipe is missing in test/slow/fuzz/recipes.ts`
+  )
   t.ok(run.share(status => status === 429) < 0.01, 'under 1 % were limited')
   t.same([...run.unused()], [], 'every mutation was tried')
 
   t.test('no secret is in any line of the log at level trace', async t => {
-    const planted = ['{"msg":"x"}', `{"a":"${marker}-1"}`, '{"a":"lk_0123456789012345678901"}', '{"a":"$2b$04$x"}', `{"a":"${[...secrets].at(-1)}"}`, '{"b":1}'].join('\n')
+    const planted = [
+      '{"msg":"x"}',
+      `{"a":"${marker}-1"}`,
+      '{"a":"lk_0123456789012345678901"}',
+      '{"a":"$2b$04$x"}',
+      `{"a":"${[...secrets].at(-1)}"}`,
+      '{"b":1}'
+    ].join('\n')
     t.equal(leaksIn(planted, marker, secrets).length, 4, 'planted ones are found')
     t.ok(secrets.size > operations.length, `${secrets.size} hashes, keys and mailed tokens to look for`)
     t.ok(log.split('\n').length > leastRequests, 'the log was on')
@@ -71,7 +84,10 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
     t.same(lines.filter(line => /"level":(50|60)/.test(line)).slice(0, 5), [])
   })
 
-  t.comment(`fuzz: ${run.sent()} requests over ${operations.length} operations in ${seconds.toFixed(0)} s, seed ${seed}: ${run.classes()}; 2xx per operation: ${operations.map(({ name }) => `${name} ${run.successes(name)}`).join(', ')}`)
+  t.comment(
+    `fuzz: ${run.sent()} requests over ${operations.length} operations in ${seconds.toFixed(0)} s, seed ${seed}: ${run.classes()}; 2xx per operation: ${operations.map(({ name }) =>
+      `${name} ${run.successes(name)}`).join(', ')}`
+  )
 })
 
 interface RunParts { openapi: Openapi, operations: Operation[], marker: string, client: ReturnType<typeof createClient> }
@@ -86,7 +102,8 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
   const untried = new Set(mutationNames)
   let unanswered = 0
 
-  const share = (of: (status: number) => boolean) => [...statuses].reduce((sum, [status, count]) => sum + (of(status) ? count : 0), 0) / Math.max(1, sent())
+  const share = (of: (status: number) => boolean) =>
+    [...statuses].reduce((sum, [status, count]) => sum + (of(status) ? count : 0), 0) / Math.max(1, sent())
   const sent = () => [...statuses.values()].reduce((sum, count) => sum + count, 0) + unanswered
   const fault = (what: string) => { faults.set(what, (faults.get(what) ?? 0) + 1) }
 
@@ -97,7 +114,10 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
   }
 
   async function call (method: string, path: string, token: string | null, body: object | null): Promise<Incoming> {
-    const headers: Array<[string, string]> = [...token === null ? [] : [['authorization', `Bearer ${token}`] as [string, string]], ...body === null ? [] : [['content-type', 'application/json'] as [string, string]]]
+    const headers: Array<[string, string]> = [
+      ...token === null ? [] : [['authorization', `Bearer ${token}`] as [string, string]],
+      ...body === null ? [] : [['content-type', 'application/json'] as [string, string]]
+    ]
     const reply = await client.send({ method, path, headers, body: body === null ? null : JSON.stringify(body) })
     if (reply === null) throw new Error(`${method} ${path} got no reply`)
     note(operations.find(({ name }) => name === `${method} ${path}`) ?? null, method, reply, `${method} ${path}`)
@@ -119,7 +139,8 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
     const names = choices.chance(0.2) ? [] : mutate(draft, choices, accounts)
     for (const name of names) untried.delete(name)
     const what = `${operation.name} (turn ${index}: ${names.join(', ') || 'valid'})`
-    const body = draft.text ?? (draft.fields === null ? null : operation.form === null ? JSON.stringify(draft.fields) : formOf(draft.fields))
+    const body = draft.text ??
+      (draft.fields === null ? null : operation.form === null ? JSON.stringify(draft.fields) : formOf(draft.fields))
 
     if (choices.chance(0.03)) {
       const replies = headsOf(await client.raw(rawBytes(draft, String(body ?? '').slice(0, 10_000), choices)))
@@ -145,7 +166,15 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
     unused: () => untried,
     /** The first twenty kinds. */
     faults: () => [...faults].slice(0, 20).map(([what, count]) => count === 1 ? what : `${what} (${count} times)`),
-    classes: () => [...['2xx', '3xx', '4xx', '5xx'].map(name => `${name} ${(100 * share(status => Math.floor(status / 100) === Number(name[0]))).toFixed(1)} %`), `429 ${(100 * share(status => status === 429)).toFixed(2)} %`, `401 ${(100 * share(status => status === 401)).toFixed(1)} %`, `unanswered ${unanswered}`].join(', ')
+    classes: () =>
+      [
+        ...['2xx', '3xx', '4xx', '5xx'].map(
+          name => `${name} ${(100 * share(status => Math.floor(status / 100
+        ) === Number(name[0]))).toFixed(1)} %`),
+        `429 ${(100 * share(status => status === 429)).toFixed(2)} %`,
+        `401 ${(100 * share(status => status === 401)).toFixed(1)} %`,
+        `unanswered ${unanswered}`
+      ].join(', ')
   }
 }
 
@@ -156,15 +185,32 @@ function draftOf (operation: Operation, { actor, params, body, query = {}, autho
   // Only our own pages are given cookies.
   if (body?.cookies === true || choices.chance(0.2)) headers.push(['origin', ownPage])
   const path = operation.path.replace(/\{(\w+)\}/g, (_all, name: string) => params[name] ?? '')
-  return { operation, method: operation.method, path, query: new URLSearchParams(query).toString(), headers, fields: body, text: null, actor, credentialsTouched: false }
+  return {
+    operation,
+    method: operation.method,
+    path,
+    query: new URLSearchParams(query).toString(),
+    headers,
+    fields: body,
+    text: null,
+    actor,
+    credentialsTouched: false
+  }
 }
 
 /** Operations that leave an account unchanged. */
-const harmless = new Set(['POST /v1/login', 'POST /v1/tokens', 'POST /v1/password/forgot', 'POST /v1/email/verify/send', 'POST /oauth/introspect'])
+const harmless = new Set([
+  'POST /v1/login',
+  'POST /v1/tokens',
+  'POST /v1/password/forgot',
+  'POST /v1/email/verify/send',
+  'POST /oauth/introspect'
+])
 
 /** Returns the accounts that the request left unchanged to the pool. */
 function settle (draft: Draft, { actor, concerns }: Valid, reply: Incoming | null, accounts: Accounts): void {
-  const changed = reply === null || (reply.status < 300 && !/^(GET|HEAD|OPTIONS)$/.test(draft.method) && !harmless.has(draft.operation?.name ?? ''))
+  const changed = reply === null ||
+    (reply.status < 300 && !/^(GET|HEAD|OPTIONS)$/.test(draft.method) && !harmless.has(draft.operation?.name ?? ''))
   const refused = reply?.status === 401 && !draft.credentialsTouched
   for (const account of new Set([...actor === null ? [] : [actor], ...concerns])) {
     const spent = (changed && concerns.includes(account)) || (refused && (account === actor || actor === null))
@@ -189,7 +235,8 @@ async function startServer (t: Test, ground: Ground) {
   await promisify(execFile)('npx', ['tsc', '-b', 'tsconfig.build.json'], { cwd: root })
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-fuzz-'))
   const env = {
-    PATH: process.env.PATH ?? '', PORT: '0', DATA_DIR: folder, DATABASE_URL: ground.databaseUrl as string, REDIS_URL: ground.redisUrl as string, REDIS_KEY_PREFIX: ground.prefix,
+    PATH: process.env.PATH ??
+      '', PORT: '0', DATA_DIR: folder, DATABASE_URL: ground.databaseUrl as string, REDIS_URL: ground.redisUrl as string, REDIS_KEY_PREFIX: ground.prefix,
     BCRYPT_COST: '4', LOGIN_LIMIT: '1000000/1m', ADDRESS_LIMIT: '0', SESSION_LIMIT: '0', LOG_LEVEL: 'trace', CORS_ORIGINS: ownPage, PUBLIC_URL: 'https://auth.example.com', APP_URL: `${ownPage}/account`, MAIL_FROM: 'latchkey@example.com'
   }
   const child = spawn(process.execPath, [join(root, 'dist/src/server.js')], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -203,12 +250,16 @@ async function startServer (t: Test, ground: Ground) {
   })
   const isAlive = () => child.exitCode === null && child.signalCode === null
   const port = () => /^Latchkey listens on http:\/\/\S+:(\d+)$/m.exec(said.join(''))?.[1]
-  if (!await becomesTrue(() => port() !== undefined || !isAlive(), 60_000) || port() === undefined) throw new Error(`the server did not start: ${said.join('')}`)
+  if (!await becomesTrue(() => port() !== undefined || !isAlive(), 60_000) ||
+    port() === undefined) throw new Error(`the server did not start: ${said.join('')}`)
   return {
     port: Number(port()),
     mailFolder: join(folder, 'mail'),
     isAlive,
-    command: async (name: string, ...args: string[]) => (await promisify(execFile)(process.execPath, [join(root, 'dist/src/cli.js'), name, ...args], { cwd: root, env })).stdout,
+    command: async (
+      name: string,
+      ...args: string[]
+    ) => (await promisify(execFile)(process.execPath, [join(root, 'dist/src/cli.js'), name, ...args], { cwd: root, env })).stdout,
     /** Stops it and returns everything it wrote to stdout and stderr. */
     async end (): Promise<string> {
       child.kill('SIGTERM')

@@ -29,12 +29,19 @@ t.test('every block is a command with its output, or log lines', async t => {
 
 t.test('every link within the document leads to a heading', async t => {
   const text = readFileSync(join(root, 'docs/OPERATIONS.md'), 'utf8')
-  const anchors = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => heading.toLowerCase().replace(/[^a-z0-9 -]/g, '').replaceAll(' ', '-'))
+  const anchors = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading.toLowerCase().replace(/[^a-z0-9 -]/g, '').replaceAll(' ', '-'))
   for (const [, anchor = ''] of text.matchAll(/\]\(#([^)]*)\)/g)) t.ok(anchors.includes(anchor), anchor)
 })
 
 t.test('every command does what the document says', async t => {
-  if (bin === null || !hasRedisServer || programs.length > 0) return skipMissing(t, `needs initdb, postgres, redis-server, psql, redis-cli and curl: install PostgreSQL, Redis and curl (missing: ${programs.join(', ') || 'a server'})`)
+  if (bin === null ||
+    !hasRedisServer ||
+    programs.length > 0) return skipMissing(
+      t,
+      `needs initdb, postgres, redis-server, psql, redis-cli and curl: install PostgreSQL, Redis and curl (missing: ${programs.join(', ') ||
+        'a server'})`
+    )
   await compile()
   const { shellEnv, addresses, faults, log } = await startRunbook(t, bin)
   const type = openShell(t, { env: shellEnv })
@@ -55,7 +62,11 @@ t.test('every command does what the document says', async t => {
           const { printed, exitCode } = await type(here(text).trimEnd().split('\n'))
           run++
           t.equal(exitCode, Number(flags[0]?.slice('exit='.length) ?? 0), `line ${line} ends with its exit code`, { printed })
-          t.match(printed.join('\n').trimEnd(), pattern(here(own[i + 1]?.text ?? '').trimEnd()), `line ${line} prints what the document shows`)
+          t.match(
+            printed.join('\n').trimEnd(),
+            pattern(here(own[i + 1]?.text ?? '').trimEnd()),
+            `line ${line} prints what the document shows`
+          )
         }
         if (info === 'log') {
           for (const promised of here(text).trimEnd().split('\n')) {

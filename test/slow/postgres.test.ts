@@ -23,7 +23,18 @@ import { createTestDatabase, findRedis, hasRedisServer, startRedis } from '../fi
 const bin = findPostgresPrograms()
 const redisUrl = await findRedis()
 
-const groundAt = (url: string, poolSize = 10): Ground => ({ name: 'PostgreSQL of its own', databaseUrl: url, redisUrl, healthy: false, prefix: `lkt:${Math.random().toString(36).slice(2)}:`, database: async () => createPostgres(url, poolSize) })
+const groundAt = (
+  url: string,
+  poolSize = 10
+): Ground =>
+  ({
+    name: 'PostgreSQL of its own',
+    databaseUrl: url,
+    redisUrl,
+    healthy: false,
+    prefix: `lkt:${Math.random().toString(36).slice(2)}:`,
+    database: async () => createPostgres(url, poolSize)
+  })
 
 async function ownPostgres (t: Test, settings: string[] = []): Promise<OwnPostgres | null> {
   if (bin === null) {
@@ -43,7 +54,12 @@ t.test('TLS to PostgreSQL', async t => {
   const { ca, certificate, key, caFile } = makeCertificates(folder)
   server.place({ 'server.crt': certificate, 'server.key': key })
   const admin = createPostgres(server.url, 1)
-  for (const setting of [sql`alter system set ssl_cert_file = 'server.crt'`, sql`alter system set ssl_key_file = 'server.key'`, sql`alter system set ssl = on`, sql`select pg_reload_conf()`]) await admin.query(db => db.execute(setting))
+  for (const setting of [
+    sql`alter system set ssl_cert_file = 'server.crt'`,
+    sql`alter system set ssl_key_file = 'server.key'`,
+    sql`alter system set ssl = on`,
+    sql`select pg_reload_conf()`
+  ]) await admin.query(db => db.execute(setting))
   await admin.close()
   const otherFile = join(folder, 'other.pem')
   writeFileSync(otherFile, makeCertificates(mkdtempSync(join(folder, 'other-'))).ca)
@@ -71,25 +87,44 @@ t.test('TLS to PostgreSQL', async t => {
 
   t.test('V12.3.1, V12.3.2 a certificate that nobody vouches for is refused, whatever the mode, and the reason is told', async t => {
     for (const mode of ['require', 'verify-ca', 'verify-full']) {
-      t.match(await attempt(`?sslmode=${mode}`), /at localhost:\d+ showed a certificate that cannot be verified \(\w+\): give the file of its CA as sslrootcert/, mode)
+      t.match(
+        await attempt(`?sslmode=${mode}`),
+        /at localhost:\d+ showed a certificate that cannot be verified \(\w+\): give the file of its CA as sslrootcert/,
+        mode
+      )
       t.match(await attempt(`?sslmode=${mode}&sslrootcert=${otherFile}`), /cannot be verified/, `${mode}, another CA`)
     }
   })
 
   t.test('with its CA it is accepted, for the name in the certificate only', async t => {
-    for (const mode of ['require', 'verify-ca', 'verify-full']) t.equal(await attempt(`?sslmode=${mode}&sslrootcert=${caFile}`), 'encrypted', mode)
+    for (const mode of [
+      'require',
+      'verify-ca',
+      'verify-full'
+    ]) t.equal(await attempt(`?sslmode=${mode}&sslrootcert=${caFile}`), 'encrypted', mode)
     t.equal(await attempt(`?sslrootcert=${caFile}`), 'encrypted', 'a CA alone means verify-full')
-    t.match(await attempt(`?sslmode=verify-full&sslrootcert=${caFile}`, '127.0.0.1'), /ERR_TLS_CERT_ALTNAME_INVALID/, 'an address that is not in it')
+    t.match(
+      await attempt(`?sslmode=verify-full&sslrootcert=${caFile}`, '127.0.0.1'),
+      /ERR_TLS_CERT_ALTNAME_INVALID/,
+      'an address that is not in it'
+    )
     t.equal(await attempt(`?sslmode=verify-ca&sslrootcert=${caFile}`, '127.0.0.1'), 'encrypted', 'verify-ca asks for no name')
     t.equal(ca, readFileSync(caFile, 'utf8'))
   })
 
   t.test('modes that could fall back to plain text, and missing files, are refused by name', async t => {
-    for (const [query, reason] of [['?sslmode=prefer', /sslmode must be one of/], ['?sslmode=allow', /sslmode/], ['?sslmode=require&sslrootcert=/nowhere.pem', /sslrootcert cannot be read/]] as const) {
+    for (const [query, reason] of [
+      ['?sslmode=prefer', /sslmode must be one of/],
+      ['?sslmode=allow', /sslmode/],
+      ['?sslmode=require&sslrootcert=/nowhere.pem', /sslrootcert cannot be read/]
+    ] as const) {
       t.throws(() => parsePostgresUrl(`postgres://u:secret@h/d${query}`), reason)
       t.throws(() => parsePostgresUrl(`postgres://u:secret@h/d${query}`), ConfigError)
     }
-    t.match(parsePostgresUrl('postgres://u@h/d?sslmode=require&target_session_attrs=read-write').url, 'postgres://u@h/d?target_session_attrs=read-write')
+    t.match(
+      parsePostgresUrl('postgres://u@h/d?sslmode=require&target_session_attrs=read-write').url,
+      'postgres://u@h/d?target_session_attrs=read-write'
+    )
   })
 
   t.test('a whole instance works over TLS', async t => {
@@ -114,7 +149,11 @@ t.test('PgBouncer in transaction mode', async t => {
 
   t.test('prepared statements that it forgets are found before the first use, and told once', async t => {
     const lines: string[] = []
-    const database = createPostgres(through('postgres').replace('?prepare=false', ''), 5, { warn: (_fields: object, text: string) => { lines.push(text) } } as Parameters<typeof createPostgres>[2])
+    const database = createPostgres(
+      through('postgres').replace('?prepare=false', ''),
+      5,
+      { warn: (_fields: object, text: string) => { lines.push(text) } } as Parameters<typeof createPostgres>[2]
+    )
     await database.migrate()
     const asked = Array.from({ length: 200 }, (_, n) => n)
     const answers = await Promise.all(asked.map(async n => await database.prepared('select $1::int4 as n', [n])))
@@ -125,7 +164,16 @@ t.test('PgBouncer in transaction mode', async t => {
   })
 
   t.test('settings that it neither passes on nor has are refused by name', async t => {
-    const everything = ['bytea_output', 'extra_float_digits', 'IntervalStyle', 'search_path', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'default_transaction_isolation']
+    const everything = [
+      'bytea_output',
+      'extra_float_digits',
+      'IntervalStyle',
+      'search_path',
+      'statement_timeout',
+      'lock_timeout',
+      'idle_in_transaction_session_timeout',
+      'default_transaction_isolation'
+    ]
     const sql = postgres(server.url, { max: 1, onnotice: () => {} })
     await sql.unsafe('create database other')
     await sql.unsafe("alter database other set bytea_output = 'escape'")
@@ -162,7 +210,10 @@ t.test('PgBouncer in transaction mode', async t => {
     t.equal(await becomesTrue(() => one.epoch.state() === 'trusted', patienceMs), true, 'the poll works through it too')
     const email = newEmail()
     const { accessToken, refreshToken } = (await one.register(email, { refresh: true })).json()
-    for (let i = 0; i < 30; i++) t.equal((await Promise.all([one.me(accessToken), two.me(accessToken)])).every(reply => reply.statusCode === 200), true)
+    for (let i = 0; i < 30; i++) t.equal(
+      (await Promise.all([one.me(accessToken), two.me(accessToken)])).every(reply => reply.statusCode === 200),
+      true
+    )
     const refreshed = await two.call('POST', '/v1/refresh', { body: { refreshToken } })
     t.equal(refreshed.statusCode, 200, refreshed.body)
     await Promise.all(Array.from({ length: 20 }, async () => {
@@ -230,7 +281,10 @@ t.test('a primary that became a standby answers 503, and works again once it is 
   const standby = await primary.follow()
   t.teardown(standby.stop)
   const caughtUp = createPostgres(url.replace(String(primary.port), String(standby.port)), 1)
-  t.equal(await becomesTrue(async () => (await caughtUp.prepared('select 1 from users where email = $1', [email])).length === 1, 60_000), true)
+  t.equal(
+    await becomesTrue(async () => (await caughtUp.prepared('select 1 from users where email = $1', [email])).length === 1, 60_000),
+    true
+  )
   await caughtUp.close()
 
   const standbyUrl = url.replace(String(primary.port), String(standby.port))
@@ -245,7 +299,15 @@ t.test('a primary that became a standby answers 503, and works again once it is 
 
   const one = await startApp(t, groundAt(standbyUrl), { backend: real => real })
   const form = { 'content-type': 'application/x-www-form-urlencoded' }
-  const calls: Array<[string, () => ReturnType<TestApp['me']>]> = [['revoke what the standby lacks', () => one.call('POST', '/oauth/revoke', { body: `token=${unseen}`, headers: form })], ['ready', () => one.call('GET', '/health/ready')], ['me', () => one.me(token)], ['login', () => one.login(email)], ['register', () => one.register()], ['logout', () => one.logout(token)], ['sessions', () => one.call('GET', '/v1/sessions', { token })]]
+  const calls: Array<[string, () => ReturnType<TestApp['me']>]> = [
+    ['revoke what the standby lacks', () => one.call('POST', '/oauth/revoke', { body: `token=${unseen}`, headers: form })],
+    ['ready', () => one.call('GET', '/health/ready')],
+    ['me', () => one.me(token)],
+    ['login', () => one.login(email)],
+    ['register', () => one.register()],
+    ['logout', () => one.logout(token)],
+    ['sessions', () => one.call('GET', '/v1/sessions', { token })]
+  ]
   for (const [name, call] of calls) {
     const reply = await call()
     t.equal(reply.statusCode, 503, `${name}: ${reply.body}`)
@@ -295,9 +357,54 @@ t.test('an exhausted pool answers 503 and does not hang', async t => {
 function makeCertificates (folder: string): { ca: string, certificate: string, key: string, caFile: string } {
   const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' })
   writeFileSync(join(folder, 'san'), 'subjectAltName=DNS:localhost')
-  openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=Test CA', '-keyout', 'ca.key', '-out', 'ca.pem')
-  openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', '/CN=localhost', '-keyout', 'server.key', '-out', 'server.csr')
-  openssl('x509', '-req', '-in', 'server.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'san', '-out', 'server.crt')
+  openssl(
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-days',
+    '2',
+    '-subj',
+    '/CN=Test CA',
+    '-keyout',
+    'ca.key',
+    '-out',
+    'ca.pem'
+  )
+  openssl(
+    'req',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-subj',
+    '/CN=localhost',
+    '-keyout',
+    'server.key',
+    '-out',
+    'server.csr'
+  )
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    'server.csr',
+    '-CA',
+    'ca.pem',
+    '-CAkey',
+    'ca.key',
+    '-CAcreateserial',
+    '-days',
+    '2',
+    '-extfile',
+    'san',
+    '-out',
+    'server.crt'
+  )
   const text = (name: string) => readFileSync(join(folder, name), 'utf8')
   return { ca: text('ca.pem'), certificate: text('server.crt'), key: text('server.key'), caFile: join(folder, 'ca.pem') }
 }

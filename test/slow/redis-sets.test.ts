@@ -31,7 +31,11 @@ const skip = hasRedisServer ? false : 'needs redis-server in PATH'
 t.test('a master that Sentinels watch', { skip }, async t => {
   const set = await startSentinelSet({ password: 'of-redis', sentinelPassword: 'of-sentinels' })
   t.teardown(set.close)
-  const env = { REDIS_URL: `redis://:of-redis@${set.masterName}`, REDIS_SENTINELS: set.sentinels.map(({ url }) => url).join(), REDIS_KEY_PREFIX: 'lk:' }
+  const env = {
+    REDIS_URL: `redis://:of-redis@${set.masterName}`,
+    REDIS_SENTINELS: set.sentinels.map(({ url }) => url).join(),
+    REDIS_KEY_PREFIX: 'lk:'
+  }
 
   t.test('is found by its name, with the passwords of both', async t => {
     const { check, connected, backend, lines } = open(t, env)
@@ -48,14 +52,23 @@ t.test('a master that Sentinels watch', { skip }, async t => {
     }
     t.match(await refused({ REDIS_URL: `redis://:wrong@${set.masterName}` }), /refuses user or password of REDIS_URL/)
     t.match(await refused({ REDIS_URL: 'redis://:of-redis@another' }), /watches no master named another: correct the host of REDIS_URL/)
-    t.match(await refused({ REDIS_SENTINELS: env.REDIS_SENTINELS.replaceAll('of-sentinels', 'wrong') }), /\(a Sentinel\) refuses user or password of REDIS_SENTINELS/)
-    t.match(await refused({ REDIS_SENTINELS: env.REDIS_SENTINELS.replaceAll(':of-sentinels@', '') }), /\(a Sentinel\) asks for a password: put it into REDIS_SENTINELS/)
+    t.match(
+      await refused({ REDIS_SENTINELS: env.REDIS_SENTINELS.replaceAll('of-sentinels', 'wrong') }),
+      /\(a Sentinel\) refuses user or password of REDIS_SENTINELS/
+    )
+    t.match(
+      await refused({ REDIS_SENTINELS: env.REDIS_SENTINELS.replaceAll(':of-sentinels@', '') }),
+      /\(a Sentinel\) asks for a password: put it into REDIS_SENTINELS/
+    )
   })
 
   t.test('is followed to its successor, ordered or forced, and nothing revoked comes back', async t => {
     const ground = await serverGround(t, { redisUrl: env.REDIS_URL })
     if (ground === null) return
-    const [one, other] = [await startApp(t, { ...ground, prefix: 'lk:' }, { env }), await startApp(t, { ...ground, prefix: 'lk:' }, { env })]
+    const [
+      one,
+      other
+    ] = [await startApp(t, { ...ground, prefix: 'lk:' }, { env }), await startApp(t, { ...ground, prefix: 'lk:' }, { env })]
     for (const [how, succeed] of Object.entries(successions(set))) {
       const { token } = await one.account()
       const { token: doomed } = await one.account()
@@ -69,7 +82,10 @@ t.test('a master that Sentinels watch', { skip }, async t => {
       t.ok(one.counters.registrations + other.counters.registrations > before.registrations, 'as another server')
       for (const app of [one, other]) {
         const { hits } = app.counters
-        t.ok(await becomesTrue(async () => (await app.me(token)).statusCode === 200 && app.counters.hits > hits, patienceMs), `${how}: and answers`)
+        t.ok(
+          await becomesTrue(async () => (await app.me(token)).statusCode === 200 && app.counters.hits > hits, patienceMs),
+          `${how}: and answers`
+        )
         t.equal((await app.me(doomed)).statusCode, 401)
       }
     }
@@ -119,7 +135,10 @@ t.test('a cluster of six', { skip }, async t => {
     const account = await apps[0].account()
     for (const app of apps) {
       const { hits } = app.counters
-      t.ok(await becomesTrue(async () => (await app.me(account.token)).statusCode === 200 && app.counters.hits > hits, patienceMs), 'answered from the cache')
+      t.ok(
+        await becomesTrue(async () => (await app.me(account.token)).statusCode === 200 && app.counters.hits > hits, patienceMs),
+        'answered from the cache'
+      )
     }
     return account
   }
@@ -135,8 +154,15 @@ t.test('a cluster of six', { skip }, async t => {
   }
 
   t.test('is one cache, over TLS too, and each Redis user has only the permissions it needs', async t => {
-    const rights = /^user latchkey on >PASSWORD (.*)$/m.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8'))?.[1]?.split(' ') ?? []
-    for (const { port } of set.nodes) await onServer(port, client => client.call('ACL', 'SETUSER', 'latchkey', 'on', '>pw', ...rights, '+cluster|slots'))
+    const rights = /^user latchkey on >PASSWORD (.*)$/m.exec(readFileSync(
+      new URL('../../README.md', import.meta.url),
+      'utf8'
+    ))?.[1]?.split(' ') ??
+      []
+    for (const { port } of set.nodes) await onServer(
+      port,
+      client => client.call('ACL', 'SETUSER', 'latchkey', 'on', '>pw', ...rights, '+cluster|slots')
+    )
     const tls = set.nodes.slice(3).map(({ tlsPort }) => `rediss://latchkey:pw@127.0.0.1:${tlsPort}`).join()
     const { check, connected, backend, limiter, lines } = open(t, { REDIS_URL: tls, REDIS_CA_FILE: authority.caFile })
     await check(patienceMs)

@@ -12,17 +12,40 @@ import { freePort, isInstalled } from '../fixtures/servers.js'
 
 /** Runs the commands of docs/BACKUP.md. */
 
-const blocks = [...readFileSync(join(root, 'docs/BACKUP.md'), 'utf8').matchAll(/^ *```sh\n(.*?)^ *```$/gms)].flatMap(match => (match[1] as string).trim().split('\n').map(line => line.trim()))
-const [backUp, keepEvents, restore, revoke, forget, clear, copy] = ['pg_dump', 'psql "$DATABASE_URL" --csv', 'pg_restore', 'npm run tokens:revoke', "psql \"$DATABASE_URL\" --command='delete", 'npm run cache:clear', 'cp '].map(start => {
+const blocks = [...readFileSync(join(root, 'docs/BACKUP.md'), 'utf8').matchAll(/^ *```sh\n(.*?)^ *```$/gms)].flatMap(match =>
+  (match[1] as string).trim().split('\n').map(line => line.trim()))
+const [
+  backUp,
+  keepEvents,
+  restore,
+  revoke,
+  forget,
+  clear,
+  copy
+] = [
+  'pg_dump',
+  'psql "$DATABASE_URL" --csv',
+  'pg_restore',
+  'npm run tokens:revoke',
+  "psql \"$DATABASE_URL\" --command='delete",
+  'npm run cache:clear',
+  'cp '
+].map(start => {
   const found = blocks.filter(line => line.startsWith(start))
   if (found.length !== 1) throw new Error(`docs/BACKUP.md has ${found.length} lines that begin with ${start}`)
   return found[0] as string
 }) as [string, string, string, string, string, string, string]
 
-t.test('every command of the document is run here', async t => t.strictSame(blocks, [backUp, keepEvents, restore, revoke, forget, clear, copy]))
+t.test(
+  'every command of the document is run here',
+  async t => t.strictSame(blocks, [backUp, keepEvents, restore, revoke, forget, clear, copy])
+)
 
 t.test('with PostgreSQL and Redis', { timeout: 280_000 }, async t => {
-  if (!['pg_dump', 'pg_restore', 'psql'].every(isInstalled)) return skipMissing(t, 'needs pg_dump, pg_restore and psql: install the client of PostgreSQL')
+  if (!['pg_dump', 'pg_restore', 'psql'].every(isInstalled)) return skipMissing(
+    t,
+    'needs pg_dump, pg_restore and psql: install the client of PostgreSQL'
+  )
   const ground = await serverGround(t)
   if (ground?.databaseUrl == null || ground.redisUrl === null) return
   const shell = openShell(t, { DATABASE_URL: ground.databaseUrl, REDIS_URL: ground.redisUrl, REDIS_KEY_PREFIX: ground.prefix })
@@ -32,10 +55,18 @@ t.test('with PostgreSQL and Redis', { timeout: 280_000 }, async t => {
   let apps = await instances()
   const [one, two] = apps
   const ada = await one.account({ refresh: true })
-  const personal = (await one.call('POST', '/v1/tokens', { token: ada.token, body: { name: 'backup' } })).json<{ accessToken: string, token: { id: string } }>()
+  const personal = (await one.call('POST', '/v1/tokens', { token: ada.token, body: { name: 'backup' } })).json<{
+    accessToken: string
+    token: { id: string }
+  }>()
   const { plain: servicePlain, service } = await one.serviceTokens.create('orders')
   const serviceToken = servicePlain.reveal()
-  const introspect = async (app: TestApp) => (await app.call('POST', '/oauth/introspect', { token: serviceToken, body: 'token=x', headers: { 'content-type': 'application/x-www-form-urlencoded' } })).statusCode
+  const introspect = async (app: TestApp) =>
+    (await app.call(
+      'POST',
+      '/oauth/introspect',
+      { token: serviceToken, body: 'token=x', headers: { 'content-type': 'application/x-www-form-urlencoded' } }
+    )).statusCode
   const root = await one.account()
   await one.admin.setRole(operator, root.userId, 'admin')
 
@@ -92,7 +123,11 @@ t.test('with the embedded database', { timeout: 280_000 }, async t => {
   const base = `http://127.0.0.1:${port}`
   const server = createInstance(t, port, { PATH: process.env.PATH ?? '', BCRYPT_COST: '4', DATA_DIR: join(shell.folder, '.latchkey') })
   const me = async (token: string) => (await fetch(`${base}/v1/me`, { headers: { authorization: `Bearer ${token}` } })).status
-  const post = (path: string, body: object, headers = {}) => fetch(`${base}${path}`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) })
+  const post = (
+    path: string,
+    body: object,
+    headers = {}
+  ) => fetch(`${base}${path}`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) })
   const email = newEmail()
 
   await server.start()
@@ -131,7 +166,13 @@ function openShell (t: Test, env: Record<string, string>) {
   const type = async (line: string): Promise<string> => {
     const { stdout } = await promisify(execFile)('bash', ['-ec', line], {
       cwd: line.startsWith('npm ') ? root : folder,
-      env: { PATH: process.env.PATH, HOME: process.env.HOME, BCRYPT_COST: '4', ...env, ...dataDir === undefined ? {} : { DATA_DIR: join(folder, '.latchkey') } }
+      env: {
+        PATH: process.env.PATH,
+        HOME: process.env.HOME,
+        BCRYPT_COST: '4',
+        ...env,
+        ...dataDir === undefined ? {} : { DATA_DIR: join(folder, '.latchkey') }
+      }
     })
     return stdout
   }

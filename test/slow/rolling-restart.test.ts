@@ -13,7 +13,16 @@ t.test('restarting instances one after another under load fails no request', { t
   t.teardown(() => redis.kill())
   const ground = await serverGround(t, { redisUrl: redis.url })
   if (ground?.databaseUrl == null) return
-  const env = { PATH: process.env.PATH ?? '', DATABASE_URL: ground.databaseUrl, REDIS_URL: redis.url, DRAIN_DELAY: '6s', BCRYPT_COST: '10', LOGIN_LIMIT: '1000000/1m', ADDRESS_LIMIT: '0', LOG_LEVEL: 'warn' }
+  const env = {
+    PATH: process.env.PATH ?? '',
+    DATABASE_URL: ground.databaseUrl,
+    REDIS_URL: redis.url,
+    DRAIN_DELAY: '6s',
+    BCRYPT_COST: '10',
+    LOGIN_LIMIT: '1000000/1m',
+    ADDRESS_LIMIT: '0',
+    LOG_LEVEL: 'warn'
+  }
   const ports = [await freePort(), await freePort()]
   const instances = ports.map(port => createInstance(t, port, env))
   await Promise.all(instances.map(instance => instance.start()))
@@ -43,7 +52,10 @@ t.test('restarting instances one after another under load fails no request', { t
   const total = Object.values(load.answered).reduce((sum, count) => sum + count, 0)
   t.ok(total > 1_000, `${total} requests`)
   t.ok(Math.max(...tookMs) < 14_000)
-  t.comment(`${restarts} restarts, ${total} requests (${Object.entries(load.answered).map(([name, count]) => `${name} ${count}`).join(', ')}), ${load.failures.length} failed; an instance ended within ${Math.round(Math.max(...tookMs))} ms of SIGTERM`)
+  t.comment(
+    `${restarts} restarts, ${total} requests (${Object.entries(load.answered).map(([name, count]) => `${name} ${count}`)
+      .join(', ')}), ${load.failures.length} failed; an instance ended within ${Math.round(Math.max(...tookMs))} ms of SIGTERM`
+  )
 })
 
 /** Clients of the service at `url` that check every answer. */
@@ -52,9 +64,17 @@ function createLoad (url: string) {
   const failures: string[] = []
   let running = true
 
-  async function ask (name: keyof typeof answered, expected: number, path: string, { token, body }: { token?: string | undefined, body?: object } = {}): Promise<{ accessToken?: string, refreshToken?: string }> {
+  async function ask (
+    name: keyof typeof answered,
+    expected: number,
+    path: string,
+    { token, body }: { token?: string | undefined, body?: object } = {}
+  ): Promise<{ accessToken?: string, refreshToken?: string }> {
     const method = name.startsWith('me') ? 'GET' : 'POST'
-    const headers = { ...token === undefined ? {} : { authorization: `Bearer ${token}` }, ...body === undefined ? {} : { 'content-type': 'application/json' } }
+    const headers = {
+      ...token === undefined ? {} : { authorization: `Bearer ${token}` },
+      ...body === undefined ? {} : { 'content-type': 'application/json' }
+    }
     try {
       const reply = await fetch(`${url}${path}`, { method, headers, ...body === undefined ? {} : { body: JSON.stringify(body) } })
       const said = await reply.text()

@@ -52,7 +52,9 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
       t.equal(await me(server, token), 200, 'the first one goes on')
     })
 
-    await t.test('a thousand clients connecting at once while it is busy are all served', { skip: mostWaiting() < 2_000 && 'net.core.somaxconn is too low' }, async t => {
+    await t.test('a thousand clients connecting at once while it is busy are all served', {
+      skip: mostWaiting() < 2_000 && 'net.core.somaxconn is too low'
+    }, async t => {
       process.kill(server.pid, 'SIGSTOP')
       const clients = Array.from({ length: 1_000 }, () => connect(Number(new URL(server.base).port), '127.0.0.1').on('error', () => {}))
       t.teardown(() => { for (const client of clients) client.destroy() })
@@ -89,7 +91,10 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
     t.match(onlyJson(t, dry.stdout), { tokens: 2, sessions: 2, dryRun: true })
     const real = await run(cliFile, ['tokens:prune'], env)
     t.equal(real.code, 0, real.stderr)
-    t.match(real.stdout, /^Deleted 2 tokens and 2 sessions that ended before \d{4}-\d\d-\d\dT[\d:.]+Z, 0 old events, 0 old counts of failed logins, 0 expired tokens of mails and 0 unconfirmed registrations\.\n$/)
+    t.match(
+      real.stdout,
+      /^Deleted 2 tokens and 2 sessions that ended before \d{4}-\d\d-\d\dT[\d:.]+Z, 0 old events, 0 old counts of failed logins, 0 expired tokens of mails and 0 unconfirmed registrations\.\n$/
+    )
     t.match(onlyJson(t, (await run(cliFile, ['tokens:prune', '--json'], env)).stdout), { tokens: 0, sessions: 0 })
     t.equal(await me(server, token), 200, 'live tokens are left')
     t.equal((await server.end('SIGTERM')).code, 0)
@@ -103,7 +108,10 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
     t.equal(beside.code, 0, beside.stderr)
     for (const { stdout } of [alone, beside]) {
       const { accessToken } = onlyJson(t, stdout) as { accessToken: string }
-      const reply = await fetch(`${server.base}/oauth/introspect`, { method: 'POST', body: new URLSearchParams({ token }), headers: { authorization: `Bearer ${accessToken}` } })
+      const reply = await fetch(
+        `${server.base}/oauth/introspect`,
+        { method: 'POST', body: new URLSearchParams({ token }), headers: { authorization: `Bearer ${accessToken}` } }
+      )
       t.match(await reply.json(), { active: true, scope: '*' })
       t.notMatch(server.stdout(), accessToken)
     }
@@ -118,7 +126,11 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
     t.equal(refused.code, 1)
     t.match(refused.stderr, /NODE_ENV=production needs DATABASE_URL/)
     t.equal(oneLine(refused.stderr), true)
-    const mailless = await run(serverFile, [], { ...env, NODE_ENV: 'production', DATABASE_URL: `postgres://127.0.0.1:${await freePort()}/x` })
+    const mailless = await run(
+      serverFile,
+      [],
+      { ...env, NODE_ENV: 'production', DATABASE_URL: `postgres://127.0.0.1:${await freePort()}/x` }
+    )
     t.equal(mailless.code, 1)
     t.match(mailless.stderr, /NODE_ENV=production needs SMTP_URL/)
     t.equal(oneLine(mailless.stderr), true)
@@ -126,7 +138,16 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
 })
 
 t.test('a bad environment is refused in one message that names every variable and shows no value', async t => {
-  const bad = { PORT: 'many', BCRYPT_COST: '99', SESSION_LIMIT: '-1', TOKEN_TTL: '3 weeks', PRUNE_SCHEDULE: 'sometimes', PRUNE_TIMEZONE: 'Moon/Base', LOG_LEVEL: 'loud', DATABASE_URL: `mysql://u:${hidden}@h/d` }
+  const bad = {
+    PORT: 'many',
+    BCRYPT_COST: '99',
+    SESSION_LIMIT: '-1',
+    TOKEN_TTL: '3 weeks',
+    PRUNE_SCHEDULE: 'sometimes',
+    PRUNE_TIMEZONE: 'Moon/Base',
+    LOG_LEVEL: 'loud',
+    DATABASE_URL: `mysql://u:${hidden}@h/d`
+  }
   for (const [file, args, code] of [[serverFile, [], 1], [cliFile, ['tokens:prune'], 2]] as const) {
     const refused = await run(file, [...args], bad)
     t.equal(refused.code, code)
@@ -151,7 +172,10 @@ t.test('tokens:prune --help explains its options', async t => {
 
 t.test('server and command end with one line when the database does not answer', async t => {
   const silent = await startSilent(t)
-  const urls = [`postgres://latchkey:${hidden}@127.0.0.1:${await freePort()}/latchkey`, `postgres://latchkey:${hidden}@127.0.0.1:${silent}/latchkey`]
+  const urls = [
+    `postgres://latchkey:${hidden}@127.0.0.1:${await freePort()}/latchkey`,
+    `postgres://latchkey:${hidden}@127.0.0.1:${silent}/latchkey`
+  ]
   for (const url of urls) {
     await Promise.all([[serverFile], [cliFile, 'tokens:prune']].map(async ([file, ...args]) => {
       const ended = await run(file as string, args, { DATABASE_URL: url })
@@ -204,7 +228,10 @@ t.test('with PostgreSQL', async t => {
     const ended = await run(serverFile, [], { DATABASE_URL: url, REDIS_URL: redis.url.replace('//', `//:${hidden}@`) })
     t.equal(ended.code, 1)
     t.equal(oneLine(ended.stderr), true)
-    t.equal(ended.stderr.trim(), `Latchkey cannot start: Redis at 127.0.0.1:${redis.port} refuses user or password of REDIS_URL (WRONGPASS)`)
+    t.equal(
+      ended.stderr.trim(),
+      `Latchkey cannot start: Redis at 127.0.0.1:${redis.port} refuses user or password of REDIS_URL (WRONGPASS)`
+    )
     t.notMatch(ended.stdout + ended.stderr, hidden)
     t.notMatch(ended.stdout, 'answering from the database')
   })
@@ -236,7 +263,10 @@ t.test('with PostgreSQL', async t => {
     const ended = server.end('SIGTERM')
     t.equal(await becomesTrue(async () => (await fetch(`${server.base}/health/ready`)).status === 503, 7_000), true)
     const ready = await fetch(`${server.base}/health/ready`)
-    t.match([ready.status, await ready.json(), ready.headers.get('retry-after')], [503, { status: 'stopping', database: { status: 'ok' } }, '2'])
+    t.match(
+      [ready.status, await ready.json(), ready.headers.get('retry-after')],
+      [503, { status: 'stopping', database: { status: 'ok' } }, '2']
+    )
     t.equal((await fetch(`${server.base}/health/live`)).status, 200, 'but alive')
     t.match(await ask(server, agent, '/v1/me', token), { status: 200, connection: 'close' }, 'on an existing connection, which then closes')
     t.equal((await post(server, '/v1/logout', {}, token)).status, 204, 'on a new one too')
@@ -248,7 +278,18 @@ t.test('with PostgreSQL', async t => {
   })
 
   t.test('in production the output is JSON alone, and says what the session limit is', async t => {
-    const server = await startServer(t, { DATABASE_URL: url, NODE_ENV: 'production', SMTP_URL: 'smtp://127.0.0.1', PUBLIC_URL: 'https://auth.example.com', APP_URL: 'https://app.example.com', MAIL_FROM: 'auth@example.com', SESSION_LIMIT: '3' })
+    const server = await startServer(
+      t,
+      {
+        DATABASE_URL: url,
+        NODE_ENV: 'production',
+        SMTP_URL: 'smtp://127.0.0.1',
+        PUBLIC_URL: 'https://auth.example.com',
+        APP_URL: 'https://app.example.com',
+        MAIL_FROM: 'auth@example.com',
+        SESSION_LIMIT: '3'
+      }
+    )
     await server.logged(/"sessionLimit":3.*a user may have 3 at a time/)
     for (const line of server.stdout().trimEnd().split('\n')) t.type(JSON.parse(line).level, 'number', line)
     t.equal(server.stderr(), '')
@@ -307,19 +348,28 @@ t.test('with PostgreSQL', async t => {
     t.test('SIGTERM lets a request finish while Redis is frozen', async t => {
       const redis = await startRedis()
       t.teardown(() => redis.kill())
-      const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, DRAIN_DELAY: '2s', BCRYPT_COST: '11', LOG_LEVEL: 'debug' })
+      const server = await startServer(
+        t,
+        { DATABASE_URL: url, REDIS_URL: redis.url, DRAIN_DELAY: '2s', BCRYPT_COST: '11', LOG_LEVEL: 'debug' }
+      )
       await drains(t, server, () => { process.kill(redis.pid, 'SIGSTOP') })
     })
 
     t.test('SIGTERM lets a request finish while Redis is down', async t => {
       const redis = await startRedis()
-      const server = await startServer(t, { DATABASE_URL: url, REDIS_URL: redis.url, DRAIN_DELAY: '2s', BCRYPT_COST: '11', LOG_LEVEL: 'debug' })
+      const server = await startServer(
+        t,
+        { DATABASE_URL: url, REDIS_URL: redis.url, DRAIN_DELAY: '2s', BCRYPT_COST: '11', LOG_LEVEL: 'debug' }
+      )
       await drains(t, server, () => redis.kill())
     })
   })
 })
 
-/** A login in progress when SIGTERM arrives is answered, and the process exits with 0 within DRAIN_DELAY plus 10 s; `meanwhile` runs just before the signal. */
+/**
+ * A login in progress when SIGTERM arrives is answered, and the process exits with 0 within DRAIN_DELAY plus 10 s; `meanwhile` runs just
+ * before the signal.
+ */
 async function drains (t: Test, server: Running, meanwhile: () => void | Promise<void> = () => {}): Promise<void> {
   const email = `${Math.random()}@example.com`
   await register(server, email)
@@ -343,7 +393,8 @@ async function startServer (t: Test, env: Record<string, string>) {
   const { exited, stdout, stderr } = follow(child)
   t.teardown(() => { child.kill('SIGKILL') })
   const base = () => /(?:^Latchkey listens on |Server listening at )(http:[^\s"]+)/m.exec(stdout())?.[1]
-  if (!await becomesTrue(() => base() !== undefined || child.exitCode !== null, 60_000) || base() === undefined) throw new Error(`the server did not start: ${stderr()}`)
+  if (!await becomesTrue(() => base() !== undefined || child.exitCode !== null, 60_000) ||
+    base() === undefined) throw new Error(`the server did not start: ${stderr()}`)
   return {
     base: base() as string,
     pid: child.pid as number,
@@ -364,7 +415,10 @@ async function startServer (t: Test, env: Record<string, string>) {
 /** Runs a program until it exits. */
 async function run (file: string, args: string[], env: Record<string, string>) {
   const startedAt = performance.now()
-  const child = spawn(...alone({ ...clean, ...env }, process.execPath, file, ...args), { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 })
+  const child = spawn(
+    ...alone({ ...clean, ...env }, process.execPath, file, ...args),
+    { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 }
+  )
   const { exited, stdout, stderr } = follow(child)
   const code = await exited
   return { code, stdout: stdout(), stderr: stderr(), ms: performance.now() - startedAt }
@@ -381,7 +435,10 @@ function follow (child: ChildProcess) {
 
 async function post (server: Running, path: string, body: object, token?: string): Promise<Response> {
   const headers = { 'content-type': 'application/json', ...token === undefined ? {} : { authorization: `Bearer ${token}` } }
-  return await fetch(`${server.base}${path}`, { method: 'POST', headers, ...Object.keys(body).length > 0 ? { body: JSON.stringify(body) } : {} })
+  return await fetch(
+    `${server.base}${path}`,
+    { method: 'POST', headers, ...Object.keys(body).length > 0 ? { body: JSON.stringify(body) } : {} }
+  )
 }
 
 async function register (server: Running, email = `${Math.random()}@example.com`): Promise<string> {
@@ -399,7 +456,12 @@ async function me (server: Running, token: string): Promise<number> {
 }
 
 /** One request through `agent`: its status and Connection header. */
-async function ask (server: Running, agent: Agent, path: string, token: string): Promise<{ status: number | undefined, connection: string | undefined }> {
+async function ask (
+  server: Running,
+  agent: Agent,
+  path: string,
+  token: string
+): Promise<{ status: number | undefined, connection: string | undefined }> {
   return await new Promise((resolve, reject) => {
     get(`${server.base}${path}`, { agent, headers: { authorization: `Bearer ${token}` } }, reply => {
       reply.resume().on('end', () => resolve({ status: reply.statusCode, connection: reply.headers.connection }))

@@ -21,7 +21,16 @@ class Terminal {
   readonly exited: Promise<number | null>
 
   constructor (t: Test, env: Record<string, string>, ...words: string[]) {
-    this.#child = spawn(...alone({ TERM: 'xterm', BCRYPT_COST: '4', LOG_LEVEL: 'info', ...env }, 'script', '-qec', ['exec', process.execPath, ...words].join(' '), '/dev/null'), { stdio: ['pipe', 'pipe', 'inherit'] })
+    this.#child = spawn(
+      ...alone(
+        { TERM: 'xterm', BCRYPT_COST: '4', LOG_LEVEL: 'info', ...env },
+        'script',
+        '-qec',
+        ['exec', process.execPath, ...words].join(' '),
+        '/dev/null'
+      ),
+      { stdio: ['pipe', 'pipe', 'inherit'] }
+    )
     this.#child.stdout?.on('data', chunk => { this.output += String(chunk) })
     this.exited = once(this.#child, 'close').then(([code]) => code as number | null)
     t.teardown(() => { this.#child.kill('SIGKILL') })
@@ -42,7 +51,9 @@ t.test('the server greets people, and logs lines that they can read', async t =>
   const env = { PORT: '0', DATA_DIR: dir }
   const server = new Terminal(t, env, serverFile)
   await server.sees(/\r\nLatchkey listens on http:\/\/localhost:\d+\r\n/)
-  await server.sees(/\r\nSessions: a user may have 1 at a time, and a login past that ends the oldest \(SESSION_LIMIT=1; 0: no limit\)\.\r\n/)
+  await server.sees(
+    /\r\nSessions: a user may have 1 at a time, and a login past that ends the oldest \(SESSION_LIMIT=1; 0: no limit\)\.\r\n/
+  )
   t.match(server.output, /\[\d\d:\d\d:\d\d\].*INFO.*creating an embedded database in/)
   t.match(server.output, /INFO.*Server listening at http:\/\/localhost:\d+/)
   t.notMatch(server.output, '"level"')
@@ -68,7 +79,11 @@ t.test('a command asks before what cannot be undone, and does not show the passw
   t.match(create.output, `Created the account of ${email}.\r\n`)
   t.notMatch(create.output, password)
 
-  for (const [answer, code, outcome] of [['n\r', 1, 'Nothing was done.'], ['\u0004', 1, 'Nothing was done.'], ['y\r', 0, `Deleted the account of ${email}.`]] as const) {
+  for (const [answer, code, outcome] of [
+    ['n\r', 1, 'Nothing was done.'],
+    ['\u0004', 1, 'Nothing was done.'],
+    ['y\r', 0, `Deleted the account of ${email}.`]
+  ] as const) {
     const remove = new Terminal(t, env, cliFile, 'users:delete', '--email', email)
     await remove.sees(/\? \[y\/N\] $/)
     remove.type(answer)
@@ -83,7 +98,10 @@ t.test('the build says that it is building where that takes long, and passes on 
   mkdirSync(compiler, { recursive: true })
   const build = (code: number, ms: number) => {
     writeFileSync(join(compiler, 'tsc'), `setTimeout(() => { process.exitCode = ${code} }, ${ms})`)
-    const { status, stdout, stderr } = spawnSync(...alone({}, process.execPath, join(root, 'scripts/build.js')), { cwd: dir, encoding: 'utf8' })
+    const { status, stdout, stderr } = spawnSync(
+      ...alone({}, process.execPath, join(root, 'scripts/build.js')),
+      { cwd: dir, encoding: 'utf8' }
+    )
     return { status, stdout, stderr }
   }
   t.match(build(0, 2_500), { status: 0, stdout: '', stderr: /^Building…\nBuilt in [2-9]\.\d s\.\n$/ })

@@ -11,9 +11,9 @@ const samples = 1_000
 /** Attempts per account: below every failure limit, and enough that an account's first use doesn't matter. */
 const attemptsEach = 40
 /**
- * How far the probability that one kind takes longer than another may be from one half. With 1,000 samples of each, its standard deviation is 0.013
- * if both kinds take the same time: the limit is six of them away from chance, and a probability of 0.65 another five beyond the limit. Without the
- * dummy hash the probability is a quarter away from one half even on a machine with ten times the work it can do.
+ * How far the probability that one kind takes longer than another may be from one half. With 1,000 samples of each, its standard deviation
+ * is 0.013 if both kinds take the same time: the limit is six of them away from chance, and a probability of 0.65 another five beyond the
+ * limit. Without the dummy hash the probability is a quarter away from one half even on a machine with ten times the work it can do.
  */
 const limit = 0.08
 const [unknown, wrong, disabled] = ['unknown', 'wrong', 'disabled'] as const
@@ -25,7 +25,8 @@ t.test('the limit detects the difference that its comment claims', async t => {
   t.ok(limit > 6 * spread(samples, samples), `${(limit / spread(samples, samples)).toFixed(1)} standard deviations from chance`)
   t.ok(0.65 - 0.5 - limit > 5 * spread(samples, samples), 'a probability of 0.65 is detected')
   const choices = createChoices(1)
-  const noise = (shift: number) => Array.from({ length: samples }, () => shift + [1, 2, 3, 4, 5, 6].reduce(sum => sum + choices.below(1_000) / 1_000, 0))
+  const noise = (shift: number) =>
+    Array.from({ length: samples }, () => shift + [1, 2, 3, 4, 5, 6].reduce(sum => sum + choices.below(1_000) / 1_000, 0))
   t.ok(Math.abs(superiority(noise(0), noise(0)) - 0.5) < limit, 'noise alone passes')
   t.ok(superiority(noise(0.39), noise(0)) - 0.5 > limit, 'half a standard deviation more does not')
   t.equal(superiority([1, 2, 2], [2, 3]), (0 + 0 + 0.5 + 0 + 0.5 + 0) / 6)
@@ -113,7 +114,12 @@ async function measure (one: TestApp): Promise<Took> {
   await one.database.prepared('update users set disabled_at = now() where email = any($1::text[])', [`{${emails.disabled.join(',')}}`])
   const took: Took = { unknown: [], wrong: [], disabled: [] }
   const choices = createChoices(2)
-  const order = kinds.flatMap(kind => emails[kind].flatMap(email => Array.from({ length: attemptsEach }, () => ({ kind, email, at: choices.below(2 ** 31) })))).sort((a, b) => a.at - b.at)
+  const order = kinds.flatMap(
+    kind => emails[kind].flatMap(email => Array.from({ length: attemptsEach }, (
+  ) => ({ kind, email, at: choices.below(2 ** 31) })))).sort((
+    a,
+    b
+  ) => a.at - b.at)
   for (let i = 0; i < 60; i++) await attempt(one, newEmail())
   for (const { kind, email } of order) took[kind].push(await attempt(one, email))
   return took
@@ -130,7 +136,10 @@ async function attempt (one: TestApp, email: string): Promise<number> {
 /** Sends requests for the addresses of two kinds in random order and ranks their times. */
 async function takesTheSame (t: Test, kinds: [Asked, Asked]): Promise<void> {
   const choices = createChoices(3)
-  const order = kinds.flatMap(({ emails, ask }, kind) => emails.map(email => ({ kind, email, ask, at: choices.below(2 ** 31) }))).sort((a, b) => a.at - b.at)
+  const order = kinds.flatMap(({ emails, ask }, kind) => emails.map(email => ({ kind, email, ask, at: choices.below(2 ** 31) }))).sort((
+    a,
+    b
+  ) => a.at - b.at)
   const took: [number[], number[]] = [[], []]
   for (const { kind, email, ask } of order) {
     const startedAt = performance.now()
@@ -141,7 +150,11 @@ async function takesTheSame (t: Test, kinds: [Asked, Asked]): Promise<void> {
   const probability = superiority(took[0], took[1])
   // Five standard deviations: a false alarm in a million runs.
   const limit = 5 * spread(took[0].length, took[1].length)
-  t.ok(Math.abs(probability - 0.5) < limit, `${kinds[0].kind} takes longer than ${kinds[1].kind} with a probability of ${probability.toFixed(3)}; medians ${median(took[0]).toFixed(2)} and ${median(took[1]).toFixed(2)} ms`)
+  t.ok(
+    Math.abs(probability - 0.5) < limit,
+    `${kinds[0].kind} takes longer than ${kinds[1].kind} with a probability of ${probability.toFixed(3)}; medians ${median(took[0])
+      .toFixed(2)} and ${median(took[1]).toFixed(2)} ms`
+  )
 }
 
 interface Asked { kind: string, emails: string[], ask (email: string): Promise<{ statusCode: number, body: string }> }

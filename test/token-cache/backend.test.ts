@@ -50,7 +50,11 @@ for (const [name, open] of Object.entries(backends)) {
     t.test('a look tells what stands, and leaves it so', async t => {
       const [taken, free] = [newKey(), newKey()]
       await backend.takeLease(taken, 'La', 60_000)
-      t.strictSame(await Promise.all([taken, free, taken].map(key => backend.get(key))), ['La', null, 'La'], 'each its own, several at once')
+      t.strictSame(
+        await Promise.all([taken, free, taken].map(key => backend.get(key))),
+        ['La', null, 'La'],
+        'each its own, several at once'
+      )
       t.equal(await backend.takeLease(free, 'Lb', 60_000), null, 'nothing was left where nothing stood')
     })
 
@@ -162,7 +166,10 @@ t.test('a Redis in trouble', { skip: hasRedisServer ? false : 'needs redis-serve
     t.equal(backend.connection, null, 'at once')
     t.ok(await becomesTrue(() => backend.connection !== null, 15_000), 'and another one is made')
     t.not(backend.connection, before.connection)
-    for (const write of [() => backend.takeLease('a', 'La', 2_000), () => backend.overwrite(['a'], 2_000)] as Array<() => Promise<unknown>>) {
+    for (const write of [
+      () => backend.takeLease('a', 'La', 2_000),
+      () => backend.overwrite(['a'], 2_000)
+    ] as Array<() => Promise<unknown>>) {
       await t.rejects(write(), /READONLY/)
       t.equal(backend.connection, null)
       t.ok(await becomesTrue(() => backend.connection !== null, 15_000))
@@ -206,7 +213,10 @@ t.test('a Redis in trouble', { skip: hasRedisServer ? false : 'needs redis-serve
       t.ok(tookMs > 80, `${name} took ${tookMs.toFixed(0)} ms`)
     }
     process.kill(server.pid, 'SIGCONT')
-    t.ok(await becomesTrue(() => backend.identify().then(({ incarnation }) => incarnation !== null, () => false), 15_000), 'and is used again')
+    t.ok(
+      await becomesTrue(() => backend.identify().then(({ incarnation }) => incarnation !== null, () => false), 15_000),
+      'and is used again'
+    )
     t.ok(await becomesTrue(() => backend.takeLease(randomUUID(), 'La', 2_000).then(there => there === null, () => false), 15_000))
   })
 })

@@ -22,7 +22,8 @@ t.test('what the cache holds', async t => {
   redis.on('error', () => {})
   t.teardown(() => redis.disconnect())
   const keyOf = (token: string) => `${ground.prefix}token:${createHash('sha256').update(token).digest('hex')}`
-  const commands = async (name: string) => Number(new RegExp(`^cmdstat_${name}:calls=(\\d+)`, 'm').exec(await redis.info('commandstats'))?.[1] ?? 0)
+  const commands = async (name: string) =>
+    Number(new RegExp(`^cmdstat_${name}:calls=(\\d+)`, 'm').exec(await redis.info('commandstats'))?.[1] ?? 0)
 
   /** Uses `token` on every instance until each has answered from the cache. */
   async function cacheEverywhere (t: Test, token: string) {
@@ -80,7 +81,11 @@ t.test('what the cache holds', async t => {
 
   t.test('a dump of the database shows no password and no token', async t => {
     const { tokens, passwords } = await secretsOf(one, two)
-    const dump = await promisify(execFile)('pg_dump', ['--dbname', ground.databaseUrl as string], { maxBuffer: 64 << 20 }).catch((error: NodeJS.ErrnoException) => {
+    const dump = await promisify(execFile)(
+      'pg_dump',
+      ['--dbname', ground.databaseUrl as string],
+      { maxBuffer: 64 << 20 }
+    ).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error
       skipMissing(t, 'needs pg_dump: install the PostgreSQL client programs')
       return null
@@ -135,7 +140,10 @@ async function copyDatabase (t: Test, url: string): Promise<string> {
     await admin.end({ timeout: 1 })
   })
   // Connections just closed may still be there.
-  const made = await becomesTrue(() => admin.unsafe(`create database ${name(copy.href)} template ${name(url)}`).then(() => true, () => false), patienceMs)
+  const made = await becomesTrue(
+    () => admin.unsafe(`create database ${name(copy.href)} template ${name(url)}`).then(() => true, () => false),
+    patienceMs
+  )
   if (!made) throw new Error('the database could not be copied')
   return copy.href
 }
@@ -155,9 +163,26 @@ const poisons: Array<[string, (redis: Redis, key: string, generation: string) =>
   ['null', (redis, key, generation) => redis.set(key, `V${generation}|null`)],
   ['an array', (redis, key, generation) => redis.set(key, `V${generation}|[]`)],
   ['an entry without a user', (redis, key, generation) => redis.set(key, `V${generation}|${JSON.stringify(shaped({ user: undefined }))}`)],
-  ['an entry with half a user', (redis, key, generation) => redis.set(key, `V${generation}|${JSON.stringify(shaped({ user: { id: nobody } }))}`)],
-  ['an entry with a session of another shape', (redis, key, generation) => redis.set(key, `V${generation}|${JSON.stringify(shaped({ session: 5 }))}`)],
-  ['an entry whose abilities are no texts', (redis, key, generation) => redis.set(key, `V${generation}|${JSON.stringify(shaped({ token: { id: nobody, kind: 'access', abilities: [{}], expiresAt: soon } }))}`)],
+  [
+    'an entry with half a user',
+    (redis, key, generation) => redis.set(key, `V${generation}|${JSON.stringify(shaped({ user: { id: nobody } }))}`)
+  ],
+  [
+    'an entry with a session of another shape',
+    (redis, key, generation) => redis.set(key, `V${generation}|${JSON.stringify(shaped({ session: 5 }))}`)
+  ],
+  [
+    'an entry whose abilities are no texts',
+    (
+      redis,
+      key,
+      generation
+    ) =>
+      redis.set(
+        key,
+        `V${generation}|${JSON.stringify(shaped({ token: { id: nobody, kind: 'access', abilities: [{}], expiresAt: soon } }))}`
+      )
+  ],
   ['an entry that is over', (redis, key, generation) => redis.set(key, `V${generation}|${JSON.stringify(shaped({ expiresAtMs: 1 }))}`)],
   ['a lease for ever', (redis, key) => redis.set(key, 'Lfor-ever')],
   ['Rx', (redis, key) => redis.set(key, 'Rx')],
@@ -192,7 +217,11 @@ async function secretsOf (one: TestApp, two: TestApp) {
   const email = newEmail()
   const registered = await one.register(email, { password: secret })
   const loggedIn = await two.login(email, { password: secret })
-  const changed = await one.call('PUT', '/v1/password', { token: loggedIn.json().accessToken, body: { currentPassword: secret, newPassword: next } })
+  const changed = await one.call(
+    'PUT',
+    '/v1/password',
+    { token: loggedIn.json().accessToken, body: { currentPassword: secret, newPassword: next } }
+  )
   await one.login(email, { password: `wrong ${secret}` })
   const tokens = [registered, loggedIn, changed].map(reply => reply.json<{ accessToken: string }>().accessToken)
   for (const token of tokens) await two.me(token)
@@ -201,6 +230,11 @@ async function secretsOf (one: TestApp, two: TestApp) {
 
 /** In clear, in hexadecimal or in base64; whole, or only its random part. */
 function shows (text: string, secret: string): boolean {
-  const forms = [secret, secret.replace(/^lk_/, ''), Buffer.from(secret).toString('hex'), Buffer.from(secret).toString('base64').replace(/=+$/, '')]
+  const forms = [
+    secret,
+    secret.replace(/^lk_/, ''),
+    Buffer.from(secret).toString('hex'),
+    Buffer.from(secret).toString('base64').replace(/=+$/, '')
+  ]
   return forms.some(form => text.includes(form))
 }

@@ -12,7 +12,8 @@ const halves = [row(0, half - 1, 1), row(half, 16_383, 2)]
 /** Servers 1, 2 and 3, whose connections, replies and views are the test's to change. */
 function createServers () {
   const servers = [1, 2, 3].map(port => ({
-    port, connection: 1 as number | null, opened: 0, closed: 0, incarnation: `run${port}` as string | null, view: halves, asked: 0, identified: 0,
+    port, connection: 1 as number
+      | null, opened: 0, closed: 0, incarnation: `run${port}` as string | null, view: halves, asked: 0, identified: 0,
     read: [] as string[], written: [] as string[], failure: null as Error | null, meanwhile: () => {}, changed: () => {}
   }))
   const at = (port: number) => servers[port - 1] as (typeof servers)[number]
@@ -57,7 +58,11 @@ t.test('there is no connection before the map is known, and none while a shard h
   t.type(backend.connection, 'number')
   at(2).connection = null
   t.equal(backend.connection, null)
-  for (const call of [() => backend.takeLease(keyAt(1), 'La', 1), () => backend.overwrite([keyAt(1)], 1), () => backend.identify()] as Array<() => Promise<unknown>>) await t.rejects(call(), /not connected/)
+  for (const call of [
+    () => backend.takeLease(keyAt(1), 'La', 1),
+    () => backend.overwrite([keyAt(1)], 1),
+    () => backend.identify()
+  ] as Array<() => Promise<unknown>>) await t.rejects(call(), /not connected/)
 })
 
 t.test('each key goes to the server that has its slot', async t => {
@@ -158,7 +163,10 @@ t.test('a node that is not in the map is left, and the seeds are asked when all 
 t.test('a map with a hole is none', async t => {
   t.throws(() => readSlotMap([row(0, 100, 1), row(102, 16_383, 2)], { host: 'a', port: 1 }), /not every slot/)
   t.throws(() => readSlotMap([], { host: 'a', port: 1 }), /not every slot/)
-  t.match(readSlotMap([[0, 16_383, [null, 6_379, 'x']]], { host: 'asked', port: 1 }).masters, [{ address: { host: 'asked', port: 6_379 }, slots: '0-16383' }])
+  t.match(
+    readSlotMap([[0, 16_383, [null, 6_379, 'x']]], { host: 'asked', port: 1 }).masters,
+    [{ address: { host: 'asked', port: 6_379 }, slots: '0-16383' }]
+  )
   const { backend, all, first } = await connected()
   for (const server of all) server.view = [row(0, 100, 1)]
   t.strictSame(await backend.identify(), first, 'what was known goes on')

@@ -19,7 +19,13 @@ function start (t: Test, intervalSeconds: number) {
   }
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => mock.timers.reset())
-  const lastUse = createLastUse({ store: { touch, eraseSecrets: async () => {} }, clock, intervalSeconds, graceSeconds: 30, log: { warn () {} } })
+  const lastUse = createLastUse({
+    store: { touch, eraseSecrets: async () => {} },
+    clock,
+    intervalSeconds,
+    graceSeconds: 30,
+    log: { warn () {} }
+  })
   lastUse.start()
   return {
     written,

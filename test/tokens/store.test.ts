@@ -19,7 +19,15 @@ onEachGround(t, async (t, ground) => {
   const at = new Date()
   async function addUser (disabled = false): Promise<string> {
     const id = randomUUID()
-    await database.query(db => db.insert(users).values({ id, email: `${id}@example.com`, passwordHash: 'x', createdAt: at, disabledAt: disabled ? at : null, name: 'Ada' }))
+    await database.query(db =>
+      db.insert(users).values({
+        id,
+        email: `${id}@example.com`,
+        passwordHash: 'x',
+        createdAt: at,
+        disabledAt: disabled ? at : null,
+        name: 'Ada'
+      }))
     return id
   }
   async function addSession (userId: string, { expiresAt = soon(), endedAt = null as Date | null } = {}): Promise<string> {
@@ -27,9 +35,15 @@ onEachGround(t, async (t, ground) => {
     await database.query(db => db.insert(sessions).values({ id, userId, createdAt: at, lastUsedAt: at, expiresAt, endedAt }))
     return id
   }
-  async function addToken (userId: string, sessionId: string, { expiresAt = soon(), revokedAt = null as Date | null } = {}): Promise<TokenHash> {
+  async function addToken (
+    userId: string,
+    sessionId: string,
+    { expiresAt = soon(), revokedAt = null as Date | null } = {}
+  ): Promise<TokenHash> {
     const hash = newHash()
-    const id = await database.transaction(tx => tokenStore.insert(tx, { hash, kind: 'access', userId, sessionId, abilities: ['*'], createdAt: at, expiresAt }))
+    const id = await database.transaction(
+      tx => tokenStore.insert(tx, { hash, kind: 'access', userId, sessionId, abilities: ['*'], createdAt: at, expiresAt }
+    ))
     if (revokedAt !== null) await database.query(db => db.update(tokens).set({ revokedAt }).where(sql`id = ${id}`))
     return hash
   }
@@ -42,7 +56,14 @@ onEachGround(t, async (t, ground) => {
     const [user, disabled] = [await addUser(), await addUser(true)]
     const [session, ended] = [await addSession(user), await addSession(user, { expiresAt: past(1_000) })]
     const hashes = [
-      await addToken(user, session), await addToken(user, session, { revokedAt: new Date(Date.now() + 60_000) }), await addToken(user, session, { expiresAt: past(10) }),
+      await addToken(
+        user,
+        session
+      ), await addToken(
+        user,
+        session,
+        { revokedAt: new Date(Date.now() + 60_000) }
+      ), await addToken(user, session, { expiresAt: past(10) }),
       await addToken(user, ended), await addToken(disabled, await addSession(disabled)), newHash()
     ]
     t.strictSame(await find(...hashes), ['live', 'revoked', 'over', 'over', 'disabled', 'unknown'], 'revoked at whatever time is revoked')
@@ -54,7 +75,18 @@ onEachGround(t, async (t, ground) => {
     const session = await addSession(user, { expiresAt })
     const hash = await addToken(user, session)
     const found = (await tokenStore.find([hash.hex()], Date.now())).get(hash.hex())
-    t.match(found, { state: 'live', principal: { expiresAtMs: expiresAt.getTime(), token: { kind: 'access', abilities: ['*'] }, session: { id: session }, user: { id: user, name: 'Ada', role: 'user', emailVerifiedAt: null } } })
+    t.match(
+      found,
+      {
+        state: 'live',
+        principal: {
+          expiresAtMs: expiresAt.getTime(),
+          token: { kind: 'access', abilities: ['*'] },
+          session: { id: session },
+          user: { id: user, name: 'Ada', role: 'user', emailVerifiedAt: null }
+        }
+      }
+    )
   })
 
   t.test('one that was told before is the same principal until a word of it, or the time, has changed', async t => {

@@ -16,7 +16,17 @@ t.test('a token is told from a made-up one, seen before or not', async t => {
   const borrowed = `lk_${secretOf(other)}${token.slice(-7)}`
   t.equal(mint.parse(borrowed), null, 'with the check of a token seen before')
   t.equal(mint.parse(`lkp_${token.slice(3)}`), null, 'of another kind')
-  for (const text of [`${token} `, ` ${token}`, `${token}\n`, token.slice(1), token.slice(0, -1), token.slice(-7), '', 'lk_', `${token.slice(0, 10)}é${token.slice(11)}`]) t.equal(mint.parse(text), null, JSON.stringify(text))
+  for (const text of [
+    `${token} `,
+    ` ${token}`,
+    `${token}\n`,
+    token.slice(1),
+    token.slice(0, -1),
+    token.slice(-7),
+    '',
+    'lk_',
+    `${token.slice(0, 10)}é${token.slice(11)}`
+  ]) t.equal(mint.parse(text), null, JSON.stringify(text))
   t.ok(mint.parse(token), 'which did the true one no harm')
   t.equal(new TokenMint(Buffer.alloc(32, 8)).parse(token), null, "another database's")
 })

@@ -16,11 +16,22 @@ const quarterMs = 15 * 60_000
 /** Where no password is presented, none is looked at. */
 const nobody = { requireCurrentPassword: () => Promise.reject(new Error('asked')), succeeded: () => Promise.reject(new Error('asked')) }
 const patch = (app: TestApp, token: string, body: object) => app.call('PATCH', '/v1/me', { token, body })
-const remove = (app: TestApp, token: string, body?: object) => app.call('DELETE', '/v1/me', { token, ...body === undefined ? {} : { body } })
-const makeToken = (app: TestApp, token: string, body: object = {}) => app.call('POST', '/v1/tokens', { token, body: { name: 'script', ...body } })
+const remove = (
+  app: TestApp,
+  token: string,
+  body?: object
+) => app.call('DELETE', '/v1/me', { token, ...body === undefined ? {} : { body } })
+const makeToken = (
+  app: TestApp,
+  token: string,
+  body: object = {}
+) => app.call('POST', '/v1/tokens', { token, body: { name: 'script', ...body } })
 const rowsOf = async (app: TestApp, userId: string) => {
   const counts = await Promise.all(['tokens', 'sessions', 'events', 'users'].map(async table => {
-    const [row] = await app.database.prepared<{ rows: number }>(`select count(*)::int as rows from ${table} where ${table === 'users' ? 'id' : 'user_id'} = $1`, [userId])
+    const [row] = await app.database.prepared<{ rows: number }>(
+      `select count(*)::int as rows from ${table} where ${table === 'users' ? 'id' : 'user_id'} = $1`,
+      [userId]
+    )
     return [table, row?.rows]
   }))
   return Object.fromEntries(counts) as Record<string, number>
@@ -39,14 +50,27 @@ onEachGround(t, async (t, ground) => {
   t.test('step-up: 15 minutes are over to the millisecond', async t => {
     const at = clock.now()
     const caller = { session: { createdAt: new Date(at).toISOString() } } as Principal
-    const after = (ms: number) => createReauthenticate({ users: nobody, clock: { ...clock, now: () => at + ms } })(caller, undefined, { address: '127.0.0.1', userAgent: null })
+    const after = (ms: number) =>
+      createReauthenticate({ users: nobody, clock: { ...clock, now: () => at + ms } })(
+        caller,
+        undefined,
+        { address: '127.0.0.1', userAgent: null }
+      )
     await t.resolves(after(quarterMs - 1))
     await t.rejects(after(quarterMs), { code: 'AUTH_REAUTHENTICATE' })
-    await t.rejects(createReauthenticate({ users: nobody, clock })({ ...caller, session: null }, undefined, { address: '127.0.0.1', userAgent: null }), { code: 'AUTH_REAUTHENTICATE' }, 'no session, no login')
+    await t.rejects(
+      createReauthenticate({ users: nobody, clock })({ ...caller, session: null }, undefined, { address: '127.0.0.1', userAgent: null }),
+      { code: 'AUTH_REAUTHENTICATE' },
+      'no session, no login'
+    )
   })
 
   t.test('step-up: a login younger than 15 minutes is enough, and after that the password is', async t => {
-    const opened = (await one.register(newEmail(), { refresh: true })).json<{ accessToken: string, refreshToken: string, session: { createdAt: string } }>()
+    const opened = (await one.register(newEmail(), { refresh: true })).json<{
+      accessToken: string
+      refreshToken: string
+      session: { createdAt: string }
+    }>()
     const loginAt = Date.parse(opened.session.createdAt)
     let token = opened.accessToken
     const steps: Array<[string, (body?: object) => Promise<Response>]> = [
@@ -63,14 +87,24 @@ onEachGround(t, async (t, ground) => {
       refused(t, await step({ password: 'not this one' }), 403, 'AUTH_WRONG_PASSWORD', name)
     }
     t.equal((await patch(one, token, { name: 'Ada' })).statusCode, 200, 'a name needs neither')
-    for (const [name, step] of [...steps, ['DELETE /v1/me', body => remove(one, token, body)] as typeof steps[0]]) t.match((await step({ password })).statusCode, /20[014]/, `${name} with the password`)
+    for (const [name, step] of [
+      ...steps,
+      ['DELETE /v1/me', body => remove(one, token, body)] as typeof steps[0]
+    ]) t.match((await step({ password })).statusCode, /20[014]/, `${name} with the password`)
   })
 
   t.test('step-up: a password that comes along is looked at, however young the login, and counts with the logins', async t => {
     const limited = await startApp(t, ground, { env: { LOGIN_LIMIT: '3/1m' } })
     const { email, token } = await limited.account()
-    for (const reply of [await makeToken(limited, token, { password: 'wrong' }), await patch(limited, token, { name: 'Ada', password: 'wrong' }), await remove(limited, token, { password: 'wrong' })]) refused(t, reply, 403, 'AUTH_WRONG_PASSWORD')
-    for (const reply of [await makeToken(limited, token, { password }), await limited.login(email)]) refused(t, reply, 429, 'AUTH_RATE_LIMITED')
+    for (const reply of [
+      await makeToken(limited, token, { password: 'wrong' }),
+      await patch(limited, token, { name: 'Ada', password: 'wrong' }),
+      await remove(limited, token, { password: 'wrong' })
+    ]) refused(t, reply, 403, 'AUTH_WRONG_PASSWORD')
+    for (const reply of [
+      await makeToken(limited, token, { password }),
+      await limited.login(email)
+    ]) refused(t, reply, 429, 'AUTH_RATE_LIMITED')
     t.equal((await limited.me(token)).json<Me>().user.name, null, 'nothing has changed')
   })
 
@@ -84,8 +118,18 @@ onEachGround(t, async (t, ground) => {
     t.equal((await patch(one, token, {})).json<Me>().user.name, 'Ada Lovelace', 'nothing asked, nothing changed')
     t.equal((await patch(one, token, { name: null })).json<Me>().user.name, null)
     t.equal((await one.me(token)).json<Me>().user.name, null)
-    for (const body of [{ name: '' }, { name: 'a\u0000b' }, { name: 1 }, { role: 'admin' }, { id: userId }, { emailVerifiedAt: null }, { email: 'none' }, { email: 'a b@example.com' }]) t.equal((await patch(one, token, body)).statusCode, 400, JSON.stringify(body))
-    const types = (await one.call('GET', '/v1/events', { token })).json<{ events: Array<{ type: string }> }>().events.map(({ type }) => type)
+    for (const body of [
+      { name: '' },
+      { name: 'a\u0000b' },
+      { name: 1 },
+      { role: 'admin' },
+      { id: userId },
+      { emailVerifiedAt: null },
+      { email: 'none' },
+      { email: 'a b@example.com' }
+    ]) t.equal((await patch(one, token, body)).statusCode, 400, JSON.stringify(body))
+    const types = (await one.call('GET', '/v1/events', { token })).json<{ events: Array<{ type: string }> }>().events.map(({ type }) =>
+      type)
     t.same(types, ['name_changed', 'name_changed', 'registered'], 'once for each change')
   })
 
@@ -102,7 +146,11 @@ onEachGround(t, async (t, ground) => {
     const mine = (await one.login(email)).json().accessToken
     t.equal((await patch(one, mine, { email: email.toUpperCase() })).statusCode, 200)
     t.equal(asked.length, 2, 'the own address in another case is no change')
-    t.match((await one.call('GET', '/v1/events', { token: mine })).json().events.filter(({ type }: { type: string }) => type === 'email_change_requested').length, 2)
+    t.match(
+      (await one.call('GET', '/v1/events', { token: mine })).json().events.filter(({ type }: { type: string }) =>
+        type === 'email_change_requested').length,
+      2
+    )
   })
 
   t.test('deleting the account leaves nothing but that it happened', async t => {
@@ -113,7 +161,10 @@ onEachGround(t, async (t, ground) => {
     for (const dead of [token, personal]) refused(t, await one.me(dead), 401, 'AUTH_INVALID_TOKEN')
     refused(t, await one.login(email), 401, 'AUTH_INVALID_CREDENTIALS')
     t.same(await rowsOf(one, userId), { tokens: 0, sessions: 0, events: 1, users: 0 })
-    const [event] = await one.database.prepared<Record<string, unknown>>('select type, actor_id, session_id, token_id, ip, user_agent, cause from events where user_id = $1', [userId])
+    const [event] = await one.database.prepared<Record<string, unknown>>(
+      'select type, actor_id, session_id, token_id, ip, user_agent, cause from events where user_id = $1',
+      [userId]
+    )
     t.same(event, { type: 'account_deleted', actor_id: null, session_id: null, token_id: null, ip: null, user_agent: null, cause: null })
     refused(t, await remove(one, token), 401, 'AUTH_INVALID_TOKEN', 'a second time')
     t.equal((await one.register(email)).statusCode, 201, 'the address is free')
@@ -139,7 +190,10 @@ t.test('on two instances', async t => {
   const gate = createGate()
   const death = createDeath()
   const env = { SESSION_LIMIT: '5' }
-  const [one, two] = await Promise.all([startApp(t, ground, { env, settle: death.settle }), startApp(t, ground, { env, backend: gate.backend })])
+  const [
+    one,
+    two
+  ] = await Promise.all([startApp(t, ground, { env, settle: death.settle }), startApp(t, ground, { env, backend: gate.backend })])
   const redis = new Redis(ground.redisUrl as string)
   t.teardown(() => redis.disconnect())
   const keyOf = (token: string) => `${ground.prefix}token:${createHash('sha256').update(token).digest('hex')}`
@@ -242,7 +296,11 @@ t.test('on two instances', async t => {
     }, patienceMs), 'the cache lets it in still')
     for (const repetition of repetitions) refused(t, repetition, 401, 'AUTH_INVALID_TOKEN', 'a repetition')
     t.same([...await statuses(token), ...await statuses(personal)], [401, 401, 401, 401], 'is strict')
-    t.same(await Promise.all([one.prune({ dryRun: false }), two.prune({ dryRun: false })]).then(() => rowsOf(one, userId)), { tokens: 0, sessions: 0, events: 1, users: 0 }, 'two prunes at once')
+    t.same(
+      await Promise.all([one.prune({ dryRun: false }), two.prune({ dryRun: false })]).then(() => rowsOf(one, userId)),
+      { tokens: 0, sessions: 0, events: 1, users: 0 },
+      'two prunes at once'
+    )
   })
 
   t.test('a prune that finds the deletion begun makes it strict before it deletes', async t => {
@@ -260,7 +318,8 @@ t.test('on two instances', async t => {
     const late = createTransactionGate()
     const slow = await startApp(t, { ...ground, database: async () => late.database(await ground.database()) })
     const { email, token, userId } = await slow.account()
-    const failures = async () => Number((await one.database.prepared<{ count: string }>('select count(*) from login_failures', []))[0]?.count)
+    const failures = async () =>
+      Number((await one.database.prepared<{ count: string }>('select count(*) from login_failures', []))[0]?.count)
     const before = await failures()
     const held = late.close()
     const tried = slow.call('POST', '/v1/login', { body: { email, password: 'not this one, surely' } })
@@ -270,7 +329,10 @@ t.test('on two instances', async t => {
     held.open()
     t.equal((await tried).statusCode, 401)
     t.same(await rowsOf(one, userId), { tokens: 0, sessions: 0, events: 1, users: 0 })
-    const [event] = await one.database.prepared<{ user_id: string | null, ip: string }>("select user_id, ip from events where type = 'login_failed' order by created_at desc limit 1", [])
+    const [event] = await one.database.prepared<{ user_id: string | null, ip: string }>(
+      "select user_id, ip from events where type = 'login_failed' order by created_at desc limit 1",
+      []
+    )
     t.same(event, { user_id: null, ip: '127.0.0.1' }, 'but of the attempt')
   })
 
@@ -302,7 +364,11 @@ t.test('on two instances', async t => {
 
   async function refreshing () {
     const email = newEmail()
-    const { accessToken: token, refreshToken, user } = (await one.register(email, { refresh: true })).json<{ accessToken: string, refreshToken: string, user: { id: string } }>()
+    const { accessToken: token, refreshToken, user } = (await one.register(email, { refresh: true })).json<{
+      accessToken: string
+      refreshToken: string
+      user: { id: string }
+    }>()
     return { email, token, refreshToken, userId: user.id }
   }
 })

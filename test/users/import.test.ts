@@ -32,17 +32,25 @@ const storedHash = async (app: TestApp, email: string) => {
   const [row] = await app.database.prepared<{ hash: string }>('select password_hash as hash from users where email = $1', [email])
   return row?.hash ?? null
 }
-const countUsers = async (app: TestApp) => (await app.database.prepared<{ count: number }>('select count(*)::int as count from users', []))[0]?.count
+const countUsers = async (app: TestApp) =>
+  (await app.database.prepared<{ count: number }>('select count(*)::int as count from users', []))[0]?.count
 
 onEachGround(t, async (t, ground) => {
   const one = await startApp(t, ground, { env: { SESSION_LIMIT: '5' } })
   const importing = (content: string | Buffer | object[], dryRun = false) => one.importUsers({ path: fileOf(content), dryRun })
-  const reasons = async (content: string | Buffer | object[]) => (await importing(content)).problems.map(({ line, reason }) => `${line}: ${reason}`)
+  const reasons = async (content: string | Buffer | object[]) =>
+    (await importing(content)).problems.map(({ line, reason }) => `${line}: ${reason}`)
 
   t.test('a Laravel table moves in: its users log in as ever, and their hashes become ours', async t => {
     const email = newEmail()
     const report = await importing([
-      { name: 'Taylor', email: email.toUpperCase(), email_verified_at: '2024-01-02T03:04:05.000000Z', password_hash: laravelHash, created_at: '2023-05-06T07:08:09.000000Z' },
+      {
+        name: 'Taylor',
+        email: email.toUpperCase(),
+        email_verified_at: '2024-01-02T03:04:05.000000Z',
+        password_hash: laravelHash,
+        created_at: '2023-05-06T07:08:09.000000Z'
+      },
       { email: newEmail(), passwordHash: phpHash }
     ])
     t.strictSame(report, { users: 2, imported: 2, dryRun: false, problems: [] })
@@ -51,7 +59,10 @@ onEachGround(t, async (t, ground) => {
     t.equal(await storedHash(one, email), laravelHash)
     const reply = await one.login(email, { password: 'password' })
     t.equal(reply.statusCode, 200, reply.body)
-    t.match(reply.json().user, { email, name: 'Taylor', role: 'user', emailVerifiedAt: '2024-01-02T03:04:05.000Z', createdAt: '2023-05-06T07:08:09.000Z' })
+    t.match(
+      reply.json().user,
+      { email, name: 'Taylor', role: 'user', emailVerifiedAt: '2024-01-02T03:04:05.000Z', createdAt: '2023-05-06T07:08:09.000Z' }
+    )
     t.match(await storedHash(one, email), /^sha384:\$2b\$04\$/)
     t.equal((await one.login(email, { password: 'password' })).statusCode, 200)
     t.equal((await one.login(email, { password: 'passwords' })).statusCode, 401)
@@ -63,7 +74,10 @@ onEachGround(t, async (t, ground) => {
       { email: bcrypted, name: 'Bereket', emailVerifiedAt: null, createdAt: '2025-03-04T05:06:07.890+02:00', passwordHash: goodHash },
       { email: scrypted, name: null, passwordHash: hash }
     ]
-    t.strictSame(await reasons(file(`${'a1'.repeat(16)}:${'b2'.repeat(64)}`)), ['2: passwordHash is not a bcrypt hash: $2a$, $2b$ or $2y$, cost 4 to 15'])
+    t.strictSame(
+      await reasons(file(`${'a1'.repeat(16)}:${'b2'.repeat(64)}`)),
+      ['2: passwordHash is not a bcrypt hash: $2a$, $2b$ or $2y$, cost 4 to 15']
+    )
     t.equal(await storedHash(one, bcrypted), null, 'nothing is half imported')
     t.equal((await importing(file(hashOf('other')))).imported, 2)
     t.match((await one.login(bcrypted)).json().user, { name: 'Bereket', emailVerifiedAt: null, createdAt: '2025-03-04T03:06:07.890Z' })
@@ -117,7 +131,11 @@ onEachGround(t, async (t, ground) => {
       JSON.stringify({ email: newEmail(), passwordHash: goodHash, name: 'x'.repeat(70_000) }),
       JSON.stringify({ email: newEmail(), passwordHash: goodHash, name: 'NUL \u0000' })
     ]
-    const bytes = Buffer.concat([Buffer.from(`${lines.join('\n')}\n{"email": "`), Buffer.from([0xff, 0xfe]), Buffer.from('@example.com"}\n\n')])
+    const bytes = Buffer.concat([
+      Buffer.from(`${lines.join('\n')}\n{"email": "`),
+      Buffer.from([0xff, 0xfe]),
+      Buffer.from('@example.com"}\n\n')
+    ])
     const report = await importing(bytes)
     const time = 'is not a time of RFC 3339, with its zone, since 1970'
     const hash = 'passwordHash is not a bcrypt hash: $2a$, $2b$ or $2y$, cost 4 to 15'
@@ -161,7 +179,10 @@ onEachGround(t, async (t, ground) => {
     const late = createUserImport({ store, transactions: one.database, clock: systemClock })
     const before = await countUsers(one)
     const users = [{ email: newEmail(), passwordHash: goodHash }, { email, passwordHash: goodHash }]
-    t.strictSame(await late({ path: fileOf(users), dryRun: false }), { users: 2, imported: 0, dryRun: false, problems: [{ line: 2, reason: 'the email has an account already' }] })
+    t.strictSame(
+      await late({ path: fileOf(users), dryRun: false }),
+      { users: 2, imported: 0, dryRun: false, problems: [{ line: 2, reason: 'the email has an account already' }] }
+    )
     t.equal(await countUsers(one), before)
   })
 
@@ -281,7 +302,10 @@ t.test('the command', async t => {
     t.strictSame(await run('--dry-run', good), { exitCode: 0, stdout: 'Would import 1 users.', stderr: '' })
     t.strictSame(await run(good), { exitCode: 0, stdout: 'Imported 1 users.', stderr: '' })
     const problems = [{ line: 1, reason: 'the email has an account already' }]
-    t.strictSame(await run('--json', good), { exitCode: 1, stdout: JSON.stringify({ users: 1, imported: 0, dryRun: false, problems }), stderr: '' })
+    t.strictSame(
+      await run('--json', good),
+      { exitCode: 1, stdout: JSON.stringify({ users: 1, imported: 0, dryRun: false, problems }), stderr: '' }
+    )
     const said = 'imported: 1 of 1 lines are bad.\nLine 2: email is not an address; passwordHash is missing'
     t.strictSame(await run(bad), { exitCode: 1, stdout: '', stderr: `Nothing was ${said}` })
     t.strictSame(await run(bad, '--dry-run'), { exitCode: 1, stdout: '', stderr: `Nothing would be ${said}` })

@@ -45,10 +45,22 @@ onEachGround(t, async (t, ground) => {
   })
 
   t.test('length alone is asked for beside that, in code points', async t => {
-    for (const accepted of ['all lower case words', '        spaces        ', '🔑🪁🧿🪬🧶🪢🧵🪡', 'ééééxyzé', 'x'.repeat(1024), '7426183059', '\u{10ffff}'.repeat(8)]) {
+    for (const accepted of [
+      'all lower case words',
+      '        spaces        ',
+      '🔑🪁🧿🪬🧶🪢🧵🪡',
+      'ééééxyzé',
+      'x'.repeat(1024),
+      '7426183059',
+      '\u{10ffff}'.repeat(8)
+    ]) {
       t.equal((await one.register(newEmail(), { password: accepted })).statusCode, 201, accepted)
     }
-    for (const short of ['🔑🪁🧿🪬🧶🪢🧵', 'e\u0301'.repeat(7), 'password'.slice(1)]) rejected(t, await one.register(newEmail(), { password: short }), tooShort, short)
+    for (const short of [
+      '🔑🪁🧿🪬🧶🪢🧵',
+      'e\u0301'.repeat(7),
+      'password'.slice(1)
+    ]) rejected(t, await one.register(newEmail(), { password: short }), tooShort, short)
   })
 
   t.test('the address and the name of an account are no passwords for it', async t => {
@@ -59,23 +71,43 @@ onEachGround(t, async (t, ground) => {
     rejected(t, await one.register(email, { password: 'Brewster1', name: 'Grace Brewster' }), own)
     const { accessToken } = (await one.register(email, { name: 'Grace Brewster' })).json()
     for (const newPassword of ['gracebrewster', 'Grace Brewster', email]) {
-      rejected(t, await one.call('PUT', '/v1/password', { token: accessToken, body: { currentPassword: password, newPassword } }), own, newPassword)
+      rejected(
+        t,
+        await one.call('PUT', '/v1/password', { token: accessToken, body: { currentPassword: password, newPassword } }),
+        own,
+        newPassword
+      )
     }
-    t.equal((await one.call('PUT', '/v1/password', { token: accessToken, body: { currentPassword: password, newPassword: 'grace under pressure' } })).statusCode, 200, 'a name within a longer one')
+    t.equal(
+      (await one.call(
+        'PUT',
+        '/v1/password',
+        { token: accessToken, body: { currentPassword: password, newPassword: 'grace under pressure' } }
+      )).statusCode,
+      200,
+      'a name within a longer one'
+    )
   })
 
   t.test('a password that somebody has already goes on to open the account', async t => {
     for (const [i, old] of ['password1', 'short'].entries()) {
       const { email, userId } = await one.account()
       await one.database.prepared('update users set password_hash = $1 where id = $2::uuid', [await bcrypt.hash(old, 4), userId])
-      for (const times of ['imported', 'with its hash made anew']) t.equal((await one.login(email, { password: old })).statusCode, 200, `${i} ${times}`)
+      for (const times of [
+        'imported',
+        'with its hash made anew'
+      ]) t.equal((await one.login(email, { password: old })).statusCode, 200, `${i} ${times}`)
     }
   })
 })
 
 t.test('words of the owner', async t => {
   const policy = createPasswordPolicy({ minLength: 8, isBreached: async () => false })
-  const verdict = (secret: string, email: string, name: string | null = null) => policy.requireAcceptable(secret, { email, name }).then(() => 'accepted', error => String(error.message))
+  const verdict = (
+    secret: string,
+    email: string,
+    name: string | null = null
+  ) => policy.requireAcceptable(secret, { email, name }).then(() => 'accepted', error => String(error.message))
   for (const [secret, email, name] of [
     ['ada@example.com', 'ada@example.com', null],
     ['Ada@Example.COM', 'ada@example.com', null],
@@ -128,7 +160,10 @@ const lines = (...own: string[]) => [...padding.slice(0, 400), ...own, ...paddin
 
 t.test('passwords known from breaches are refused where a service is asked', async t => {
   patiently(t)
-  const { url, asked } = await rangeServer(t, (request, reply) => reply.end(request.url === `/range/${prefix}` ? lines(`${suffix}:1`) : lines()))
+  const { url, asked } = await rangeServer(
+    t,
+    (request, reply) => reply.end(request.url === `/range/${prefix}` ? lines(`${suffix}:1`) : lines())
+  )
   for (const configured of [url, `${url}/`]) {
     const one = await startApp(t, await embeddedGround(), { env: { BREACHED_PASSWORDS_URL: configured } })
     rejected(t, await one.register(newEmail(), { password: bad }), breached)
@@ -184,7 +219,11 @@ t.test('a service that does not answer well delays nobody for long, and the loca
     t.equal(asked.length, 1, what)
     t.equal(warnings.length, 1, what)
     t.match(warnings[0], 'the breached-password service did not answer')
-    t.notMatch(warnings.join().toUpperCase(), new RegExp(`${prefix}|${suffix}|127\\.0\\.0\\.1`), 'and neither the prefix nor the address is logged')
+    t.notMatch(
+      warnings.join().toUpperCase(),
+      new RegExp(`${prefix}|${suffix}|127\\.0\\.0\\.1`),
+      'and neither the prefix nor the address is logged'
+    )
   }
   for (const [what, answer] of Object.entries(endless)) await ask(what, answer)
   patiently(t)

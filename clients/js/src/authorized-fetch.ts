@@ -13,9 +13,10 @@ interface Parts {
 }
 
 /**
- * `fetch` as the user: with the access token or cookie, renewed beforehand when it has run out, and afterwards when the server refuses it; then the request is sent
- * once more. The token goes to Latchkey's origin, the page's and those in `origins`; a request to another is sent as it is. Relative addresses are below `url`.
- * Rejects as `fetch` does. While nobody can say whether the session goes on, the answer is Latchkey's 429 or 503, never a 401.
+ * `fetch` as the user: with the access token or cookie, renewed beforehand when it has run out, and afterwards when the server refuses it;
+ * then the request is sent once more. The token goes to Latchkey's origin, the page's and those in `origins`; a request to another is sent
+ * as it is. Relative addresses are below `url`. Rejects as `fetch` does. While nobody can say whether the session goes on, the answer is
+ * Latchkey's 429 or 503, never a 401.
  */
 export function createAuthorizedFetch ({ state, refreshing, transport, fetch, origins }: Parts): typeof globalThis.fetch {
   /** A version of the tokens that another server than Latchkey refuses though they are new: there is no use in renewing those. */
@@ -26,7 +27,8 @@ export function createAuthorizedFetch ({ state, refreshing, transport, fetch, or
     const url = new URL(given?.url ?? String(input), transport.base())
     const headers = new Headers(init.headers ?? given?.headers)
     const own = new URL(transport.base()).origin
-    if (headers.has('authorization') || ![own, platform.location?.origin, ...origins].includes(url.origin)) return await fetch(given ?? url.href, init)
+    if (headers.has('authorization') ||
+      ![own, platform.location?.origin, ...origins].includes(url.origin)) return await fetch(given ?? url.href, init)
 
     const unclear = await refreshing.live()
     if (unclear !== null) return answer(unclear)
@@ -36,14 +38,23 @@ export function createAuthorizedFetch ({ state, refreshing, transport, fetch, or
     /** `proof` goes into the body, beside what is there. */
     const attempt = (proof?: object): Promise<Response> => {
       if (state.accessToken !== null) headers.set('authorization', `Bearer ${state.accessToken}`)
-      const more = proof === undefined || Object.keys(proof).length === 0 ? {} : { body: JSON.stringify({ ...parse(typeof init.body === 'string' ? init.body : '{}'), ...proof }) }
+      const more = proof === undefined || Object.keys(proof).length === 0
+        ? {}
+        : { body: JSON.stringify({ ...parse(typeof init.body === 'string' ? init.body : '{}'), ...proof }) }
       if ('body' in more) headers.set('content-type', 'application/json')
-      return fetch(given === null ? url.href : given.clone(), { ...url.origin === own ? transport.credentials : {}, ...init, ...more, headers })
+      return fetch(
+        given === null ? url.href : given.clone(),
+        { ...url.origin === own ? transport.credentials : {}, ...init, ...more, headers }
+      )
     }
 
     const { version } = state
     let reply = await attempt()
-    if (reply.status === 401 && state.auth !== null && !isStream && (url.origin === own || refused !== version) && isAboutToken(await peek(reply))) {
+    if (reply.status === 401 &&
+      state.auth !== null &&
+      !isStream &&
+      (url.origin === own || refused !== version) &&
+      isAboutToken(await peek(reply))) {
       const failed = await refreshing.refresh(version)
       if (failed !== null) return answer(failed)
       if (state.auth === null) return reply
@@ -67,7 +78,8 @@ async function peek (reply: Response): Promise<AuthError> {
 }
 
 /** Latchkey has 401s that a new token doesn't help against, such as a wrong password. Of another server's nothing is known. */
-const isAboutToken = ({ code }: AuthError): boolean => !code.startsWith('AUTH_') || /^AUTH_(MISSING_TOKEN|INVALID_TOKEN|SESSION_REPLACED)$/.test(code)
+const isAboutToken = ({ code }: AuthError): boolean =>
+  !code.startsWith('AUTH_') || /^AUTH_(MISSING_TOKEN|INVALID_TOKEN|SESSION_REPLACED)$/.test(code)
 
 /** What could not be asked, as a reply. */
 function answer ({ code, status, message, retryAfterSeconds }: AuthError): Response {

@@ -3,7 +3,10 @@ import type { Refreshing } from './refreshing.js'
 import type { State } from './state.js'
 import { isHidden } from './tabs.js'
 
-/** What the client does without being asked: it finds out who is signed in, for whoever listens, and renews tokens in time, once that is started. */
+/**
+ * What the client does without being asked: it finds out who is signed in, for whoever listens, and renews tokens in time, once that is
+ * started.
+ */
 export function createAutoRefresh ({ state, refreshing }: { state: State, refreshing: Refreshing }) {
   /** So that tabs which wait for another one's refresh don't all lose patience at once. */
   const rank = Math.random()

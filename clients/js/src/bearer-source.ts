@@ -6,10 +6,16 @@ import { parse, refuse } from './transport.js'
 import type { AuthError, AuthSession, TokenStorage } from './types.js'
 
 /**
- * The text in the storage: tokens, and what makes a reload need no request. `expiresAt` is by this device's clock, so no more than a hint. `count` grows with each
- * renewal: a tab that has just read writes nothing older over what another has written since.
+ * The text in the storage: tokens, and what makes a reload need no request. `expiresAt` is by this device's clock, so no more than a hint.
+ * `count` grows with each renewal: a tab that has just read writes nothing older over what another has written since.
  */
-interface Kept extends Partial<AuthSession> { refreshToken: string, accessToken?: string, expiresAt?: number, lifeMs?: number, count?: number }
+interface Kept extends Partial<AuthSession> {
+  refreshToken: string
+  accessToken?: string
+  expiresAt?: number
+  lifeMs?: number
+  count?: number
+}
 
 /** Tokens in a storage, which other tabs may share. */
 export function createBearerSource ({ state, tabs, storage }: { state: State, tabs: Tabs, storage: TokenStorage }): Source {
@@ -56,7 +62,11 @@ export function createBearerSource ({ state, tabs, storage }: { state: State, ta
       return
     }
     const { accessToken = null, expiresAt = 0, lifeMs = 0, user, session } = found
-    const known = { accessToken, canRefresh: true, ...isOther ? { lifeMs, mine: false, endsAt: now() + Math.min(expiresAt - Date.now(), lifeMs) } : {} }
+    const known = {
+      accessToken,
+      canRefresh: true,
+      ...isOther ? { lifeMs, mine: false, endsAt: now() + Math.min(expiresAt - Date.now(), lifeMs) } : {}
+    }
     if (user === undefined || session === undefined) Object.assign(state, known, { endsAt: 0 })
     else state.set({ ...known, auth: { user, session } }, { renewed: isOther })
   }
@@ -70,7 +80,17 @@ export function createBearerSource ({ state, tabs, storage }: { state: State, ta
   async function keep (reply: TokenReply, signedIn: boolean): Promise<void> {
     const known = knownFrom(reply)
     const { user, session, accessToken, refreshToken } = reply
-    await save({ user, session, accessToken, refreshToken, expiresAt: Date.now() + known.lifeMs, lifeMs: known.lifeMs, count: (kept?.count ?? 0) + 1 } as Kept)
+    await save(
+      {
+        user,
+        session,
+        accessToken,
+        refreshToken,
+        expiresAt: Date.now() + known.lifeMs,
+        lifeMs: known.lifeMs,
+        count: (kept?.count ?? 0) + 1
+      } as Kept
+    )
     state.set(known, { renewed: true, signedIn })
     tabs.tell({})
   }

@@ -9,7 +9,17 @@ import { createState } from './state.js'
 import { createMemoryStorage } from './storage.js'
 import { createTabs } from './tabs.js'
 import { createTransport, jsonOf, readReply, refuse } from './transport.js'
-import type { AuthError, AuthListener, AuthSession, ClientOptions, ListedSession, PersonalToken, Result, SessionResult, User } from './types.js'
+import type {
+  AuthError,
+  AuthListener,
+  AuthSession,
+  ClientOptions,
+  ListedSession,
+  PersonalToken,
+  Result,
+  SessionResult,
+  User
+} from './types.js'
 
 export type Client = ReturnType<typeof createClient>
 
@@ -52,7 +62,8 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
     // Without an error of its own, for a browser drops cookies in silence.
     if (byCookie && platform.location !== undefined && platform.location.hostname !== new URL(transport.base()).hostname) {
       const { data, error } = await transport.send<{ user: User | null }>('GET', 'v1/session')
-      if (error === null && data.user === null) return refuse('COOKIES_BLOCKED', 'The browser kept no cookies: page and server have to be on one site')
+      if (error === null &&
+        data.user === null) return refuse('COOKIES_BLOCKED', 'The browser kept no cookies: page and server have to be on one site')
     }
     return await enter(reply.data)
   }
@@ -77,11 +88,13 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
     signUp: (body: { email: string, password: string, name?: string, deviceName?: string }) => open('v1/register', body),
 
     /** Signs in. An account with a second factor answers with the error AUTH_SECOND_FACTOR_REQUIRED, whose `challenge` it takes. */
-    signInWithPassword: (body: { email: string, password: string, deviceName?: string, abilities?: string[] }) => open('v1/login', body) as Promise<Result<AuthSession>>,
+    signInWithPassword: (
+      body: { email: string, password: string, deviceName?: string, abilities?: string[] }
+    ) => open('v1/login', body) as Promise<Result<AuthSession>>,
 
     /**
-     * Ends this session, all others of the user, or all. Tokens are forgotten here even if the server can't be told; cookies can't be, so then the error means that
-     * the user is still signed in.
+     * Ends this session, all others of the user, or all. Tokens are forgotten here even if the server can't be told; cookies can't be, so
+     * then the error means that the user is still signed in.
      */
     async signOut ({ scope = 'local' }: { scope?: 'local' | 'others' | 'global' } = {}): Promise<Result<null>> {
       if (scope === 'others') return await call<null>('DELETE', 'v1/sessions')
@@ -112,10 +125,14 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
     },
 
     /** Changes the name at once; another address counts when the mail that goes there is confirmed. */
-    updateUser: async (body: { name?: string | null, email?: string, password?: string }) => takeUser(await call<{ user: User }>('PATCH', 'v1/me', body)),
+    updateUser: async (
+      body: { name?: string | null, email?: string, password?: string }
+    ) => takeUser(await call<{ user: User }>('PATCH', 'v1/me', body)),
 
     /** Ends every other session; this one goes on under new tokens. */
-    async changePassword (body: { currentPassword: string, newPassword: string, revokePersonalTokens?: boolean }): Promise<Result<AuthSession>> {
+    async changePassword (
+      body: { currentPassword: string, newPassword: string, revokePersonalTokens?: boolean }
+    ): Promise<Result<AuthSession>> {
       const result = await call<TokenReply>('PUT', 'v1/password', body)
       return result.error === null ? await enter(result.data) : result
     },
@@ -134,7 +151,9 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
     tokens: {
       list: () => call<{ tokens: PersonalToken[] }>('GET', 'v1/tokens'),
       /** Makes a personal token. `accessToken` is its plaintext, and is shown this once. */
-      create: (body: { name: string, abilities?: string[], expiresIn?: number, password?: string }) => call<{ accessToken: string, token: PersonalToken }>('POST', 'v1/tokens', body),
+      create: (
+        body: { name: string, abilities?: string[], expiresIn?: number, password?: string }
+      ) => call<{ accessToken: string, token: PersonalToken }>('POST', 'v1/tokens', body),
       end: (id: string) => call<null>('DELETE', `v1/tokens/${encodeURIComponent(id)}`)
     },
 

@@ -7,9 +7,21 @@ import type { AuthError, AuthSession } from './types.js'
 
 type SessionReply = ({ user: null, session: null } | AuthSession) & { refreshable: boolean, expiresIn?: number }
 
-interface News { auth: AuthSession | null, canRefresh: boolean, leftMs: number, lifeMs: number, at: number, stamp: string | null, renewed: boolean, error: AuthError | null }
+interface News {
+  auth: AuthSession | null
+  canRefresh: boolean
+  leftMs: number
+  lifeMs: number
+  at: number
+  stamp: string | null
+  renewed: boolean
+  error: AuthError | null
+}
 
-/** The cookies, which no script sees: Latchkey says what they are worth. Nothing is kept but a stamp in localStorage that shows whether a tab has got others since. */
+/**
+ * The cookies, which no script sees: Latchkey says what they are worth. Nothing is kept but a stamp in localStorage that shows whether a
+ * tab has got others since.
+ */
 export function createCookieSource ({ state, tabs, transport }: { state: State, tabs: Tabs, transport: Transport }): Source {
   let stamp: string | null = null
   let inDoubt = false
@@ -44,7 +56,10 @@ export function createCookieSource ({ state, tabs, transport }: { state: State, 
       const renewed = known && current !== null && current !== stamp
       stamp = current
       inDoubt = data.user === null && data.refreshable
-      if (data.user !== null) state.set({ ...timesOf(data.expiresIn), auth: { user: data.user, session: data.session }, canRefresh: data.refreshable, mine: false }, { renewed })
+      if (data.user !== null) state.set(
+        { ...timesOf(data.expiresIn), auth: { user: data.user, session: data.session }, canRefresh: data.refreshable, mine: false },
+        { renewed }
+      )
       else if (inDoubt) Object.assign(state, { canRefresh: true, endsAt: 0 })
       else if (state.auth === null) state.set({ auth: null })
       else await forget(refusal ?? null)
@@ -71,7 +86,10 @@ export function createCookieSource ({ state, tabs, transport }: { state: State, 
       stamp = theirs
       inDoubt = false
       // It may have waited for a tab that was frozen.
-      state.set({ auth, canRefresh, lifeMs, endsAt: now() + leftMs - Math.max(0, Date.now() - at), ...renewed ? { mine: false } : {} }, { renewed, error })
+      state.set(
+        { auth, canRefresh, lifeMs, endsAt: now() + leftMs - Math.max(0, Date.now() - at), ...renewed ? { mine: false } : {} },
+        { renewed, error }
+      )
     }
   }
 }

@@ -1,3 +1,16 @@
 export { type Client, createClient } from './client.js'
 export { createLocalStorage, createMemoryStorage, createSecureStorage, type SecureStore } from './storage.js'
-export type { AuthError, AuthEvent, AuthListener, AuthSession, ClientOptions, ListedSession, PersonalToken, Result, Session, SessionResult, TokenStorage, User } from './types.js'
+export type {
+  AuthError,
+  AuthEvent,
+  AuthListener,
+  AuthSession,
+  ClientOptions,
+  ListedSession,
+  PersonalToken,
+  Result,
+  Session,
+  SessionResult,
+  TokenStorage,
+  User
+} from './types.js'

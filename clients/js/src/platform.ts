@@ -1,7 +1,15 @@
 type Listener = (event: { key?: string | null, persisted?: boolean, data?: unknown }) => void
-interface Target { addEventListener? (type: string, listener: Listener): void, removeEventListener? (type: string, listener: Listener): void }
+interface Target {
+  addEventListener? (type: string, listener: Listener): void
+  removeEventListener? (type: string, listener: Listener): void
+}
 
-export interface Channel extends Target { postMessage (message: unknown): void, close (): void, onmessage: Listener | null, unref? (): void }
+export interface Channel extends Target {
+  postMessage (message: unknown): void
+  close (): void
+  onmessage: Listener | null
+  unref? (): void
+}
 
 /** What a browser has and other runtimes may lack. Pages and their tabs are the only ones with all of it. */
 export interface Platform extends Target {
@@ -13,7 +21,12 @@ export interface Platform extends Target {
 export const platform = globalThis as unknown as Platform
 
 /** localStorage; null where there is none, or where the user forbids it, which browsers tell by throwing. */
-export function findLocalStorage (): { getItem (key: string): string | null, setItem (key: string, text: string): void, removeItem (key: string): void } | null {
+export function findLocalStorage (): {
+  getItem (key: string): string | null
+  setItem (key: string, text: string): void
+  removeItem (key: string): void
+}
+  | null {
   try {
     return (globalThis as unknown as { localStorage?: ReturnType<typeof findLocalStorage> }).localStorage ?? null
   } catch {

@@ -15,13 +15,22 @@ export interface UseSession {
 
 type Snapshot = Omit<UseSession, 'refetch'>
 
-interface Store { subscribe (onChange: () => void): () => void, snapshot (): Snapshot, serverSnapshot (): Snapshot, refetch (): Promise<void> }
+interface Store {
+  subscribe (onChange: () => void): () => void
+  snapshot (): Snapshot
+  serverSnapshot (): Snapshot
+  refetch (): Promise<void>
+}
 
 const Context = createContext<Store | null>(null)
 const pending: Snapshot = { data: null, isPending: true, error: null }
 
 /** Gives `useSession` its client. `initialSession` is what the server rendered the page with, where it knows: null for nobody. */
-export function AuthProvider ({ client, initialSession, children }: { client: Client, initialSession?: AuthSession | null, children?: ReactNode }) {
+export function AuthProvider ({
+  client,
+  initialSession,
+  children
+}: { client: Client, initialSession?: AuthSession | null, children?: ReactNode }) {
   const store = useMemo(() => createStore(client, initialSession), [client, initialSession])
   return createElement(Context.Provider, { value: store }, children)
 }

@@ -10,7 +10,9 @@ const repeatMs = 20_000
 
 export type Refreshing = ReturnType<typeof createRefreshing>
 
-/** Renews the tokens, once for all who ask in all tabs. Nobody is signed out because nobody can say: only Latchkey's own 401 ends a session. */
+/**
+ * Renews the tokens, once for all who ask in all tabs. Nobody is signed out because nobody can say: only Latchkey's own 401 ends a session.
+ */
 export function createRefreshing ({ state, source, tabs, transport }: { state: State, source: Source, tabs: Tabs, transport: Transport }) {
   let flight: Promise<AuthError | null> | null = null
   let blocked: { until: number, error: AuthError | null } = { until: 0, error: null }
@@ -31,8 +33,8 @@ export function createRefreshing ({ state, source, tabs, transport }: { state: S
       if (now() < blocked.until) return blocked.error
       const theirs = await tabs.claim()
       if (theirs) return block(theirs)
-      // As late as can be: a tab that was frozen would replay a token that others have used since, and end the session for everybody. Without a refresh token there is
-      // nothing to renew, but something to find out.
+      // As late as can be: a tab that was frozen would replay a token that others have used since, and end the session for everybody.
+      // Without a refresh token there is nothing to renew, but something to find out.
       const unclear = await source.look(!state.canRefresh)
       if (unclear !== null || !state.canRefresh || (state.version !== seen && state.isLive())) return unclear
       if (theirs === null) continue

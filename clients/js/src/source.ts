@@ -7,7 +7,10 @@ export interface TokenReply extends AuthSession { accessToken?: string, expiresI
 
 /** Where the truth about the session is kept for all tabs: the browser's cookies, or the storage. */
 export interface Source {
-  /** Brings what this tab knows in line with it. `surely`: also where nothing seems to have changed. `refusal`: the reason, should nobody be signed in any more. */
+  /**
+   * Brings what this tab knows in line with it. `surely`: also where nothing seems to have changed. `refusal`: the reason, should nobody be
+   * signed in any more.
+   */
   look (surely?: boolean, refusal?: AuthError): Promise<AuthError | null>
   /** Only a refresh shows whether somebody is signed in. */
   isInDoubt (): boolean

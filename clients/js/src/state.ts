@@ -39,7 +39,10 @@ export function createState (onChange: () => void) {
     return entries.has(entry) ? entry.listener(event, auth, error) : null
   }
 
-  const tellAll = (event: AuthEvent, error?: AuthError | null): Array<Promise<unknown>> => [...entries].filter(({ told }) => told).map(entry => tell(entry, event, error))
+  const tellAll = (
+    event: AuthEvent,
+    error?: AuthError | null
+  ): Array<Promise<unknown>> => [...entries].filter(({ told }) => told).map(entry => tell(entry, event, error))
 
   function tellFirst (): void {
     for (const entry of entries) {
@@ -90,7 +93,8 @@ export function createState (onChange: () => void) {
     /** What the listeners give as a proof that the user is there: `{}` when they have signed the user in anew, null when there is none. */
     async ask (refusal: AuthError): Promise<object | null> {
       const before = state.auth?.session.id
-      const answers = await Promise.all(tellAll('REAUTHENTICATION_REQUIRED', refusal).map(answer => answer.catch((error: unknown) => { queueMicrotask(() => { throw error }) })))
+      const answers = await Promise.all(tellAll('REAUTHENTICATION_REQUIRED', refusal).map(answer =>
+        answer.catch((error: unknown) => { queueMicrotask(() => { throw error }) })))
       const proof = answers.find(answer => typeof answer === 'object' && answer !== null) as object | undefined
       return proof ?? (state.auth?.session.id === before ? null : {})
     }

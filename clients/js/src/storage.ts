@@ -12,8 +12,8 @@ export function createMemoryStorage (): TokenStorage {
 }
 
 /**
- * Survives a reload and is shared by all tabs of the origin. Every script in the page can read it, so one that is smuggled in can take the session away. Where
- * localStorage is missing or forbidden it is a memory.
+ * Survives a reload and is shared by all tabs of the origin. Every script in the page can read it, so one that is smuggled in can take the
+ * session away. Where localStorage is missing or forbidden it is a memory.
  */
 export function createLocalStorage ({ key = 'latchkey' }: { key?: string } = {}): TokenStorage {
   let memory: string | null = null
@@ -38,7 +38,11 @@ export function createLocalStorage ({ key = 'latchkey' }: { key?: string } = {})
 }
 
 /** What expo-secure-store exports, or the same over another keychain. */
-export interface SecureStore { getItemAsync (key: string): Promise<string | null>, setItemAsync (key: string, text: string): Promise<void>, deleteItemAsync (key: string): Promise<void> }
+export interface SecureStore {
+  getItemAsync (key: string): Promise<string | null>
+  setItemAsync (key: string, text: string): Promise<void>
+  deleteItemAsync (key: string): Promise<void>
+}
 
 /** The keychain of a phone, which holds 2,048 bytes: it is given the refresh token alone, and the rest is asked for when the app starts. */
 export function createSecureStorage (store: SecureStore, { key = 'latchkey' }: { key?: string } = {}): TokenStorage {

@@ -29,8 +29,8 @@ interface Parts {
 export type Tabs = ReturnType<typeof createTabs>
 
 /**
- * All pages of an origin that share a session. No Web Locks: a page that is frozen, or cached by the back button, would take its lock along. A claim is only a
- * courtesy among tabs: two that refresh all the same get identical tokens from the server.
+ * All pages of an origin that share a session. No Web Locks: a page that is frozen, or cached by the back button, would take its lock
+ * along. A claim is only a courtesy among tabs: two that refresh all the same get identical tokens from the server.
  */
 export function createTabs ({ name, key, onNews, onWake }: Parts) {
   const id = Math.random().toString(36).slice(2)
@@ -94,7 +94,11 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
   /** Without localStorage nothing shows what was missed. */
   const wake = (): void => void onWake(findLocalStorage() === null)
 
-  const on = (target: typeof platform | typeof platform.document, type: string, listener: Parameters<NonNullable<typeof platform.addEventListener>>[1]): void => {
+  const on = (
+    target: typeof platform | typeof platform.document,
+    type: string,
+    listener: Parameters<NonNullable<typeof platform.addEventListener>>[1]
+  ): void => {
     target?.addEventListener?.(type, listener)
     forget.push(() => target?.removeEventListener?.(type, listener))
   }
@@ -124,7 +128,10 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
       close()
     },
 
-    /** Undefined once it is this tab's turn to refresh. Else another tab has just been at it: null, or its error, for all would get the same. */
+    /**
+     * Undefined once it is this tab's turn to refresh. Else another tab has just been at it: null, or its error, for all would get the
+     * same.
+     */
     async claim (): Promise<AuthError | null | undefined> {
       if (own === 'firm' || channel === null) return undefined
       if (rival === null) {

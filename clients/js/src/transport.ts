@@ -49,11 +49,17 @@ export async function readReply<T> (pending: Promise<Response>): Promise<Result<
   const { status, ok } = reply
   if (ok && (status === 204 || status === 202)) return { data: null as T, error: null }
   const body = parse(text)
-  if (ok) return body === null ? refuse('UNEXPECTED_REPLY', 'Not an answer of Latchkey: is the url right?', status) : { data: body as T, error: null }
+  if (ok) return body === null
+    ? refuse('UNEXPECTED_REPLY', 'Not an answer of Latchkey: is the url right?', status)
+    : { data: body as T, error: null }
   return { data: null, error: errorOf(reply, body) }
 }
 
-export const refuse = (code: string, message: string, status = 0): { data: null, error: AuthError } => ({ data: null, error: { code, status, message } })
+export const refuse = (
+  code: string,
+  message: string,
+  status = 0
+): { data: null, error: AuthError } => ({ data: null, error: { code, status, message } })
 
 /** The refusal in a reply. What stands between, such as a proxy, may have answered in words of its own. */
 export function errorOf ({ status, statusText, headers }: Response, body: Partial<AuthError> | null): AuthError {
@@ -69,7 +75,8 @@ export function errorOf ({ status, statusText, headers }: Response, body: Partia
   }
 }
 
-const defined = <T extends object>(values: T) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as { [name in keyof T]?: NonNullable<T[name]> }
+const defined = <T extends object>(values: T) =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as { [name in keyof T]?: NonNullable<T[name]> }
 
 /** A JSON object, or null. */
 export function parse (text: string): Record<string, unknown> | null {

@@ -1,5 +1,12 @@
 /** The wire's user. Times are RFC 3339, UTC. */
-export interface User { id: string, email: string, emailVerifiedAt: string | null, name: string | null, role: 'user' | 'admin', createdAt: string }
+export interface User {
+  id: string
+  email: string
+  emailVerifiedAt: string | null
+  name: string | null
+  role: 'user' | 'admin'
+  createdAt: string
+}
 
 /** One log-in of a user. */
 export interface Session { id: string, deviceName: string | null, createdAt: string, expiresAt: string }
@@ -11,11 +18,19 @@ export interface AuthSession { user: User, session: Session }
 export interface ListedSession extends Session { userAgent: string | null, ip: string | null, lastUsedAt: string, current: boolean }
 
 /** A personal token, without its plaintext. */
-export interface PersonalToken { id: string, name: string, abilities: string[], createdAt: string, expiresAt: string | null, lastUsedAt: string | null }
+export interface PersonalToken {
+  id: string
+  name: string
+  abilities: string[]
+  createdAt: string
+  expiresAt: string | null
+  lastUsedAt: string | null
+}
 
 /**
- * Why something was not done. `code` is the server's, and stable. Besides there are `NETWORK` (no connection, or it timed out), `STORAGE` (the storage could not be
- * read), `UNEXPECTED_REPLY` (the server that answered is not Latchkey) and `COOKIES_BLOCKED` (the browser did not keep the cookies); `status` is 0 where nothing answered.
+ * Why something was not done. `code` is the server's, and stable. Besides there are `NETWORK` (no connection, or it timed out), `STORAGE`
+ * (the storage could not be read), `UNEXPECTED_REPLY` (the server that answered is not Latchkey) and `COOKIES_BLOCKED` (the browser did not
+ * keep the cookies); `status` is 0 where nothing answered.
  */
 export interface AuthError {
   code: string
@@ -37,9 +52,10 @@ export interface SessionResult { data: AuthSession | null, error: AuthError | nu
 export type AuthEvent = 'INITIAL_SESSION' | 'SIGNED_IN' | 'SIGNED_OUT' | 'TOKEN_REFRESHED' | 'USER_UPDATED' | 'REAUTHENTICATION_REQUIRED'
 
 /**
- * `error` comes with SIGNED_OUT, where it is the refusal that ended the session (null after signOut), and with REAUTHENTICATION_REQUIRED, where it is the refusal that
- * a listener may answer by what it returns, or promises: an object such as `{ password }` is sent along when the request is sent again, and after a new sign-in the
- * request is sent again as it was. Else the refusal stands. Whatever else a listener returns is ignored.
+ * `error` comes with SIGNED_OUT, where it is the refusal that ended the session (null after signOut), and with REAUTHENTICATION_REQUIRED,
+ * where it is the refusal that a listener may answer by what it returns, or promises: an object such as `{ password }` is sent along when
+ * the request is sent again, and after a new sign-in the request is sent again as it was. Else the refusal stands. Whatever else a listener
+ * returns is ignored.
  */
 export type AuthListener = (event: AuthEvent, session: AuthSession | null, error: AuthError | null) => unknown
 

@@ -5,7 +5,16 @@ import { becomesTrue } from '../../fixtures/app.js'
 import type { Incoming } from './client.js'
 
 /** A user with everything a request may need; `personal` once it has been created. */
-export interface Account { email: string, password: string, userId: string, sessionId: string, token: string, refreshToken: string, personal: { id: string, token: string } | null, admin: boolean }
+export interface Account {
+  email: string
+  password: string
+  userId: string
+  sessionId: string
+  token: string
+  refreshToken: string
+  personal: { id: string, token: string } | null
+  admin: boolean
+}
 
 interface Parts {
   /** Sends JSON to the server and checks the reply like any other. */
@@ -38,7 +47,17 @@ export function createAccounts ({ call, sql, marker, mailFolder, command }: Part
 
   async function open (): Promise<Account> {
     const [email, password] = [newEmail(), newPassword()]
-    const { accessToken, refreshToken, session, user } = await require('POST', '/v1/register', null, { email, password, refresh: true }) as unknown as { accessToken: string, refreshToken: string, session: { id: string }, user: { id: string } }
+    const { accessToken, refreshToken, session, user } = await require(
+      'POST',
+      '/v1/register',
+      null,
+      { email, password, refresh: true }
+    ) as unknown as {
+      accessToken: string
+      refreshToken: string
+      session: { id: string }
+      user: { id: string }
+    }
     return { email, password, userId: user.id, sessionId: session.id, token: accessToken, refreshToken, personal: null, admin: false }
   }
 
@@ -46,7 +65,16 @@ export function createAccounts ({ call, sql, marker, mailFolder, command }: Part
   async function openAdmin (): Promise<Account> {
     const account = await open()
     await sql`update users set role = 'admin' where id = ${account.userId}`
-    const { accessToken, refreshToken, session } = await require('POST', '/v1/login', null, { email: account.email, password: account.password, refresh: true }) as unknown as { accessToken: string, refreshToken: string, session: { id: string } }
+    const { accessToken, refreshToken, session } = await require(
+      'POST',
+      '/v1/login',
+      null,
+      { email: account.email, password: account.password, refresh: true }
+    ) as unknown as {
+      accessToken: string
+      refreshToken: string
+      session: { id: string }
+    }
     return { ...account, token: accessToken, refreshToken, sessionId: session.id, admin: true }
   }
 
@@ -72,14 +100,24 @@ export function createAccounts ({ call, sql, marker, mailFolder, command }: Part
     /** The account's personal token, created on first use. */
     async personalOf (account: Account): Promise<{ id: string, token: string }> {
       if (account.personal === null) {
-        const { accessToken, token } = await require('POST', '/v1/tokens', account.token, { name: 'fuzz', password: account.password }) as unknown as { accessToken: string, token: { id: string } }
+        const { accessToken, token } = await require(
+          'POST',
+          '/v1/tokens',
+          account.token,
+          { name: 'fuzz', password: account.password }
+        ) as unknown as {
+          accessToken: string
+          token: { id: string }
+        }
         account.personal = { id: token.id, token: accessToken }
       }
       return account.personal
     },
 
     /** The token of a service that may introspect, shared by all requests. */
-    serviceToken: (): Promise<string> => service ??= command('services:create', '--name', 'fuzz', '--json').then(printed => /lk[a-z]_[0-9A-Za-z]{50}/.exec(printed)?.[0] ?? 'none'),
+    serviceToken: (): Promise<string> =>
+      service ??= command('services:create', '--name', 'fuzz', '--json').then(printed =>
+        /lk[a-z]_[0-9A-Za-z]{50}/.exec(printed)?.[0] ?? 'none'),
 
     /** A service that the request may delete. */
     async newServiceId (): Promise<string> {
@@ -87,7 +125,10 @@ export function createAccounts ({ call, sql, marker, mailFolder, command }: Part
       return row?.id ?? ''
     },
 
-    /** Runs `trigger` and returns the token, beginning with `prefix`, of the mail that it sends to `email`. Throws if none arrives within a minute. */
+    /**
+     * Runs `trigger` and returns the token, beginning with `prefix`, of the mail that it sends to `email`. Throws if none arrives within a
+     * minute.
+     */
     async mailed (email: string, prefix: string, trigger: () => Promise<Incoming>): Promise<string> {
       const tokensTo = () => {
         readMails()

@@ -5,11 +5,19 @@ import type { Incoming } from './client.js'
 import type { Answer, Operation } from './recipes.js'
 import type { Schema } from './values.js'
 
-export interface Openapi { paths: Record<string, Record<string, { security?: unknown[], requestBody?: Answer, parameters?: Array<{ in: string, name: string, required?: boolean, schema: Schema }>, responses: Record<string, Answer> }>> }
+export interface Openapi {
+  paths: Record<string, Record<string, {
+    security?: unknown[]
+    requestBody?: Answer
+    parameters?: Array<{ in: string, name: string, required?: boolean, schema: Schema }>
+    responses: Record<string, Answer>
+  }>>
+}
 
 /** Each method of each path. */
 export function operationsOf ({ paths }: Openapi): Operation[] {
-  return Object.entries(paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, { security = [], requestBody, parameters = [], responses }]) => ({
+  return Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { security = [], requestBody, parameters = [], responses }]) => ({
     name: `${method.toUpperCase()} ${path}`,
     method: method.toUpperCase(),
     path,
@@ -24,17 +32,34 @@ export function operationsOf ({ paths }: Openapi): Operation[] {
 /** Answers any route may give before its handler runs: for a bad URL, framing, content type or body. */
 const beforeRoutes = new Set([400, 404, 408, 413, 415, 417, 431])
 
-const failure = { type: 'object', required: ['statusCode', 'code', 'error', 'message'], additionalProperties: false, properties: { statusCode: { type: 'integer' }, code: { type: 'string', pattern: '^(AUTH|FST)_[A-Z_]+$' }, error: { type: 'string' }, message: { type: 'string' }, error_description: { type: 'string' } } }
+const failure = {
+  type: 'object',
+  required: ['statusCode', 'code', 'error', 'message'],
+  additionalProperties: false,
+  properties: {
+    statusCode: { type: 'integer' },
+    code: { type: 'string', pattern: '^(AUTH|FST)_[A-Z_]+$' },
+    error: { type: 'string' },
+    message: { type: 'string' },
+    error_description: { type: 'string' }
+  }
+}
 
 /** Checks replies: each returned line is one broken promise. */
 export function createReplyCheck (openapi: Openapi, marker: string) {
-  const ajv = new Ajv2020({ strict: false, formats: { 'date-time': /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, uuid: true, email: true, uri: true } })
+  const ajv = new Ajv2020({
+    strict: false,
+    formats: { 'date-time': /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, uuid: true, email: true, uri: true }
+  })
   ajv.addSchema({ $id: 'openapi', ...openapi }, 'openapi', false, false)
   const isFailure = ajv.compile(failure)
   const compiled = new Map<string, ValidateFunction>()
 
   function schemaOf ({ path, method }: Operation, status: number): ValidateFunction {
-    const at = `openapi#/paths/${path.replaceAll('~', '~0').replaceAll('/', '~1')}/${method.toLowerCase()}/responses/${status}/content/application~1json/schema`
+    const at = `openapi#/paths/${path.replaceAll('~', '~0').replaceAll(
+      '/',
+      '~1'
+    )}/${method.toLowerCase()}/responses/${status}/content/application~1json/schema`
     const known = compiled.get(at) ?? ajv.compile({ $ref: encodeURI(at) })
     compiled.set(at, known)
     return known
@@ -63,11 +88,17 @@ export function createReplyCheck (openapi: Openapi, marker: string) {
     if (status >= 400 && !isFailure(json) && status !== 503) faults.push(`no error of the house: ${body.slice(0, 200)}`)
     // The route of a request that could not be parsed is unknown.
     if (operation === null || (json as { code?: string } | undefined)?.code === 'FST_ERR_BAD_REQUEST') return faults
-    if (declared === undefined) claim(beforeRoutes.has(status) && /^(FST_|AUTH_NOT_FOUND)/.test((json as { code?: string } | undefined)?.code ?? ''), `${status} is not declared: ${body.slice(0, 200)}`)
+    if (declared === undefined) claim(
+      beforeRoutes.has(status) && /^(FST_|AUTH_NOT_FOUND)/.test((json as { code?: string } | undefined)?.code ?? ''),
+      `${status} is not declared: ${body.slice(0, 200)}`
+    )
     else if (declared.content?.['application/json'] === undefined) claim(body === '', `${status} is declared without a body`)
     else {
       const validate = schemaOf(operation, status)
-      claim(validate(json) === true, `${status} is not as declared: ${JSON.stringify(validate.errors)?.slice(0, 300)} ${body.slice(0, 200)}`)
+      claim(
+        validate(json) === true,
+        `${status} is not as declared: ${JSON.stringify(validate.errors)?.slice(0, 300)} ${body.slice(0, 200)}`
+      )
     }
     return faults
   }
@@ -78,7 +109,12 @@ export function headsOf (said: string): Incoming[] {
   return said.split(/(?=HTTP\/1\.[01] \d{3} )/).filter(part => /^HTTP\/1\.[01] [2-5]/.test(part)).map(part => {
     const [head = '', ...rest] = part.split('\r\n\r\n')
     const [first = '', ...lines] = head.split('\r\n')
-    return { status: Number(first.split(' ')[1]), headers: Object.fromEntries(lines.map(line => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()])), body: rest.join('\r\n\r\n') }
+    return {
+      status: Number(first.split(' ')[1]),
+      headers: Object.fromEntries(lines.map(line =>
+        [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()])),
+      body: rest.join('\r\n\r\n')
+    }
   })
 }
 
@@ -89,7 +125,8 @@ export async function secretsOf (sql: postgres.Sql, mailed: string[]): Promise<S
     where table_schema = 'public' and (data_type = 'bytea' or column_name ~ '(hash|secret|key)') and udt_name in ('bytea', 'text')`
   const found = new Set<string>()
   for (const { relation, name } of columns) {
-    const rows = await sql<Array<{ value: Buffer | string }>>`select ${sql(name)} as value from ${sql(relation)} where ${sql(name)} is not null`
+    const rows = await sql<Array<{ value: Buffer
+      | string }>>`select ${sql(name)} as value from ${sql(relation)} where ${sql(name)} is not null`
     for (const { value } of rows) for (const text of spellings(value)) found.add(text)
   }
   for (const token of mailed) for (const text of [token, ...spellings(createHash('sha256').update(token).digest())]) found.add(text)
@@ -97,12 +134,19 @@ export async function secretsOf (sql: postgres.Sql, mailed: string[]): Promise<S
 }
 
 function spellings (value: Buffer | string): string[] {
-  return typeof value === 'string' ? [value] : [value.toString('hex'), value.toString('base64').replace(/=+$/, ''), value.toString('base64url')]
+  return typeof value === 'string'
+    ? [value]
+    : [value.toString('hex'), value.toString('base64').replace(/=+$/, ''), value.toString('base64url')]
 }
 
-/** The lines of `log` that hold a secret: the marker of passwords, anything that looks like a token or a bcrypt hash, or one of `secrets`. */
+/**
+ * The lines of `log` that hold a secret: the marker of passwords, anything that looks like a token or a bcrypt hash, or one of `secrets`.
+ */
 export function leaksIn (log: string, marker: string, secrets: Set<string>): string[] {
-  return log.split('\n').filter(line => line.includes(marker) || /lk[a-z]{0,2}_[0-9A-Za-z]{20,}|\$2[aby]\$\d\d\$/.test(line) || (line.match(/[\w+/.~-]{16,}/g) ?? []).some(word => secrets.has(word)))
+  return log.split('\n').filter(line =>
+    line.includes(marker) ||
+      /lk[a-z]{0,2}_[0-9A-Za-z]{20,}|\$2[aby]\$\d\d\$/.test(line) ||
+      (line.match(/[\w+/.~-]{16,}/g) ?? []).some(word => secrets.has(word)))
 }
 
 function parse (body: string): unknown {

@@ -21,33 +21,258 @@ type Mutation = (draft: Draft, choices: Choices, accounts: Accounts) => void
 
 export const ownPage = 'https://app.example.com'
 
-const set = (draft: Draft, name: string, value: string) => { draft.headers = [...draft.headers.filter(([other]) => other !== name), [name, value]] }
+const set = (
+  draft: Draft,
+  name: string,
+  value: string
+) => { draft.headers = [...draft.headers.filter(([other]) => other !== name), [name, value]] }
 const add = (draft: Draft, name: string, value: string) => { draft.headers.push([name, value]) }
 const has = (draft: Draft, name: string) => draft.headers.some(([other]) => other === name)
 const jsonOf = (draft: Draft) => JSON.stringify(draft.fields ?? {})
 
 /** The fields as a form; other values than strings are converted by JavaScript. */
-export const formOf = (fields: Record<string, unknown>) => new URLSearchParams(Object.entries(fields).map(([key, value]): [string, string] => [key, typeof value === 'string' ? value : JSON.stringify(value) ?? ''])).toString()
+export const formOf = (fields: Record<string, unknown>) =>
+  new URLSearchParams(Object.entries(fields).map(([key, value]): [string, string] =>
+    [key, typeof value === 'string' ? value : JSON.stringify(value) ?? ''])).toString()
 
 /** Any value in a secret's field counts as a secret. */
 const isSecret = (key: string) => /password|token/i.test(key)
-const nastyFor = (key: string, choices: Choices, accounts: Accounts) => isSecret(key) && choices.chance(0.5) ? `${accounts.marker}${choices.pick(nastyTexts)}` : choices.pick(nastyValues)
+const nastyFor = (
+  key: string,
+  choices: Choices,
+  accounts: Accounts
+) => isSecret(key) && choices.chance(0.5) ? `${accounts.marker}${choices.pick(nastyTexts)}` : choices.pick(nastyValues)
 
-const foreignKeys = ['role', 'userId', 'id', 'expiresAt', 'expiresIn', 'isAdmin', 'emailVerifiedAt', 'disabledAt', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'Email', 'email ', '', 'a.b', '$where', 'password[]', 'sessionId', 'abilities', 'x'.repeat(5_000)]
-const prototypeKeys = ['"__proto__":{"role":"admin"}', '"\\u005f_proto__":{"role":"admin"}', '"constructor":{"prototype":{"role":"admin"}}', '"x":{"__proto__":{"a":1}}', '"__proto__":null']
-const roots = ['[]', '"text"', 'null', 'true', '0', '-0', '1e999', '[[]]', '""', '{}', '{"":{}}', '[{"email":"a@b.c"}]', '// comment\n{}', "{'a':1}", '{"a":1,}', '{"a":01}', '{"a":NaN}', '{"a":"\\x00"}', '\ufeff{}', '\0', ' ', '\n', '{', '}', '"', '['.repeat(20_000), `${'{"a":'.repeat(5_000)}1${'}'.repeat(5_000)}`, `{"email":"${'x'.repeat(70_000)}"}`, `[${'0,'.repeat(200_000)}0]`]
-const contentTypes = ['application/json', 'Application/JSON', 'application/json;charset=utf-8', 'application/json\t; charset="UTF-16"', 'application/json;', 'application/json ; x=y', 'text/json', 'text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/jsonx', 'application/vnd.api+json', 'application/json, text/plain', 'application', '*/*', ';', '\u00e9', `application/json;${'x'.repeat(5_000)}`]
-const origins = [ownPage, 'https://auth.example.com', 'null', '', 'https://app.example.com.evil', 'https://evilapp.example.com', 'https://app.example.com:443', 'http://app.example.com', 'http://localhost', 'file://', `https://${'x'.repeat(3_000)}`]
+const foreignKeys = [
+  'role',
+  'userId',
+  'id',
+  'expiresAt',
+  'expiresIn',
+  'isAdmin',
+  'emailVerifiedAt',
+  'disabledAt',
+  'constructor',
+  'prototype',
+  'toString',
+  'hasOwnProperty',
+  'Email',
+  'email ',
+  '',
+  'a.b',
+  '$where',
+  'password[]',
+  'sessionId',
+  'abilities',
+  'x'.repeat(5_000)
+]
+const prototypeKeys = [
+  '"__proto__":{"role":"admin"}',
+  '"\\u005f_proto__":{"role":"admin"}',
+  '"constructor":{"prototype":{"role":"admin"}}',
+  '"x":{"__proto__":{"a":1}}',
+  '"__proto__":null'
+]
+const roots = [
+  '[]',
+  '"text"',
+  'null',
+  'true',
+  '0',
+  '-0',
+  '1e999',
+  '[[]]',
+  '""',
+  '{}',
+  '{"":{}}',
+  '[{"email":"a@b.c"}]',
+  '// comment\n{}',
+  "{'a':1}",
+  '{"a":1,}',
+  '{"a":01}',
+  '{"a":NaN}',
+  '{"a":"\\x00"}',
+  '\ufeff{}',
+  '\0',
+  ' ',
+  '\n',
+  '{',
+  '}',
+  '"',
+  '['.repeat(20_000),
+  `${'{"a":'.repeat(5_000)}1${'}'.repeat(5_000)}`,
+  `{"email":"${'x'.repeat(70_000)}"}`,
+  `[${'0,'.repeat(200_000)}0]`
+]
+const contentTypes = [
+  'application/json',
+  'Application/JSON',
+  'application/json;charset=utf-8',
+  'application/json\t; charset="UTF-16"',
+  'application/json;',
+  'application/json ; x=y',
+  'text/json',
+  'text/plain',
+  'application/x-www-form-urlencoded',
+  'multipart/form-data; boundary=x',
+  'application/jsonx',
+  'application/vnd.api+json',
+  'application/json, text/plain',
+  'application',
+  '*/*',
+  ';',
+  '\u00e9',
+  `application/json;${'x'.repeat(5_000)}`
+]
+const origins = [
+  ownPage,
+  'https://auth.example.com',
+  'null',
+  '',
+  'https://app.example.com.evil',
+  'https://evilapp.example.com',
+  'https://app.example.com:443',
+  'http://app.example.com',
+  'http://localhost',
+  'file://',
+  `https://${'x'.repeat(3_000)}`
+]
 const otherHeaders: Array<[string, string]> = [
-  ['x-forwarded-for', '203.0.113.1, 10.0.0.1'], ['x-forwarded-for', '::ffff:127.0.0.1'], ['forwarded', 'for="[::1]";host=evil.example'], ['x-forwarded-host', 'evil.example'], ['x-forwarded-proto', 'javascript'], ['x-http-method-override', 'DELETE'], ['x-original-url', '/v1/admin/users'], ['x-rewrite-url', '/v1/me'],
-  ['accept', 'text/html'], ['accept', '*/*;q=0'], ['accept-encoding', 'gzip, br;q=0'], ['accept-language', 'x'.repeat(2_000)], ['content-encoding', 'gzip'], ['content-encoding', 'br'], ['transfer-encoding', 'chunked'], ['range', 'bytes=0-1'], ['if-none-match', '*'], ['if-modified-since', 'yesterday'], ['te', 'trailers'],
-  ['user-agent', ''], ['user-agent', '\u00e9\u00ff\u0080'], ['user-agent', 'x'.repeat(9_000)], ['referer', 'https://evil.example/?token=x'], ['sec-fetch-site', 'same-origin'], ['sec-fetch-site', 'cross-site'], ['sec-fetch-site', 'none, same-origin'], ['x-request-id', 'x'.repeat(1_000)], ['dnt', '1'], ['prefer', 'return=minimal'], ['content-length', '0'], ['traceparent', '00-zz-zz-00']
+  [
+    'x-forwarded-for',
+    '203.0.113.1, 10.0.0.1'
+  ], [
+    'x-forwarded-for',
+    '::ffff:127.0.0.1'
+  ], [
+    'forwarded',
+    'for="[::1]";host=evil.example'
+  ], [
+    'x-forwarded-host',
+    'evil.example'
+  ], [
+    'x-forwarded-proto',
+    'javascript'
+  ], ['x-http-method-override', 'DELETE'], ['x-original-url', '/v1/admin/users'], ['x-rewrite-url', '/v1/me'],
+  [
+    'accept',
+    'text/html'
+  ], [
+    'accept',
+    '*/*;q=0'
+  ], [
+    'accept-encoding',
+    'gzip, br;q=0'
+  ], [
+    'accept-language',
+    'x'.repeat(2_000)
+  ], [
+    'content-encoding',
+    'gzip'
+  ], [
+    'content-encoding',
+    'br'
+  ], [
+    'transfer-encoding',
+    'chunked'
+  ], ['range', 'bytes=0-1'], ['if-none-match', '*'], ['if-modified-since', 'yesterday'], ['te', 'trailers'],
+  [
+    'user-agent',
+    ''
+  ], [
+    'user-agent',
+    '\u00e9\u00ff\u0080'
+  ], [
+    'user-agent',
+    'x'.repeat(9_000)
+  ], [
+    'referer',
+    'https://evil.example/?token=x'
+  ], [
+    'sec-fetch-site',
+    'same-origin'
+  ], [
+    'sec-fetch-site',
+    'cross-site'
+  ], [
+    'sec-fetch-site',
+    'none, same-origin'
+  ], [
+    'x-request-id',
+    'x'.repeat(1_000)
+  ], ['dnt', '1'], ['prefer', 'return=minimal'], ['content-length', '0'], ['traceparent', '00-zz-zz-00']
 ]
 
-const authorizations = (token: string, marker: string): string[] => ['', 'Bearer', 'Bearer ', 'Bearer  ', `bearer ${token}`, `Bearer Bearer ${token}`, `Bearer ${token},${token}`, `Bearer ${token} ${token}`, `Bearer\t${token}`, `Bearer ${token}x`, `Bearer ${token.slice(0, -1)}`, `Bearer ${token.toUpperCase()}`, `Bearer ${token.replace(/^lk/, 'lkr')}`, `Bearer lkp_${token.slice(3)}`,
-  `Basic ${Buffer.from(`user:${marker}`).toString('base64')}`, `Basic ${Buffer.from(`:${token}`).toString('base64')}`, `Token ${token}`, `Digest username="${marker}"`, token, `Bearer ${marker}`, 'Bearer \u00e9\u00ff', `Bearer ${'x'.repeat(9_000)}`, 'Bearer null', 'Bearer ../../etc/passwd', `Bearer "${token}"`, 'Bearer lk_']
-const cookiesOf = (token: string, refresh: string, marker: string): string[] => ['', ';', '=', '%', '__Host-latchkey', '__Host-latchkey=', '__Host-latchkey=%', '__Host-latchkey=%ff%fe', '__Host-latchkey=%00', `__Host-latchkey="${token}"`, `__Host-latchkey=${token}; __Host-latchkey=${token}`, ` __Host-latchkey = ${token}`, `latchkey=${token}`, `__host-latchkey=${token}`, `__Host-latchkey=${refresh}`, `__Host-latchkey-refresh=${token}`, `__Host-latchkey=${marker}`, `__proto__=1; constructor=2; __Host-latchkey=${token}`, `a=${'x'.repeat(9_000)}`, `${'a=1; '.repeat(1_000)}__Host-latchkey=${token}`]
-const segments = ['', '0', '-1', 'null', 'undefined', '%00', '%2e%2e', '../..', '.', '%2f', '%252f', "1'%20or%20'1'='1", '%F0%9F%98%80', '%ff', '%', '%zz', '*', '{id}', ':id', '__proto__', 'constructor', '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'FFFFFFFF-FFFF-4FFF-8FFF-FFFFFFFFFFFF', 'x'.repeat(9_000), '\u00e9', 'a;b=c', 'a,b', '[]', '%0d%0aX-Injected:%201']
+const authorizations = (
+  token: string,
+  marker: string
+): string[] =>
+  ['', 'Bearer', 'Bearer ', 'Bearer  ', `bearer ${token}`, `Bearer Bearer ${token}`, `Bearer ${token},${token}`, `Bearer ${token} ${token}`, `Bearer\t${token}`, `Bearer ${token}x`, `Bearer ${token.slice(
+    0,
+    -1
+  )}`, `Bearer ${token.toUpperCase()}`, `Bearer ${token.replace(/^lk/, 'lkr')}`, `Bearer lkp_${token.slice(3)}`,
+  `Basic ${Buffer.from(`user:${marker}`)
+    .toString('base64')}`, `Basic ${Buffer.from(`:${token}`)
+      .toString('base64')}`, `Token ${token}`, `Digest username="${marker}"`, token, `Bearer ${marker}`, 'Bearer \u00e9\u00ff', `Bearer ${'x'.repeat(9_000)}`, 'Bearer null', 'Bearer ../../etc/passwd', `Bearer "${token}"`, 'Bearer lk_']
+const cookiesOf = (
+  token: string,
+  refresh: string,
+  marker: string
+): string[] =>
+  [
+    '',
+    ';',
+    '=',
+    '%',
+    '__Host-latchkey',
+    '__Host-latchkey=',
+    '__Host-latchkey=%',
+    '__Host-latchkey=%ff%fe',
+    '__Host-latchkey=%00',
+    `__Host-latchkey="${token}"`,
+    `__Host-latchkey=${token}; __Host-latchkey=${token}`,
+    ` __Host-latchkey = ${token}`,
+    `latchkey=${token}`,
+    `__host-latchkey=${token}`,
+    `__Host-latchkey=${refresh}`,
+    `__Host-latchkey-refresh=${token}`,
+    `__Host-latchkey=${marker}`,
+    `__proto__=1; constructor=2; __Host-latchkey=${token}`,
+    `a=${'x'.repeat(9_000)}`,
+    `${'a=1; '.repeat(1_000)}__Host-latchkey=${token}`
+  ]
+const segments = [
+  '',
+  '0',
+  '-1',
+  'null',
+  'undefined',
+  '%00',
+  '%2e%2e',
+  '../..',
+  '.',
+  '%2f',
+  '%252f',
+  "1'%20or%20'1'='1",
+  '%F0%9F%98%80',
+  '%ff',
+  '%',
+  '%zz',
+  '*',
+  '{id}',
+  ':id',
+  '__proto__',
+  'constructor',
+  '00000000-0000-0000-0000-000000000000',
+  'ffffffff-ffff-ffff-ffff-ffffffffffff',
+  'FFFFFFFF-FFFF-4FFF-8FFF-FFFFFFFFFFFF',
+  'x'.repeat(9_000),
+  '\u00e9',
+  'a;b=c',
+  'a,b',
+  '[]',
+  '%0d%0aX-Injected:%201'
+]
 
 const onBody: Record<string, Mutation> = {
   'another value' (draft, choices, accounts) {
@@ -74,15 +299,34 @@ const onBody: Record<string, Mutation> = {
   },
   'a key twice' (draft, choices, accounts) {
     const key = choices.pick(Object.keys(draft.fields ?? {}).concat('x'))
-    draft.text = `{${JSON.stringify(key)}:${JSON.stringify(nastyFor(key, choices, accounts))},${jsonOf(draft).slice(1)}`.replace(/,\}$/, '}')
+    draft.text = `{${JSON.stringify(key)}:${JSON.stringify(nastyFor(key, choices, accounts))},${jsonOf(draft).slice(1)}`.replace(
+      /,\}$/,
+      '}'
+    )
   },
-  'a key for prototypes' (draft, choices) { draft.text = `{${choices.pick(prototypeKeys)}${jsonOf(draft) === '{}' ? '}' : `,${jsonOf(draft).slice(1)}`}` },
-  'a key in escapes' (draft) { draft.text = jsonOf(draft).replace(/"(\w)/, (_all, letter: string) => `"\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`) },
+  'a key for prototypes' (
+    draft,
+    choices
+  ) { draft.text = `{${choices.pick(prototypeKeys)}${jsonOf(draft) === '{}' ? '}' : `,${jsonOf(draft).slice(1)}`}` },
+  'a key in escapes' (draft) { draft.text = jsonOf(draft).replace(
+    /"(\w)/,
+    (_all, letter: string) => `"\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`
+  ) },
   'another root' (draft, choices) { draft.text = choices.pick(roots) },
   'any JSON as the body' (draft, choices) { draft.text = JSON.stringify(choices.sample(anything)) ?? '' },
   'cut off' (draft, choices) { draft.text = jsonOf(draft).slice(0, choices.below(jsonOf(draft).length)) },
-  'more after the end' (draft, choices) { draft.text = jsonOf(draft) + choices.pick(['x', '\0', '{}', ',', '\n\n', ' ', ']', jsonOf(draft)]) },
-  'bytes that are no UTF-8' (draft, choices) { draft.text = Buffer.concat([Buffer.from(jsonOf(draft).slice(0, -2)), Buffer.from(choices.pick([[0xff, 0xfe], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf8], [0]])), Buffer.from('"}')]) },
+  'more after the end' (
+    draft,
+    choices
+  ) { draft.text = jsonOf(draft) + choices.pick(['x', '\0', '{}', ',', '\n\n', ' ', ']', jsonOf(draft)]) },
+  'bytes that are no UTF-8' (
+    draft,
+    choices
+  ) { draft.text = Buffer.concat([
+    Buffer.from(jsonOf(draft).slice(0, -2)),
+    Buffer.from(choices.pick([[0xff, 0xfe], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf8], [0]])),
+    Buffer.from('"}')
+  ]) },
   'in UTF-16' (draft) { draft.text = Buffer.from(`\ufeff${jsonOf(draft)}`, 'utf16le') },
   'wide space' (draft) { draft.text = JSON.stringify(draft.fields ?? {}, null, '\n\t  ') },
   'no body' (draft) { draft.text = '' },
@@ -148,10 +392,44 @@ const onTarget: Record<string, Mutation> = {
   },
   'another spelling' (draft, choices) {
     draft.operation = null
-    draft.path = choices.pick([`/${draft.path}`, `${draft.path}/`, `${draft.path};x=1`, draft.path.toUpperCase(), draft.path.replaceAll('/', '//'), `/x/..${draft.path}`, `/.${draft.path}`, draft.path.replace(/[a-z]/, letter => `%${letter.charCodeAt(0).toString(16)}`), `${draft.path}%20`, `${draft.path}%00`, `${draft.path}.json`, `http://evil.example${draft.path}`, `${draft.path}#x`, draft.path.replace(/.$/, '')])
+    draft.path = choices.pick([
+      `/${draft.path}`,
+      `${draft.path}/`,
+      `${draft.path};x=1`,
+      draft.path.toUpperCase(),
+      draft.path.replaceAll('/', '//'),
+      `/x/..${draft.path}`,
+      `/.${draft.path}`,
+      draft.path.replace(/[a-z]/, letter => `%${letter.charCodeAt(0).toString(16)}`),
+      `${draft.path}%20`,
+      `${draft.path}%00`,
+      `${draft.path}.json`,
+      `http://evil.example${draft.path}`,
+      `${draft.path}#x`,
+      draft.path.replace(/.$/, '')
+    ])
   },
   'a query' (draft, choices, accounts) {
-    const junk = choices.pick([`access_token=${draft.actor?.token ?? 'lk_none'}`, `password=${accounts.marker}`, '__proto__=1', 'a[]=1&a[b]=2', 'x=%zz', 'x=%', '&&&', '=', `x=${'y'.repeat(9_000)}`, '?', 'constructor.prototype=1', 'limit=-1&cursor=x', 'limit=1e9', 'cursor=%00', 'email=%25', 'userId=none', 'email=a&email=b', 'x=%ff'])
+    const junk = choices.pick([
+      `access_token=${draft.actor?.token ?? 'lk_none'}`,
+      `password=${accounts.marker}`,
+      '__proto__=1',
+      'a[]=1&a[b]=2',
+      'x=%zz',
+      'x=%',
+      '&&&',
+      '=',
+      `x=${'y'.repeat(9_000)}`,
+      '?',
+      'constructor.prototype=1',
+      'limit=-1&cursor=x',
+      'limit=1e9',
+      'cursor=%00',
+      'email=%25',
+      'userId=none',
+      'email=a&email=b',
+      'x=%ff'
+    ])
     // A declared query may now be malformed and is answered as declared; an undeclared one is ignored.
     draft.query = draft.query === '' ? junk : `${draft.query}&${junk}`
   },
@@ -203,7 +481,12 @@ export function rawBytes (draft: Draft, body: string, choices: Choices): Buffer 
     () => whole(`${draft.method}  ${target}  HTTP/1.1`, usual),
     () => whole(start, [...usual, 'Transfer-Encoding: chunked'], `${body}${smuggled}`),
     () => whole(start, [...usual, 'Content-Length: 3'], `${body}${smuggled}`),
-    () => whole(start, ['Host: a', ...lines, 'Transfer-Encoding: chunked', 'Connection: close'], `${Buffer.byteLength(body, 'latin1').toString(16)};ext="x"\r\n${body}\r\n0\r\nTrailer: x\r\n\r\n`),
+    () =>
+      whole(
+        start,
+        ['Host: a', ...lines, 'Transfer-Encoding: chunked', 'Connection: close'],
+        `${Buffer.byteLength(body, 'latin1').toString(16)};ext="x"\r\n${body}\r\n0\r\nTrailer: x\r\n\r\n`
+      ),
     () => whole(start, ['Host: a', ...lines, 'Transfer-Encoding: chunked'], 'zz\r\n'),
     () => whole(start, ['Host: a', ...lines, `Content-Length: ${body.length + 10}`]),
     () => whole(start, [...usual, 'Expect: 100-continue']),
@@ -212,7 +495,8 @@ export function rawBytes (draft: Draft, body: string, choices: Choices): Buffer 
     () => whole(start, [...usual, `X-Long: ${'x'.repeat(20_000)}`]),
     () => whole(start, [...usual, ...Array.from({ length: 2_500 }, (_, i) => `X-${i}: y`)]),
     () => Buffer.from(`${start}\nHost: a\n${lines.join('\n')}\nConnection: close\n\n${body}`, 'latin1'),
-    () => Buffer.concat([whole(start, ['Host: a', ...lines, `Content-Length: ${Buffer.byteLength(body, 'latin1')}`]), Buffer.from(smuggled)]),
+    () =>
+      Buffer.concat([whole(start, ['Host: a', ...lines, `Content-Length: ${Buffer.byteLength(body, 'latin1')}`]), Buffer.from(smuggled)]),
     () => Buffer.concat([Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]), whole(start, usual)])
   ])()
 }

@@ -4,10 +4,26 @@ import { type Choices, type Schema, valuesOf } from './values.js'
 export interface Answer { content?: Record<string, { schema: Schema }> }
 
 /** A method of a path of /openapi.json. */
-export interface Operation { name: string, method: string, path: string, security: unknown[], body: Schema | null, form: Schema | null, query: Array<{ name: string, required: boolean, schema: Schema }>, responses: Record<string, Answer> }
+export interface Operation {
+  name: string
+  method: string
+  path: string
+  security: unknown[]
+  body: Schema | null
+  form: Schema | null
+  query: Array<{ name: string, required: boolean, schema: Schema }>
+  responses: Record<string, Answer>
+}
 
 /** The parts of a valid request. `concerns` are the accounts that it may change. */
-export interface Valid { actor: Account | null, concerns: Account[], params: Record<string, string>, body: Record<string, unknown> | null, query?: Record<string, string>, authorization?: string }
+export interface Valid {
+  actor: Account | null
+  concerns: Account[]
+  params: Record<string, string>
+  body: Record<string, unknown> | null
+  query?: Record<string, string>
+  authorization?: string
+}
 
 type Recipe = (accounts: Accounts, body: Record<string, unknown>) => Promise<Valid>
 
@@ -36,7 +52,15 @@ const recipes: Record<string, Recipe> = {
   },
   'PATCH /v1/me': async (accounts, body) => {
     const actor = await accounts.borrow()
-    return { ...alone({ ...body, ...'email' in body ? { email: accounts.newEmail() } : {}, ...'password' in body ? { password: actor.password } : {} }), actor, concerns: [actor] }
+    return {
+      ...alone({
+        ...body,
+        ...'email' in body ? { email: accounts.newEmail() } : {},
+        ...'password' in body ? { password: actor.password } : {}
+      }),
+      actor,
+      concerns: [actor]
+    }
   },
   'DELETE /v1/me': async (accounts, body) => {
     const actor = await accounts.borrow()
@@ -48,7 +72,11 @@ const recipes: Record<string, Recipe> = {
   },
   'POST /v1/password/reset': async accounts => {
     const account = await accounts.borrow()
-    const token = await accounts.mailed(account.email, 'lkmr_', () => accounts.call('POST', '/v1/password/forgot', null, { email: account.email }))
+    const token = await accounts.mailed(
+      account.email,
+      'lkmr_',
+      () => accounts.call('POST', '/v1/password/forgot', null, { email: account.email })
+    )
     return { ...alone({ token, password: accounts.newPassword() }), concerns: [account] }
   },
   'POST /v1/email/verify': async accounts => {
@@ -58,13 +86,27 @@ const recipes: Record<string, Recipe> = {
   },
   'POST /v1/admin/users': async (accounts, body) => {
     const actor = await accounts.borrowAdmin()
-    return { ...alone({ ...body, email: accounts.newEmail(), ...'password' in body ? { password: accounts.newPassword() } : {}, ...'currentPassword' in body ? { currentPassword: actor.password } : {} }), actor }
+    return {
+      ...alone({
+        ...body,
+        email: accounts.newEmail(),
+        ...'password' in body ? { password: accounts.newPassword() } : {},
+        ...'currentPassword' in body ? { currentPassword: actor.password } : {}
+      }),
+      actor
+    }
   },
   'PUT /v1/admin/users/{id}/role': async (accounts, body) => {
     const [actor, other] = [await accounts.borrowAdmin(), await accounts.borrow()]
-    return { ...alone({ ...body, ...'password' in body ? { password: actor.password } : {} }), actor, concerns: [other], params: { id: other.userId } }
+    return {
+      ...alone({ ...body, ...'password' in body ? { password: actor.password } : {} }),
+      actor,
+      concerns: [other],
+      params: { id: other.userId }
+    }
   },
-  'DELETE /v1/admin/services/{id}': async accounts => ({ ...alone(), actor: await accounts.borrowAdmin(), params: { id: await accounts.newServiceId() } }),
+  'DELETE /v1/admin/services/{id}': async accounts =>
+    ({ ...alone(), actor: await accounts.borrowAdmin(), params: { id: await accounts.newServiceId() } }),
   'POST /oauth/introspect': async accounts => {
     const account = await accounts.borrow()
     return { ...alone({ token: account.token }), concerns: [account], authorization: `Bearer ${await accounts.serviceToken()}` }
@@ -92,9 +134,15 @@ export async function validFor (operation: Operation, accounts: Accounts, choice
   const { name, path, security, form, query } = operation
   const body = operation.body ?? form
   const generated = body === null ? {} : (choices.sample(valuesOf(body)) ?? {}) as Record<string, unknown>
-  const given = Object.fromEntries(query.filter(({ required }) => required || choices.chance(0.3)).map(one => [one.name, String(choices.sample(valuesOf(one.schema)))]))
+  const given = Object.fromEntries(query.filter(({ required }) => required || choices.chance(0.3)).map(one =>
+    [one.name, String(choices.sample(valuesOf(one.schema)))]))
   const recipe = recipes[name]
-  const valid = recipe === undefined ? { ...await callerFor(path, security.length > 0, costly.has(name) && choices.chance(0.95), accounts), body: body === null ? null : generated } : await recipe(accounts, generated)
+  const valid = recipe === undefined
+    ? {
+      ...await callerFor(path, security.length > 0, costly.has(name) && choices.chance(0.95), accounts),
+      body: body === null ? null : generated
+    }
+    : await recipe(accounts, generated)
   return { ...valid, query: given }
 }
 

@@ -44,8 +44,7 @@ export function createTokenLookUp (database: Pick<Database, 'prepared'>, idleSec
     const question = String(++questions)
     const rows = await database.prepared<Answer>(text, [byteaArray(hexes), question])
     // A standby lags: it would accept what the primary has revoked, and refuse what it has just issued.
-    if (rows.length === 0 ||
-      rows[0]?.standby !== false) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'STANDBY' })
+    if (rows[0]?.standby !== false) throw Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'STANDBY' })
     // Behind a pooler that mixes up prepared statements this may be the answer to another look-up.
     const asked = new Set(hexes)
     const isAnswer = rows.every(row => row.question === question && (row.hash === null || asked.has(row.hash)))

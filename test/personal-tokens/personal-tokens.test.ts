@@ -164,7 +164,7 @@ onEachGround(t, async (t, ground) => {
     const { token, email } = await one.account()
     const { accessToken } = await made(one, token)
     const replaced = (await one.login(email)).json<{ accessToken: string }>().accessToken
-    refused(t, await one.me(token), 401, 'AUTH_INVALID_TOKEN', 'the session is replaced')
+    refused(t, await one.me(token), 401, 'AUTH_SESSION_REPLACED', 'the session is replaced')
     t.equal((await one.me(accessToken)).statusCode, 200)
     t.equal((await one.logout(replaced)).statusCode, 204)
     t.equal((await one.me(accessToken)).statusCode, 200)

@@ -12,7 +12,7 @@ import { type AdminService, createAdminService } from './service.js'
 import { createTokenStats, type TokenStats } from './stats.js'
 import { createAdminStore } from './store.js'
 
-interface Ports {
+interface AdminPorts {
   database: Database
   users: UserService
   sessions: SessionService
@@ -28,7 +28,7 @@ interface Ports {
 }
 
 /** What administrators and the operator's commands do to accounts, and the figures that they see. */
-export function createAdmin ({ database, protocol: { revocation, settle, epoch }, clock, counters, measure, ...ports }: Ports): {
+export function createAdmin ({ database, protocol: { revocation, settle, epoch }, clock, counters, measure, ...ports }: AdminPorts): {
   admin: AdminService
   tokenStats: TokenStats
 } {

@@ -5,7 +5,13 @@ import type { Clock } from '../shared/clock.js'
 import { type Attempts, createAttempts, createIdleAttempts, type IdleAttempts } from './service.js'
 import { createAttemptStore } from './store.js'
 
-interface Ports { database: Database, keys: Keys, audit: Pick<Audit, 'recordAttempt'>, clock: Clock, networkOf (address: string): string }
+interface FailureCountPorts {
+  database: Database
+  keys: Keys
+  audit: Pick<Audit, 'recordAttempt'>
+  clock: Clock
+  networkOf (address: string): string
+}
 
 /** Failed logins, counted in `database`; `idle` is for pruning. */
 export async function createFailureCounts ({
@@ -14,7 +20,7 @@ export async function createFailureCounts ({
   audit,
   clock,
   networkOf
-}: Ports): Promise<{ attempts: Attempts, idle: IdleAttempts }> {
+}: FailureCountPorts): Promise<{ attempts: Attempts, idle: IdleAttempts }> {
   const store = createAttemptStore(database)
   return {
     attempts: createAttempts({ store, audit, transactions: database, clock, networkOf, key: await keys.require('attempts') }),

@@ -4,7 +4,22 @@ import { type Database, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import { nilUuid } from '../shared/ids.js'
 
-export type AttemptStore = ReturnType<typeof createAttemptStore>
+/** Counters of failed logins, and the networks that an account knows. */
+export interface AttemptStore {
+  /** Counts an attempt as failed in advance; returns the failures including this one, or null when there were `limit` already. */
+  reserve (userId: string | null, keys: Keys, limit: number, now: Date): Promise<number | null>
+  /** Clears these counters one after the other: outside of a transaction it never holds one lock while waiting for another. */
+  clear (keys: Keys): Promise<void>
+  /** The same within `tx`, which holds the user's row. */
+  clearWithin (tx: Tx, keys: Keys): Promise<void>
+  /** Clears the account's counter and those of all its known networks. The caller holds the user's row. */
+  clearAll (tx: Tx, email: string, account: Buffer): Promise<void>
+  /** Remembers a network, and forgets all but the `max` seen last. The caller holds the user's row. */
+  rememberNetwork (tx: Tx, userId: string, network: Buffer, now: Date, max: number): Promise<void>
+  countOld (before: Date, limit: number): Promise<number>
+  /** Deletes up to `batch` counters below `limit` that haven't changed since `before`. Locked rows are left for the next run. */
+  deleteOld (before: Date, limit: number, batch: number): Promise<number>
+}
 
 /** The counters of an attempt: the account's, or from a network that the account knows, the network's own. Both are keyed hashes. */
 export interface Keys { account: Buffer, network: Buffer }
@@ -19,11 +34,10 @@ const reserveText = `
   on conflict (key) do update set failures = f.failures + 1, last_failed_at = excluded.last_failed_at where f.failures < $5::int
   returning failures`
 
-export function createAttemptStore (database: Database) {
+export function createAttemptStore (database: Database): AttemptStore {
   const prunable = (before: Date, limit: number) => and(lt(loginFailures.lastFailedAt, before), lt(loginFailures.failures, limit))
 
   return {
-    /** Counts an attempt as failed in advance; returns the failures including this one, or null when there were `limit` already. */
     async reserve (userId: string | null, { account, network }: Keys, limit: number, now: Date): Promise<number | null> {
       const [row] = await database.prepared<{ failures: number }>(
         reserveText,
@@ -32,17 +46,14 @@ export function createAttemptStore (database: Database) {
       return row?.failures ?? null
     },
 
-    /** Clears these counters one after the other: outside of a transaction it never holds one lock while waiting for another. */
     async clear ({ account, network }: Keys): Promise<void> {
       for (const key of [account, network]) await database.query(db => db.delete(loginFailures).where(eq(loginFailures.key, key)))
     },
 
-    /** The same within `tx`, which holds the user's row. */
     async clearWithin (tx: Tx, { account, network }: Keys): Promise<void> {
       await within(tx).delete(loginFailures).where(inArray(loginFailures.key, [account, network]))
     },
 
-    /** Clears the account's counter and those of all its known networks. The caller holds the user's row. */
     async clearAll (tx: Tx, email: string, account: Buffer): Promise<void> {
       const known = within(tx).select({ network: knownNetworks.network }).from(knownNetworks)
         .innerJoin(users, eq(users.id, knownNetworks.userId))
@@ -50,7 +61,6 @@ export function createAttemptStore (database: Database) {
       await within(tx).delete(loginFailures).where(or(eq(loginFailures.key, account), inArray(loginFailures.key, known)))
     },
 
-    /** Remembers a network, and forgets all but the `max` seen last. The caller holds the user's row. */
     async rememberNetwork (tx: Tx, userId: string, network: Buffer, now: Date, max: number): Promise<void> {
       await within(tx).insert(knownNetworks).values({ userId, network, lastSeenAt: now })
         .onConflictDoUpdate({ target: [knownNetworks.userId, knownNetworks.network], set: { lastSeenAt: now } })
@@ -63,7 +73,6 @@ export function createAttemptStore (database: Database) {
       return await database.query(db => db.$count(loginFailures, prunable(before, limit)))
     },
 
-    /** Deletes up to `batch` counters below `limit` that haven't changed since `before`. Locked rows are left for the next run. */
     async deleteOld (before: Date, limit: number, batch: number): Promise<number> {
       return await database.query(async db => {
         const old = db.select({ key: loginFailures.key }).from(loginFailures).where(prunable(before, limit))

@@ -9,18 +9,32 @@ import type { EventCause, EventType } from './event.js'
 /** A row of the audit trail. */
 export type AuditEvent = Omit<typeof events.$inferSelect, 'type' | 'cause'> & { type: EventType, cause: EventCause | null }
 
-export type AuditStore = ReturnType<typeof createAuditStore>
+/** The audit trail in PostgreSQL. */
+export interface AuditStore {
+  insert (tx: Tx, rows: AuditEvent[]): Promise<void>
+  /**
+   * Whether the account exists; if so it can't be deleted before the end of `tx`. For null the same statement is run, so that timing
+   * tells nothing.
+   */
+  holdAccount (tx: Tx, userId: string | null): Promise<boolean>
+  find (id: string): Promise<AuditEvent | null>
+  /** Events of the same account and of these types that are older than `event`, newest first. */
+  before (tx: Tx, event: AuditEvent, types: EventType[], limit: number): Promise<AuditEvent[]>
+  /** Newest first; of all accounts when `userId` is null. */
+  list ({ userId, after, limit }: { userId: string | null, after: Position | null, limit: number }): Promise<AuditEvent[]>
+  /** Deletes up to `limit` events of an account, whose history goes with it; returns how many. */
+  deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number>
+  countBefore (before: Date): Promise<number>
+  /** Deletes up to `limit` rows older than `before`, oldest first. Locked rows are left for the next run. */
+  deleteBefore (before: Date, limit: number): Promise<number>
+}
 
-export function createAuditStore (database: Database) {
+export function createAuditStore (database: Database): AuditStore {
   return {
     async insert (tx: Tx, rows: AuditEvent[]): Promise<void> {
       if (rows.length > 0) await within(tx).insert(events).values(rows)
     },
 
-    /**
-     * Whether the account exists; if so it can't be deleted before the end of `tx`. For null the same statement is run, so that timing
-     * tells nothing.
-     */
     async holdAccount (tx: Tx, userId: string | null): Promise<boolean> {
       const rows = await within(tx).select({ id: users.id }).from(users).where(eq(users.id, userId ?? nilUuid)).for('key share')
       return rows.length > 0
@@ -31,7 +45,6 @@ export function createAuditStore (database: Database) {
       return row === undefined ? null : row as AuditEvent
     },
 
-    /** Events of the same account and of these types that are older than `event`, newest first. */
     async before (tx: Tx, event: AuditEvent, types: EventType[], limit: number): Promise<AuditEvent[]> {
       if (event.userId === null) return []
       const rows = await within(tx).select().from(events)
@@ -45,7 +58,6 @@ export function createAuditStore (database: Database) {
       return rows as AuditEvent[]
     },
 
-    /** Newest first; of all accounts when `userId` is null. */
     async list ({ userId, after, limit }: { userId: string | null, after: Position | null, limit: number }): Promise<AuditEvent[]> {
       const theirs = userId === null ? undefined : eq(events.userId, userId)
       const later = after === null
@@ -56,7 +68,6 @@ export function createAuditStore (database: Database) {
       return rows as AuditEvent[]
     },
 
-    /** Deletes up to `limit` events of an account, whose history goes with it; returns how many. */
     async deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number> {
       const some = within(tx).select({ id: events.id }).from(events).where(eq(events.userId, userId)).limit(limit)
       return (await within(tx).delete(events).where(inArray(events.id, some)).returning({ id: events.id })).length
@@ -66,7 +77,6 @@ export function createAuditStore (database: Database) {
       return await database.query(db => db.$count(events, lt(events.createdAt, before)))
     },
 
-    /** Deletes up to `limit` rows older than `before`, oldest first. Locked rows are left for the next run. */
     async deleteBefore (before: Date, limit: number): Promise<number> {
       return await database.query(async db => {
         const old = db.select({ id: events.id }).from(events).where(lt(events.createdAt, before)).orderBy(events.createdAt, events.id)

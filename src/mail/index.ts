@@ -15,7 +15,7 @@ import { createMailSender, type MailSender } from './sender.js'
 import { createMailService, type MailService } from './service.js'
 import { createMailStore } from './store.js'
 
-interface Ports {
+interface MailPorts {
   database: Database
   users: UserService
   sessions: SessionService
@@ -42,7 +42,7 @@ export interface Mail {
 }
 
 /** Mails, what their tokens prove, and the notices that events of the audit trail cause. */
-export function createMail ({ database, config, mailer, networkOf, ...ports }: Ports): Mail {
+export function createMail ({ database, config, mailer, networkOf, ...ports }: MailPorts): Mail {
   const store = { ...createMailStore(database), ...createOutboxStore(database) }
   const urls = { appUrl: config.appUrl ?? null, publicUrl: config.publicUrl ?? null }
   const common = { ...ports, store, transactions: database }

@@ -10,7 +10,7 @@ import type { Lifetimes } from './opening.js'
 import { createSessionService, type SessionService } from './service.js'
 import { createSessionStore } from './store.js'
 
-interface Ports {
+interface SessionPorts {
   database: Database
   tokens: TokenService
   users: UserService
@@ -24,7 +24,7 @@ interface Ports {
 }
 
 /** Logging in, refreshing, listing and ending sessions. */
-export function createSessions ({ database, config, idleSeconds, ...ports }: Ports): SessionService {
+export function createSessions ({ database, config, idleSeconds, ...ports }: SessionPorts): SessionService {
   const store = createSessionStore(database, { idleSeconds })
   return createSessionService({ ...ports, store, transactions: database, sessionLimit: config.sessionLimit, lifetimes: config })
 }

@@ -19,7 +19,7 @@ import { createReauthenticate, type Reauthenticate } from './reauthenticate.js'
 import { createUserService, type LoginLimiter, type UserService } from './service.js'
 import { createUserStore } from './store.js'
 
-interface Ports {
+interface UserPorts {
   database: Database
   keys: Keys
   limiter: LoginLimiter
@@ -38,7 +38,7 @@ interface Ports {
 export interface Users { users: UserService, passwords: Passwords, reauthenticate: Reauthenticate, importUsers: UserImport }
 
 /** Accounts, their passwords, and the proof that somebody owns one. */
-export async function createUsers ({ database, keys, limiter, attempts, clock, log, config, spans }: Ports): Promise<Users> {
+export async function createUsers ({ database, keys, limiter, attempts, clock, log, config, spans }: UserPorts): Promise<Users> {
   const store = createUserStore(database)
   const passwords = traced(
     await createPasswords({

@@ -19,9 +19,52 @@ export interface NewUser {
   role?: User['role']
 }
 
-export type UserStore = ReturnType<typeof createUserStore>
+/** Users in PostgreSQL. */
+export interface UserStore {
+  findByEmail (email: string): Promise<Credentials | null>
+  findById (id: string): Promise<Credentials | null>
+  /** Locks the user's row until the end of `tx`. Every writer of a user's tokens, role or flags does, so that they take turns. */
+  lock (tx: Tx, id: string): Promise<Credentials | null>
+  /** The same for several. Ordered by id, so that two callers can't wait for each other. */
+  lockAll (tx: Tx, ids: string[]): Promise<Map<string, Credentials>>
+  /** Locks, by id, up to `limit` users after `after` that have an unrevoked token or a session that hasn't been ended. */
+  lockNext (tx: Tx, after: string, limit: number): Promise<string[]>
+  /** The highest bcrypt cost of any stored hash, by its index; null when there is none. */
+  findDearestCost (): Promise<number | null>
+  /** Null when the email is taken. */
+  insert (tx: Tx, user: NewUser): Promise<User | null>
+  /** Which of `emails` have an account. */
+  findTaken (emails: string[]): Promise<Set<string>>
+  /** Inserts the users whose address is free; returns the addresses of the others. */
+  insertMany (tx: Tx, many: NewUser[]): Promise<Set<string>>
+  /** Null when another account has the address. Of two that take it at the same moment, one fails on the unique constraint. */
+  setVerifiedEmail (tx: RevokingTx, id: string, email: string, at: Date): Promise<User | null>
+  /** Cache entries hold the name: only together with settling them, hence the type. */
+  setName (tx: RevokingTx, id: string, name: string | null): Promise<void>
+  /** Cache entries hold the role: only together with settling them, hence the type. */
+  setRole (tx: RevokingTx, id: string, role: User['role']): Promise<void>
+  /** Disables an account, or with null enables it: only together with settling its cache entries, hence the type. */
+  setDisabled (tx: RevokingTx, id: string, at: Date | null): Promise<void>
+  /** Makes everything that could remove an administrator take turns, until the end of `tx`. To be taken before any row. */
+  lockAdmins (tx: Tx): Promise<void>
+  /**
+   * Whether there is an enabled administrator other than `id`. The role is a literal, so that every plan can use the partial index on it.
+   */
+  hasOtherAdmin (tx: Tx, id: string): Promise<boolean>
+  /**
+   * Removes everything personal from the row; the address is free from then on. Sessions and tokens end in the same transaction, hence
+   * the type.
+   */
+  markDeleted (tx: RevokingTx, id: string, now: Date): Promise<void>
+  /** Up to `limit` accounts marked as deleted whose rows are still there: their deletion was interrupted, or is under way. */
+  findMarkedDeleted (limit: number): Promise<string[]>
+  /** Deletes the row of an account marked as deleted. Everything that refers to it is gone already. */
+  deleteMarked (tx: Tx, id: string): Promise<void>
+  /** Only together with ending the user's other sessions, hence the type. */
+  setPassword (tx: RevokingTx, id: string, passwordHash: string): Promise<void>
+}
 
-export function createUserStore (database: Database) {
+export function createUserStore (database: Database): UserStore {
   return {
     async findByEmail (email: string): Promise<Credentials | null> {
       const [row] = await database.query(db => db.select().from(users).where(eq(users.email, email)))
@@ -33,19 +76,16 @@ export function createUserStore (database: Database) {
       return row === undefined ? null : toCredentials(row)
     },
 
-    /** Locks the user's row until the end of `tx`. Every writer of a user's tokens, role or flags does, so that they take turns. */
     async lock (tx: Tx, id: string): Promise<Credentials | null> {
       const [row] = await within(tx).select().from(users).where(eq(users.id, id)).for('update')
       return row === undefined ? null : toCredentials(row)
     },
 
-    /** The same for several. Ordered by id, so that two callers can't wait for each other. */
     async lockAll (tx: Tx, ids: string[]): Promise<Map<string, Credentials>> {
       const rows = await within(tx).select().from(users).where(inArray(users.id, ids)).orderBy(asc(users.id)).for('update')
       return new Map(rows.map(row => [row.id, toCredentials(row)]))
     },
 
-    /** Locks, by id, up to `limit` users after `after` that have an unrevoked token or a session that hasn't been ended. */
     async lockNext (tx: Tx, after: string, limit: number): Promise<string[]> {
       const rows = await within(tx).select({ id: users.id }).from(users)
         .where(and(gt(users.id, after), or(
@@ -56,28 +96,24 @@ export function createUserStore (database: Database) {
       return rows.map(row => row.id)
     },
 
-    /** The highest bcrypt cost of any stored hash, by its index; null when there is none. */
     async findDearestCost (): Promise<number | null> {
       const [row] = await database.query(db =>
         db.select({ cost: passwordCost }).from(users).orderBy(sql`${passwordCost} desc nulls last`).limit(1))
       return row?.cost == null ? null : Number(row.cost)
     },
 
-    /** Null when the email is taken. */
     async insert (tx: Tx, user: NewUser): Promise<User | null> {
       const [row] = await within(tx).insert(users).values({ ...user, id: randomUUID() })
         .onConflictDoNothing({ target: users.email }).returning()
       return row === undefined ? null : toCredentials(row).user
     },
 
-    /** Which of `emails` have an account. */
     async findTaken (emails: string[]): Promise<Set<string>> {
       if (emails.length === 0) return new Set()
       const rows = await database.query(db => db.select({ email: users.email }).from(users).where(inArray(users.email, emails)))
       return new Set(rows.map(row => row.email))
     },
 
-    /** Inserts the users whose address is free; returns the addresses of the others. */
     async insertMany (tx: Tx, many: NewUser[]): Promise<Set<string>> {
       if (many.length === 0) return new Set()
       const rows = await within(tx).insert(users).values(many.map(user => ({ ...user, id: randomUUID() })))
@@ -86,7 +122,6 @@ export function createUserStore (database: Database) {
       return new Set(many.map(user => user.email).filter(email => !inserted.has(email)))
     },
 
-    /** Null when another account has the address. Of two that take it at the same moment, one fails on the unique constraint. */
     async setVerifiedEmail (tx: RevokingTx, id: string, email: string, at: Date): Promise<User | null> {
       const [taken] = await within(tx).select({ id: users.id }).from(users).where(and(eq(users.email, email), ne(users.id, id)))
       if (taken !== undefined) return null
@@ -94,29 +129,22 @@ export function createUserStore (database: Database) {
       return row === undefined ? null : toCredentials(row).user
     },
 
-    /** Cache entries hold the name: only together with settling them, hence the type. */
     async setName (tx: RevokingTx, id: string, name: string | null): Promise<void> {
       await within(tx).update(users).set({ name }).where(eq(users.id, id))
     },
 
-    /** Cache entries hold the role: only together with settling them, hence the type. */
     async setRole (tx: RevokingTx, id: string, role: User['role']): Promise<void> {
       await within(tx).update(users).set({ role }).where(eq(users.id, id))
     },
 
-    /** Disables an account, or with null enables it: only together with settling its cache entries, hence the type. */
     async setDisabled (tx: RevokingTx, id: string, at: Date | null): Promise<void> {
       await within(tx).update(users).set({ disabledAt: at }).where(eq(users.id, id))
     },
 
-    /** Makes everything that could remove an administrator take turns, until the end of `tx`. To be taken before any row. */
     async lockAdmins (tx: Tx): Promise<void> {
       await within(tx).execute(sql`select pg_advisory_xact_lock(7402321)`)
     },
 
-    /**
-     * Whether there is an enabled administrator other than `id`. The role is a literal, so that every plan can use the partial index on it.
-     */
     async hasOtherAdmin (tx: Tx, id: string): Promise<boolean> {
       const rows = await within(tx).select({ id: users.id }).from(users)
         .where(and(sql`${users.role} = 'admin'`, isNull(users.disabledAt), ne(users.id, id)))
@@ -124,28 +152,21 @@ export function createUserStore (database: Database) {
       return rows.length > 0
     },
 
-    /**
-     * Removes everything personal from the row; the address is free from then on. Sessions and tokens end in the same transaction, hence
-     * the type.
-     */
     async markDeleted (tx: RevokingTx, id: string, now: Date): Promise<void> {
       await within(tx).update(users).set({ email: `${deletedEmailPrefix}${id}`, emailVerifiedAt: null, name: null, disabledAt: now })
         .where(eq(users.id, id))
     },
 
-    /** Up to `limit` accounts marked as deleted whose rows are still there: their deletion was interrupted, or is under way. */
     async findMarkedDeleted (limit: number): Promise<string[]> {
       const rows = await database.query(db =>
         db.select({ id: users.id }).from(users).where(like(users.email, `${deletedEmailPrefix}%`)).limit(limit))
       return rows.map(row => row.id)
     },
 
-    /** Deletes the row of an account marked as deleted. Everything that refers to it is gone already. */
     async deleteMarked (tx: Tx, id: string): Promise<void> {
       await within(tx).delete(users).where(and(eq(users.id, id), like(users.email, `${deletedEmailPrefix}%`)))
     },
 
-    /** Only together with ending the user's other sessions, hence the type. */
     async setPassword (tx: RevokingTx, id: string, passwordHash: string): Promise<void> {
       await within(tx).update(users).set({ passwordHash }).where(eq(users.id, id))
     }

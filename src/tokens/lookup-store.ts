@@ -54,7 +54,7 @@ export function createTokenLookUp (database: Pick<Database, 'prepared'>, idleSec
     return found
   }
 
-  /** The same JSON gives the same principal object, for which callers may have computed something; only time goes on. */
+  /** The same JSON gives the same principal object, as long as it lives: 1.3 µs instead of 11.6 (bench/memories.ts). */
   function stateOf (hash: string, json: string, nowMs: number): TokenState {
     const same = parsed.get(hash)
     if (same?.json === json && !isOver(same.principal, nowMs)) return { state: 'live', principal: same.principal }

@@ -38,7 +38,7 @@ export class TokenHash {
 /** Makes tokens, and tells ours from made-up ones by a check keyed with this database's key. */
 export class TokenMint {
   readonly #key: string
-  /** The hashes of tokens seen lately, by their check: no plaintext. */
+  /** The hashes of tokens seen lately, by their check: no plaintext. 1.2 µs where it knows the token, 3.7 where not (bench/memories.ts). */
   readonly #seen = new RepeatCache<string>()
   constructor (key: Buffer) { this.#key = key.toString('hex') }
 

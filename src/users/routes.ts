@@ -8,7 +8,7 @@ import type { Principal } from '../tokens/principal.js'
 import type { AccountService } from './account.js'
 import { ChangeBody, Changed, Me, RemoveBody } from './schemas.js'
 
-/** The reply of /v1/me by principal: the cache returns the same frozen object each time. */
+/** The reply of /v1/me by principal: the cache returns the same frozen object each time. 0.2 µs instead of 5.6 (bench/memories.ts). */
 const texts = new WeakMap<Principal, string>()
 
 interface Options {

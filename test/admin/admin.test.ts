@@ -41,7 +41,7 @@ onEachGround(t, async (t, ground) => {
   const one = await startApp(t, ground, { env: { SESSION_LIMIT: '0' } })
   const boss = await administrator(one)
 
-  t.test('users are found by the beginning of their address, which is no pattern, and listed page by page', async t => {
+  t.test('users are found by the start of their address, which is not a pattern, and listed page by page', async t => {
     const stem = `find${randomBytes(4).toString('hex')}`
     const emails = ['a%b', 'a_b', 'axb', 'a\\b', 'ab', 'b', 'ü', ...Array.from({ length: 5 }, (_, i) => `m${i}`)].map(name =>
       `${stem}${name}@example.com`)
@@ -52,7 +52,7 @@ onEachGround(t, async (t, ground) => {
     t.same(await found('a%'), ['a%b'])
     t.same(await found('a_'), ['a_b'])
     t.same(await found('a\\'), ['a\\b'])
-    t.same(await found('A'), ['a%b', 'a\\b', 'a_b', 'ab', 'axb'], 'in the order of bytes, and in any case')
+    t.same(await found('A'), ['a%b', 'a\\b', 'a_b', 'ab', 'axb'], 'in byte order, whatever the case')
     t.same(await found('Ü'), ['ü'])
     t.same(await found('zz'), [])
     t.same(
@@ -69,8 +69,8 @@ onEachGround(t, async (t, ground) => {
         cursor = next.nextCursor
         if (cursor === null) break
       }
-      t.equal(new Set(seen).size, seen.length, 'nobody twice')
-      t.same(seen, (await search(`${query}limit=100`)).users.map(({ id }) => id), 'and nobody left out')
+      t.equal(new Set(seen).size, seen.length, 'nobody is listed twice')
+      t.same(seen, (await search(`${query}limit=100`)).users.map(({ id }) => id), 'and nobody is left out')
     }
     for (const query of [
       'limit=0',
@@ -84,7 +84,7 @@ onEachGround(t, async (t, ground) => {
     ]) t.equal((await get(one, boss.token, `users?${query}`)).statusCode, 400, query)
   })
 
-  t.test('an administrator makes accounts, with a password or without, and administrators after a recent login', async t => {
+  t.test('an administrator can create accounts, with or without a password, and administrators after a recent login', async t => {
     const email = newEmail()
     const made = await post(one, boss.token, 'users', { email, password, name: 'Ada' })
     t.equal(made.statusCode, 201, made.body)
@@ -122,15 +122,15 @@ onEachGround(t, async (t, ground) => {
       'AUTH_WRONG_PASSWORD'
     )
     t.equal((await post(one, old.token, 'users', { email: newEmail(), role: 'admin', currentPassword: password })).statusCode, 201)
-    t.equal((await post(one, old.token, 'users', { email: newEmail() })).statusCode, 201, 'a plain one needs no password')
+    t.equal((await post(one, old.token, 'users', { email: newEmail() })).statusCode, 201, 'creating a plain user needs no password')
 
     const other = await one.account()
     refused(t, await roleOf(one, old.token, other.userId, { role: 'admin' }), 403, 'AUTH_REAUTHENTICATE')
     t.equal((await roleOf(one, old.token, other.userId, { role: 'admin', password })).statusCode, 204)
-    t.equal((await post(one, old.token, `users/${other.userId}/disable`)).statusCode, 204, 'what takes power away needs none')
+    t.equal((await post(one, old.token, `users/${other.userId}/disable`)).statusCode, 204, 'taking rights away needs no password')
   })
 
-  t.test('a role counts from the next request on, also where a token was cached', async t => {
+  t.test('a role change takes effect on the next request, even for a cached token', async t => {
     const [chief, clerk] = [await administrator(one), await one.account()]
     refused(t, await get(one, clerk.token, 'users'), 403, 'AUTH_FORBIDDEN')
     t.equal((await roleOf(one, chief.token, clerk.userId, { role: 'admin' })).statusCode, 204)
@@ -143,7 +143,7 @@ onEachGround(t, async (t, ground) => {
       (await eventsOf(one, clerk.token, clerk.userId)).filter(({ type }) => type === 'role_changed').map(({ actorId, role }) =>
         ({ actorId, role })),
       [{ actorId: chief.userId, role: 'admin' }],
-      'once, with the role'
+      'recorded once, with the role'
     )
     for (const body of [
       {},
@@ -153,7 +153,7 @@ onEachGround(t, async (t, ground) => {
     ]) t.equal((await roleOf(one, clerk.token, chief.userId, body)).statusCode, 400, JSON.stringify(body))
   })
 
-  t.test('revoking ends sessions, and personal tokens on demand', async t => {
+  t.test('revoking ends sessions, and personal tokens on request', async t => {
     const victim = await one.account()
     const personal = await one.personal(victim.token)
     const second = (await one.login(victim.email)).json<{ accessToken: string }>().accessToken
@@ -172,11 +172,11 @@ onEachGround(t, async (t, ground) => {
         [type, actorId]),
       [['personal_token_ended', boss.userId], ['session_ended', boss.userId], ['session_ended', boss.userId]]
     )
-    t.equal((await one.login(victim.email)).statusCode, 200, 'and the user may come again')
+    t.equal((await one.login(victim.email)).statusCode, 200, 'and the user can log in again')
     t.equal((await post(one, boss.token, `users/${victim.userId}/revoke`, { personalTokens: 'yes' })).statusCode, 400)
   })
 
-  t.test('a disabled user is out at once, his personal tokens are dead for as long, and sessions stay ended', async t => {
+  t.test('a disabled user is out at once, their personal tokens are dead until enabled again, and sessions stay ended', async t => {
     const victim = await one.account()
     const personal = await one.personal(victim.token)
     await one.me(personal)
@@ -192,7 +192,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.me(personal)).statusCode, 200, 'live again')
     refused(t, await one.me(victim.token), 401, 'AUTH_INVALID_TOKEN')
     t.equal((await one.login(victim.email)).statusCode, 200)
-    t.equal((await post(one, boss.token, `users/${victim.userId}/enable`)).statusCode, 204, 'of an enabled account it clears failed logins')
+    t.equal((await post(one, boss.token, `users/${victim.userId}/enable`)).statusCode, 204, 'if enabled already, it clears failed logins')
     t.match(
       (await eventsOf(one, boss.token, victim.userId))[0],
       { type: 'login_failures_cleared', actorId: boss.userId },
@@ -204,7 +204,7 @@ onEachGround(t, async (t, ground) => {
     )
   })
 
-  t.test('unknown and malformed ids are not found, and a user who is being deleted is neither', async t => {
+  t.test('unknown ids, malformed ids and users who are being deleted are not found', async t => {
     const gone = await one.account()
     t.equal((await one.call('DELETE', '/v1/me', { token: gone.token })).statusCode, 204)
     const deleting = await one.account()
@@ -220,7 +220,7 @@ onEachGround(t, async (t, ground) => {
     }
     t.same((await get(one, boss.token, 'users?email=deleted:')).json<UserPage>().users, [])
     t.equal((await get(one, boss.token, `users/${boss.userId.toUpperCase()}/sessions`)).statusCode, 200)
-    t.match(await eventsOf(one, boss.token, gone.userId), [{ type: 'account_deleted' }], 'but what happened can be read')
+    t.match(await eventsOf(one, boss.token, gone.userId), [{ type: 'account_deleted' }], 'but their events can still be read')
     t.equal((await get(one, boss.token, 'events?userId=none')).statusCode, 400)
     await one.prune({ dryRun: false })
   })
@@ -231,14 +231,14 @@ onEachGround(t, async (t, ground) => {
     t.equal((await roleOf(one, last.token, boss.userId, { role: 'user' })).statusCode, 204)
     refused(t, await roleOf(one, last.token, last.userId, { role: 'user' }), 409, 'AUTH_LAST_ADMIN')
     refused(t, await post(one, last.token, `users/${last.userId}/disable`), 409, 'AUTH_LAST_ADMIN')
-    await t.rejects(one.admin.setRole(operator, last.userId, 'user'), { code: 'AUTH_LAST_ADMIN' }, 'by a command neither')
+    await t.rejects(one.admin.setRole(operator, last.userId, 'user'), { code: 'AUTH_LAST_ADMIN' }, 'nor by a command')
     t.equal((await get(one, last.token, 'users')).statusCode, 200)
     t.equal((await roleOf(one, last.token, boss.userId, { role: 'admin' })).statusCode, 204)
-    t.equal((await roleOf(one, last.token, last.userId, { role: 'user' })).statusCode, 204, 'with another one he may step down')
+    t.equal((await roleOf(one, last.token, last.userId, { role: 'user' })).statusCode, 204, 'with another administrator they may step down')
     refused(t, await get(one, last.token, 'users'), 403, 'AUTH_FORBIDDEN')
   })
 
-  t.test('the trail of all accounts is read page by page', async t => {
+  t.test('the audit trail of all accounts can be read page by page', async t => {
     const first = (await get(one, boss.token, 'events?limit=2')).json<{ events: Event[], nextCursor: string }>()
     t.equal(first.events.length, 2)
     const next = (await get(one, boss.token, `events?limit=2&cursor=${first.nextCursor}`)).json<{ events: Event[] }>()
@@ -250,8 +250,8 @@ onEachGround(t, async (t, ground) => {
     )
   })
 
-  t.test('the figures are those of database and cache', async t => {
-    // What was used before counts as used before.
+  t.test('the figures match the database and the cache', async t => {
+    // Writes earlier uses now, so that they count as earlier.
     await one.lastUse.flush()
     const countedAnew = async () => {
       await one.pass(10_001)
@@ -284,7 +284,7 @@ onEachGround(t, async (t, ground) => {
     const { token } = await one.account()
     await one.personal(token)
     await one.logout(token)
-    t.same((await get(one, boss.token, 'token-stats')).json().database, before.database, 'counted once in ten seconds')
+    t.same((await get(one, boss.token, 'token-stats')).json().database, before.database, 'counted only once in ten seconds')
     const { database } = await countedAnew()
     t.same(
       [
@@ -297,7 +297,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(database.neverUsed - before.database.neverUsed, 1)
   })
 
-  t.test('what takes too long to count is not counted, and said so', async t => {
+  t.test('figures that take too long to count are left out, and the reply says so', async t => {
     if (ground.databaseUrl === null) return
     await one.pass(10_001)
     const table = await hold(t, ground, 'lock table tokens in access exclusive mode')
@@ -312,7 +312,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.tokenStats()).database.exact, true)
   })
 
-  t.test('clearing the cache voids every entry, and ends nothing', async t => {
+  t.test('clearing the cache invalidates every entry and ends nothing', async t => {
     const { token } = await one.account()
     await one.me(token)
     const before = (await one.tokenStats()).cache.generation
@@ -324,7 +324,7 @@ onEachGround(t, async (t, ground) => {
     )
     const { hits } = one.counters
     t.equal((await one.me(token)).statusCode, 200)
-    t.equal(one.counters.hits, hits, 'from the database')
+    t.equal(one.counters.hits, hits, 'answered from the database')
     t.ok(await one.cached(token), 'and cached again')
   })
 })
@@ -348,16 +348,16 @@ t.test('on two instances', async t => {
   ) => (await Promise.all([one, two].map(ask))).map(reply => reply.statusCode)
   const adminCodes = (token: string) => codes(token, app => get(app, token, 'users'))
   const boss = await administrator(one)
-  /** After a death: the others would settle it in three seconds. */
+  /** For use after a death: the other instances would settle it in three seconds. */
   const leaveToRepetition = () => one.database.prepared('delete from cache_settlements', [])
 
-  t.test('a demotion holds on both from the next request on, and so does a promotion', async t => {
+  t.test('a demotion takes effect on both instances with the next request, and so does a promotion', async t => {
     const clerk = await administrator(one)
     t.same(await adminCodes(clerk.token), [200, 200])
     t.ok(await one.cached(clerk.token))
     t.equal((await roleOf(one, boss.token, clerk.userId, { role: 'user' })).statusCode, 204)
     t.same(await adminCodes(clerk.token), [403, 403])
-    t.same(await codes(clerk.token), [200, 200], 'his session goes on')
+    t.same(await codes(clerk.token), [200, 200], 'their session goes on')
     t.equal((await roleOf(two, boss.token, clerk.userId, { role: 'admin' })).statusCode, 204)
     t.same(await adminCodes(clerk.token), [200, 200])
   })
@@ -372,7 +372,7 @@ t.test('on two instances', async t => {
     t.equal((await roleOf(one, boss.token, clerk.userId, { role: 'user' })).statusCode, 204)
     held.open()
     t.equal(await held.written, false)
-    t.equal((await held.early).statusCode, 200, 'it had begun before')
+    t.equal((await held.early).statusCode, 200, 'the request had begun before')
     t.same(await adminCodes(clerk.token), [403, 403])
   })
 
@@ -404,7 +404,7 @@ t.test('on two instances', async t => {
     refused(t, await login, 401, 'AUTH_INVALID_CREDENTIALS')
   })
 
-  t.test('an administrator who was demoted while his request waited does nothing any more', async t => {
+  t.test('an administrator who was demoted while their request waited can do nothing any more', async t => {
     const [clerk, victim] = [await administrator(one), await one.account()]
     const row = await holdUser(t, ground, clerk.userId)
     const demotion = roleOf(one, boss.token, clerk.userId, { role: 'user' })
@@ -430,7 +430,7 @@ t.test('on two instances', async t => {
     t.same(await codes(victim.token), [200, 200])
   })
 
-  t.test('an administrator whose session was ended while his request waited does nothing any more', async t => {
+  t.test('an administrator whose session ended while their request waited can do nothing any more', async t => {
     const [clerk, victim] = [await administrator(one), await one.account()]
     const row = await holdUser(t, ground, clerk.userId)
     const logout = one.logout(clerk.token)
@@ -443,7 +443,7 @@ t.test('on two instances', async t => {
     t.same(await codes(victim.token), [200, 200])
   })
 
-  t.test('administrators who act on each other at once neither deadlock nor leave nobody', async t => {
+  t.test('administrators who act on each other at once do not deadlock, and one always remains', async t => {
     for (let round = 0; round < 5; round++) {
       const pair = [await administrator(one), await administrator(two)] as const
       const replies = await Promise.all([
@@ -468,7 +468,7 @@ t.test('on two instances', async t => {
     t.same((await Promise.all([early, late])).map(reply => reply.statusCode), [204, 403])
   })
 
-  t.test('a change whose maker died takes effect all the same, and its repetition is strict', async t => {
+  t.test('a change takes effect even if the process that made it dies, and repeating it enforces it on both instances', async t => {
     const clerk = await administrator(two)
     t.same(await adminCodes(clerk.token), [200, 200])
     t.ok(await one.cached(clerk.token))
@@ -489,11 +489,11 @@ t.test('on two instances', async t => {
       refused(t, await post(one, second.token, 'cache/clear'), 403, 'AUTH_FORBIDDEN', 'the demoted one himself settles it')
       return one.counters.hits > hits
     }, patienceMs)
-    t.ok(accepted, 'by a cache that has not heard of it')
+    t.ok(accepted, 'answered by a cache that does not know of it yet')
     t.same(await adminCodes(second.token), [403, 403])
   })
 
-  t.test('revoking everybody ends all there was, of many users, whatever is cached', async t => {
+  t.test('revoking everybody ends everything that many users have, whatever is cached', async t => {
     await one.database.prepared(`
       with made as (insert into users (id, email, password_hash, created_at) select gen_random_uuid(), 'many' || n || '@example.com', 'x', now() from generate_series(1, 450) n returning id),
       opened as (insert into sessions (id, user_id, created_at, last_used_at, expires_at) select gen_random_uuid(), id, now(), now(), now() + interval '1 day' from made returning id, user_id)
@@ -513,18 +513,18 @@ t.test('on two instances', async t => {
     t.match(ended, { sessions: before?.live })
     t.ok(ended.users >= 454 && ended.personalTokens >= 1, JSON.stringify(ended))
     for (const token of tokens) t.same(await codes(token), [401, 401])
-    t.same(await codes((await late).json().accessToken), [200, 200], 'who logs in behind it stays')
+    t.same(await codes((await late).json().accessToken), [200, 200], 'whoever logs in behind it stays logged in')
     const [left] = await one.database.prepared<{ live: number }>('select count(*)::int as live from tokens where revoked_at is null', [])
     t.equal(left?.live, 1)
     const [told] = await one.database.prepared<{ told: number }>(
       "select count(*)::int as told from events where type = 'session_ended' and cause = 'command'",
       []
     )
-    t.equal(told?.told, before?.live, 'and each of them is told')
+    t.equal(told?.told, before?.live, 'and each of them is recorded')
     t.equal((await two.login(accounts[0]?.email ?? '')).statusCode, 200)
   })
 
-  t.test('and the last of them is dead in every cache when that is answered', async t => {
+  t.test('when revoking everybody is answered, even the last token is dead in every cache', async t => {
     const { token } = await one.account()
     await codes(token)
     t.ok(await one.cached(token))

@@ -8,16 +8,16 @@ import { attempt, limited, statuses, wrong } from '../fixtures/attempts.js'
 import { hold } from '../fixtures/locks.js'
 import { hasRedisServer, startRedis } from '../fixtures/servers.js'
 
-/** Another address, in another network, at each call. */
+/** Each call gives another address, in another network. */
 let addresses = 0
 const elsewhere = () => `10.${++addresses >> 16}.${(addresses >> 8) & 255}.${addresses & 255}`
 
-/** Rows of a query that only tests ask. */
+/** The rows of a query that only tests run. */
 async function rows<Row> (one: TestApp, text: string): Promise<Row[]> {
   return await one.database.prepared<Row>(text, [])
 }
 
-/** One failure, and the counter it went to set to `failures`: so many attempts would take long. */
+/** Makes one failed attempt and sets its counter to `count`: that many attempts would take too long. */
 async function failures (one: TestApp, email: string, count: number, address = elsewhere()): Promise<void> {
   const before = await rows<{ key: string, failures: number }>(one, "select encode(key, 'hex') as key, failures from login_failures")
   const reply = await attempt(one, email, { address })
@@ -49,7 +49,7 @@ onEachGround(t, async (t, ground) => {
   const one = await startApp(t, ground)
   const two = ground.redisUrl === null ? one : await startApp(t, ground)
 
-  t.test('after a hundred failures in a row nobody gets in from a new network, and the owner does from his own', async t => {
+  t.test('after a hundred failures in a row nobody can log in from a new network, but owners can from their own', async t => {
     const [{ email, userId }, nobody] = [await one.account(), newEmail()]
     for (let i = 0; i < 100; i += 10) {
       const replies = [email, nobody].flatMap(account =>
@@ -62,21 +62,21 @@ onEachGround(t, async (t, ground) => {
     const same = await attempt(one, nobody, { secret: password, address: elsewhere() })
     t.equal(limited(t, same), blockedFor)
     const headers = ({ headers }: Response) => Object.fromEntries(Object.entries(headers).filter(([name]) => name !== 'date'))
-    t.same([same.body, headers(same)], [refused.body, headers(refused)], 'an account that does not exist answers the same bytes')
+    t.same([same.body, headers(same)], [refused.body, headers(refused)], 'an account that does not exist gets the same bytes')
 
     t.same(
       tally(await events(one, userId)),
       { wrong_password: 100, too_many_failures: 1 },
-      'and the attempts that were not looked at do not fill the trail'
+      'attempts that were not checked do not fill the trail'
     )
     t.match((await events(one, userId)).at(-1), { user_agent: 'lightMyRequest', ip: /^10\./ })
 
-    t.equal((await attempt(two, email, { secret: password })).statusCode, 200, 'the owner, from where the account was opened')
-    t.equal((await attempt(one, email, { address: elsewhere() })).statusCode, 401, 'and by that the failures are no longer in a row')
+    t.equal((await attempt(two, email, { secret: password })).statusCode, 200, 'the owner, from the network where the account was opened')
+    t.equal((await attempt(one, email, { address: elsewhere() })).statusCode, 401, 'that login ended the run of failures')
     t.equal((await attempt(one, email, { secret: password, address: elsewhere() })).statusCode, 200)
   })
 
-  t.test('a success ends the row, wherever it came from', async t => {
+  t.test('a success ends the run of failures, wherever it comes from', async t => {
     const { email } = await one.account()
     for (let round = 0; round < 3; round++) {
       await failures(one, email, 99)
@@ -87,7 +87,7 @@ onEachGround(t, async (t, ground) => {
     limited(t, await attempt(one, email, { secret: password, address: elsewhere() }))
   })
 
-  t.test('a network that the account knows has a hundred of its own', async t => {
+  t.test('a network that the account knows has its own limit of a hundred failures', async t => {
     const { email } = await one.account()
     const [home, work] = [elsewhere(), '2001:db8:77:1::1']
     for (const address of [home, work]) t.equal((await attempt(one, email, { secret: password, address })).statusCode, 200)
@@ -96,12 +96,12 @@ onEachGround(t, async (t, ground) => {
     limited(t, await attempt(one, email, { secret: password, address: home }))
     limited(t, await attempt(one, email, { secret: password, address: `::ffff:${home}` }))
     limited(t, await attempt(one, email, { secret: password, address: '2001:db8:77:2::1' }))
-    t.equal((await attempt(two, email, { secret: password, address: '2001:db8:77:1:ffff::2' })).statusCode, 200, 'the /64 is what is known')
+    t.equal((await attempt(two, email, { secret: password, address: '2001:db8:77:1:ffff::2' })).statusCode, 200, 'the whole /64 is known')
     limited(t, await attempt(one, email, { secret: password, address: home }))
-    t.equal((await attempt(one, email, { secret: password, address: elsewhere() })).statusCode, 200, 'the account itself is free again')
+    t.equal((await attempt(one, email, { secret: password, address: elsewhere() })).statusCode, 200, 'the account itself is not blocked')
   })
 
-  t.test('the twenty networks seen last are known, as hashes', async t => {
+  t.test('an account knows its last twenty networks, as hashes', async t => {
     const { email, userId } = await one.account()
     const networks = Array.from({ length: 20 }, elsewhere)
     for (const address of [...networks, networks[0] as string]) {
@@ -118,7 +118,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await known()).length, 20)
   })
 
-  t.test('the same network of two accounts has nothing in common', async t => {
+  t.test('the same network leaves no link between two accounts', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
     const hashes = await rows<{ network: string }>(
       one,
@@ -129,7 +129,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await attempt(one, theirs.email, { secret: password, address: elsewhere() })).statusCode, 200)
   })
 
-  t.test('whoever asks for the current password counts with the logins', async t => {
+  t.test('a request that asks for the current password counts as a login attempt', async t => {
     const { email, token } = await one.account()
     const change = (
       currentPassword: string,
@@ -159,11 +159,11 @@ onEachGround(t, async (t, ground) => {
     t.equal(limited(t, await change(password, elsewhere())), blockedFor)
     t.equal(limited(t, await make(password, elsewhere())), blockedFor)
     limited(t, await attempt(one, email, { secret: password, address: elsewhere() }))
-    t.equal((await change(password, '127.0.0.1')).json().code, 'AUTH_PASSWORD_REJECTED', 'from the network of the session it goes on')
-    t.equal((await attempt(one, email, { address: elsewhere() })).statusCode, 401, 'and the right one ends the row')
+    t.equal((await change(password, '127.0.0.1')).json().code, 'AUTH_PASSWORD_REJECTED', 'the network of the session is not blocked')
+    t.equal((await attempt(one, email, { address: elsewhere() })).statusCode, 401, 'and the right password ends the run of failures')
     for (let round = 0; round < 3; round++) {
       await failures(one, email, 99, '127.0.0.1')
-      t.equal((await make(password, '127.0.0.1')).statusCode, 201, 'nor does one that succeeds count')
+      t.equal((await make(password, '127.0.0.1')).statusCode, 201, 'a request that succeeds does not count')
     }
   })
 
@@ -181,7 +181,7 @@ onEachGround(t, async (t, ground) => {
     t.same((await events(one, null)).slice(nobody), [{ cause: 'unknown_account', ip: '203.0.113.98', user_agent: 'lightMyRequest' }])
   })
 
-  t.test('an account that was forgiven is free from all networks', async t => {
+  t.test('clearing the failures of an account unblocks it for all networks', async t => {
     const { email } = await one.account()
     await failures(one, email, 100)
     await failures(one, email, 100, '127.0.0.1')
@@ -201,7 +201,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await attempt(one, email, { secret: password, address: elsewhere() })).statusCode, 200)
   })
 
-  t.test('an account starts anew, whatever was tried at its address before', async t => {
+  t.test('a new account starts without failures, whatever was tried at its address before', async t => {
     const email = newEmail()
     await failures(one, email, 100)
     limited(t, await attempt(one, email, { address: elsewhere() }))
@@ -209,7 +209,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await attempt(two, email, { secret: password, address: elsewhere() })).statusCode, 200)
   })
 
-  t.test('counts that stand still are pruned after 90 days, but none that blocks', async t => {
+  t.test('counts that do not change for 90 days are pruned, unless they block', async t => {
     await one.database.query(db => db.execute(sql`delete from login_failures`))
     const [blocked, idle, busy] = [await one.account(), newEmail(), newEmail()]
     await failures(one, blocked.email, 100)
@@ -227,7 +227,7 @@ onEachGround(t, async (t, ground) => {
   })
 })
 
-t.test('of fifty attempts at once on the last of the hundred one is looked at', async t => {
+t.test('when fifty attempts race for the last of the hundred, one is checked', async t => {
   const ground = await serverGround(t)
   if (ground === null) return
   const [one, two] = [await startApp(t, ground), await startApp(t, ground)]
@@ -247,7 +247,7 @@ t.test('of fifty attempts at once on the last of the hundred one is looked at', 
   )
 })
 
-t.test('unknown, wrong and disabled cost the same statements', async t => {
+t.test('an unknown account, a wrong password and a disabled account cost the same statements', async t => {
   const ground = await serverGround(t)
   if (ground === null) return
   const database = await ground.database()
@@ -260,7 +260,7 @@ t.test('unknown, wrong and disabled cost the same statements', async t => {
     transaction (work, limitMs) { told('transaction'); return database.transaction(work, limitMs) }
   }
   const one = await startApp(t, { ...ground, database: async () => watched })
-  // Its statements come every five seconds.
+  // It runs its own statements every five seconds.
   await one.lastUse.stop()
   const [{ email }, off] = [await one.account(), await one.account()]
   await one.database.query(db => db.execute(sql`update users set disabled_at = now() where id = ${off.userId}`))
@@ -278,7 +278,7 @@ t.test('unknown, wrong and disabled cost the same statements', async t => {
   }
 })
 
-t.test('logins, failures and forgiveness of one account do not hold each other up', async t => {
+t.test('logins, failures and the clearing of failures do not hold each other up on one account', async t => {
   const ground = await serverGround(t)
   if (ground === null) return
   const [
@@ -314,5 +314,5 @@ t.test('the hundred failures outlive Redis', async t => {
   limited(t, await attempt(one, email, { secret: password, address: elsewhere() }))
   await server.kill()
   t.equal(limited(t, await attempt(one, email, { secret: password, address: elsewhere() })), blockedFor)
-  t.equal((await attempt(one, email, { secret: password })).statusCode, 200, 'and the owner is let in without it')
+  t.equal((await attempt(one, email, { secret: password })).statusCode, 200, 'and the owner can log in without it')
 })

@@ -21,7 +21,7 @@ onEachGround(t, async (t, ground) => {
     t.match(events[0], { type: 'registered', userId, sessionId, actorId: null, tokenId: null, ip: '127.0.0.1', userAgent: 'lightMyRequest', cause: null })
   })
 
-  t.test('what ends a session is told with its cause', async t => {
+  t.test('the end of a session is recorded with its cause', async t => {
     const { email, token } = await one.account()
     const second = (await one.login(email)).json().accessToken
     t.same((await told(one, second)).sort(), ['login_succeeded', 'registered', 'session_ended: session_limit'])
@@ -33,15 +33,15 @@ onEachGround(t, async (t, ground) => {
     t.same((await told(one, fourth)).slice(0, 2), ['login_succeeded', 'session_ended: logout'])
   })
 
-  t.test('personal tokens are told by their id', async t => {
+  t.test('events about personal tokens give their id', async t => {
     const { token } = await one.account()
     const { id } = (await one.call('POST', '/v1/tokens', { token, body: { name: 'backup' } })).json().token
     t.equal((await one.call('DELETE', `/v1/tokens/${id}`, { token })).statusCode, 204)
-    t.equal((await one.call('DELETE', `/v1/tokens/${id}`, { token })).statusCode, 204, 'again, and it is no second event')
+    t.equal((await one.call('DELETE', `/v1/tokens/${id}`, { token })).statusCode, 204, 'ending it again makes no second event')
     t.match((await page(one, token)).events, [{ type: 'personal_token_ended', tokenId: id, cause: 'ended_by_user' }, { type: 'personal_token_created', tokenId: id }, { type: 'registered' }])
   })
 
-  t.test('reuse of a refresh token is recorded, once, with the session it ended', async t => {
+  t.test('reuse of a refresh token is recorded once, with the session it ended', async t => {
     const clocked = await startApp(t, ground, { env: { SESSION_LIMIT: '0' }, clock: one.clock })
     const email = newEmail()
     const { refreshToken, session } = (await clocked.register(email, { refresh: true })).json()
@@ -54,7 +54,7 @@ onEachGround(t, async (t, ground) => {
     t.match(events.find(event => event.type === 'session_ended'), { sessionId: session.id, cause: 'refresh_token_reused' })
   })
 
-  t.test('pages follow each other without a gap or a repetition, while new events arrive', async t => {
+  t.test('pages follow each other without gaps or repeats while new events arrive', async t => {
     const { token } = await one.account()
     for (let i = 0; i < 7; i++) await one.call('POST', '/v1/tokens', { token, body: { name: `token ${i}` } })
     const all = (await page(one, token)).events.map(({ id }) => id)
@@ -69,7 +69,7 @@ onEachGround(t, async (t, ground) => {
     t.same(seen, all)
   })
 
-  t.test('a page or a cursor that cannot be is a 400', async t => {
+  t.test('an impossible page or cursor is a 400', async t => {
     const { token } = await one.account()
     for (const query of ['?limit=0', '?limit=101', '?limit=x', '?limit=1&limit=2', '?userId=1', '?cursor=x', '?cursor=MS54', `?cursor=${Buffer.from('999999999999999.00000000-0000-0000-0000-000000000000').toString('base64url')}`]) {
       t.equal((await one.call('GET', `/v1/events${query}`, { token })).statusCode, 400, query)
@@ -80,7 +80,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('of others one learns nothing, and a personal token learns nothing at all', async t => {
+  t.test('users learn nothing about others, and a personal token learns nothing at all', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
     t.same((await page(one, mine.token)).events.filter(({ userId }) => userId !== mine.userId), [])
     t.equal((await one.call('GET', `/v1/events?userId=${theirs.userId}`, { token: mine.token })).statusCode, 400)
@@ -88,12 +88,12 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.call('GET', '/v1/events', { token: accessToken })).json().code, 'AUTH_SESSION_REQUIRED')
   })
 
-  t.test('a row cannot be changed, not even past this program', async t => {
+  t.test('a row cannot be changed, not even by bypassing this program', async t => {
     await one.account()
     await t.rejects(one.database.query(db => db.execute(sql`update events set type = 'login_failed'`)))
   })
 
-  t.test('what could not be recorded did not happen', async t => {
+  t.test('what cannot be recorded does not happen', async t => {
     const { email, token } = await one.account()
     await one.database.query(db => db.execute(sql`alter table events add constraint nothing_more check (type <> 'session_ended') not valid`))
     t.equal((await one.logout(token)).statusCode, 500)
@@ -103,7 +103,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.logout(token)).statusCode, 204)
   })
 
-  t.test('events are pruned when they are older than AUDIT_RETENTION', async t => {
+  t.test('events older than AUDIT_RETENTION are pruned', async t => {
     const short = await startApp(t, ground, { env: { AUDIT_RETENTION: '1h' }, clock: one.clock })
     await short.account()
     await delay(5)

@@ -31,7 +31,7 @@ const count = async (
   one: TestApp,
   table: string
 ) => Number((await one.database.prepared<{ n: number }>(`select count(*)::int as n from ${table}`, []))[0]?.n)
-/** Resolves when every mail was sent or dropped. */
+/** Resolves when every mail has been sent or dropped. */
 async function emptied (one: TestApp): Promise<void> {
   if (!await becomesTrue(async () => await count(one, 'mails') === 0, patienceMs)) throw new Error('mails stay in the outbox')
 }
@@ -53,7 +53,7 @@ onEachGround(t, async (t, ground) => {
   const limited = await start(t, { LOGIN_LIMIT: '3/1m' })
   const closed = await start(t, { REGISTRATION: 'confirm' })
 
-  t.test('a forgotten password is reset by mail: once, and every session and personal token ends', async t => {
+  t.test('a forgotten password can be reset by mail once, and every session and personal token ends', async t => {
     const { email, token, userId } = await verified()
     const second = (await one.login(email)).json().accessToken
     const personal = (await one.call('POST', '/v1/tokens', { token, body: { name: 'backup' } })).json().accessToken
@@ -69,7 +69,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(done.statusCode, 204)
     t.equal(done.body, '')
     for (const dead of [token, second, personal]) t.equal((await one.me(dead)).statusCode, 401)
-    t.equal((await one.login(email)).statusCode, 401, 'the old password')
+    t.equal((await one.login(email)).statusCode, 401, 'the old password no longer works')
     t.equal((await one.login(email, { password: fresh })).statusCode, 200)
     refusedToken(t, await reset(one, tokenIn(letter)), 'again')
     t.match((await postbox.wait(email, 'password_reset')).text, /From: 127\.0\.0\.1\nDevice: lightMyRequest\n/)
@@ -87,7 +87,7 @@ onEachGround(t, async (t, ground) => {
     )
   })
 
-  t.test('a reset can keep the personal tokens made after the address was verified and before the reset was asked for', async t => {
+  t.test('a reset can keep the personal tokens made after the address was verified and before the reset was requested', async t => {
     const { email, token } = await one.account()
     const personal = async (name: string) =>
       (await one.call('POST', '/v1/tokens', { token, body: { name } })).json<{ accessToken: string }>().accessToken
@@ -106,11 +106,11 @@ onEachGround(t, async (t, ground) => {
     t.same(live, [401, 200, 401])
   })
 
-  t.test('a reset proves the mailbox: the address is verified, and every personal token ends even if some are to be kept', async t => {
+  t.test('a reset proves the mailbox: it verifies the address, and ends every personal token even when asked to keep some', async t => {
     const { email, token } = await one.account()
     const personal = (await one.call('POST', '/v1/tokens', { token, body: { name: 'left behind' } })).json().accessToken
     t.equal((await one.me(personal)).statusCode, 200)
-    // Before the reset makes void what is not sent yet.
+    // Waits for this mail first: the reset voids what is not sent yet.
     const verifying = tokenIn(await postbox.wait(email, 'verify_email'))
     await forgot(one, email)
     const resetting = tokenIn(await postbox.wait(email, 'reset_password'))
@@ -121,7 +121,7 @@ onEachGround(t, async (t, ground) => {
     refusedToken(t, await verify(one, verifying), 'there is nothing left to verify')
   })
 
-  t.test('whoever asks learns nothing, and only those with a live account get a mail', async t => {
+  t.test('whoever asks for a reset learns nothing, and only those with a live account get a mail', async t => {
     const [known, disabled] = [await verified(), await one.account()]
     const unverified = await one.account()
     await one.database.prepared('update users set disabled_at = now() where id = $1', [disabled.userId])
@@ -139,7 +139,7 @@ onEachGround(t, async (t, ground) => {
     const took: Record<string, number[]> = { known: [], unknown: [], disabled: [] }
     for (let i = 0; i < 25; i++) {
       for (const name of ['known', 'unknown', 'disabled'] as const) {
-        // Else the sender works beside the one who asks next.
+        // Otherwise the sender would still be at work during the next request.
         await emptied(one)
         const startedAt = performance.now()
         await forgot(one, asked[name])
@@ -150,7 +150,7 @@ onEachGround(t, async (t, ground) => {
     t.ok(Math.max(...typical) / Math.min(...typical) < 2, `${typical.map(ms => ms.toFixed(2)).join(', ')} ms`)
   })
 
-  t.test('owners are told of a personal token, a role, a block, and that the account was disabled or deleted', async t => {
+  t.test('owners are notified of a personal token, a role, a block, and that the account was disabled or deleted', async t => {
     const { email, token, userId } = await verified()
     await one.call('POST', '/v1/tokens', { token, body: { name: 'backup' } })
     t.match((await postbox.wait(email, 'personal_token_created')).text, /^Device: lightMyRequest$/m)
@@ -182,7 +182,7 @@ onEachGround(t, async (t, ground) => {
     await postbox.wait(last.email, 'account_deleted')
   })
 
-  t.test('tags do not multiply the mails of a mailbox', async t => {
+  t.test('tags in addresses do not multiply the mails that a mailbox gets', async t => {
     const [local, domain] = newEmail().split('@')
     const tagged = Array.from({ length: 25 }, (_, i) => `${local}+${i}@${domain}`)
     for (const email of tagged) t.equal((await one.register(email)).statusCode, 201)
@@ -190,7 +190,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(tagged.flatMap(email => postbox.of(email, 'verify_email')).length, 20)
   })
 
-  t.test('the limit counts everybody alike, by address and mailbox, and a mailbox is not buried', async t => {
+  t.test('the limit treats everybody alike, by address and mailbox, and a mailbox is not flooded', async t => {
     const { email } = await limited.account()
     for (const address of [email, newEmail()]) {
       const statuses = []
@@ -213,7 +213,7 @@ onEachGround(t, async (t, ground) => {
     t.pass('what strangers ask for does not crowd out what the owner has to know')
   })
 
-  t.test('a token is good for its purpose, for its time, and until something makes it void', async t => {
+  t.test('a token works only for its purpose, for a limited time, and until something voids it', async t => {
     const account = await one.account()
     const verifying = tokenIn(await postbox.wait(account.email, 'verify_email'))
     await forgot(one, account.email)
@@ -231,13 +231,13 @@ onEachGround(t, async (t, ground) => {
       '€'
     ]) refusedToken(t, await reset(one, made), made)
     for (const made of [resetting, account.token, `lkmv_${'x'.repeat(43)}`]) refusedToken(t, await verify(one, made), made)
-    for (const presented of [verifying, resetting]) t.equal((await one.me(presented)).statusCode, 401, 'it opens nothing else')
+    for (const presented of [verifying, resetting]) t.equal((await one.me(presented)).statusCode, 401, 'it works nowhere else')
 
     await forgot(one, account.email)
     const newer = tokenIn(await postbox.wait(account.email, 'reset_password', 2))
     t.not(newer, resetting)
     one.clock.advance(hourMs - 60_000)
-    t.equal((await reset(one, resetting)).statusCode, 204, 'somebody else may ask again and takes nothing from its owner')
+    t.equal((await reset(one, resetting)).statusCode, 204, 'somebody else may ask again without taking anything from its owner')
     refusedToken(t, await reset(one, newer), 'but one use makes the others void')
 
     await forgot(one, account.email)
@@ -262,7 +262,7 @@ onEachGround(t, async (t, ground) => {
     ]) t.equal((await one.call('POST', '/v1/password/reset', { body })).statusCode, 400)
   })
 
-  t.test('an address is verified at once on every token, cached ones too', async t => {
+  t.test('a verified address shows at once on every token, even cached ones', async t => {
     const { email, token, userId } = await one.account()
     const personal = (await one.call('POST', '/v1/tokens', { token, body: { name: 'backup' } })).json().accessToken
     for (const each of [token, personal]) for (let i = 0; i < 2; i++) t.equal((await me(one, each)).emailVerifiedAt, null)
@@ -294,7 +294,7 @@ onEachGround(t, async (t, ground) => {
 
   const change = (token: string, email: string) => one.call('PATCH', '/v1/me', { token, body: { email, password } })
 
-  t.test('an email is changed once the new mailbox has answered, and the old one is told', async t => {
+  t.test('an email changes once the new mailbox confirms it, and the old one is notified', async t => {
     const account = await verified()
     const [abandoned, next, stolen] = [newEmail(), newEmail(), newEmail()]
     await forgot(one, account.email)
@@ -328,7 +328,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await me(one, accessToken)).email, next)
   })
 
-  t.test('nothing is mailed for an account that was deleted, and what was mailed opens nothing', async t => {
+  t.test('no mail is sent for a deleted account, and what was mailed before no longer works', async t => {
     const account = await verified()
     await forgot(one, account.email)
     const token = tokenIn(await postbox.wait(account.email, 'reset_password'))
@@ -342,13 +342,13 @@ onEachGround(t, async (t, ground) => {
     t.same(left, [])
   })
 
-  t.test('an email that somebody has, or takes meanwhile, is not changed to', async t => {
+  t.test('an email cannot change to one that somebody has, or takes in the meantime', async t => {
     const [mover, owner] = [await verified(), await one.account()]
     const taken = await change(mover.token, owner.email)
-    // Before the next request makes void what of this one is not sent yet.
+    // Waits for this mail first: the next request voids what is not sent yet.
     t.notMatch((await postbox.wait(owner.email, 'account_exists')).text, /lkm/)
     const free = await change(mover.token, newEmail())
-    t.same([free.statusCode, free.body], [200, taken.body], 'who asks is not told')
+    t.same([free.statusCode, free.body], [200, taken.body], 'the caller is not told')
     const contested = newEmail()
     await change(mover.token, contested)
     const token = tokenIn(await postbox.wait(contested, 'confirm_email_change'))
@@ -357,7 +357,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await me(one, mover.token)).email, mover.email)
   })
 
-  t.test('owners are told of new passwords, new devices and stolen refresh tokens', async t => {
+  t.test('owners are notified of new passwords, new devices and stolen refresh tokens', async t => {
     const { email, token } = await one.account()
     await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: fresh } })
     t.match(
@@ -381,7 +381,7 @@ onEachGround(t, async (t, ground) => {
     const letter = await postbox.wait(email, 'new_device')
     t.match(letter.text, 'Device: <b>Phone</b>/17.3 see  now evil example/path ops evil example b')
     t.match(letter.html, 'Device: &#60;b&#62;Phone&#60;/b&#62;/17.3 see  now evil example/path ops evil example b')
-    t.notMatch(/^Device: .*$/m.exec(letter.text)?.[0], /[.\u3002@]\p{L}/u, 'nothing that a mail program turns into a link')
+    t.notMatch(/^Device: .*$/m.exec(letter.text)?.[0], /[.\u3002@]\p{L}/u, 'nothing that a mail program would turn into a link')
     await login('<b>Phone</b>/18 see https://evil.example/x now evil.example/path ops@evil.example b\u00fccher\u3002example')
     await login('lightMyRequest', '198.51.100.7')
     t.match((await postbox.wait(email, 'new_device', 2)).text, 'From: 198.51.100.7\n')
@@ -390,7 +390,7 @@ onEachGround(t, async (t, ground) => {
     await login('Laptop', '2001:db8::2')
     await postbox.wait(email, 'new_device', 3)
     await emptied(one)
-    t.equal(postbox.of(email, 'new_device').length, 3, 'each once, and of its first device nobody is told')
+    t.equal(postbox.of(email, 'new_device').length, 3, 'each once, and nobody is notified of the first device')
 
     const { refreshToken } = (await one.login(email, { password: fresh, refresh: true })).json()
     await one.call('POST', '/v1/refresh', { body: { refreshToken } })
@@ -407,7 +407,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(asked.body, '{}')
     t.equal((await one.login(email)).statusCode, 401, 'there is no account yet')
     const letter = await postbox.wait(email, 'confirm_registration')
-    t.notMatch(letter.html + letter.text, /Ada|Lovelace/, 'nothing of what a stranger may have typed')
+    t.notMatch(letter.html + letter.text, /Ada|Lovelace/, 'nothing that a stranger may have typed')
     refusedToken(t, await verify(one, tokenIn(letter)), 'without the password that was chosen')
     refusedToken(t, await verify(one, tokenIn(letter), fresh), 'with another one')
     t.equal((await verify(one, tokenIn(letter), password)).statusCode, 204)
@@ -431,7 +431,7 @@ onEachGround(t, async (t, ground) => {
     const late = newEmail()
     await one.register(late)
     const token = tokenIn(await postbox.wait(late, 'confirm_registration'))
-    // Else a token made after the jump would not be old enough to be pruned.
+    // Otherwise a token made after the jump would not be old enough to be pruned.
     await emptied(one)
     one.clock.advance(24 * hourMs)
     refusedToken(t, await verify(one, token, password), 'after a day')
@@ -442,7 +442,7 @@ onEachGround(t, async (t, ground) => {
     t.same([await count(one, 'registrations'), await count(one, 'mail_tokens')], [0, 0])
   })
 
-  t.test('of several registrations for one address, the first that is confirmed wins', async t => {
+  t.test('of several registrations for one address, the first to be confirmed wins', async t => {
     const one = closed
     const email = newEmail()
     const passwords = ['the first battery staple', 'the second battery staple', 'the third battery staple']
@@ -458,7 +458,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(await count(one, 'mail_tokens'), 0)
   })
 
-  t.test('nobody can use up the mails of somebody who registers, nor open an account in their name', async t => {
+  t.test('nobody can use up the mails of somebody who registers, or open an account in their name', async t => {
     const one = closed
     const email = newEmail()
     for (let i = 0; i < 10; i++) t.equal((await one.register(email, { password: `a stranger's staple ${i}` })).statusCode, 202)
@@ -467,15 +467,15 @@ onEachGround(t, async (t, ground) => {
     await emptied(one)
     const tokens = postbox.of(email, 'confirm_registration').map(tokenIn)
     t.equal(tokens.length, 10, 'there is no mail left for the owner')
-    t.equal(await count(one, 'registrations'), 3, 'the oldest registrations have given way')
+    t.equal(await count(one, 'registrations'), 3, 'the oldest registrations were replaced')
     refusedToken(t, await verify(one, tokens[9] as string), 'the owner confirms what is not theirs, without the password')
     refusedToken(t, await verify(one, tokens[0] as string, "a stranger's staple 0"), 'a registration that was replaced')
-    t.equal((await verify(one, tokens[0] as string, password)).statusCode, 204, 'any of the mails, with their own password')
+    t.equal((await verify(one, tokens[0] as string, password)).statusCode, 204, "any of the mails, with the owner's own password")
     t.equal((await one.login(email)).statusCode, 200)
     for (const token of tokens) refusedToken(t, await verify(one, token, "a stranger's staple 9"), 'nothing is left to confirm')
   })
 
-  t.test('whatever ends sessions from outside cancels a change of address and a reset that wait for their mail', async t => {
+  t.test('whatever ends sessions from outside cancels a change of address and a reset that wait for a mail', async t => {
     const admin = await verified()
     await one.admin.setRole(operator, admin.userId, 'admin')
     const ways: Record<string, (
@@ -502,7 +502,7 @@ onEachGround(t, async (t, ground) => {
       await end({ ...account, other })
       refusedToken(t, await verify(one, changing), `a change of address after ${way}`)
       refusedToken(t, await reset(one, resetting), `a reset after ${way}`)
-      t.equal((await one.login(account.email)).statusCode, 200, `${way}: the account is its owner's`)
+      t.equal((await one.login(account.email)).statusCode, 200, `${way}: the account still belongs to its owner`)
     }
     const account = await verified()
     const next = newEmail()
@@ -513,7 +513,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await verify(one, changing)).statusCode, 204, 'a plain logout cancels nothing')
   })
 
-  t.test('of two requests with one token at the same time, one succeeds', async t => {
+  t.test('of several requests with one token at the same time, one succeeds', async t => {
     const account = await verified()
     await forgot(one, account.email)
     const token = tokenIn(await postbox.wait(account.email, 'reset_password'))
@@ -525,16 +525,16 @@ onEachGround(t, async (t, ground) => {
     t.same(replies.map(({ statusCode }) => statusCode).sort(), [204, ...Array(7).fill(400)])
     const opened = []
     for (const attempt of attempts) opened.push((await one.login(account.email, { password: attempt })).statusCode)
-    t.same(opened.map(status => status === 200 ? 204 : 400), replies.map(({ statusCode }) => statusCode), 'and its password is the one')
-    t.equal((await one.login(account.email)).statusCode, 401, 'not the old one')
+    t.same(opened.map(status => status === 200 ? 204 : 400), replies.map(({ statusCode }) => statusCode), 'and its password counts')
+    t.equal((await one.login(account.email)).statusCode, 401, 'the old password no longer works')
     for (const login of logins) if (login.statusCode === 200) t.equal(
       (await one.me(login.json().accessToken)).statusCode,
       401,
-      'a login by the old one was ended with the others'
+      'a login with the old password was ended with the others'
     )
   })
 
-  t.test('tokens are in mails alone: neither in the database nor in a log', async t => {
+  t.test('tokens appear only in mails, neither in the database nor in a log', async t => {
     const tokens = postbox.letters.flatMap(({ text }) => /lkm[rv]_[0-9A-Za-z]{43}/.exec(text) ?? [])
     t.ok(tokens.length > 10)
     const { email } = await one.account()
@@ -552,6 +552,6 @@ onEachGround(t, async (t, ground) => {
     t.notMatch(log, email, 'nor an address')
     const asked = await one.call('GET', `/v1/me/${live}`)
     t.equal(asked.statusCode, 404)
-    t.notMatch(one.log.join(''), live, 'not even where it never belonged')
+    t.notMatch(one.log.join(''), live, 'not even when sent where it does not belong')
   })
 })

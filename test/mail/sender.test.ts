@@ -67,19 +67,19 @@ t.test('SMTP', async t => {
   )
   const [key, cert] = [readFileSync(join(dir, 'key.pem'), 'utf8'), readFileSync(join(dir, 'cert.pem'), 'utf8')]
 
-  t.test('by STARTTLS, with user and password', async t => {
+  t.test('mail is sent by STARTTLS, with user and password', async t => {
     const { received, port } = await startSmtp(t, { key, cert, disabledCommands: [], authOptional: false })
     const url = `smtp://ada:p%40ss%20word@localhost:${port}?tls=required`
     t.same(await send(url, mail, cert), { outcome: 'sent' })
     t.match(received, [{ to: ['ada@example.com'], from: 'auth@example.com', secure: true, user: 'ada' }])
-    t.match(await send(url), { outcome: 'unreachable' }, 'nobody knows this certificate')
+    t.match(await send(url), { outcome: 'unreachable' }, 'this certificate is not trusted')
     const wrong = await send(url.replace('word', 'SENTINEL'), mail, cert)
     t.match(wrong, { outcome: 'unreachable', failure: 'Error EAUTH', status: 535 })
-    t.notMatch(JSON.stringify(wrong), /SENTINEL/, 'not what the server repeats')
+    t.notMatch(JSON.stringify(wrong), /SENTINEL/, 'what the server repeats is left out')
     t.equal(received.length, 1)
   })
 
-  t.test('says the name in EHLO that SMTP_NAME sets, and a relay that refuses a name is told as that', async t => {
+  t.test('EHLO gives the name that SMTP_NAME sets, and a relay that refuses a name is reported as such', async t => {
     const names: unknown[] = []
     const { port } = await startSmtp(t, {
       onRcptTo (_to, session, done) {
@@ -99,7 +99,7 @@ t.test('SMTP', async t => {
     t.throws(() => loadConfig({ SMTP_NAME: 'two words' }), /SMTP_NAME/)
   })
 
-  t.test('by TLS from the first byte', async t => {
+  t.test('mail is sent by TLS from the first byte', async t => {
     const { received, port } = await startSmtp(t, { key, cert, secure: true })
     t.same(await send(`smtps://localhost:${port}`, mail, cert), { outcome: 'sent' })
     t.match(received, [{ secure: true }])
@@ -115,7 +115,7 @@ t.test('SMTP', async t => {
     t.match(received, [{ secure: false }])
   })
 
-  t.test('a letter is one letter, to one mailbox, whatever is in it', async t => {
+  t.test('a mail stays one mail, to one mailbox, whatever it contains', async t => {
     const { received, port } = await startSmtp(t)
     const url = `smtp://127.0.0.1:${port}`
     const names = [
@@ -134,7 +134,7 @@ t.test('SMTP', async t => {
       t.same(
         head.match(/^[A-Za-z-]+(?=:)/gm)?.map(name => name.toLowerCase()).sort(),
         ['auto-submitted', 'content-type', 'date', 'from', 'message-id', 'mime-version', 'subject', 'to', 'x-auto-response-suppress'],
-        'these headers and no other'
+        'these headers and no others'
       )
       t.match(head, /^From: Our Service <auth@example\.com>\r$/m)
       t.match(head, `Message-ID: <${mail.id}@example.com>\r\n`)
@@ -152,7 +152,7 @@ t.test('SMTP', async t => {
     t.equal(received.length, names.length + 1)
   })
 
-  t.test('what a server answers decides whether it is tried again', async t => {
+  t.test('the answer of a server decides whether a mail is tried again', async t => {
     const answer = (status: number) => Object.assign(new Error('no such thing as ada@example.com'), { responseCode: status })
     const outcomes: Record<string, unknown> = {}
     for (const [name, options] of Object.entries({
@@ -196,7 +196,7 @@ t.test('SMTP', async t => {
 })
 
 onEachGround(t, async (t, ground) => {
-  t.test('a server that is down costs no reply and loses no mail', async t => {
+  t.test('a mail server that is down costs no reply and loses no mail', async t => {
     const port = await freePort()
     const one = await startApp(
       t,
@@ -205,12 +205,12 @@ onEachGround(t, async (t, ground) => {
     )
     const { email } = await one.account()
     const others = [await one.account(), await one.account()]
-    t.ok(await becomesTrue(() => one.log.some(line => line.includes('"failure":"Error ESOCKET"')), patienceMs), 'it was tried')
+    t.ok(await becomesTrue(() => one.log.some(line => line.includes('"failure":"Error ESOCKET"')), patienceMs), 'sending was tried')
     t.equal((await outbox(one)).length, 3)
     t.equal((await one.call('POST', '/v1/password/forgot', { body: { email } })).statusCode, 202)
     const smtp = await startSmtp(t, { authOptional: false, onAuth: (_auth, _session, done) => done(null, { user: 'ada' }) }, port)
     const arrived = async () => {
-      // Each time: one that was tried before may not be postponed yet.
+      // Every time, because a mail that was tried before may not be postponed yet.
       await due(one)
       return smtp.received.length === 4
     }
@@ -218,7 +218,7 @@ onEachGround(t, async (t, ground) => {
     t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, patienceMs), 'the outbox is empty')
     t.same(smtp.received.flatMap(({ to }) => to).sort(), [email, email, ...others.map(other => other.email)].sort())
     const mail = smtp.received.find(({ raw }) => /lkmr_/.test(raw))
-    t.match(mail?.raw, /^https:\/\/app\.example\.com#token=lkmr_\w{43}\r$/m, 'the link is not broken into lines')
+    t.match(mail?.raw, /^https:\/\/app\.example\.com#token=lkmr_\w{43}\r$/m, 'the link is not split across lines')
     t.equal(
       (await one.call(
         'POST',
@@ -232,7 +232,7 @@ onEachGround(t, async (t, ground) => {
     t.notMatch(log, /SENTINEL|lkm[rv]_|@example\.com/, 'the log has no password, no token and no address')
   })
 
-  t.test('mails that fail are postponed, and given up in the end', async t => {
+  t.test('mails that fail are postponed, and finally given up', async t => {
     const answers: Array<Awaited<ReturnType<Mailer['send']>>> = []
     const mailer: Mailer = { send: async () => answers.shift() ?? { outcome: 'failed', failure: 'Error EMESSAGE', status: 451 } }
     const one = await startApp(t, await alone(ground), { mailer })
@@ -254,7 +254,7 @@ onEachGround(t, async (t, ground) => {
     t.ok(await becomesTrue(async () => (await outbox(one)).length === 0, patienceMs))
   })
 
-  t.test('a mail made void before it leaves does not leave', async t => {
+  t.test('a mail that is voided before it is sent is not sent', async t => {
     const own = await alone(ground)
     const postbox = createPostbox()
     const one = await startApp(t, own, { mailer: null })
@@ -277,7 +277,7 @@ onEachGround(t, async (t, ground) => {
     await one.database.prepared('update users set disabled_at = now() where id = $1', [userId])
     const other = await startApp(t, { ...own, database: async () => shareOf(one) }, { mailer: postbox.mailer })
     t.ok(await becomesTrue(async () => (await outbox(other)).length === 0, patienceMs))
-    t.same(postbox.letters, [], 'and of a disabled account none does')
+    t.same(postbox.letters, [], 'and nothing is sent for a disabled account')
   })
 })
 
@@ -291,12 +291,12 @@ t.test('a full outbox survives restarts, and two instances send each mail once',
 
   const hung: OutgoingMail[] = []
   const dying = await startApp(t, ground, { mailer: { send: async mail => { hung.push(mail); return await new Promise(() => {}) } } })
-  t.ok(await becomesTrue(() => hung.length === 5, patienceMs), 'it takes five at once, and no more')
+  t.ok(await becomesTrue(() => hung.length === 5, patienceMs), 'it sends five at once, and no more')
   const closedAt = performance.now()
   await dying.close()
-  t.ok(performance.now() - closedAt < 20_000, 'letters under way do not hold up the end for long')
+  t.ok(performance.now() - closedAt < 20_000, 'mails in progress do not delay the shutdown for long')
 
-  // One alone has five under way at most: with the sixth both take part.
+  // One instance alone sends at most five at once: with the sixth, both take part.
   let waiting = 0
   let open = () => {}
   const opened = new Promise<void>(resolve => { open = resolve })
@@ -310,7 +310,7 @@ t.test('a full outbox survives restarts, and two instances send each mail once',
   const instances = await Promise.all([startApp(t, ground, { env }), startApp(t, ground, { env })])
   const [one, two] = instances
   t.ok(await becomesTrue(async () => (await outbox(one)).length === 5, patienceMs))
-  t.equal(smtp.received.length, 55, 'the five that were under way wait until nobody can be sending them')
+  t.equal(smtp.received.length, 55, 'the five that were in progress wait until nobody can still be sending them')
   t.ok((await outbox(one)).every(({ wait }) => wait > 60 && wait <= 120))
   await due(one)
   await Promise.all(instances.map(each => each.call('POST', '/v1/password/forgot', { body: { email: newEmail() } })))
@@ -318,10 +318,10 @@ t.test('a full outbox survives restarts, and two instances send each mail once',
   t.same(smtp.received.flatMap(({ to }) => to).sort(), emails.sort(), 'each once')
   const sent = instances.map(({ log }) => log.filter(line => line.includes('"mail sent"')).length)
   t.ok(sent.every(count => count > 0), `both took part: ${sent.join(' and ')}`)
-  t.equal((await two.database.prepared('select from mail_tokens', [])).length, 65, 'the five have a token that nobody got, and another')
+  t.equal((await two.database.prepared('select from mail_tokens', [])).length, 65, 'the five have a token that nobody got, and a new one')
 })
 
-t.test('what is made void while a sender has it in hand brings no token', async t => {
+t.test('a mail that is voided while a sender handles it brings no token', async t => {
   const ground = await serverGround(t)
   if (ground === null) return
   const postbox = createPostbox()
@@ -345,7 +345,7 @@ t.test('what is made void while a sender has it in hand brings no token', async 
   t.same(await one.database.prepared("select 1 from mail_tokens where kind = 'email_change'", []), [])
 })
 
-t.test('without SMTP_URL mails are files that nobody else can read', async t => {
+t.test('without SMTP_URL mails are written to files that nobody else can read', async t => {
   const dir = mkdtempSync(join(tmpdir(), 'latchkey-mail-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const one = await startApp(
@@ -360,7 +360,7 @@ t.test('without SMTP_URL mails are files that nobody else can read', async t => 
   t.ok(await becomesTrue(() => files().length === 2, patienceMs))
   t.equal(statSync(folder).mode & 0o777, 0o700)
   for (const file of files()) t.equal(statSync(join(folder, file)).mode & 0o777, 0o600)
-  t.equal(readdirSync(folder).length, 2, 'nothing unfinished is left')
+  t.equal(readdirSync(folder).length, 2, 'no unfinished file is left')
   const text = readFileSync(join(folder, files().find(name => name.includes('reset_password')) ?? ''), 'utf8')
   t.match(text, `To: ${email}\n`)
   t.match(text, /^From: latchkey@app\.example\.com$/m)
@@ -373,19 +373,19 @@ t.test('without SMTP_URL mails are files that nobody else can read', async t => 
   t.notMatch(one.log.join(''), /lkm[rv]_|@example\.com/)
 })
 
-t.test('without APP_URL a mail shows the token and where it goes', async t => {
+t.test('without APP_URL a mail shows the token and where to send it', async t => {
   const postbox = createPostbox()
   const one = await startApp(t, await embeddedGround(), { env: { PUBLIC_URL: 'https://api.example.com/' }, mailer: postbox.mailer })
   const { email } = await one.account()
   const { text, html } = await postbox.wait(email, 'verify_email')
   t.match(text, `\n\n${tokenIn({ text })}\n\n`)
   t.match(text, 'POST https://api.example.com/v1/email/verify {"token": "..."}')
-  t.match(text + html, /^[\x20-\x7e\n]*$/, 'in ASCII: nothing needs to be encoded, and so a token is never broken into lines')
+  t.match(text + html, /^[\x20-\x7e\n]*$/, 'in ASCII: nothing needs encoding, so a token is never split across lines')
   t.match(html, `<code>${tokenIn({ text })}</code>`)
   t.notMatch(html, /<a /)
 })
 
-/** A database of its own, with the outbox to itself. */
+/** A separate database, with an outbox of its own. */
 async function alone (ground: Ground): Promise<Ground> {
   if (ground.databaseUrl === null) return await embeddedGround()
   const own = await serverGround(t as Test)
@@ -393,7 +393,7 @@ async function alone (ground: Ground): Promise<Ground> {
   return own
 }
 
-/** The database of `one`, which goes on living when the other instance is closed. */
+/** The database of `one`, which stays open when the other instance is closed. */
 function shareOf (one: TestApp) {
   return { ...one.database, close: async () => {} }
 }

@@ -30,7 +30,7 @@ onEachGround(t, async (t, ground) => {
   /** An account whose session may do no more than `abilities`. */
   const limited = async (abilities: string[]) => (await one.register(newEmail(), { abilities })).json<{ accessToken: string }>().accessToken
 
-  t.test('a personal token says who it is, without a session', async t => {
+  t.test('a personal token identifies its user, without a session', async t => {
     const { token, userId, email } = await one.account()
     const { accessToken, token: shown } = await made(one, token, { name: 'deploy', abilities: ['orders:read'] })
     t.match(accessToken, /^lkp_[0-9A-Za-z]{50}$/)
@@ -51,7 +51,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(Object.keys(reply(await one.me(accessToken)).token).length, 4)
   })
 
-  t.test('the first use of a token without an end is cached', async t => {
+  t.test('the first use of a token without an expiry is cached', async t => {
     const { token } = await one.account()
     const { accessToken } = await made(one, token)
     t.ok(await one.cached(accessToken), 'with expiresAt null')
@@ -72,7 +72,7 @@ onEachGround(t, async (t, ground) => {
     t.strictSame((await listOf(one, token)).map(({ name }) => name), ['first'])
   })
 
-  t.test('expiresIn ends it, from the cache as well', async t => {
+  t.test('expiresIn ends a token, even a cached one', async t => {
     const { token } = await one.account()
     const { accessToken, token: shown } = await made(one, token, { name: 'hour', expiresIn: 3_600 })
     t.equal(Date.parse(shown.expiresAt ?? '') - Date.parse(shown.createdAt), 3_600_000)
@@ -83,7 +83,7 @@ onEachGround(t, async (t, ground) => {
     refused(t, await one.me(accessToken), 401, 'AUTH_INVALID_TOKEN')
   })
 
-  t.test('it may do what its maker may when nothing is said, and never more', async t => {
+  t.test('a token has the abilities of its maker by default, and never more', async t => {
     const { token } = await one.account()
     t.strictSame((await made(one, token)).token.abilities, ['*'])
     t.strictSame((await made(one, token, { name: 'none', abilities: [] })).token.abilities, [])
@@ -103,11 +103,11 @@ onEachGround(t, async (t, ground) => {
     for (const abilities of [['*'], ['orders:read', 'users:read'], ['orders'], ['introspect']]) {
       refused(t, await make(one, reader, { name: 'more', abilities }), 403, 'AUTH_INSUFFICIENT_ABILITY', abilities.join())
     }
-    t.equal((await listOf(one, reader)).length, 2, 'a refusal makes nothing')
+    t.equal((await listOf(one, reader)).length, 2, 'a refused request makes nothing')
     refused(t, await one.register(newEmail(), { abilities: ['introspect'] }), 403, 'AUTH_INSUFFICIENT_ABILITY', 'nor does a session get it')
   })
 
-  t.test('what is malformed is refused before anything is made', async t => {
+  t.test('malformed requests are refused before anything is made', async t => {
     const { token } = await one.account()
     for (const body of [
       {},
@@ -126,7 +126,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await make(one, token, { name: 'x', expiresIn: 3_153_600_000 })).statusCode, 201, 'a hundred years')
   })
 
-  t.test('past PERSONAL_TOKEN_LIMIT no more can be made, until one is ended or runs out, also by many at once', async t => {
+  t.test('past PERSONAL_TOKEN_LIMIT no token can be made until one is ended or expires, not even by many requests at once', async t => {
     const two = await startApp(t, ground, { env: { PERSONAL_TOKEN_LIMIT: '3' }, clock })
     const { token } = await two.account()
     const first = await made(two, token)
@@ -137,12 +137,12 @@ onEachGround(t, async (t, ground) => {
     await two.call('DELETE', `/v1/tokens/${first.token.id}`, { token })
     t.equal((await make(two, token)).statusCode, 201, 'one was ended')
     await two.pass(60_001)
-    t.equal((await make(two, token)).statusCode, 201, 'one has run out')
+    t.equal((await make(two, token)).statusCode, 201, 'one has expired')
     refused(t, await make(two, token), 409, 'AUTH_TOKEN_LIMIT')
     t.equal((await make(two, (await two.account()).token)).statusCode, 201, 'another account has its own count')
   })
 
-  t.test('where mails are sent, nobody makes one before the address is verified', async t => {
+  t.test('where mails are sent, nobody can make a token before their address is verified', async t => {
     const postbox = createPostbox()
     const two = await startApp(t, ground, { env: { SMTP_URL: 'smtp://127.0.0.1:1' }, clock, mailer: postbox.mailer })
     const { token, email } = await two.account()
@@ -154,13 +154,13 @@ onEachGround(t, async (t, ground) => {
     t.equal((await make(two, token)).statusCode, 201)
   })
 
-  t.test('a password that comes along has to be right', async t => {
+  t.test('a password that is sent must be right', async t => {
     const { token } = await one.account()
     refused(t, await make(one, token, { name: 'x', password: 'something else' }), 403, 'AUTH_WRONG_PASSWORD')
     t.equal((await make(one, token, { name: 'x', password })).statusCode, 201)
   })
 
-  t.test('login, logout and logout-all leave it', async t => {
+  t.test('login, logout and logout-all leave personal tokens alone', async t => {
     const { token, email } = await one.account()
     const { accessToken } = await made(one, token)
     const replaced = (await one.login(email)).json<{ accessToken: string }>().accessToken
@@ -173,7 +173,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.me(accessToken)).statusCode, 200)
   })
 
-  t.test('a password change leaves it, unless asked', async t => {
+  t.test('a password change leaves personal tokens alone, unless asked to end them', async t => {
     const { token } = await one.account()
     const [first, second] = [await made(one, token), await made(one, token)]
     const change = (
@@ -190,7 +190,7 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await listOf(one, reply.json<{ accessToken: string }>().accessToken), [])
   })
 
-  t.test('it opens no route that needs a session', async t => {
+  t.test('a personal token opens no route that needs a session', async t => {
     const { token, sessionId } = await one.account()
     const { accessToken, token: { id } } = await made(one, token)
     const routes = [
@@ -212,7 +212,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.me(accessToken)).statusCode, 200)
   })
 
-  t.test('one ends it by its id, twice if need be, and nobody else’s', async t => {
+  t.test('users can end their own tokens by id, even twice, and nobody else’s', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
     const { accessToken, token: { id } } = await made(one, mine.token)
     const session = (await one.me(mine.token)).json<{ token: { id: string } }>().token.id
@@ -225,7 +225,7 @@ onEachGround(t, async (t, ground) => {
       refused(t, await one.call('DELETE', `/v1/tokens/${target}`, { token }), 404, 'AUTH_NOT_FOUND', target)
     }
     t.equal((await one.me(accessToken)).statusCode, 200)
-    t.equal((await one.me(mine.token)).statusCode, 200, 'an access token is no personal one')
+    t.equal((await one.me(mine.token)).statusCode, 200, 'an access token is not a personal token')
     for (const target of [
       id,
       id.toUpperCase()
@@ -233,7 +233,7 @@ onEachGround(t, async (t, ground) => {
     refused(t, await one.me(accessToken), 401, 'AUTH_INVALID_TOKEN')
   })
 
-  t.test('its last use is noted', async t => {
+  t.test('the last use of a personal token is recorded', async t => {
     const { token } = await one.account()
     const { accessToken } = await made(one, token)
     await one.pass(60_000)
@@ -253,12 +253,12 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   const [one, two] = await Promise.all([startApp(t, ground), startApp(t, ground)])
   const keyOf = (token: string) => `${ground.prefix}token:${createHash('sha256').update(token).digest('hex')}`
 
-  /** Both answer for it from the cache. */
+  /** Both instances answer for the token from the cache. */
   async function cached (t: Test, token: string) {
     for (const app of [one, two]) t.ok(await app.cached(token), 'cached')
   }
 
-  t.test('one that is ended is dead on both at once, though cached', async t => {
+  t.test('a token that is ended is dead on both instances at once, even if cached', async t => {
     const { token } = await one.account()
     const { accessToken, token: { id } } = await made(one, token)
     await cached(t, accessToken)
@@ -267,7 +267,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     t.equal(await redis.get(keyOf(accessToken)), 'R')
   })
 
-  t.test('those ended by a password change are dead on both at once, though cached', async t => {
+  t.test('tokens ended by a password change are dead on both instances at once, even if cached', async t => {
     const { token } = await one.account()
     const { accessToken } = await made(one, token)
     await cached(t, accessToken)
@@ -282,20 +282,20 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     for (const app of [one, two]) refused(t, await app.me(accessToken), 401, 'AUTH_INVALID_TOKEN')
   })
 
-  t.test('a disabled user’s are dead once their entries are', async t => {
+  t.test('the tokens of a disabled user are dead once their cache entries are gone', async t => {
     const { token, userId } = await one.account()
     const { accessToken } = await made(one, token)
     await cached(t, accessToken)
     await one.database.prepared('update users set disabled_at = now() where id = $1', [userId])
     await redis.del(keyOf(accessToken))
     for (const app of [one, two]) refused(t, await app.me(accessToken), 401, 'AUTH_INVALID_TOKEN')
-    t.equal((await redis.get(keyOf(accessToken)))?.startsWith('V') === true, false, 'and nobody fills another')
+    t.equal((await redis.get(keyOf(accessToken)))?.startsWith('V') === true, false, 'and nobody fills a new entry')
     await one.database.prepared('update users set disabled_at = null where id = $1', [userId])
     await redis.del(keyOf(accessToken))
     t.equal((await two.me(accessToken)).statusCode, 200, 'enabled again')
   })
 
-  t.test('nothing is made by a session that a logout has ended', async t => {
+  t.test('a session that a logout has ended cannot make a token', async t => {
     const { token, userId } = await one.account()
     const row = await holdUser(t, ground, userId)
     const ending = one.logout(token)
@@ -313,7 +313,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   })
 })
 
-t.test('requireAbility lets through who has the ability', async t => {
+t.test('requireAbility lets through callers that have the ability', async t => {
   const app = fastify()
   t.teardown(() => app.close())
   app.decorateRequest('token', null)

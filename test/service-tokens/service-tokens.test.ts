@@ -41,7 +41,7 @@ onEachGround(t, async (t, ground) => {
   const admin = await adminOf(one)
   const create = async (...args: string[]) => await runCommand(one, 'services:create', args)
 
-  t.test('services:create shows the token once, and it may introspect and nothing else', async t => {
+  t.test('services:create shows the token once, and the token may introspect and nothing else', async t => {
     const made = await create('--name', 'orders')
     t.equal(made.exitCode, 0)
     const [
@@ -60,11 +60,11 @@ onEachGround(t, async (t, ground) => {
       { ...row },
       { id, kind: 'service', name: 'orders', user_id: null, session_id: null, expires_at: null, abilities: '{introspect}' }
     )
-    t.equal(one.log.some(line => line.includes(token)), false, 'no log has it')
+    t.equal(one.log.some(line => line.includes(token)), false, 'no log contains it')
     t.notMatch((await list(one, admin.token)).body, /lkp_|hash/)
   })
 
-  t.test('services:create --json is for machines, and a name may be used again', async t => {
+  t.test('services:create --json gives machine-readable output, and a name may be used again', async t => {
     const [
       first,
       second
@@ -75,7 +75,7 @@ onEachGround(t, async (t, ground) => {
     for (const { accessToken } of [first, second]) t.equal((await introspect(one, accessToken, token)).statusCode, 200)
   })
 
-  t.test('services:create makes nothing of bad arguments', async t => {
+  t.test('services:create makes nothing when its arguments are bad', async t => {
     const before = (await listed(one, admin.token)).length
     for (const args of [
       [],
@@ -98,7 +98,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await listed(one, admin.token)).length, before)
   })
 
-  t.test('admins see them, newest first, with their last use', async t => {
+  t.test('admins see services, newest first, with their last use', async t => {
     const { plain, service } = await one.serviceTokens.create('newest')
     t.match(
       (await listed(one, admin.token))[0],
@@ -113,11 +113,11 @@ onEachGround(t, async (t, ground) => {
     t.ok(Date.parse(newest?.lastUsedAt ?? '') >= at)
   })
 
-  t.test('an admin ends one at once, and it is told with his name', async t => {
+  t.test('an admin ends a service at once, and the event says who did it', async t => {
     const { plain, service: { id } } = await one.serviceTokens.create('brief')
     const { token } = await one.account()
     for (let i = 0; i < 2; i++) t.equal((await introspect(one, plain.reveal(), token)).statusCode, 200)
-    for (const way of [id, id.toUpperCase()]) t.equal((await end(one, admin.token, way)).statusCode, 204, 'twice too')
+    for (const way of [id, id.toUpperCase()]) t.equal((await end(one, admin.token, way)).statusCode, 204, 'a second time too')
     refused(t, await introspect(one, plain.reveal(), token), 401, 'AUTH_INVALID_TOKEN')
     t.equal((await listed(one, admin.token)).some(service => service.id === id), false)
     const events = await one.database.prepared<object>(
@@ -133,7 +133,7 @@ onEachGround(t, async (t, ground) => {
     )
   })
 
-  t.test('nothing but a service is ended there', async t => {
+  t.test('the route that ends services ends nothing else', async t => {
     const person = await one.account()
     const { token: { id } } = (await one.call('POST', '/v1/tokens', { token: person.token, body: { name: 'script' } })).json()
     const access = (await one.me(person.token)).json().token.id
@@ -147,7 +147,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.me(person.token)).statusCode, 200)
   })
 
-  t.test('nobody else sees or ends any', async t => {
+  t.test('nobody but an admin sees or ends services', async t => {
     const { plain, service: { id } } = await one.serviceTokens.create('theirs')
     const { token } = await one.account()
     const script = (await one.call('POST', '/v1/tokens', { token: admin.token, body: { name: 'script' } })).json().accessToken
@@ -159,7 +159,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await introspect(one, plain.reveal(), token)).statusCode, 200)
   })
 
-  t.test('pruning leaves a live service, and takes an ended one', async t => {
+  t.test('pruning keeps a live service and removes an ended one', async t => {
     const [live, ended] = [await one.serviceTokens.create('live'), await one.serviceTokens.create('ended')]
     const late = await startApp(t, ground, { clock })
     const keeper = ground.databaseUrl === null ? one : late
@@ -174,7 +174,7 @@ onEachGround(t, async (t, ground) => {
   })
 })
 
-t.test('an admin who is demoted meanwhile ends nothing', async t => {
+t.test('an admin who is demoted while their request waits ends nothing', async t => {
   const ground = await serverGround(t)
   if (ground === null) return
   const one = await startApp(t, ground)
@@ -189,7 +189,7 @@ t.test('an admin who is demoted meanwhile ends nothing', async t => {
   t.match((await introspect(one, plain.reveal(), admin.token)).json(), { active: true })
 })
 
-t.test('the look-up of every request keeps to its indexes', async t => {
+t.test('the look-up that every request makes uses its indexes', async t => {
   const ground = await serverGround(t)
   if (ground === null) return
   const database = await ground.database()

@@ -8,7 +8,7 @@ const fromPage = { origin: page, 'sec-fetch-site': 'same-site' }
 const access = '__Host-latchkey'
 const refresh = '__Host-latchkey-refresh'
 
-/** Headers of requests that no page of ours makes. */
+/** Headers of requests that do not come from our own pages. */
 const hostile: Array<Record<string, string>> = [
   {},
   { origin: 'null' },
@@ -32,7 +32,7 @@ const hostile: Array<Record<string, string>> = [
   { 'sec-fetch-site': 'SAME-ORIGIN' }
 ]
 
-/** Every route that changes something, as a page would call it with the cookies of a session. */
+/** Every route that changes something, called the way a page with session cookies would call it. */
 const unsafe: Array<['POST' | 'PUT' | 'DELETE', string, object?]> = [
   ['POST', '/v1/refresh'],
   ['POST', '/v1/logout'],
@@ -44,7 +44,7 @@ const unsafe: Array<['POST' | 'PUT' | 'DELETE', string, object?]> = [
   ['DELETE', '/v1/sessions/00000000-0000-4000-8000-000000000000']
 ]
 
-/** A browser's cookies: takes those of a reply, drops those it clears. */
+/** A browser's cookies: keeps those that a reply sets, drops those it clears. */
 function createJar () {
   const held = new Map<string, string>()
   return {
@@ -62,7 +62,7 @@ function createJar () {
 
 type Page = Awaited<ReturnType<typeof openPage>>
 
-/** An account, and a page of `origin` that is logged in to it. */
+/** An account, and a page of our own that is logged in to it. */
 async function openPage (app: TestApp, options: object = { refresh: true }) {
   const email = newEmail()
   const jar = createJar()
@@ -88,14 +88,14 @@ function cookieHeader (values: Record<string, string>): string {
   return Object.entries(values).map(([name, value]) => `${name}=${value}`).join('; ')
 }
 
-/** The value of a cookie that must be there. */
+/** The value of a cookie that must exist. */
 function tokenIn ({ jar }: Page, name: string): string {
   const value = jar.held.get(name)
   if (value === undefined) throw new Error(`no cookie ${name}`)
   return value
 }
 
-/** The parsed Set-Cookie headers, with every attribute that is there. */
+/** The parsed Set-Cookie headers, with every attribute they have. */
 const cookiesOf = (reply: Response) => reply.cookies.map(cookie => ({ ...cookie }))
 const attributesOf = (reply: Response) => cookiesOf(reply).map(({ value: _, ...attributes }) => attributes)
 
@@ -111,7 +111,7 @@ function refusedAs (t: Test, reply: Response, status: number, code: string, mess
 onEachGround(t, async (t, ground) => {
   const app = await startApp(t, ground, { env: { PUBLIC_URL: api, CORS_ORIGINS: page, SESSION_LIMIT: '0' } })
 
-  t.test('a login gives its tokens in __Host- cookies with every attribute, and in no body (V3.3.1-4)', async t => {
+  t.test('a login returns its tokens in __Host- cookies with every attribute, and never in the body (V3.3.1-4)', async t => {
     const { email } = await openPage(app)
     for (const reply of [
       await app.call('POST', '/v1/login', { headers: fromPage, body: { email, password, cookies: true, refresh: true } }),
@@ -131,7 +131,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('without a refresh token the one cookie lasts as long as its token, and an older refresh cookie goes', async t => {
+  t.test('without a refresh token the only cookie lasts as long as its token, and an older refresh cookie is cleared', async t => {
     const { reply } = await openPage(app, {})
     t.equal(attributesOf(reply)[0]?.maxAge, reply.json<{ expiresIn: number }>().expiresIn)
     t.strictSame(cookiesOf(reply)[1], clearedBoth[1])
@@ -145,7 +145,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(reply.headers['set-cookie'], undefined)
   })
 
-  t.test('a page of ours lives on its cookies: call, refresh, log out', async t => {
+  t.test('a page of ours needs only its cookies to call, refresh and log out', async t => {
     const mine = await openPage(app)
     const first = mine.jar.header()
     t.match((await mine.call('GET', '/v1/me')).json(), { user: { email: mine.email }, session: { id: mine.sessionId } })
@@ -182,11 +182,11 @@ onEachGround(t, async (t, ground) => {
     t.equal((await mine.call('GET', '/v1/me')).statusCode, 200)
     t.equal((await mine.call('GET', '/v1/sessions')).json<{ sessions: unknown[] }>().sessions.length, 1)
     t.strictSame((await mine.call('GET', '/v1/tokens')).json(), { tokens: [] })
-    t.equal((await app.login(mine.email)).statusCode, 200, 'the old password')
+    t.equal((await app.login(mine.email)).statusCode, 200, 'the old password still works')
     t.equal((await mine.call('POST', '/v1/refresh')).statusCode, 200)
   })
 
-  t.test('each of our own pages may: same origin, the origin of PUBLIC_URL, one in CORS_ORIGINS', async t => {
+  t.test('our own pages may make unsafe requests: same origin, the origin of PUBLIC_URL, one in CORS_ORIGINS', async t => {
     for (const headers of [
       fromPage,
       { origin: page },
@@ -203,7 +203,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('nobody is logged in, or registered, by another site (login CSRF)', async t => {
+  t.test('another site can neither log anybody in nor register them (login CSRF)', async t => {
     const { email } = await openPage(app)
     for (const headers of hostile) {
       const newcomer = newEmail()
@@ -220,7 +220,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('reading by cookie asks for no origin', async t => {
+  t.test('reading by cookie requires no origin', async t => {
     const mine = await openPage(app)
     for (const headers of [
       {},
@@ -236,7 +236,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('what a form can send is no body, even from our own page (V3.5.2)', async t => {
+  t.test('a body that a form can send is refused, even from our own page (V3.5.2)', async t => {
     const mine = await openPage(app)
     const bodies = unsafe.filter(([method]) => method === 'POST').map(([, url]) => url)
     for (const url of [...bodies, '/v1/login', '/v1/register']) {
@@ -260,7 +260,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await mine.call('GET', '/v1/me')).statusCode, 200)
   })
 
-  t.test('with a Bearer header no cookie is read, however bad the header is', async t => {
+  t.test('a request with a Bearer header ignores its cookies, however bad the header is', async t => {
     const mine = await openPage(app)
     const { userId, token } = await app.account()
     t.match(
@@ -287,7 +287,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await mine.call('POST', '/v1/refresh')).statusCode, 200)
   })
 
-  t.test('an empty Authorization header, or the Basic that a browser sends to a protected site, leaves the cookies in force', async t => {
+  t.test('with an empty Authorization header, or the Basic one that browsers send to a protected site, cookies still count', async t => {
     for (const authorization of ['', 'Basic c3RhZ2luZzpzZWNyZXQ=', 'Negotiate x', 'Digest username="a"']) {
       const headers = { ...fromPage, authorization }
       const mine = await openPage(app)
@@ -316,7 +316,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('GET /v1/session says who is signed in, or that nobody is, and is never a 401', async t => {
+  t.test('GET /v1/session says who is signed in, or that nobody is, and never answers 401', async t => {
     const nobody = { user: null, session: null, refreshable: false }
     const ask = async (headers: Record<string, string>) => {
       const reply = await app.call('GET', '/v1/session', { headers })
@@ -331,7 +331,7 @@ onEachGround(t, async (t, ground) => {
       }>()
       t.ok(
         rest.session === null ? expiresIn === undefined : Number(expiresIn) > 600 && Number(expiresIn) <= 900,
-        `${expiresIn} s of the access token are left, where there is one`
+        `the access token, if there is one, has ${expiresIn} s left`
       )
       return rest
     }
@@ -341,7 +341,7 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(
       await ask({ cookie: mine.jar.header() }),
       { user, session, refreshable: true },
-      'by cookies, from any site: it changes nothing'
+      'by cookies, from any site, because it changes nothing'
     )
     t.strictSame(await ask({ cookie: cookieHeader({ [access]: tokenIn(mine, access) }) }), { user, session, refreshable: false })
     t.strictSame(await ask({ cookie: cookieHeader({ [refresh]: tokenIn(mine, refresh) }) }), { ...nobody, refreshable: true })
@@ -363,18 +363,18 @@ onEachGround(t, async (t, ground) => {
         `${authorization.slice(0, 11)}: a Bearer header rules the cookies out`
       )
     }
-    t.strictSame(await ask({ cookie: cookieHeader({ [access]: personal }) }), nobody, 'a personal token is none in a cookie')
+    t.strictSame(await ask({ cookie: cookieHeader({ [access]: personal }) }), nobody, 'a personal token does not count in a cookie')
 
     const before = mine.jar.header()
     await mine.call('POST', '/v1/logout')
     t.strictSame(
       await ask({ cookie: before }),
       { ...nobody, refreshable: true },
-      'at once after the end; whether the refresh cookie is good, refreshing will tell'
+      'right after the end; only refreshing shows whether the refresh cookie is good'
     )
   })
 
-  t.test('a refresh token in the body wins over the cookie, and its successors leave in the body', async t => {
+  t.test('a refresh token in the body wins over the cookie, and its successors are returned in the body', async t => {
     const mine = await openPage(app)
     const other = (await app.register(newEmail(), { refresh: true })).json<{ refreshToken: string, user: { id: string } }>()
     const reply = await mine.call('POST', '/v1/refresh', { body: { refreshToken: other.refreshToken }, headers: {} })
@@ -386,7 +386,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(bad.headers['set-cookie'], undefined)
   })
 
-  t.test('the refresh cookie suffices to refresh and to log out, whatever became of the access cookie', async t => {
+  t.test('the refresh cookie is enough to refresh and to log out, whatever happened to the access cookie', async t => {
     for (const state of ['absent', 'run out', 'garbage'] as const) {
       const ready = async () => {
         const mine = await openPage(app)
@@ -421,7 +421,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('the access cookie alone logs out, and both cookies are cleared', async t => {
+  t.test('the access cookie alone is enough to log out, and both cookies are cleared', async t => {
     for (const url of ['/v1/logout', '/v1/logout-all']) {
       const mine = await openPage(app)
       const kept = tokenIn(mine, refresh)
@@ -432,7 +432,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('cookies that are good for nothing are cleared, but not at another site\'s bidding', async t => {
+  t.test('useless cookies are cleared, but not at the request of another site', async t => {
     const mine = await openPage(app)
     const dead = mine.jar.header()
     const halves = [access, refresh].map(name => cookieHeader({ [name]: tokenIn(mine, name) }))
@@ -456,7 +456,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('a tab that comes too late is refused, and leaves alone what another tab has renewed', async t => {
+  t.test('a tab that comes too late is refused, and does not touch what another tab has renewed', async t => {
     const mine = await openPage(app)
     const late = mine.jar.header()
     await mine.call('POST', '/v1/refresh')
@@ -482,7 +482,7 @@ onEachGround(t, async (t, ground) => {
     for (const { call } of [mine, current]) t.equal((await call('POST', '/v1/refresh')).statusCode, 200, 'the session goes on')
   })
 
-  t.test('a refresh cookie used twice past the grace ends the session and is cleared', async t => {
+  t.test('a refresh cookie used twice past the grace period ends the session and is cleared', async t => {
     const mine = await openPage(app)
     const old = mine.jar.header()
     await mine.call('POST', '/v1/refresh')
@@ -494,7 +494,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await mine.call('GET', '/v1/me', { cookie: current })).statusCode, 401)
   })
 
-  t.test('of two cookies with one name neither counts (cookie tossing)', async t => {
+  t.test('when two cookies share a name, neither counts (cookie tossing)', async t => {
     const mine = await openPage(app)
     const thief = await openPage(app)
     for (const [name, good, evil] of [access, refresh].map(name => [name, tokenIn(mine, name), tokenIn(thief, name)] as const)) {
@@ -510,7 +510,7 @@ onEachGround(t, async (t, ground) => {
         refusedAs(t, await mine.call('POST', '/v1/refresh', { cookie }), 401, 'AUTH_MISSING_TOKEN', `refresh ${cookie}`)
         const out = await mine.call('POST', '/v1/logout', { cookie })
         refusedAs(t, out, 401, 'AUTH_MISSING_TOKEN', `logout ${cookie}`)
-        t.strictSame(cookiesOf(out), clearedBoth, 'so that the page can start afresh')
+        t.strictSame(cookiesOf(out), clearedBoth, 'so that the page can start over')
       }
     }
     for (const { email } of [mine, thief]) t.equal((await app.login(email)).statusCode, 200)
@@ -548,7 +548,7 @@ onEachGround(t, async (t, ground) => {
     ]) t.equal((await mine.call('GET', '/v1/me', { cookie })).statusCode, 401, cookie)
   })
 
-  t.test('cookies of another name are nothing to us, and in nobody\'s way', async t => {
+  t.test('cookies with other names are ignored and do no harm', async t => {
     const mine = await openPage(app)
     const value = tokenIn(mine, access)
     for (const name of [
@@ -571,14 +571,14 @@ onEachGround(t, async (t, ground) => {
     t.equal((await mine.call('GET', '/v1/me', { cookie: crowd })).statusCode, 200)
   })
 
-  t.test('each cookie takes its own kind of token alone, and none a personal one', async t => {
+  t.test('each cookie accepts only its own kind of token, and neither accepts a personal token', async t => {
     const mine = await openPage(app)
     const { accessToken: personal } = (await mine.call(
       'POST',
       '/v1/tokens',
       { body: { name: 'a script' } }
     )).json<{ accessToken: string }>()
-    t.equal((await app.me(personal)).statusCode, 200, 'in a header it counts')
+    t.equal((await app.me(personal)).statusCode, 200, 'it works in a header')
 
     for (const value of [tokenIn(mine, refresh), personal]) {
       const cookie = cookieHeader({ [access]: value })
@@ -602,10 +602,10 @@ onEachGround(t, async (t, ground) => {
         )
       }
     }
-    t.equal((await app.me(personal)).statusCode, 200, 'and is alive still')
+    t.equal((await app.me(personal)).statusCode, 200, 'and it still works')
   })
 
-  t.test('with a personal token in the access cookie the refresh cookie still logs out', async t => {
+  t.test('the refresh cookie still logs out when the access cookie holds a personal token', async t => {
     const mine = await openPage(app)
     const { accessToken: personal } = (await mine.call(
       'POST',
@@ -617,7 +617,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await app.me(personal)).statusCode, 200)
   })
 
-  t.test('a password changed by cookie gives new cookies and no token in the body', async t => {
+  t.test('a password change by cookie returns new cookies and no token in the body', async t => {
     for (const [options, names] of [[{ refresh: true }, [access, refresh]], [{}, [access]]] as const) {
       const mine = await openPage(app, options)
       const old = mine.jar.header()
@@ -636,7 +636,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('ending one\'s own session in the list clears the cookies, ending another does not', async t => {
+  t.test('ending the current session in the list clears the cookies, but ending another does not', async t => {
     const mine = await openPage(app)
     const other = (await app.login(mine.email)).json<{ session: { id: string } }>().session.id
     t.equal((await mine.call('DELETE', `/v1/sessions/${other}`)).headers['set-cookie'], undefined)
@@ -655,7 +655,7 @@ onEachGround(t, async (t, ground) => {
   })
 })
 
-t.test('with COOKIE_SECURE=false the names have no prefix and the cookies no Secure, and all else is the same', async t => {
+t.test('with COOKIE_SECURE=false names have no prefix, cookies have no Secure, and everything else is the same', async t => {
   const plain = await startApp(
     t,
     await embeddedGround(),
@@ -681,13 +681,13 @@ t.test('with COOKIE_SECURE=false the names have no prefix and the cookies no Sec
   t.match(out.cookies, [{ name: 'latchkey', value: '', maxAge: 0 }, { name: 'latchkey-refresh', value: '', maxAge: 0 }])
 })
 
-t.test('without PUBLIC_URL and CORS_ORIGINS only pages of the same origin have cookies', async t => {
+t.test('without PUBLIC_URL and CORS_ORIGINS only pages of the same origin get cookies', async t => {
   const bare = await startApp(t, await embeddedGround())
   const body = { email: newEmail(), password, cookies: true }
   t.equal(
     (await bare.call('POST', '/v1/register', { headers: { origin: 'http://localhost:3000', host: 'localhost:3000' }, body })).statusCode,
     403,
-    'the Host header is the client\'s own'
+    'the client controls the Host header'
   )
   t.equal((await bare.call('POST', '/v1/register', { headers: { 'sec-fetch-site': 'same-origin' }, body })).statusCode, 201)
 })

@@ -29,7 +29,7 @@ interface Listed {
   current: boolean
 }
 
-/** A request of a device with that address and user agent. */
+/** A request from a device with this address and user agent. */
 async function from (app: TestApp, remoteAddress: string, userAgent: string | undefined, url: string, payload: object) {
   return await app.app.inject({ method: 'POST', url, remoteAddress, headers: { 'user-agent': userAgent }, payload })
 }
@@ -46,10 +46,10 @@ onEachGround(t, async (t, ground) => {
     { ...ground, database: async () => counted.database(await ground.database()) },
     { env: { SESSION_LIMIT: '5' }, clock }
   )
-  // Flushes are called for here; the one that tests them by themselves starts them again.
+  // These tests call for flushes themselves; the one that tests automatic flushes starts them again.
   await one.lastUse.stop()
 
-  t.test('the list says of each session which device it is, and never carries a token', async t => {
+  t.test('the list shows the device of each session, and never contains a token', async t => {
     const email = newEmail()
     await from(one, '192.0.2.7', 'Firefox/140', '/v1/register', { email, password, deviceName: 'Ada’s laptop', refresh: true })
     await one.pass(1_000)
@@ -66,13 +66,13 @@ onEachGround(t, async (t, ground) => {
     t.notMatch(reply.body, /lkr?_/)
   })
 
-  t.test('a client that says nothing of itself is listed all the same', async t => {
+  t.test('a client that says nothing about itself is still listed', async t => {
     const opened = (await from(one, '192.0.2.9', undefined, '/v1/register', { email: newEmail(), password })).json<Opened>()
     const [only] = await listOf(one, opened.accessToken)
     t.match(only, { deviceName: null, ip: '192.0.2.9' })
   })
 
-  t.test('refreshing from elsewhere leaves the device as it was', async t => {
+  t.test('refreshing from elsewhere does not change the device', async t => {
     const opened = (await from(
       one,
       '192.0.2.7',
@@ -84,11 +84,11 @@ onEachGround(t, async (t, ground) => {
     const renewed = (await from(one, '198.51.100.1', 'node', '/v1/refresh', { refreshToken: opened.refreshToken })).json<Opened>()
     const [only, ...others] = await listOf(one, renewed.accessToken)
     t.match(only, { id: opened.session.id, deviceName: 'laptop', userAgent: 'Firefox/140', ip: '192.0.2.7', current: true })
-    t.equal(Date.parse(only?.lastUsedAt ?? '') - Date.parse(only?.createdAt ?? '') >= 60_000, true, 'though refreshing is a use')
+    t.equal(Date.parse(only?.lastUsedAt ?? '') - Date.parse(only?.createdAt ?? '') >= 60_000, true, 'although refreshing counts as a use')
     t.strictSame(others, [])
   })
 
-  t.test('many uses are one statement, and none before the flush', async t => {
+  t.test('many uses are written in one statement, and none before the flush', async t => {
     const accounts = [await one.account(), await one.account(), await one.account()]
     const personal = (await one.call(
       'POST',
@@ -107,7 +107,7 @@ onEachGround(t, async (t, ground) => {
     await one.lastUse.flush()
     t.equal(counted.statements, before + 2, 'one for sessions, one for personal tokens')
     await one.lastUse.flush()
-    t.equal(counted.statements, before + 2, 'and nothing to write is not written')
+    t.equal(counted.statements, before + 2, 'and with nothing to write, no statement runs')
     for (const { token } of accounts) {
       const [only] = await listOf(one, token)
       const seen = Date.parse(only?.lastUsedAt ?? '')
@@ -185,7 +185,7 @@ t.test('last use on PostgreSQL and Redis', async t => {
     t.ok(await redis.pttl(keyOf(token)) <= ttl)
   })
 
-  t.test('the later of two instances’ uses stands, whoever flushes last', async t => {
+  t.test('of uses on two instances the later one stands, whichever flushes last', async t => {
     const { token, sessionId } = await one.account()
     await pass(10_000)
     await one.me(token)
@@ -197,7 +197,7 @@ t.test('last use on PostgreSQL and Redis', async t => {
     t.ok(await lastUsed(sessionId) >= usedAt - 1)
   })
 
-  t.test('a flush waits for nobody who holds a row, writes the others, and the held one later', async t => {
+  t.test('a flush does not wait for a row that is locked: it writes the others now, and the locked one later', async t => {
     const [held, free] = [await one.account(), await one.account()]
     const row = await hold(t, ground, `update sessions set ended_at = ended_at where id = '${held.sessionId}'`)
     await pass(10_000)
@@ -213,7 +213,7 @@ t.test('last use on PostgreSQL and Redis', async t => {
     t.ok(await lastUsed(held.sessionId) >= usedAt - 1, 'not forgotten')
   })
 
-  t.test('a session that only has a token added is not held', async t => {
+  t.test('a session that is only being given a new token does not count as locked', async t => {
     const { token, sessionId } = await one.account()
     const row = await hold(t, ground, `select from sessions where id = '${sessionId}' for key share`)
     await pass(10_000)
@@ -224,7 +224,7 @@ t.test('last use on PostgreSQL and Redis', async t => {
     await row.release()
   })
 
-  t.test('erasing waits for nobody who holds a consumed token, and comes to it later', async t => {
+  t.test('erasing does not wait for a consumed token that is locked, and comes back to it later', async t => {
     const [
       held,
       free
@@ -243,7 +243,7 @@ t.test('last use on PostgreSQL and Redis', async t => {
     t.equal(await secrets(held), 0)
   })
 
-  t.test('a prune and a login pass by a flush, and it by them', async t => {
+  t.test('a flush does not block a prune or a login, nor do they block the flush', async t => {
     const accounts = await Promise.all(Array.from({ length: 20 }, () => one.account({ refresh: true })))
     await pass(10_000)
     const work = accounts.map(async ({ email, token }, i) => {
@@ -267,7 +267,7 @@ t.test('last use on PostgreSQL and Redis', async t => {
     t.ok(await lastUsed(sessionId) >= usedAt - 1)
   })
 
-  t.test('a session, the others, and all are ended on every instance at once', async t => {
+  t.test('ending one session, the others, or all of them takes effect on every instance at once', async t => {
     const { email, token } = await one.account()
     const devices = await Promise.all(Array.from({ length: 3 }, async () => (await two.login(email, { refresh: true })).json<Opened>()))
     const [first, second, third] = devices as [Opened, Opened, Opened]
@@ -287,7 +287,7 @@ t.test('last use on PostgreSQL and Redis', async t => {
     t.strictSame(await live(), ['401,401', '401,401', '401,401', '401,401'])
   })
 
-  t.test('nobody ends the session of somebody else', async t => {
+  t.test('nobody can end the session of somebody else', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
     for (const id of [theirs.sessionId, '00000000-0000-4000-8000-000000000000', 'nonsense']) {
       const reply = await one.call('DELETE', `/v1/sessions/${id}`, { token: mine.token })
@@ -297,7 +297,7 @@ t.test('last use on PostgreSQL and Redis', async t => {
   })
 })
 
-/** A database that counts the statements which note uses, and refuses the next one on demand. */
+/** A database that counts the statements that record uses, and refuses the next one on demand. */
 function countTouches () {
   let failing = false
   return {

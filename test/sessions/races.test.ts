@@ -7,7 +7,7 @@ import { createDeath } from '../fixtures/death.js'
 import { createBarrier, createGate } from '../fixtures/gate.js'
 import { hold, holdUser } from '../fixtures/locks.js'
 
-/** Every interleaving is forced: somebody holds a row or a gate, the test sees who waits there, then lets go. */
+/** Every interleaving is forced: a row or a gate is held, the test sees who waits there, then lets go. */
 
 const newPassword = 'another long password'
 
@@ -42,7 +42,7 @@ t.test('races on PostgreSQL and Redis', async t => {
     )
     return row?.live
   }
-  /** After a death: the others would settle it in three seconds. */
+  /** For use after a death: the other instances would settle it in three seconds. */
   const leaveToRepetition = () => one.database.prepared('delete from cache_settlements', [])
   /** Which of `tokens` a new request may use. */
   const accepted = async (
@@ -97,7 +97,7 @@ t.test('races on PostgreSQL and Redis', async t => {
     t.equal(refused.json().code, 'AUTH_INVALID_CREDENTIALS')
     t.equal(await liveSessions(userId), 1)
     await acceptedOnBoth(t, changed.json().accessToken, 'the token of the change lives')
-    t.equal((await two.login(email)).statusCode, 401, 'the old password is gone')
+    t.equal((await two.login(email)).statusCode, 401, 'the old password no longer works')
     t.equal((await two.login(email, { password: newPassword })).statusCode, 200)
   })
 
@@ -119,7 +119,7 @@ t.test('races on PostgreSQL and Redis', async t => {
     await acceptedOnBoth(t, changed.json().accessToken, 'of the change')
   })
 
-  t.test('a password change is refused when its token was revoked while it ran', async t => {
+  t.test('a password change is refused when its token is revoked while it runs', async t => {
     const { email, userId, token } = await one.account()
     t.ok(await one.cached(token))
     const row = await holdUser(t, ground, userId)
@@ -153,7 +153,7 @@ t.test('races on PostgreSQL and Redis', async t => {
   })
 
   for (const order of ['logout', 'logout-all'] as const) {
-    t.test(`logout racing logout-all leaves nothing, ${order} first`, async t => {
+    t.test(`logout racing logout-all leaves no session, ${order} first`, async t => {
       const { email, userId, token } = await wideOne.account()
       const other = (await wideTwo.login(email)).json<{ accessToken: string }>().accessToken
       t.ok(await wideOne.cached(token) && await wideTwo.cached(other))
@@ -224,7 +224,7 @@ t.test('races on PostgreSQL and Redis', async t => {
     await refusedOnBoth(t, token, 'a lease does not outlive a revocation')
   })
 
-  t.test('the fill of a token just issued that arrives after its revocation leaves it refused', async t => {
+  t.test('a fill for a token just issued that arrives after its revocation leaves the token refused', async t => {
     const { email } = await one.account()
     const fill = await gate.hold(() => two.login(email))
     const login = await fill.early
@@ -237,7 +237,7 @@ t.test('races on PostgreSQL and Redis', async t => {
     await refusedOnBoth(t, token, 'issued, revoked, then filled')
   })
 
-  t.test('identical look-ups of one turn share one query', async t => {
+  t.test('identical look-ups in one turn share one query', async t => {
     const lone = await startApp(t, { ...ground, redisUrl: null })
     const { token } = await one.account()
     const before = lone.counters.databaseReads
@@ -246,7 +246,7 @@ t.test('races on PostgreSQL and Redis', async t => {
     t.equal(lone.counters.databaseReads - before, 1)
   })
 
-  t.test('a look-up that was sent is not joined', async t => {
+  t.test('a look-up does not join one that was already sent', async t => {
     const reads = createReadGate()
     const lone = await startApp(t, { ...ground, redisUrl: null, database: async () => reads.database(await ground.database()) })
     const { token } = await one.account()
@@ -263,12 +263,12 @@ t.test('races on PostgreSQL and Redis', async t => {
     t.equal(lone.counters.databaseReads - before, 2)
   })
 
-  t.test('two identical look-ups wait for two queries when the first was sent', async t => {
+  t.test('two identical look-ups wait for two queries when the first was already sent', async t => {
     const lone = await startApp(t, { ...ground, redisUrl: null })
     const { token } = await one.account()
     const before = lone.counters.databaseReads
     const table = await hold(t, ground, 'lock table tokens in access exclusive mode')
-    // What is written every few seconds waits for the table too.
+    // The writes that happen every few seconds wait for the table too.
     const lookUp = '%json_build_array%'
     const early = lone.me(token)
     await table.waiters(1, lookUp)
@@ -280,27 +280,27 @@ t.test('races on PostgreSQL and Redis', async t => {
     t.equal(lone.counters.databaseReads - before, 2)
   })
 
-  t.test('a logout whose revoker died before it reached the cache is true once it is repeated', async t => {
+  t.test('a logout whose process died before it reached the cache takes effect once it is repeated', async t => {
     const { token } = await one.account()
     t.ok(await one.cached(token))
     death.comes()
     const died = await one.logout(token)
     t.equal(died.statusCode, 503)
     await leaveToRepetition()
-    t.match(await redis.get(keyOf(token)), /^V/, 'committed, and the cache has not heard of it')
+    t.match(await redis.get(keyOf(token)), /^V/, 'committed, but the cache does not know of it yet')
 
-    // Where it asks the database, it is refused before it has settled anything.
+    // If the instance asks the database, it refuses the logout before anything is settled.
     const accepted = await becomesTrue(async () => {
       const { hits } = two.counters
       t.equal((await two.logout(token)).statusCode, 401)
       return two.counters.hits > hits
     }, patienceMs)
-    t.ok(accepted, 'by a cache that has not heard of it')
+    t.ok(accepted, 'answered by a cache that does not know of it yet')
     t.equal(await redis.get(keyOf(token)), 'R')
     await refusedOnBoth(t, token, 'the repetition settled it')
   })
 
-  t.test('the end of a session whose revoker died is true once it is repeated', async t => {
+  t.test('ending a session takes effect once it is repeated, if the first process died', async t => {
     const { email, token } = await wideOne.account()
     const other = (await wideTwo.login(email)).json<{ accessToken: string, session: { id: string } }>()
     t.ok(await wideTwo.cached(other.accessToken))
@@ -314,7 +314,7 @@ t.test('races on PostgreSQL and Redis', async t => {
     await acceptedOnBoth(t, token, 'the caller goes on')
   })
 
-  t.test('a login whose process died before it settled is true once it is repeated', async t => {
+  t.test('a login whose process died before it settled takes effect once it is repeated', async t => {
     const { email, token } = await one.account()
     t.ok(await one.cached(token))
     death.comes()
@@ -326,7 +326,7 @@ t.test('races on PostgreSQL and Redis', async t => {
     await refusedOnBoth(t, token, 'replaced by the login that died')
   })
 
-  t.test('a revocation that nobody repeats is settled by the others', async t => {
+  t.test('a revocation that nobody repeats is settled by the other instances', async t => {
     const { token } = await one.account()
     t.ok(await one.cached(token))
     death.comes()
@@ -340,7 +340,7 @@ t.test('races on PostgreSQL and Redis', async t => {
     )
   })
 
-  t.test('ending one session twice is done both times', async t => {
+  t.test('ending one session twice succeeds both times', async t => {
     const { email, userId, token } = await wideOne.account()
     const other = (await wideTwo.login(email)).json<{ accessToken: string, session: { id: string } }>()
     const end = (app: TestApp) => app.call('DELETE', `/v1/sessions/${other.session.id}`, { token })
@@ -392,7 +392,7 @@ async function pair (t: Test, ground: Ground, env: Record<string, string>): Prom
   return await Promise.all([startApp(t, ground, { env }), startApp(t, ground, { env })])
 }
 
-/** A database whose next answer about tokens is kept back, once the gate is closed: fetched, and not yet told. */
+/** A database that, once the gate is closed, holds back its next answer about tokens: fetched, but not yet delivered. */
 function createReadGate () {
   const barrier = createBarrier()
   return {

@@ -18,7 +18,7 @@ const days = (count: number) => count * 86_400_000
 onEachGround(t, async (t, ground) => {
   const { apps: [one], jump } = await instances(t, ground, 1, { SESSION_LIMIT: '5' })
 
-  t.test('an access token ends at ACCESS_TOKEN_TTL, from the cache as well, and its refresh token lives on', async t => {
+  t.test('an access token expires at ACCESS_TOKEN_TTL, even from the cache, and its refresh token lives on', async t => {
     const opened = await open(one)
     t.equal(opened.expiresIn, 900)
     t.equal(opened.refreshExpiresIn, 7 * 86_400)
@@ -30,7 +30,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await refresh(one, opened.refreshToken)).statusCode, 200)
   })
 
-  t.test('a refresh token that was not used ends at REFRESH_TOKEN_TTL, without ending its session as reused', async t => {
+  t.test('an unused refresh token expires at REFRESH_TOKEN_TTL, without ending its session as reused', async t => {
     const [early, late] = [await open(one), await open(one)]
     await jump(days(7) - minutes(1))
     const renewed = (await refresh(one, early.refreshToken)).json<Opened>()
@@ -40,14 +40,14 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.me(renewed.accessToken)).statusCode, 200, 'used in its last minute')
   })
 
-  t.test('within REFRESH_GRACE a consumed token gives the same pair again, past it the session is over', async t => {
+  t.test('within REFRESH_GRACE a consumed token returns the same pair again; after that it ends the session', async t => {
     const opened = await open(one)
     const first = (await refresh(one, opened.refreshToken)).json<Opened>()
     await jump(15_000)
     const again = await refresh(one, opened.refreshToken)
     t.equal(again.statusCode, 200, again.body)
     t.strictSame(pairOf(again), pairOf(first))
-    t.ok(again.json<Opened>().expiresIn <= 885, 'the time that is left, not the time of the first reply')
+    t.ok(again.json<Opened>().expiresIn <= 885, 'the time left now, not the time in the first reply')
     t.equal((await one.me(first.accessToken)).statusCode, 200)
     await jump(15_500)
     await refused(t, await refresh(one, opened.refreshToken), 'AUTH_TOKEN_REUSED')
@@ -70,14 +70,14 @@ onEachGround(t, async (t, ground) => {
       await refused(t, await refresh(one, refreshToken), 'AUTH_INVALID_TOKEN')
     }
     t.equal((await one.me(used.accessToken)).statusCode, 200)
-    t.equal((await one.me(renewed.accessToken)).statusCode, 200, 'refreshing is a use')
+    t.equal((await one.me(renewed.accessToken)).statusCode, 200, 'refreshing counts as a use')
     await jump(minutes(11))
     // The uses of eleven minutes ago were not flushed, which takes no longer than seconds; but they are in the entries' future.
     await one.lastUse.flush()
     await refused(t, await one.me(used.accessToken), 'AUTH_INVALID_TOKEN')
   })
 
-  t.test('login gives no refresh token unless asked, and with one a short access token', async t => {
+  t.test('a login returns a refresh token only if asked, and then a short access token', async t => {
     const email = newEmail()
     const plain = (await one.register(email)).json<Partial<Opened>>()
     t.equal(plain.expiresIn, 30 * 86_400)
@@ -90,7 +90,7 @@ onEachGround(t, async (t, ground) => {
     t.match(asked.refreshToken, /^lkr_/)
   })
 
-  t.test('a token of one kind is refused where another is asked for', async t => {
+  t.test('a token of one kind is refused where another kind is expected', async t => {
     const opened = await open(one)
     const personal = (await one.call(
       'POST',
@@ -108,7 +108,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.me(opened.accessToken)).statusCode, 200)
   })
 
-  t.test('refreshing settles nothing, and the earlier access token lives to its own end', async t => {
+  t.test('refreshing makes no settlement, and the earlier access token lives until it expires', async t => {
     const opened = await open(one)
     const { settlements } = one.counters
     const second = (await refresh(one, opened.refreshToken)).json<Opened>()
@@ -124,7 +124,7 @@ onEachGround(t, async (t, ground) => {
     await refused(t, await one.me(third.accessToken), 'AUTH_INVALID_TOKEN')
   })
 
-  t.test('once its successor was used, a replay inside the grace is refused, and ends nothing', async t => {
+  t.test('once its successor was used, a replay within the grace period is refused and ends nothing', async t => {
     const opened = await open(one)
     const second = (await refresh(one, opened.refreshToken)).json<Opened>()
     const third = (await refresh(one, second.refreshToken)).json<Opened>()
@@ -133,7 +133,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await refresh(one, third.refreshToken)).statusCode, 200)
   })
 
-  t.test('a logout is heard inside the grace', async t => {
+  t.test('a logout takes effect even within the grace period', async t => {
     const opened = await open(one)
     const second = (await refresh(one, opened.refreshToken)).json<Opened>()
     t.equal((await one.logout(opened.accessToken)).statusCode, 204)
@@ -164,7 +164,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await refresh(one, renewed.refreshToken)).statusCode, 200)
   })
 
-  t.test('a disabled user cannot refresh, and can again once enabled', async t => {
+  t.test('a disabled user cannot refresh, but can again once enabled', async t => {
     const opened = await open(one)
     await one.database.prepared('update users set disabled_at = now() where id = $1', [opened.user.id])
     await refused(t, await refresh(one, opened.refreshToken), 'AUTH_INVALID_TOKEN')
@@ -172,11 +172,11 @@ onEachGround(t, async (t, ground) => {
     t.equal((await refresh(one, opened.refreshToken)).statusCode, 200)
   })
 
-  t.test('a refresh token alone logs out', async t => {
+  t.test('a refresh token alone is enough to log out', async t => {
     const out = (route: 'logout' | 'logout-all', refreshToken: string) => one.call('POST', `/v1/${route}`, { body: { refreshToken } })
     const another = async ({ user }: Opened) => (await one.login(user.email, { refresh: true })).json<Opened>()
 
-    t.test('of its session, also when it was used, and twice', async t => {
+    t.test('it ends its session, even after it was used, and even twice', async t => {
       const opened = await open(one)
       const other = await another(opened)
       const second = (await refresh(one, opened.refreshToken)).json<Opened>()
@@ -184,12 +184,12 @@ onEachGround(t, async (t, ground) => {
       await refused(t, await one.me(second.accessToken), 'AUTH_INVALID_TOKEN')
       await refused(t, await one.me(opened.accessToken), 'AUTH_INVALID_TOKEN')
       await refused(t, await refresh(one, second.refreshToken), 'AUTH_INVALID_TOKEN')
-      t.equal((await out('logout', opened.refreshToken)).statusCode, 204, 'over it is')
+      t.equal((await out('logout', opened.refreshToken)).statusCode, 204, 'the session is already over')
       t.equal((await out('logout', second.refreshToken)).statusCode, 204)
       t.equal((await one.me(other.accessToken)).statusCode, 200, 'the other session goes on')
     })
 
-    t.test('of every session, also when it was used, but not by a token of a session that is over', async t => {
+    t.test('it can end every session, even after it was used, but not once its own session is over', async t => {
       const opened = await open(one)
       const other = await another(opened)
       await refresh(one, opened.refreshToken)
@@ -201,7 +201,7 @@ onEachGround(t, async (t, ground) => {
       t.equal((await one.me(later.accessToken)).statusCode, 200)
     })
 
-    t.test('of one session alone, and as a reuse, once the grace period of a consumed token is over', async t => {
+    t.test('a consumed token past its grace period ends only its own session, as a reuse', async t => {
       const [opened, kept] = [await open(one), await open(one)]
       const other = await another(opened)
       await refresh(one, opened.refreshToken)
@@ -216,27 +216,27 @@ onEachGround(t, async (t, ground) => {
       }
     })
 
-    t.test('beside an access token that has expired or is unknown', async t => {
+    t.test('it works next to an access token that has expired or is unknown', async t => {
       for (const route of ['logout', 'logout-all'] as const) {
         const opened = await open(one)
         await jump(16 * 60_000)
         const { refreshToken, accessToken: token } = opened
-        t.equal((await one.call('POST', `/v1/${route}`, { token })).statusCode, 401, 'the access token alone is no proof any more')
+        t.equal((await one.call('POST', `/v1/${route}`, { token })).statusCode, 401, 'the access token alone is no longer enough')
         await refused(t, await one.call('POST', `/v1/${route}`, { token, body: {} }), 'AUTH_INVALID_TOKEN')
         t.equal((await one.call('POST', `/v1/${route}`, { token, body: { refreshToken } })).statusCode, 204, route)
         await refused(t, await refresh(one, refreshToken), 'AUTH_INVALID_TOKEN')
         const second = await open(one)
         const reply = await one.call('POST', `/v1/${route}`, { token: 'made up', body: { refreshToken: second.refreshToken } })
-        t.equal(reply.statusCode, 204, `${route}, beside nonsense`)
+        t.equal(reply.statusCode, 204, `${route}, next to nonsense`)
         const third = await open(one)
         const headers = { cookie: `__Host-latchkey=${token}`, 'sec-fetch-site': 'same-origin' }
         const byCookie = await one.call('POST', `/v1/${route}`, { headers, body: { refreshToken: third.refreshToken } })
-        t.equal(byCookie.statusCode, 204, `${route}, beside an access cookie`)
+        t.equal(byCookie.statusCode, 204, `${route}, next to an access cookie`)
         await refused(t, await refresh(one, third.refreshToken), 'AUTH_INVALID_TOKEN')
       }
     })
 
-    t.test('but not of every session once it has expired', async t => {
+    t.test('once expired, it cannot end every session', async t => {
       const opened = await open(one)
       await jump(days(7))
       const other = await another(opened)
@@ -246,7 +246,7 @@ onEachGround(t, async (t, ground) => {
     })
   })
 
-  t.test('no plaintext is stored, and what successors are made from is erased after the grace', async t => {
+  t.test('no plaintext is stored, and the secret that successors are made from is erased after the grace period', async t => {
     const opened = await open(one)
     const second = (await refresh(one, opened.refreshToken)).json<Opened>()
     const secrets = async () =>
@@ -256,7 +256,7 @@ onEachGround(t, async (t, ground) => {
       )
     await one.lastUse.flush()
     const kept = await secrets()
-    t.equal(kept.length, 1, 'within the grace')
+    t.equal(kept.length, 1, 'within the grace period')
     t.equal(kept[0]?.secret.length, 64)
 
     const rows = await one.database.prepared<{ row: string }>(
@@ -279,16 +279,16 @@ onEachGround(t, async (t, ground) => {
   })
 })
 
-t.test('successors follow from token and secret together', async t => {
+t.test('successors are derived from token and secret together', async t => {
   const mint = new TokenMint(randomBytes(32))
   const secret = randomBytes(32)
   const [one, other] = [mint.issue('refresh'), mint.issue('refresh')]
   const body = (token: { reveal (): string }) => token.reveal().slice(token.reveal().indexOf('_') + 1, -7)
   const derived = mint.derive('refresh', one, secret)
   t.equal(mint.derive('refresh', one, secret).reveal(), derived.reveal(), 'always the same')
-  t.not(body(mint.derive('access', one, secret)), body(derived), 'one per kind')
-  t.not(mint.derive('refresh', other, secret).reveal(), derived.reveal(), 'the secret alone does not do')
-  t.not(mint.derive('refresh', one, randomBytes(32)).reveal(), derived.reveal(), 'nor does the token')
+  t.not(body(mint.derive('access', one, secret)), body(derived), 'a different one for each kind')
+  t.not(mint.derive('refresh', other, secret).reveal(), derived.reveal(), 'the secret alone is not enough')
+  t.not(mint.derive('refresh', one, randomBytes(32)).reveal(), derived.reveal(), 'nor is the token')
   t.equal(mint.parse(derived.reveal())?.kind, 'refresh')
   t.equal(mint.parse(mint.derive('access', one, secret).reveal())?.kind, 'access')
   t.notMatch(JSON.stringify(derived), body(derived))
@@ -329,7 +329,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     t.equal((await refresh(two, refreshToken)).statusCode, 200)
   })
 
-  t.test('fifty parallel refreshes past the grace end the session, and none gives a token', async t => {
+  t.test('fifty parallel refreshes past the grace period end the session, and none returns a token', async t => {
     const opened = await open(one)
     const second = (await refresh(one, opened.refreshToken)).json<Opened>()
     await jump(31_000)
@@ -338,12 +338,12 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     t.equal(
       replies.filter(reply => reply.json().code === 'AUTH_TOKEN_REUSED').length,
       1,
-      'one finds it out, to the others it is a dead token'
+      'one detects the reuse, and to the others the token is dead'
     )
     await dead(t, second, 'the session is over')
   })
 
-  t.test('reuse past the grace kills everything of the session on all instances at once, and for good', async t => {
+  t.test('reuse past the grace period kills everything in the session on all instances, at once and for good', async t => {
     const opened = await open(one)
     const other = (await two.login(opened.user.email, { refresh: true })).json<Opened>()
     const second = (await refresh(one, opened.refreshToken)).json<Opened>()
@@ -362,7 +362,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     for (const pair of [opened, second, third]) await dead(t, pair, 'a revoked family stays revoked')
   })
 
-  t.test('no key of a refresh token ever stands in Redis', async t => {
+  t.test('Redis never holds a key for a refresh token', async t => {
     const opened = await open(one)
     const second = (await refresh(one, opened.refreshToken)).json<Opened>()
     await refresh(two, opened.refreshToken)
@@ -380,7 +380,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     t.equal(await redis.get(keyOf(second.accessToken)), 'R')
   })
 
-  t.test('a session of many refreshes is ended by a handful of keys', async t => {
+  t.test('ending a session with many refreshes takes only a handful of keys', async t => {
     const opened = await open(one)
     await one.database.prepared(`insert into tokens (id, hash, kind, user_id, session_id, abilities, created_at, expires_at)
       select gen_random_uuid(), sha256(convert_to($2 || n::text, 'UTF8')), case when n % 2 = 0 then 'access' else 'refresh' end, $1::uuid, $3::uuid, '{*}', now() - interval '2 days', now() - interval '1 day'
@@ -392,10 +392,10 @@ t.test('two instances on PostgreSQL and Redis', async t => {
       'select count(*)::int as count from tokens where session_id = $1 and revoked_at is null',
       [opened.session.id]
     )
-    t.equal(left?.count, 0, 'though all are revoked')
+    t.equal(left?.count, 0, 'although all are revoked')
   })
 
-  t.test('an idle session used on another instance is not ended, and one ended by everybody stays so', async t => {
+  t.test('a session in use on another instance does not end as idle, and one that ended for all stays ended', async t => {
     const env = { SESSION_IDLE_TTL: '10m', ACCESS_TOKEN_TTL: '1d', SESSION_LIMIT: '3' }
     const { apps: [here, there], jump } = await instances(t, ground, 2, env)
     const used = await open(here)
@@ -406,7 +406,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
       t.equal((await there.me(used.accessToken)).statusCode, 200)
       await there.lastUse.flush()
     }
-    t.equal((await here.me(used.accessToken)).statusCode, 200, 'in use all the while, though this instance saw nothing of it')
+    t.equal((await here.me(used.accessToken)).statusCode, 200, 'in use all along, although this instance saw none of it')
     await refused(t, await here.me(idle.accessToken), 'AUTH_INVALID_TOKEN')
     t.equal((await here.call('POST', '/v1/logout-all', { token: used.accessToken })).statusCode, 204)
 
@@ -429,7 +429,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     await refused(t, await two.me(opened.accessToken), 'AUTH_INVALID_TOKEN')
   })
 
-  t.test('refreshing cannot outlive SESSION_TTL: what is left is all that is given', async t => {
+  t.test('refreshing cannot outlive SESSION_TTL: new tokens get only the time that is left', async t => {
     const { apps: [one], jump } = await instances(t, ground, 1, { SESSION_TTL: '1h', REFRESH_TOKEN_TTL: '50m' })
     const opened = await open(one)
     t.equal(opened.refreshExpiresIn, 3_000)
@@ -447,7 +447,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     await refused(t, await refresh(one, third.refreshToken), 'AUTH_INVALID_TOKEN')
   })
 
-  t.test('a login without refresh lives for TOKEN_TTL and never longer than SESSION_TTL', async t => {
+  t.test('a login without a refresh token lives for TOKEN_TTL, but never longer than SESSION_TTL', async t => {
     const { apps: [one], jump } = await instances(t, ground, 1, { TOKEN_TTL: '2d', SESSION_TTL: '1d' })
     const { token } = await one.account()
     await jump(days(1) - minutes(1))
@@ -483,8 +483,8 @@ t.test('two instances on PostgreSQL and Redis', async t => {
       await dead(t, opened, 'over')
     })
 
-    t.test(`a ${name} that comes after a refresh ends its successors, though their entry arrives late`, async t => {
-      // Again where the cache wasn't in use just then, so that nobody fills.
+    t.test(`a ${name} that comes after a refresh ends its successors, even if their entry arrives late`, async t => {
+      // Tries again if the cache was not in use just then, because then nobody fills it.
       for (let arrived = false; !arrived;) {
         const opened = await open(two)
         const row = await holdUser(t, ground, opened.user.id)
@@ -506,7 +506,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     })
   }
 
-  t.test('a replay inside the grace that comes after a logout gets nothing', async t => {
+  t.test('a replay within the grace period that comes after a logout gets nothing', async t => {
     const opened = await open(one)
     const second = (await refresh(one, opened.refreshToken)).json<Opened>()
     const row = await holdUser(t, ground, opened.user.id)
@@ -519,7 +519,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     await refused(t, await replaying, 'AUTH_INVALID_TOKEN')
   })
 
-  t.test('a login that replaces the session and its refresh take turns', async t => {
+  t.test('a login that replaces a session and a refresh of that session take turns', async t => {
     const { apps: [single, other] } = await instances(t, ground, 2)
     for (const order of ['login first', 'refresh first'] as const) {
       const opened = await open(single)
@@ -600,7 +600,7 @@ async function instances<Count extends 1 | 2> (
   await Promise.all(apps.map(app => app.trusted()))
   return {
     apps: apps as unknown as Count extends 1 ? [TestApp] : [TestApp, TestApp],
-    /** Time passes on every instance, and each trusts its cache again. */
+    /** Lets time pass on every instance, and waits until each trusts its cache again. */
     async jump (ms: number) {
       clock.advance(ms)
       await Promise.all(apps.map(app => app.trusted()))

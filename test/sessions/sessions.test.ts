@@ -14,7 +14,7 @@ onEachGround(t, async (t, ground) => {
     t.match(refused.headers['www-authenticate'], /error="invalid_token"/)
   })
 
-  t.test('a login ends the prior token', async t => {
+  t.test('a login ends the previous token', async t => {
     const { email, token } = await one.account()
     const reply = await one.login(email)
     t.equal(reply.statusCode, 200, reply.body)
@@ -36,12 +36,12 @@ onEachGround(t, async (t, ground) => {
     t.strictSame([refreshed.statusCode, refreshed.json().code], [401, 'AUTH_SESSION_REPLACED'])
     const third = (await one.login(email)).json().accessToken
     await one.logout(third)
-    t.equal((await one.me(third)).json().code, 'AUTH_INVALID_TOKEN', 'a session that ended otherwise was not replaced')
+    t.equal((await one.me(third)).json().code, 'AUTH_INVALID_TOKEN', 'a session that ended in another way was not replaced')
     t.equal((await one.me(second)).json().code, 'AUTH_SESSION_REPLACED')
     t.equal((await one.login(email)).json().endedSessions, 0, 'nothing was left to end')
   })
 
-  t.test('an account has a thousand sessions at most, whatever SESSION_LIMIT says', async t => {
+  t.test('an account has at most a thousand sessions, whatever SESSION_LIMIT says', async t => {
     const unlimited = await startApp(t, ground, { env: { SESSION_LIMIT: '0' } })
     const { email, userId, token } = await unlimited.account()
     await unlimited.database.prepared(`insert into sessions (id, user_id, created_at, last_used_at, expires_at)

@@ -13,7 +13,7 @@ import { hold, holdUser } from '../fixtures/locks.js'
 interface Me { user: { id: string, email: string, name: string | null } }
 
 const quarterMs = 15 * 60_000
-/** Where no password is presented, none is looked at. */
+/** When no password is sent, none is checked. */
 const nobody = { requireCurrentPassword: () => Promise.reject(new Error('asked')), succeeded: () => Promise.reject(new Error('asked')) }
 const patch = (app: TestApp, token: string, body: object) => app.call('PATCH', '/v1/me', { token, body })
 const remove = (
@@ -47,7 +47,7 @@ onEachGround(t, async (t, ground) => {
   const one = await startApp(t, ground, { emailChanges, env: { ACCESS_TOKEN_TTL: '1h' } })
   const { clock } = one
 
-  t.test('step-up: 15 minutes are over to the millisecond', async t => {
+  t.test('step-up: the 15 minutes end exactly, to the millisecond', async t => {
     const at = clock.now()
     const caller = { session: { createdAt: new Date(at).toISOString() } } as Principal
     const after = (ms: number) =>
@@ -61,11 +61,11 @@ onEachGround(t, async (t, ground) => {
     await t.rejects(
       createReauthenticate({ users: nobody, clock })({ ...caller, session: null }, undefined, { address: '127.0.0.1', userAgent: null }),
       { code: 'AUTH_REAUTHENTICATE' },
-      'no session, no login'
+      'without a session there is no login'
     )
   })
 
-  t.test('step-up: a login younger than 15 minutes is enough, and after that the password is', async t => {
+  t.test('step-up: a login less than 15 minutes old is enough, and after that the password is enough', async t => {
     const opened = (await one.register(newEmail(), { refresh: true })).json<{
       accessToken: string
       refreshToken: string
@@ -78,7 +78,7 @@ onEachGround(t, async (t, ground) => {
       ['PATCH /v1/me with an address', body => patch(one, token, { email: newEmail(), ...body })]
     ]
     await one.pass(loginAt + quarterMs - 60_000 - clock.now())
-    for (const [name, step] of steps) t.match((await step()).statusCode, /20[01]/, `${name} a minute before`)
+    for (const [name, step] of steps) t.match((await step()).statusCode, /20[01]/, `${name} a minute before the limit`)
 
     await one.pass(loginAt + quarterMs - clock.now())
     token = (await one.call('POST', '/v1/refresh', { body: { refreshToken: opened.refreshToken } })).json().accessToken
@@ -86,14 +86,14 @@ onEachGround(t, async (t, ground) => {
       refused(t, await step(), 403, 'AUTH_REAUTHENTICATE', `${name} after 15 minutes, though refreshed just now`)
       refused(t, await step({ password: 'not this one' }), 403, 'AUTH_WRONG_PASSWORD', name)
     }
-    t.equal((await patch(one, token, { name: 'Ada' })).statusCode, 200, 'a name needs neither')
+    t.equal((await patch(one, token, { name: 'Ada' })).statusCode, 200, 'changing the name needs neither')
     for (const [name, step] of [
       ...steps,
       ['DELETE /v1/me', body => remove(one, token, body)] as typeof steps[0]
     ]) t.match((await step({ password })).statusCode, /20[014]/, `${name} with the password`)
   })
 
-  t.test('step-up: a password that comes along is looked at, however young the login, and counts with the logins', async t => {
+  t.test('step-up: a password that is sent is checked, however recent the login, and counts as a login attempt', async t => {
     const limited = await startApp(t, ground, { env: { LOGIN_LIMIT: '3/1m' } })
     const { email, token } = await limited.account()
     for (const reply of [
@@ -108,14 +108,14 @@ onEachGround(t, async (t, ground) => {
     t.equal((await limited.me(token)).json<Me>().user.name, null, 'nothing has changed')
   })
 
-  t.test('the name changes at once, can be removed, and leaves everything else', async t => {
+  t.test('the name changes at once, can be removed, and nothing else changes with it', async t => {
     const { token, email, userId } = await one.account()
     await one.me(token)
     const reply = await patch(one, token, { name: 'Ada Lovelace' })
     t.equal(reply.statusCode, 200, reply.body)
     t.match(reply.json(), { user: { id: userId, email, name: 'Ada Lovelace', role: 'user' } })
     t.equal((await one.me(token)).json<Me>().user.name, 'Ada Lovelace')
-    t.equal((await patch(one, token, {})).json<Me>().user.name, 'Ada Lovelace', 'nothing asked, nothing changed')
+    t.equal((await patch(one, token, {})).json<Me>().user.name, 'Ada Lovelace', 'an empty request changes nothing')
     t.equal((await patch(one, token, { name: null })).json<Me>().user.name, null)
     t.equal((await one.me(token)).json<Me>().user.name, null)
     for (const body of [
@@ -130,22 +130,22 @@ onEachGround(t, async (t, ground) => {
     ]) t.equal((await patch(one, token, body)).statusCode, 400, JSON.stringify(body))
     const types = (await one.call('GET', '/v1/events', { token })).json<{ events: Array<{ type: string }> }>().events.map(({ type }) =>
       type)
-    t.same(types, ['name_changed', 'name_changed', 'registered'], 'once for each change')
+    t.same(types, ['name_changed', 'name_changed', 'registered'], 'one event for each change')
   })
 
-  t.test('a new address waits for its proof, and nobody learns whether it is taken', async t => {
+  t.test('a new address waits until it is confirmed, and nobody learns whether it is taken', async t => {
     const [{ token, email, userId }, other] = [await one.account(), await one.account()]
     asked.length = 0
     const wanted = newEmail()
     const replies = [await patch(one, token, { email: wanted.toUpperCase() }), await patch(one, token, { email: other.email })]
     for (const reply of replies) t.equal(reply.statusCode, 200, reply.body)
     t.equal(replies[0]?.body, replies[1]?.body, 'the same bytes')
-    t.equal(replies[0]?.json<Me>().user.email, email, 'the old one holds')
+    t.equal(replies[0]?.json<Me>().user.email, email, 'the old address still applies')
     t.same(asked, [{ userId, email: wanted }, { userId, email: other.email }])
     t.equal((await one.login(email)).statusCode, 200)
     const mine = (await one.login(email)).json().accessToken
     t.equal((await patch(one, mine, { email: email.toUpperCase() })).statusCode, 200)
-    t.equal(asked.length, 2, 'the own address in another case is no change')
+    t.equal(asked.length, 2, "the user's own address in another case is not a change")
     t.match(
       (await one.call('GET', '/v1/events', { token: mine })).json().events.filter(({ type }: { type: string }) =>
         type === 'email_change_requested').length,
@@ -153,7 +153,7 @@ onEachGround(t, async (t, ground) => {
     )
   })
 
-  t.test('deleting the account leaves nothing but that it happened', async t => {
+  t.test('deleting the account leaves only the record that it happened', async t => {
     const { token, email, userId } = await one.account({ name: 'Ada' })
     const personal = (await makeToken(one, token)).json().accessToken
     const reply = await remove(one, token)
@@ -200,7 +200,7 @@ t.test('on two instances', async t => {
   const names = async (token: string) => (await Promise.all([one, two].map(async app => (await app.me(token)).json<Me>().user.name)))
   const statuses = async (token: string) => (await Promise.all([one, two].map(async app => (await app.me(token)).statusCode)))
 
-  t.test('every cached entry of the user says the new name on the next request', async t => {
+  t.test('every cached entry of the user shows the new name on the next request', async t => {
     const { token, email } = await one.account({ name: 'before' })
     const tokens = [token, (await two.login(email)).json().accessToken, (await makeToken(one, token)).json().accessToken] as string[]
     for (const each of tokens) {
@@ -261,7 +261,7 @@ t.test('on two instances', async t => {
       t.same(await rowsOf(one, account.userId), { tokens: 0, sessions: 0, events: 1, users: 0 })
     })
 
-    t.test(`${name} just before a deletion goes with it`, async t => {
+    t.test(`${name} just before a deletion does not survive it`, async t => {
       const account = await refreshing()
       const row = await holdUser(t, ground, account.userId)
       const early = open(account)
@@ -276,7 +276,7 @@ t.test('on two instances', async t => {
     })
   }
 
-  t.test('an account whose deleter died is dead at once, and the next prune deletes it', async t => {
+  t.test('an account is dead at once even if the process that deletes it dies, and the next prune deletes it', async t => {
     const { token, email, userId } = await one.account()
     const personal = (await makeToken(one, token)).json().accessToken
     for (const each of [token, personal]) {
@@ -285,17 +285,17 @@ t.test('on two instances', async t => {
     }
     death.comes()
     refused(t, await remove(one, token), 503, 'AUTH_UNAVAILABLE')
-    t.equal((await rowsOf(one, userId)).users, 1, 'the row is there still')
+    t.equal((await rowsOf(one, userId)).users, 1, 'the row still exists')
     refused(t, await two.login(email), 401, 'AUTH_INVALID_CREDENTIALS')
-    t.equal((await two.register(email)).statusCode, 201, 'the address is free already')
+    t.equal((await two.register(email)).statusCode, 201, 'the address is already free')
     const repetitions: Response[] = []
     t.ok(await becomesTrue(async () => {
       const { hits } = two.counters
       repetitions.push(await remove(two, token))
       return two.counters.hits > hits
-    }, patienceMs), 'the cache lets it in still')
+    }, patienceMs), 'the cache still accepts it')
     for (const repetition of repetitions) refused(t, repetition, 401, 'AUTH_INVALID_TOKEN', 'a repetition')
-    t.same([...await statuses(token), ...await statuses(personal)], [401, 401, 401, 401], 'is strict')
+    t.same([...await statuses(token), ...await statuses(personal)], [401, 401, 401, 401], 'is refused on both instances')
     t.same(
       await Promise.all([one.prune({ dryRun: false }), two.prune({ dryRun: false })]).then(() => rowsOf(one, userId)),
       { tokens: 0, sessions: 0, events: 1, users: 0 },
@@ -303,7 +303,7 @@ t.test('on two instances', async t => {
     )
   })
 
-  t.test('a prune that finds the deletion begun makes it strict before it deletes', async t => {
+  t.test('a prune that finds a deletion already begun enforces it on both instances before it deletes', async t => {
     const { token, userId } = await one.account()
     await two.me(token)
     t.ok(await one.cached(token))
@@ -314,7 +314,7 @@ t.test('on two instances', async t => {
     t.same(await rowsOf(one, userId), { tokens: 0, sessions: 0, events: 1, users: 0 })
   })
 
-  t.test('who tries a password while the account is deleted leaves no trace of it', async t => {
+  t.test('a login attempt while the account is deleted leaves no trace of the account', async t => {
     const late = createTransactionGate()
     const slow = await startApp(t, { ...ground, database: async () => late.database(await ground.database()) })
     const { email, token, userId } = await slow.account()
@@ -324,7 +324,7 @@ t.test('on two instances', async t => {
     const held = late.close()
     const tried = slow.call('POST', '/v1/login', { body: { email, password: 'not this one, surely' } })
     await held.arrived
-    t.ok(await failures() > before, 'its attempt is counted, and the password looked at')
+    t.ok(await failures() > before, 'the attempt is counted, and its password checked')
     t.equal((await remove(one, token)).statusCode, 204)
     held.open()
     t.equal((await tried).statusCode, 401)
@@ -333,10 +333,10 @@ t.test('on two instances', async t => {
       "select user_id, ip from events where type = 'login_failed' order by created_at desc limit 1",
       []
     )
-    t.same(event, { user_id: null, ip: '127.0.0.1' }, 'but of the attempt')
+    t.same(event, { user_id: null, ip: '127.0.0.1' }, 'but the attempt itself is recorded')
   })
 
-  t.test('pruning that holds rows of the account delays its deletion, and no more', async t => {
+  t.test('a prune that holds rows of the account only delays its deletion', async t => {
     const { token, userId } = await one.account()
     const rows = await hold(t, ground, `delete from sessions where false; select from tokens where user_id = '${userId}' for update`)
     const deletion = remove(one, token)
@@ -346,7 +346,7 @@ t.test('on two instances', async t => {
     t.equal((await rowsOf(one, userId)).users, 0)
   })
 
-  t.test('two administrators who delete themselves at once leave one', async t => {
+  t.test('of two administrators who delete themselves at the same time, one remains', async t => {
     const pair = [await one.account(), await two.account()]
     await one.database.prepared("update users set role = 'user'", [])
     for (const { userId, token } of pair) {
@@ -375,7 +375,7 @@ t.test('on two instances', async t => {
 
 interface Account { email: string, token: string, refreshToken: string, userId: string }
 
-/** A database whose next transaction waits at a gate, once it is closed. */
+/** A database whose next transaction waits at a gate once the gate is closed. */
 function createTransactionGate () {
   const barrier = createBarrier()
   return {

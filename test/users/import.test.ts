@@ -41,7 +41,7 @@ onEachGround(t, async (t, ground) => {
   const reasons = async (content: string | Buffer | object[]) =>
     (await importing(content)).problems.map(({ line, reason }) => `${line}: ${reason}`)
 
-  t.test('a Laravel table moves in: its users log in as ever, and their hashes become ours', async t => {
+  t.test('a Laravel table can be imported: its users log in as before, and their hashes become ours', async t => {
     const email = newEmail()
     const report = await importing([
       {
@@ -54,7 +54,7 @@ onEachGround(t, async (t, ground) => {
       { email: newEmail(), passwordHash: phpHash }
     ])
     t.strictSame(report, { users: 2, imported: 2, dryRun: false, problems: [] })
-    t.equal(await storedHash(one, email), laravelHash, 'as it was, until the password is at hand')
+    t.equal(await storedHash(one, email), laravelHash, 'unchanged until the password is known')
     t.equal((await one.login(email, { password: 'passwords' })).statusCode, 401)
     t.equal(await storedHash(one, email), laravelHash)
     const reply = await one.login(email, { password: 'password' })
@@ -68,7 +68,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.login(email, { password: 'passwords' })).statusCode, 401)
   })
 
-  t.test('a Better Auth table with bcrypt moves in, and its own scrypt hashes are named', async t => {
+  t.test('a Better Auth table with bcrypt can be imported, and its own scrypt hashes are reported', async t => {
     const [bcrypted, scrypted] = [newEmail(), newEmail()]
     const file = (hash: string) => [
       { email: bcrypted, name: 'Bereket', emailVerifiedAt: null, createdAt: '2025-03-04T05:06:07.890+02:00', passwordHash: goodHash },
@@ -78,13 +78,13 @@ onEachGround(t, async (t, ground) => {
       await reasons(file(`${'a1'.repeat(16)}:${'b2'.repeat(64)}`)),
       ['2: passwordHash is not a bcrypt hash: $2a$, $2b$ or $2y$, cost 4 to 15']
     )
-    t.equal(await storedHash(one, bcrypted), null, 'nothing is half imported')
+    t.equal(await storedHash(one, bcrypted), null, 'no import is partial')
     t.equal((await importing(file(hashOf('other')))).imported, 2)
     t.match((await one.login(bcrypted)).json().user, { name: 'Bereket', emailVerifiedAt: null, createdAt: '2025-03-04T03:06:07.890Z' })
   })
 
   for (const prefix of ['$2a$', '$2b$', '$2y$']) {
-    t.test(`a ${prefix} hash opens the account, and is made anew`, async t => {
+    t.test(`a ${prefix} hash opens the account, and is then replaced`, async t => {
       const [email, wide] = [newEmail(), newEmail()]
       const long = `${'ä'.repeat(36)}and what bcrypt never saw`
       await importing([{ email, passwordHash: hashOf(password, prefix) }, { email: wide, passwordHash: hashOf(long, prefix) }])
@@ -98,7 +98,7 @@ onEachGround(t, async (t, ground) => {
     })
   }
 
-  t.test('every bad line is named, and nothing is imported', async t => {
+  t.test('every bad line is reported, and nothing is imported', async t => {
     const before = await countUsers(one)
     const taken = (await one.account()).email
     const twice = newEmail()
@@ -149,11 +149,11 @@ onEachGround(t, async (t, ground) => {
       '26: name must have 1 to 200 characters, and no control character', '27: is not UTF-8'
     ])
     t.match(report, { users: 26, imported: 0 })
-    t.equal(await countUsers(one), (before ?? 0) + 1, 'the account of this test alone')
+    t.equal(await countUsers(one), (before ?? 0) + 1, 'only the account that this test made')
     t.notMatch(JSON.stringify(report), goodHash.slice(7))
   })
 
-  t.test('a mark at the start, CRLF, empty lines and no last newline are no obstacle', async t => {
+  t.test('a byte order mark, CRLF, empty lines and a missing final newline do no harm', async t => {
     const [first, second] = [newEmail(), newEmail()]
     const line = (email: string) => JSON.stringify({ email, passwordHash: goodHash })
     t.match(await importing(`\ufeff${line(first)}\r\n\r\n  \n${line(second)}`), { users: 2, imported: 2, problems: [] })
@@ -161,7 +161,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.login(first)).statusCode, 200)
   })
 
-  t.test('thousands of lines go in together, or not at all when the last is bad', async t => {
+  t.test('thousands of lines are imported together, or not at all when the last is bad', async t => {
     const before = await countUsers(one) ?? 0
     const many = Array.from({ length: 2_500 }, () => ({ email: newEmail(), passwordHash: goodHash }))
     t.strictSame(await reasons([...many, many[0] as object]), ['2501: the email is that of line 1'])
@@ -170,10 +170,10 @@ onEachGround(t, async (t, ground) => {
     t.equal(await countUsers(one), before, 'a dry run imports nothing')
     t.match(await importing(many), { users: 2_500, imported: 2_500 })
     t.equal(await countUsers(one), before + 2_500)
-    t.equal((await reasons(many)).length, 2_500, 'a second time they are all there')
+    t.equal((await reasons(many)).length, 2_500, 'the second time, all of them exist already')
   })
 
-  t.test('who registers between check and import is named, and nothing is imported', async t => {
+  t.test('a user who registers between the check and the import is reported, and nothing is imported', async t => {
     const { email } = await one.account()
     const store = { ...createUserStore(one.database), findTaken: async () => new Set<string>() }
     const late = createUserImport({ store, transactions: one.database, clock: systemClock })
@@ -186,7 +186,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(await countUsers(one), before)
   })
 
-  t.test('a file that cannot be read is said to be so', async t => {
+  t.test('a file that cannot be read is reported as such', async t => {
     await t.rejects(one.importUsers({ path: join(folder, 'nowhere.jsonl'), dryRun: false }), { message: /ENOENT.*nowhere\.jsonl/ })
     await t.rejects(one.importUsers({ path: folder, dryRun: false }), { message: /is not a regular file/ })
   })
@@ -198,21 +198,21 @@ t.test('hashes that age', async t => {
   const at = (cost: string) => startApp(t, ground, { env: { BCRYPT_COST: cost, SESSION_LIMIT: '5' } })
   const [four, five] = await Promise.all([at('4'), at('5')])
 
-  t.test('a login under another BCRYPT_COST makes the hash anew, and one under the same leaves it', async t => {
+  t.test('a login under another BCRYPT_COST renews the hash, and one under the same cost leaves it alone', async t => {
     const { email } = await four.account()
     const first = await storedHash(four, email)
     t.match(first, /^sha384:\$2b\$04\$/)
     await four.login(email)
     t.equal(await storedHash(four, email), first)
     t.equal((await five.login(email, { password: 'wrong' })).statusCode, 401)
-    t.equal(await storedHash(four, email), first, 'only the right password')
+    t.equal(await storedHash(four, email), first, 'only the right password renews it')
     t.equal((await five.login(email)).statusCode, 200)
     t.match(await storedHash(four, email), /^sha384:\$2b\$05\$/)
     t.equal((await four.login(email)).statusCode, 200)
-    t.match(await storedHash(four, email), /^sha384:\$2b\$04\$/, 'cheaper, too')
+    t.match(await storedHash(four, email), /^sha384:\$2b\$04\$/, 'also at a lower cost')
   })
 
-  t.test('two first logins of an imported user at once both succeed', async t => {
+  t.test('two simultaneous first logins of an imported user both succeed', async t => {
     const { email, userId } = await imported(four)
     const row = await holdUser(t, ground, userId)
     const logins = [four.login(email), five.login(email)]
@@ -222,13 +222,13 @@ t.test('hashes that age', async t => {
     t.match(await storedHash(four, email), /^sha384:/)
   })
 
-  t.test('many first logins at once all succeed', async t => {
+  t.test('many simultaneous first logins all succeed', async t => {
     const { email } = await imported(four)
     const replies = await Promise.all(Array.from({ length: 8 }, () => four.login(email)))
     t.strictSame([...new Set(replies.map(({ statusCode }) => statusCode))], [200])
   })
 
-  t.test('a login that waited for a password change is refused, though it looks once more', async t => {
+  t.test('a login that waited for a password change is refused, although it looks once more', async t => {
     const { email, userId, token } = await four.account()
     const row = await holdUser(t, ground, userId)
     const change = four.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: 'another long password' } })
@@ -241,7 +241,7 @@ t.test('hashes that age', async t => {
     t.strictSame([refused.statusCode, refused.json().code], [401, 'AUTH_INVALID_CREDENTIALS'])
   })
 
-  t.test('a password change that waited for a login which made the hash anew succeeds', async t => {
+  t.test('a password change that waited for a login that renewed the hash succeeds', async t => {
     const { email, userId, token } = await four.account()
     const row = await holdUser(t, ground, userId)
     const login = five.login(email)
@@ -266,7 +266,7 @@ t.test('hashes that age', async t => {
     t.strictSame([refused.statusCode, refused.json().code], [401, 'AUTH_INVALID_CREDENTIALS'])
   })
 
-  t.test('a wrong password takes as long for a cheap imported hash as for nobody', async t => {
+  t.test('a wrong password takes as long for a cheap imported hash as for an unknown account', async t => {
     const ten = await at('10')
     const { email } = await imported(ten)
     const timed = async (account: string) => {
@@ -275,7 +275,7 @@ t.test('hashes that age', async t => {
       return performance.now() - startedAt
     }
     const nobody = newEmail()
-    // The fastest of each, in turns: what else the machine does slows both.
+    // The fastest of each, taken in turns: other load on the machine slows both.
     let [theirs, nobodys] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
     for (let i = 0; i < 8; i++) {
       theirs = Math.min(theirs, await timed(email))
@@ -290,7 +290,7 @@ t.test('the command', async t => {
   const run = (...args: string[]) => runCommand(one, 'users:import', args)
   const [good, bad] = [fileOf([{ email: newEmail(), passwordHash: goodHash }]), fileOf('\n{"email":"x"}')]
 
-  t.test('says how it is used', async t => {
+  t.test('prints its usage', async t => {
     t.match(await run('--help'), { exitCode: 0, stdout: /^Usage: npm run users:import -- .*FILE/ })
     for (const args of [[], ['a', 'b'], ['--unknown', 'a']]) {
       t.match(await run(...args), { exitCode: 2, stdout: '', stderr: /Usage: npm run users:import/ }, args.join(' '))
@@ -298,7 +298,7 @@ t.test('the command', async t => {
     t.match(await runCommand(one, 'tokens:prune', ['file']), { exitCode: 2 }, 'no other command takes a file')
   })
 
-  t.test('reports in words or in JSON, and fails when nothing was imported', async t => {
+  t.test('reports as text or as JSON, and fails when nothing was imported', async t => {
     t.strictSame(await run('--dry-run', good), { exitCode: 0, stdout: 'Would import 1 users.', stderr: '' })
     t.strictSame(await run(good), { exitCode: 0, stdout: 'Imported 1 users.', stderr: '' })
     const problems = [{ line: 1, reason: 'the email has an account already' }]
@@ -311,16 +311,16 @@ t.test('the command', async t => {
     t.strictSame(await run(bad, '--dry-run'), { exitCode: 1, stdout: '', stderr: `Nothing would be ${said}` })
   })
 
-  t.test('finds a file relative to the folder of whoever calls a server', async t => {
+  t.test('finds a file relative to the folder of the caller when a server runs the command', async t => {
     writeFileSync(join(folder, '--json'), '{"email":"x"}')
     const relative = (...args: string[]) => runCommand(one, 'users:import', args, undefined, folder)
     t.match(await relative('--json', basename(good)), { exitCode: 1, stdout: /"line":1/ })
-    t.match(await relative('--dry-run', good), { exitCode: 1, stderr: /^Nothing would be imported: 1 of 1/ }, 'an absolute one as it is')
-    t.match(await relative('--', '--json'), { exitCode: 1, stdout: '', stderr: /1 of 1 lines are bad/ }, 'whatever its name')
+    t.match(await relative('--dry-run', good), { exitCode: 1, stderr: /^Nothing would be imported: 1 of 1/ }, 'an absolute path as it is')
+    t.match(await relative('--', '--json'), { exitCode: 1, stdout: '', stderr: /1 of 1 lines are bad/ }, 'whatever the file is called')
   })
 })
 
-/** A user who came with a hash from elsewhere. */
+/** A user imported with a hash from elsewhere. */
 async function imported (app: TestApp): Promise<{ email: string, userId: string }> {
   const email = newEmail()
   await app.importUsers({ path: fileOf([{ email, passwordHash: goodHash }]), dryRun: false })

@@ -28,7 +28,7 @@ t.test('the list has more than ten thousand common passwords that are long enoug
 onEachGround(t, async (t, ground) => {
   const one = await startApp(t, ground)
 
-  t.test('common passwords are refused at registration and at a change, however they are written', async t => {
+  t.test('common passwords are refused at registration and at a password change, however they are written', async t => {
     const { token } = await one.account()
     for (const newPassword of ['password1', 'PASSWORD1', 'PassWord1', 'qwertyuiop', '1qaz2wsx3edc4rfv', '123456789']) {
       rejected(t, await one.register(newEmail(), { password: newPassword }), common, newPassword)
@@ -38,13 +38,13 @@ onEachGround(t, async (t, ground) => {
     await t.rejects(one.users.hashNew('password1', { email: 'ada@example.com', name: null }), { code: 'AUTH_PASSWORD_REJECTED' })
   })
 
-  t.test('a refused password does not tell whether the account exists', async t => {
+  t.test('refusing a password does not reveal whether the account exists', async t => {
     const { email } = await one.account()
     const [taken, free] = [await one.register(email, { password: 'password1' }), await one.register(newEmail(), { password: 'password1' })]
     t.same([taken.statusCode, taken.body], [free.statusCode, free.body])
   })
 
-  t.test('length alone is asked for beside that, in code points', async t => {
+  t.test('apart from that, only the length matters, in code points', async t => {
     for (const accepted of [
       'all lower case words',
       '        spaces        ',
@@ -63,7 +63,7 @@ onEachGround(t, async (t, ground) => {
     ]) rejected(t, await one.register(newEmail(), { password: short }), tooShort, short)
   })
 
-  t.test('the address and the name of an account are no passwords for it', async t => {
+  t.test('the address and the name of an account are refused as its password', async t => {
     const email = `grace.hopper-${newEmail()}`
     for (const guess of [email, email.toUpperCase(), email.split('@')[0] as string, 'gracehopper', 'Hopper-Grace', 'hopper1906']) {
       rejected(t, await one.register(email, { password: guess, name: 'Grace Brewster' }), own, guess)
@@ -85,11 +85,11 @@ onEachGround(t, async (t, ground) => {
         { token: accessToken, body: { currentPassword: password, newPassword: 'grace under pressure' } }
       )).statusCode,
       200,
-      'a name within a longer one'
+      'a longer password may contain the name'
     )
   })
 
-  t.test('a password that somebody has already goes on to open the account', async t => {
+  t.test('a password that an account already has keeps opening it', async t => {
     for (const [i, old] of ['password1', 'short'].entries()) {
       const { email, userId } = await one.account()
       await one.database.prepared('update users set password_hash = $1 where id = $2::uuid', [await bcrypt.hash(old, 4), userId])
@@ -134,7 +134,7 @@ t.test('words of the owner', async t => {
   ] as const) t.equal(await verdict(secret, email, name), 'accepted', secret)
 })
 
-/** A server of ranges; what it was asked is kept. */
+/** A range server that keeps the requests it gets. */
 async function rangeServer (t: Test, answer: (request: IncomingMessage, reply: ServerResponse) => void) {
   const asked: Array<{ url: string | undefined, padding: string | string[] | undefined }> = []
   const server = createServer((request, reply) => {
@@ -146,7 +146,7 @@ async function rangeServer (t: Test, answer: (request: IncomingMessage, reply: S
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/range`, asked }
 }
 
-/** Until the end of `t` a service that answers may take as long as the machine does. */
+/** Until the end of `t`, a service that answers may take as long as the machine needs. */
 function patiently (t: Test): void {
   const { timeout } = AbortSignal
   t.capture(AbortSignal, 'timeout', () => timeout.call(AbortSignal, patienceMs))
@@ -158,7 +158,7 @@ const [prefix, suffix] = [digest.slice(0, 5), digest.slice(5)]
 const padding = Array.from({ length: 800 }, (_, i) => `${createHash('sha1').update(`${i}`).digest('hex').toUpperCase().slice(5)}:0`)
 const lines = (...own: string[]) => [...padding.slice(0, 400), ...own, ...padding.slice(400)].join('\r\n')
 
-t.test('passwords known from breaches are refused where a service is asked', async t => {
+t.test('passwords known from breaches are refused when a service is asked', async t => {
   patiently(t)
   const { url, asked } = await rangeServer(
     t,
@@ -173,18 +173,18 @@ t.test('passwords known from breaches are refused where a service is asked', asy
     rejected(t, await one.register(newEmail(), { password: 'password1' }), common)
     rejected(t, await one.register(newEmail(), { password: 'short' }), tooShort)
     await one.login(newEmail(), { password: bad })
-    t.equal(asked.length, before, 'nobody is asked about what is refused anyway, nor at a login')
+    t.equal(asked.length, before, 'the service is not asked about a password that is refused anyway, nor at a login')
     t.notMatch(one.log.join(''), /breached-password/)
   }
   for (const { url, padding } of asked) {
-    t.match(url, /^\/range\/[0-9A-F]{5}$/, 'five digits are all that leaves')
+    t.match(url, /^\/range\/[0-9A-F]{5}$/, 'only five digits are sent')
     t.equal(padding, 'true')
   }
   const one = await startApp(t, await embeddedGround())
   t.equal((await one.register(newEmail(), { password: bad })).statusCode, 201, 'off by default')
 })
 
-t.test('a service that does not answer well delays nobody for long, and the local list decides', async t => {
+t.test('a service that misbehaves delays nobody for long, and the local list decides', async t => {
   const redirected = await rangeServer(t, (_request, reply) => reply.end(lines(`${suffix}:9`)))
   type Answer = (request: IncomingMessage, reply: ServerResponse) => void
   const endless: Record<string, Answer> = {
@@ -241,7 +241,7 @@ t.test('a service that does not answer well delays nobody for long, and the loca
   rejected(t, await one.register(newEmail(), { password: 'password1' }), common)
 })
 
-t.test('what a service says is read exactly', async t => {
+t.test('the answer of a service is read exactly', async t => {
   patiently(t)
   let body = ''
   const { url } = await rangeServer(t, (_request, reply) => reply.end(body))
@@ -252,14 +252,14 @@ t.test('what a service says is read exactly', async t => {
   t.equal(await says(lines(`${suffix.toLowerCase()}:52372`)), true)
   t.equal(await says(`${suffix}:3\n`), true)
   t.equal(await says(lines(`${suffix}:0`)), false, 'padding')
-  t.equal(await says(lines(`${suffix.slice(1)}0:7`)), false, 'another')
+  t.equal(await says(lines(`${suffix.slice(1)}0:7`)), false, 'a different suffix')
   t.equal(await says(''), false)
   body = `${createHash('sha1').update('caf\u00e9 caf\u00e9').digest('hex').slice(5)}:4`
-  t.equal(await isBreached('cafe\u0301 cafe\u0301'), true, 'asked as it is hashed, in NFC')
+  t.equal(await isBreached('cafe\u0301 cafe\u0301'), true, 'looked up as it is hashed, in NFC')
   t.same(warnings, [])
 })
 
-t.test('a wrong password takes the work of the dearest stored hash, whether or not there is an account', async t => {
+t.test('a wrong password takes as much work as the most expensive stored hash, whether or not the account exists', async t => {
   const one = await startApp(t, await embeddedGround())
   const [dear, cheap] = [await one.account(), await one.account()]
   const dearHash = await bcrypt.hash(password, 7)
@@ -282,19 +282,19 @@ t.test('a wrong password takes the work of the dearest stored hash, whether or n
     t.equal((await one.login(email, { password: 'this is not the password' })).statusCode, 401)
     return work
   }
-  /** Once a minute an attempt has the cost looked up again, and doesn't wait for it. */
+  /** Once a minute, an attempt has the cost looked up again, without waiting for it. */
   const becomes = async (cost: number) => {
     await one.pass(60_001)
     return await becomesTrue(async () => await workFor(newEmail()) === 2 ** cost, patienceMs)
   }
   t.ok(await becomes(7))
   for (const email of [dear.email, cheap.email, newEmail()]) t.equal(await workFor(email), 2 ** 7, email)
-  t.equal((await one.login(dear.email)).statusCode, 200, 'a login makes the hash anew')
+  t.equal((await one.login(dear.email)).statusCode, 200, 'a login renews the hash')
   t.ok(await becomes(4))
-  for (const email of [dear.email, cheap.email, newEmail()]) t.equal(await workFor(email), 2 ** 4, 'no hash is dear any more')
+  for (const email of [dear.email, cheap.email, newEmail()]) t.equal(await workFor(email), 2 ** 4, 'no expensive hash is left')
 })
 
-t.test('an address counts by its length after NFKC: one character of it may be three', async t => {
+t.test('an address is measured after NFKC, which may turn one character into three', async t => {
   const one = await startApp(t, await embeddedGround())
   const grown = `${'\ufb03'.repeat(90)}@example.com`
   t.equal(grown.length, 102)

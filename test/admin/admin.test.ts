@@ -113,7 +113,7 @@ onEachGround(t, async (t, ground) => {
       await post(one, old.token, 'users', { email: newEmail(), role: 'admin', password }),
       403,
       'AUTH_REAUTHENTICATE',
-      "the new user's password is not the caller's"
+      "the new user's password does not count as the caller's"
     )
     refused(
       t,
@@ -486,7 +486,7 @@ t.test('on two instances', async t => {
     await leaveToRepetition()
     const accepted = await becomesTrue(async () => {
       const { hits } = one.counters
-      refused(t, await post(one, second.token, 'cache/clear'), 403, 'AUTH_FORBIDDEN', 'the demoted one himself settles it')
+      refused(t, await post(one, second.token, 'cache/clear'), 403, 'AUTH_FORBIDDEN', 'a request of the demoted administrator settles it')
       return one.counters.hits > hits
     }, patienceMs)
     t.ok(accepted, 'answered by a cache that does not know of it yet')

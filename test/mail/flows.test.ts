@@ -238,7 +238,7 @@ onEachGround(t, async (t, ground) => {
     t.not(newer, resetting)
     one.clock.advance(hourMs - 60_000)
     t.equal((await reset(one, resetting)).statusCode, 204, 'somebody else may ask again without taking anything from its owner')
-    refusedToken(t, await reset(one, newer), 'but one use makes the others void')
+    refusedToken(t, await reset(one, newer), 'but one use voids the others')
 
     await forgot(one, account.email)
     const old = tokenIn(await postbox.wait(account.email, 'reset_password', 3))
@@ -306,7 +306,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await change(account.token, next.toUpperCase())).statusCode, 200)
     const letter = await postbox.wait(next, 'confirm_email_change')
     t.match(letter.html, '>Use this address</a>')
-    refusedToken(t, await verify(one, earlier), 'the request before is void')
+    refusedToken(t, await verify(one, earlier), 'the earlier request is void')
     t.equal((await me(one, account.token)).email, account.email, 'not yet')
 
     t.equal((await verify(one, tokenIn(letter))).statusCode, 204)
@@ -314,7 +314,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.login(account.email)).statusCode, 401)
     t.equal((await one.login(next)).statusCode, 200)
     await postbox.wait(account.email, 'email_changed')
-    refusedToken(t, await reset(one, resetting), 'what was mailed to the old address opens nothing')
+    refusedToken(t, await reset(one, resetting), 'what was mailed to the old address no longer works')
     refusedToken(t, await verify(one, tokenIn(letter)), 'again')
 
     t.equal((await change(account.token, stolen)).statusCode, 200)
@@ -324,7 +324,7 @@ onEachGround(t, async (t, ground) => {
       '/v1/password',
       { token: account.token, body: { currentPassword: password, newPassword: fresh } }
     )).json()
-    refusedToken(t, await verify(one, thiefs), 'a new password makes void what a thief has begun')
+    refusedToken(t, await verify(one, thiefs), 'a new password voids what a thief has started')
     t.equal((await me(one, accessToken)).email, next)
   })
 
@@ -353,7 +353,7 @@ onEachGround(t, async (t, ground) => {
     await change(mover.token, contested)
     const token = tokenIn(await postbox.wait(contested, 'confirm_email_change'))
     await one.register(contested)
-    refusedToken(t, await verify(one, token), 'taken meanwhile')
+    refusedToken(t, await verify(one, token), 'taken in the meantime')
     t.equal((await me(one, mover.token)).email, mover.email)
   })
 
@@ -409,7 +409,7 @@ onEachGround(t, async (t, ground) => {
     const letter = await postbox.wait(email, 'confirm_registration')
     t.notMatch(letter.html + letter.text, /Ada|Lovelace/, 'nothing that a stranger may have typed')
     refusedToken(t, await verify(one, tokenIn(letter)), 'without the password that was chosen')
-    refusedToken(t, await verify(one, tokenIn(letter), fresh), 'with another one')
+    refusedToken(t, await verify(one, tokenIn(letter), fresh), 'with another password')
     t.equal((await verify(one, tokenIn(letter), password)).statusCode, 204)
     refusedToken(t, await verify(one, tokenIn(letter), password), 'again')
     const { user } = (await one.login(email)).json()
@@ -468,7 +468,7 @@ onEachGround(t, async (t, ground) => {
     const tokens = postbox.of(email, 'confirm_registration').map(tokenIn)
     t.equal(tokens.length, 10, 'there is no mail left for the owner')
     t.equal(await count(one, 'registrations'), 3, 'the oldest registrations were replaced')
-    refusedToken(t, await verify(one, tokens[9] as string), 'the owner confirms what is not theirs, without the password')
+    refusedToken(t, await verify(one, tokens[9] as string), 'the owner cannot confirm what is not theirs, without the password')
     refusedToken(t, await verify(one, tokens[0] as string, "a stranger's staple 0"), 'a registration that was replaced')
     t.equal((await verify(one, tokens[0] as string, password)).statusCode, 204, "any of the mails, with the owner's own password")
     t.equal((await one.login(email)).statusCode, 200)

@@ -93,7 +93,7 @@ onEachGround(t, async (t, ground) => {
       await make(one, token, { name: 'service', abilities: ['introspect'] }),
       403,
       'AUTH_INSUFFICIENT_ABILITY',
-      '* is not introspect'
+      '* does not include introspect'
     )
     refused(t, await make(one, token, { name: 'service', abilities: ['*', 'introspect'] }), 403, 'AUTH_INSUFFICIENT_ABILITY')
 

@@ -175,7 +175,7 @@ onEachGround(t, async (t, ground) => {
       }
       for (const url of ['/v1/refresh', '/v1/logout', '/v1/logout-all']) {
         const reply = await mine.call('POST', url, { headers, cookie: cookieHeader({ [refresh]: tokenIn(mine, refresh) }) })
-        refusedAs(t, reply, 403, 'AUTH_CROSS_SITE', `${url} by the refresh cookie alone`)
+        refusedAs(t, reply, 403, 'AUTH_CROSS_SITE', `${url} with the refresh cookie alone`)
         t.equal(reply.headers['set-cookie'], undefined)
       }
     }
@@ -382,7 +382,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(reply.headers['set-cookie'], undefined)
 
     const bad = await mine.call('POST', '/v1/refresh', { body: { refreshToken: 'lkr_nonsense' } })
-    refusedAs(t, bad, 401, 'AUTH_INVALID_TOKEN', 'the cookie was no way out')
+    refusedAs(t, bad, 401, 'AUTH_INVALID_TOKEN', 'the cookie is not used instead')
     t.equal(bad.headers['set-cookie'], undefined)
   })
 

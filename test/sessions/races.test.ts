@@ -96,7 +96,7 @@ t.test('races on PostgreSQL and Redis', async t => {
     t.equal(refused.statusCode, 401)
     t.equal(refused.json().code, 'AUTH_INVALID_CREDENTIALS')
     t.equal(await liveSessions(userId), 1)
-    await acceptedOnBoth(t, changed.json().accessToken, 'the token of the change lives')
+    await acceptedOnBoth(t, changed.json().accessToken, 'the token from the change works')
     t.equal((await two.login(email)).statusCode, 401, 'the old password no longer works')
     t.equal((await two.login(email, { password: newPassword })).statusCode, 200)
   })
@@ -114,9 +114,9 @@ t.test('races on PostgreSQL and Redis', async t => {
     t.equal(changed.statusCode, 200)
     const loggedIn = await login
     t.equal(loggedIn.statusCode, 200)
-    await refusedOnBoth(t, loggedIn.json().accessToken, 'opened by the old password')
-    await refusedOnBoth(t, token, 'of before')
-    await acceptedOnBoth(t, changed.json().accessToken, 'of the change')
+    await refusedOnBoth(t, loggedIn.json().accessToken, 'opened with the old password')
+    await refusedOnBoth(t, token, 'the token from before the change')
+    await acceptedOnBoth(t, changed.json().accessToken, 'the token from the change')
   })
 
   t.test('a password change is refused when its token is revoked while it runs', async t => {
@@ -310,8 +310,8 @@ t.test('races on PostgreSQL and Redis', async t => {
     t.match(await redis.get(keyOf(other.accessToken)), /^V/)
 
     t.equal((await wideOne.call('DELETE', `/v1/sessions/${other.session.id}`, { token })).statusCode, 204)
-    await refusedOnBoth(t, other.accessToken, 'named again, though already revoked')
-    await acceptedOnBoth(t, token, 'the caller goes on')
+    await refusedOnBoth(t, other.accessToken, 'named again, although already revoked')
+    await acceptedOnBoth(t, token, 'the caller stays logged in')
   })
 
   t.test('a login whose process died before it settled takes effect once it is repeated', async t => {
@@ -373,7 +373,7 @@ t.test('races on PostgreSQL and Redis', async t => {
     t.strictSame(replies.map(reply => reply.statusCode).sort(), [201, 409])
     t.equal(replies.find(reply => reply.statusCode === 409)?.json().code, 'AUTH_EMAIL_TAKEN')
     t.equal((await one.database.prepared('select 1 from users where email = $1', [email])).length, 1)
-    await acceptedOnBoth(t, replies.find(reply => reply.statusCode === 201)?.json().accessToken, 'of the account made')
+    await acceptedOnBoth(t, replies.find(reply => reply.statusCode === 201)?.json().accessToken, 'the token of the account that was made')
   })
 
   t.test('fifty parallel logouts of one token end it without an error', async t => {

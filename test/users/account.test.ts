@@ -83,7 +83,7 @@ onEachGround(t, async (t, ground) => {
     await one.pass(loginAt + quarterMs - clock.now())
     token = (await one.call('POST', '/v1/refresh', { body: { refreshToken: opened.refreshToken } })).json().accessToken
     for (const [name, step] of [...steps, ['DELETE /v1/me', body => remove(one, token, body)] as typeof steps[0]]) {
-      refused(t, await step(), 403, 'AUTH_REAUTHENTICATE', `${name} after 15 minutes, though refreshed just now`)
+      refused(t, await step(), 403, 'AUTH_REAUTHENTICATE', `${name} after 15 minutes, even right after a refresh`)
       refused(t, await step({ password: 'not this one' }), 403, 'AUTH_WRONG_PASSWORD', name)
     }
     t.equal((await patch(one, token, { name: 'Ada' })).statusCode, 200, 'changing the name needs neither')
@@ -178,7 +178,7 @@ onEachGround(t, async (t, ground) => {
     refused(t, await remove(one, token), 409, 'AUTH_LAST_ADMIN')
     t.equal((await one.me(token)).statusCode, 200, 'and nothing has ended')
     await one.database.prepared("update users set role = 'admin', disabled_at = now() where id = $1", [other.userId])
-    refused(t, await remove(one, token), 409, 'AUTH_LAST_ADMIN', 'a disabled one is none')
+    refused(t, await remove(one, token), 409, 'AUTH_LAST_ADMIN', 'a disabled administrator does not count')
     await one.database.prepared('update users set disabled_at = null where id = $1', [other.userId])
     t.equal((await remove(one, token)).statusCode, 204)
   })

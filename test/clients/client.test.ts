@@ -8,7 +8,7 @@ for (const mode of modes) {
   t.test(`${mode} mode`, async t => {
     const { one, open, enter, expire } = await startScene(t)
 
-    t.test('a stranger costs one request with cookies and none without, and is told so once', async t => {
+    t.test('a signed-out visitor costs one request with cookies and none without, and is told once', async t => {
       const { client, browser, told } = open({ mode })
       t.strictSame(
         await Promise.all([client.getSession(), client.getUser(), client.getSession(), client.refreshSession()]),
@@ -20,7 +20,7 @@ for (const mode of modes) {
       t.strictSame(told, [{ event: 'INITIAL_SESSION', email: undefined, error: null }])
     })
 
-    t.test('signs up, signs out and signs in, and tells what changed', async t => {
+    t.test('signs up, signs out and signs in, and reports what changed', async t => {
       const { client, browser, told } = open({ mode })
       const email = newEmail()
       await client.getSession()
@@ -44,7 +44,7 @@ for (const mode of modes) {
       t.strictSame([...browser.cookies.keys()].length, mode === 'cookie' ? 2 : 0)
     })
 
-    t.test('refreshes once for all requests that meet an expired token', async t => {
+    t.test('refreshes once for all requests with an expired token', async t => {
       const { client, browser, events } = await enter({ mode })
       await expire()
       t.strictSame(await Promise.all([1, 2, 3].map(async () => (await client.fetch('/v1/me')).status)), [200, 200, 200])
@@ -52,7 +52,7 @@ for (const mode of modes) {
       t.strictSame(events(), ['TOKEN_REFRESHED'])
     })
 
-    t.test('tells nothing where nothing has changed', async t => {
+    t.test('reports nothing when nothing has changed', async t => {
       const { client, events } = await enter({ mode })
       await client.getSession()
       await client.getUser()
@@ -64,17 +64,17 @@ for (const mode of modes) {
       t.strictSame(events(), ['USER_UPDATED'])
     })
 
-    t.test('asks again for a reply that was lost, with the same token, and the session goes on', async t => {
+    t.test('retries with the same token when a reply was lost, and the session continues', async t => {
       const { client, browser } = await enter({ mode })
       await expire()
       browser.meet('/v1/refresh', 'lost')
       t.equal((await client.fetch('/v1/me')).status, 200)
       t.equal(browser.count('/v1/refresh'), 2)
       await expire()
-      t.equal((await client.fetch('/v1/me')).status, 200, 'with the successor, too')
+      t.equal((await client.fetch('/v1/me')).status, 200, 'with its successor too')
     })
 
-    t.test('signs nobody out because nobody can say', async t => {
+    t.test('signs nobody out just because the server cannot answer', async t => {
       const { client, browser, email, events } = await enter({ mode })
       const incidents = [
         { status: 503, code: 'AUTH_UNAVAILABLE', headers: { 'retry-after': '0' } },
@@ -88,25 +88,25 @@ for (const mode of modes) {
         const reply = await client.fetch('/v1/me')
         t.equal(reply.status, incident.status)
         t.match(await reply.json(), { code })
-        t.equal((await client.fetch('/v1/me')).status, 200, 'and it goes on')
+        t.equal((await client.fetch('/v1/me')).status, 200, 'and it continues')
       }
       await expire()
       for (let i = 0; i < 3; i++) browser.meet('/v1/refresh', 'unreachable')
       t.match(await client.refreshSession(), { data: { user: { email } }, error: { code: 'NETWORK', status: 0 } })
-      t.match(await client.getSession(), { data: { user: { email } } }, 'it is still known who is signed in')
+      t.match(await client.getSession(), { data: { user: { email } } }, 'it still knows who is signed in')
       t.strictSame([...new Set(events())], ['TOKEN_REFRESHED'])
     })
 
-    t.test('waits for as long as the server asks', async t => {
+    t.test('waits as long as the server asks', async t => {
       const { client, browser, email } = await enter({ mode })
       browser.meet('/v1/refresh', { status: 503, headers: { 'retry-after': '60' } })
       t.match(await client.refreshSession(), { data: { user: { email } }, error: { code: 'AUTH_UNAVAILABLE', retryAfterSeconds: 60 } })
       t.match(await client.refreshSession(), { error: { code: 'AUTH_UNAVAILABLE' } })
       t.equal(browser.count('/v1/refresh'), 1)
-      t.equal((await client.fetch('/v1/me')).status, 200, 'the access token is good meanwhile')
+      t.equal((await client.fetch('/v1/me')).status, 200, 'the access token is still valid meanwhile')
     })
 
-    t.test('a session that was ended elsewhere is signed out with the reason, whichever call finds out', async t => {
+    t.test('a session ended elsewhere is signed out with the reason, whichever call finds out', async t => {
       for (const find of ['fetch', 'getUser', 'refreshSession'] as const) {
         const { client, email, told } = await enter({ mode })
         const { accessToken } = (await one.login(email)).json<{ accessToken: string }>()
@@ -117,7 +117,7 @@ for (const mode of modes) {
       }
     })
 
-    t.test('changes the password and goes on, while others are signed out', async t => {
+    t.test('changes the password and stays signed in, while other sessions are signed out', async t => {
       const { client, email, events } = await enter({ mode })
       const elsewhere = open({ mode })
       await elsewhere.client.signInWithPassword({ email, password })
@@ -133,7 +133,7 @@ for (const mode of modes) {
       t.strictSame(events(), ['TOKEN_REFRESHED', 'TOKEN_REFRESHED'])
     })
 
-    t.test('signs out here, elsewhere or everywhere, also when the access token has run out', async t => {
+    t.test('signs out here, elsewhere or everywhere, even when the access token has expired', async t => {
       for (const [scope, here, there] of [['local', null, {}], ['others', {}, null], ['global', null, null]] as const) {
         const { client, email } = await enter({ mode })
         const elsewhere = open({ mode })
@@ -161,7 +161,7 @@ for (const mode of modes) {
       t.strictSame(events(), ['SIGNED_OUT'])
     })
 
-    t.test('finds out who is signed in by itself, once the server can say', async t => {
+    t.test('finds out on its own who is signed in, once the server can answer', async t => {
       const { browser, email } = await enter({ mode })
       if (mode === 'bearer') return
       browser.meet('/v1/session', { status: 503 })

@@ -9,7 +9,7 @@ import { root } from '../fixtures/programs.js'
 const folder = join(root, 'clients/js')
 const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
 
-t.test('latchkey-client needs nothing: React alone, where its hook is used, and no module of Node.js', async t => {
+t.test('latchkey-client has no dependencies except React, where its hook is used, and needs no Node.js module', async t => {
   t.equal(manifest.dependencies, undefined)
   t.strictSame(manifest.peerDependenciesMeta, { react: { optional: true } })
   t.equal(manifest.type, 'module')

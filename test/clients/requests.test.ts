@@ -6,7 +6,7 @@ import { newEmail, password } from '../fixtures/app.js'
 import { createBrowserFetch } from '../fixtures/browser-fetch.js'
 import { modes, page, startScene } from './scene.js'
 
-/** Somebody's own API: what it was sent, and 401 or 200. */
+/** An application's own API: records what it was sent, and answers 401 or 200. */
 async function startOwnApi (t: Test) {
   const api = { url: '', status: 200, requests: [] as Array<IncomingMessage['headers']> }
   const server = createServer(({ headers }, response) => {
@@ -27,7 +27,7 @@ t.test('fetch', async t => {
     own.status = 200
   })
 
-  t.test('sends the token to Latchkey and to the origins that are named, and to no other', async t => {
+  t.test('sends the token to Latchkey and to the named origins, and to no others', async t => {
     const storage = createMemoryStorage()
     const { client, browser } = await enter({ storage })
     t.equal((await client.fetch(`${own.url}/orders`)).status, 200)
@@ -49,7 +49,7 @@ t.test('fetch', async t => {
     t.equal(browser.count('/v1/refresh'), 0)
   })
 
-  t.test("refreshes for another server's 401 once, and not for each that comes after", async t => {
+  t.test("refreshes once for another server's 401, and not for each later one", async t => {
     const { client, browser } = await enter({ origins: [own.url] })
     own.status = 401
     for (let i = 0; i < 3; i++) t.equal((await client.fetch(`${own.url}/orders`)).status, 401)
@@ -61,7 +61,7 @@ t.test('fetch', async t => {
     t.equal((await client.fetch(`${own.url}/orders`)).status, 200)
   })
 
-  t.test('sends a body once more, unless it is a stream', async t => {
+  t.test('sends a body again, unless it is a stream', async t => {
     const { client } = await enter()
     await expire()
     const body = JSON.stringify({ name: 'Ada' })
@@ -80,7 +80,7 @@ t.test('fetch', async t => {
     t.equal((await client.fetch('v1/me')).status, 200)
   })
 
-  t.test('rejects as fetch does: without a connection, and when it is aborted', async t => {
+  t.test('rejects like fetch: without a connection, and when it is aborted', async t => {
     const { client, browser } = await enter()
     browser.meet('/v1/me', 'unreachable')
     await t.rejects(client.fetch('v1/me'), TypeError)
@@ -91,13 +91,13 @@ t.test('fetch', async t => {
     t.match(await client.getSession(), { data: {} })
   })
 
-  t.test("is everybody's fetch while nobody is signed in", async t => {
+  t.test('works like plain fetch while nobody is signed in', async t => {
     const { client, browser } = open()
     t.equal((await client.fetch('v1/me')).status, 401)
     t.match(browser.sent, [{ path: '/v1/me', authorization: null }])
   })
 
-  t.test('says that the server is another one, where a page answers in its place', async t => {
+  t.test('reports a wrong server when a page answers in its place', async t => {
     const { client, browser } = open()
     browser.meet('/v1/login', { status: 200, body: '<!doctype html>' })
     t.match(
@@ -111,7 +111,7 @@ t.test('fetch', async t => {
     )
   })
 
-  t.test('passes on what a refusal says besides', async t => {
+  t.test('passes on the other fields of a refusal', async t => {
     const { client, browser } = open()
     const headers = { 'content-type': 'application/json' }
     browser.meet(
@@ -145,10 +145,10 @@ t.test('fetch', async t => {
       { code: 'AUTH_PASSWORD_REJECTED', status: 400, message: 'The password is common', field: 'password', reason: 'common' }
     )
     browser.meet('/v1/register', { status: 202, headers, body: '{}' })
-    t.strictSame(await client.signUp({ email: newEmail(), password }), { data: null, error: null }, 'a mail has to confirm it')
+    t.strictSame(await client.signUp({ email: newEmail(), password }), { data: null, error: null }, 'it must be confirmed by mail')
   })
 
-  t.test('goes by no clock that can be set', async t => {
+  t.test('does not depend on a clock that can be set', async t => {
     const { client, browser } = await enter()
     const real = Date.now
     t.teardown(() => { Date.now = real })
@@ -159,7 +159,7 @@ t.test('fetch', async t => {
     t.equal(browser.count('/v1/refresh'), 0)
   })
 
-  t.test('lets go of everything when it is disposed of', async t => {
+  t.test('releases everything when it is disposed of', async t => {
     const { client, browser, told } = await enter()
     client.startAutoRefresh()
     client.dispose()
@@ -177,17 +177,17 @@ for (const mode of modes) {
     await expire()
     const create = () => client.tokens.create({ name: 'script' })
 
-    t.test('is refused where no listener answers', async t => {
+    t.test('is refused when no listener answers', async t => {
       t.match(await create(), { data: null, error: { code: 'AUTH_REAUTHENTICATE', status: 403 } })
     })
 
-    t.test('is sent again with what a listener promises, which is asked again while that is wrong', async t => {
+    t.test('is sent again with what a listener returns, and the listener is asked again while that is wrong', async t => {
       const asked: unknown[] = []
       const answers = [{ password: 'wrong' }, { password }]
       const { unsubscribe } = client.onAuthStateChange(async (event, session, error) => {
         if (event !== 'REAUTHENTICATION_REQUIRED') return null
         asked.push([session?.user.email, error?.code])
-        t.match(await client.getUser(), { data: { user: { email } } }, 'it may call the client')
+        t.match(await client.getUser(), { data: { user: { email } } }, 'it is allowed to call the client')
         return answers.shift()
       })
       t.match(await create(), { data: { accessToken: /^lkp_/ }, error: null })
@@ -195,7 +195,7 @@ for (const mode of modes) {
       unsubscribe()
     })
 
-    t.test("works for the application's own requests, and gives up when the form is closed", async t => {
+    t.test("works for the application's own requests, and is given up when the form is closed", async t => {
       const answers = [{ password }, null]
       const { unsubscribe } = client.onAuthStateChange(event => event === 'REAUTHENTICATION_REQUIRED' ? answers.shift() : null)
       t.equal((await client.fetch('/v1/me', { method: 'DELETE', headers: { 'x-try': '1' } })).status, 204)
@@ -219,7 +219,7 @@ for (const mode of modes) {
   })
 }
 
-t.test('a listener that throws is reported, and the others are told', async t => {
+t.test('a listener that throws is reported, and the others are still called', async t => {
   const { open } = await startScene(t)
   const { client, events } = open({}, createBrowserFetch(page))
   const reported: unknown[] = []

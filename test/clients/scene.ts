@@ -9,7 +9,7 @@ export const modes: Mode[] = ['bearer', 'cookie']
 export const page = 'https://app.example.com'
 export const quarterMs = 16 * 60_000
 
-/** A server that a page of `page` may use, and clients of it. */
+/** A server that a page at `page` may use, and its clients. */
 export async function startScene (t: Test, env: Record<string, string> = {}) {
   const one = await startApp(
     t,
@@ -19,7 +19,7 @@ export async function startScene (t: Test, env: Record<string, string> = {}) {
   await one.app.listen({ host: '127.0.0.1', port: 0 })
   const url = `http://127.0.0.1:${(one.app.server.address() as AddressInfo).port}`
 
-  /** A client, what it sends, and what its listener is told. Clients with one `browser` share its cookies. */
+  /** A client, what it sends, and the events its listener gets. Clients with the same `browser` share its cookies. */
   function open (options: Partial<ClientOptions> = {}, browser = createBrowserFetch(page)) {
     const client = createClient({ url, mode: 'bearer', fetch: browser.fetch, ...options })
     t.teardown(() => client.dispose())
@@ -30,7 +30,7 @@ export async function startScene (t: Test, env: Record<string, string> = {}) {
 
   return {
     one, url, open,
-    /** The same with an account that is signed in. */
+    /** The same, with a signed-in account. */
     async enter (options: Partial<ClientOptions> = {}, browser?: ReturnType<typeof createBrowserFetch>) {
       const opened = open(options, browser)
       const email = newEmail()
@@ -40,7 +40,7 @@ export async function startScene (t: Test, env: Record<string, string> = {}) {
       opened.browser.sent.splice(0)
       return { ...opened, email }
     },
-    /** Every access token runs out, as the server sees it. */
+    /** Makes every access token expire, as the server sees it. */
     expire: () => one.pass(quarterMs)
   }
 }

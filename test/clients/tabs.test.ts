@@ -4,7 +4,7 @@ import { becomesTrue, password, patienceMs } from '../fixtures/app.js'
 import { createBrowserFetch } from '../fixtures/browser-fetch.js'
 import { modes, page, startScene } from './scene.js'
 
-/** Several clients that share a session, as tabs do, and storages. test/slow/client-browser.test.ts has the same in real tabs. */
+/** Storages, and several clients that share a session, as tabs do. test/slow/client-browser.test.ts does the same in real tabs. */
 
 const area = new Map<string, string>()
 const localStorage = {
@@ -15,7 +15,7 @@ const localStorage = {
 Object.assign(globalThis, { location: { href: `${page}/`, origin: page, hostname: '127.0.0.1' }, localStorage })
 t.beforeEach(() => area.clear())
 
-/** localStorage for a tab that hears nothing of the others. */
+/** localStorage for a tab that gets no messages from the others. */
 function deafStorage (): TokenStorage {
   const { shared: _shared, ...storage } = createLocalStorage()
   return storage
@@ -26,7 +26,7 @@ for (const mode of modes) {
     const { one, url, open, enter, expire } = await startScene(t)
     const refreshes = () => one.counters.refreshes.succeeded + one.counters.refreshes.repeated
 
-    t.test('refresh once between them, and are all told', async t => {
+    t.test('refresh once between them, and are all notified', async t => {
       const first = await enter({ mode, storage: createLocalStorage() })
       const others = [1, 2].map(() => open({ mode, storage: createLocalStorage() }, first.browser))
       for (const { client } of others) t.match(await client.getSession(), { data: { user: { email: first.email } } })
@@ -46,7 +46,7 @@ for (const mode of modes) {
       t.strictSame(first.events(), ['TOKEN_REFRESHED', 'USER_UPDATED', 'SIGNED_OUT'])
     })
 
-    t.test('share why it could not be done', async t => {
+    t.test('share the reason why a refresh failed', async t => {
       const first = await enter({ mode, storage: createLocalStorage() })
       const second = open({ mode, storage: createLocalStorage() }, first.browser)
       await second.client.getSession()
@@ -61,19 +61,19 @@ for (const mode of modes) {
       t.equal(first.browser.count('/v1/refresh'), 1)
     })
 
-    t.test('go on when the one that was about to refresh is gone', { skip: mode === 'cookie' && 'as with tokens' }, async t => {
+    t.test('continue when the tab that was about to refresh is gone', { skip: mode === 'cookie' && 'as with tokens' }, async t => {
       const { client, browser } = await enter({ mode, storage: createLocalStorage() })
       const channel = new BroadcastChannel(`latchkey/1 ${mode === 'cookie' ? url : 'latchkey'}`)
       t.teardown(() => channel.close())
       channel.postMessage({ from: 'frozen', claim: { firm: true } })
       await new Promise(resolve => setTimeout(resolve, 50))
       const refreshed = client.refreshSession()
-      t.notOk(await becomesTrue(() => browser.count('/v1/refresh') > 0, 200), 'it is waited for')
+      t.notOk(await becomesTrue(() => browser.count('/v1/refresh') > 0, 200), 'the client waits for it')
       t.match(await refreshed, { data: {}, error: null })
       t.equal(browser.count('/v1/refresh'), 1)
     })
 
-    t.test('a reply that comes after signing out brings nothing back', async t => {
+    t.test('a reply that arrives after signing out does not restore the session', async t => {
       const { client, browser, events } = await enter({ mode, storage: createLocalStorage() })
       const release = browser.hold('/v1/refresh')
       const refreshed = client.refreshSession()
@@ -91,7 +91,7 @@ t.test('a storage', async t => {
   const { one, url, open, enter, expire } = await startScene(t, { REFRESH_GRACE: '1s' })
   const reused = () => one.counters.refreshes.reused
 
-  t.test('is read before a token is refused, used or replaced: a tab that has slept takes over what others have got', async t => {
+  t.test('is read before a token is refused, used or replaced: a tab that was asleep takes over what others received', async t => {
     const first = await enter({ storage: deafStorage() })
     const slept = open({ storage: deafStorage() })
     await slept.client.getSession()
@@ -109,7 +109,7 @@ t.test('a storage', async t => {
     t.equal(reused(), 0)
   })
 
-  t.test('gets nothing older than it has', async t => {
+  t.test('is never overwritten with anything older', async t => {
     const { client, browser } = await enter({ storage: deafStorage() })
     const old = area.get('latchkey') as string
     await client.refreshSession()
@@ -123,7 +123,7 @@ t.test('a storage', async t => {
     t.equal(reused(), 0)
   })
 
-  t.test('that takes its time gets one text after the other', async t => {
+  t.test('that is slow gets one text after another', async t => {
     const memory = createMemoryStorage()
     const slowly = async <T>(work: () => Promise<T>) => {
       await new Promise(resolve => setTimeout(resolve, 50))
@@ -162,7 +162,7 @@ t.test('a storage', async t => {
     t.match(await full.client.refreshSession(), { data: { user: { email: full.email } }, error: null })
   })
 
-  t.test('in a keychain holds the refresh token alone, and wakes an application up', async t => {
+  t.test('in a keychain holds only the refresh token, and restores the session when an application starts', async t => {
     const kept = new Map<string, string>()
     const keychain = {
       getItemAsync: async (key: string) => kept.get(key) ?? null,
@@ -192,7 +192,7 @@ t.test('a storage', async t => {
     t.match(await asleep.client.getSession(), { error: null })
   })
 
-  t.test('that is forbidden is a memory', async t => {
+  t.test('that is forbidden is replaced by memory', async t => {
     for (const value of [undefined, { ...localStorage, setItem () { throw new Error('full') } }]) {
       Object.assign(globalThis, { localStorage: value })
       t.teardown(() => Object.assign(globalThis, { localStorage }))
@@ -205,7 +205,7 @@ t.test('a storage', async t => {
     }
   })
 
-  t.test('that holds something else is empty', async t => {
+  t.test('that holds something else counts as empty', async t => {
     for (const text of ['', 'nonsense', 'null', '[]', '{"refreshToken":5}']) {
       const storage = createMemoryStorage()
       await storage.save(text)
@@ -216,7 +216,7 @@ t.test('a storage', async t => {
   })
 })
 
-t.test('cookies that the browser drops are told of at sign-in', async t => {
+t.test('cookies that the browser drops are reported at sign-in', async t => {
   const { enter, open } = await startScene(t)
   const { email } = await enter()
   const { client, browser, told } = open({ mode: 'cookie' })

@@ -14,7 +14,7 @@ t.test('each command', async t => {
     return JSON.parse(outcome.stdout)
   }
 
-  t.test('explains itself, and refuses what it does not know', async t => {
+  t.test('has a help text, and refuses what it does not know', async t => {
     for (const name of commandNames) {
       t.match(await run(name, '--help'), { exitCode: 0, stdout: new RegExp(`^Usage: npm run ${name} -- .*--json`), stderr: '' })
       t.match(await run(name, '--unknown'), { exitCode: 2, stdout: '', stderr: new RegExp(`Usage: npm run ${name}`) })
@@ -51,7 +51,7 @@ t.test('each command', async t => {
     )
   })
 
-  t.test('users:create makes an account, with a password of its own or one that is told', async t => {
+  t.test('users:create makes an account, with a generated password or a given one', async t => {
     const [email, other] = [newEmail(), newEmail()]
     const made = await json('users:create', '--email', email.toUpperCase(), '--name', 'Ada', '--admin')
     t.match(made, { user: { email, name: 'Ada', role: 'admin' }, password: /^[\w-]{24}$/ })
@@ -77,7 +77,7 @@ t.test('each command', async t => {
     await t.rejects(run('users:promote', '--email', email, '--role', 'user'), { code: 'AUTH_LAST_ADMIN' })
   })
 
-  t.test('users:list pages through accounts, by the beginning of their address or newest first', async t => {
+  t.test('users:list pages through accounts, filtered by the start of the address or newest first', async t => {
     const [one1, one2] = [await one.account(), await one.account()]
     const page = await json('users:list', '--limit', '1')
     t.match(page, { users: [{ email: one2.email, disabledAt: null }], nextCursor: String })
@@ -109,7 +109,7 @@ t.test('each command', async t => {
     for (const name of commandNames) t.equal(scripts[name], `node scripts/build.js && node dist/src/cli.js ${name}`)
   })
 
-  t.test('users:delete asks, ends every token, leaves one event of the account, and keeps the last administrator', async t => {
+  t.test('users:delete asks first, ends every token, leaves one event of the account, and keeps the last administrator', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
     const personal = await one.personal(mine.token)
     t.match(
@@ -135,7 +135,7 @@ t.test('each command', async t => {
     t.equal((await one.me(theirs.token)).statusCode, 200)
   })
 
-  t.test('tokens:revoke asks before it ends what cannot come back', async t => {
+  t.test('tokens:revoke asks before ending what cannot be restored', async t => {
     const [mine, theirs] = [await one.account(), await one.account()]
     const personal = await one.personal(mine.token)
     for (const args of [
@@ -155,7 +155,7 @@ t.test('each command', async t => {
     await t.rejects(run('tokens:revoke', '--email', newEmail(), '--yes'), /no account/)
   })
 
-  t.test('tokens:revoke --all ends services too, if that is said', async t => {
+  t.test('tokens:revoke --all ends services too, if told to', async t => {
     const { accessToken: service } = await json('services:create', '--name', 'orders') as { accessToken: string }
     const introspect = () =>
       one.call(
@@ -176,7 +176,7 @@ t.test('each command', async t => {
     )
   })
 
-  t.test('tokens:stats and cache:clear say what they found and did', async t => {
+  t.test('tokens:stats and cache:clear report what they found and did', async t => {
     let before = await json('tokens:stats')
     while (!before.cache.trusted) before = await json('tokens:stats')
     t.match(
@@ -191,7 +191,7 @@ t.test('each command', async t => {
     )
   })
 
-  t.test('services:list names the services, never their tokens', async t => {
+  t.test('services:list shows the services, never their tokens', async t => {
     const { accessToken, id } = await json('services:create', '--name', 'listed') as { accessToken: string, id: string }
     const { services } = await json('services:list')
     t.match(services[0], { id, name: 'listed', lastUsedAt: null })

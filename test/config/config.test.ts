@@ -43,7 +43,7 @@ const durations = [
   '1d\n'
 ].filter(value =>
   value !== '')
-/** A missing file, a folder, an empty file, one that never ends. */
+/** A missing file, a folder, an empty file and one that never ends. */
 const files = ['SENTINEL', '/SENTINEL/secret', '/', '/dev/null', '/dev/zero']
 const limits = [
   '5',
@@ -215,25 +215,25 @@ t.test('each variable is checked; the message has its name and not its value', a
         [name],
         `${name}=${JSON.stringify(value)}: ${message}`
       )
-      t.notMatch(message, /(?<!REDIS_)SENTINEL/, 'not the value')
+      t.notMatch(message, /(?<!REDIS_)SENTINEL/, 'the value is not in it')
       t.notMatch(message, '\n', 'one line')
     }
   }
 })
 
-t.test('every variable that can be wrong is tried above', async t => {
+t.test('every variable that can be invalid is tried above', async t => {
   const free = ['NODE_ENV', 'HOST', 'DATA_DIR', 'REDIS_CA_FILE']
   t.same(Object.keys(bad).sort(), Object.keys(environmentSchema.properties).filter(name => !free.includes(name)).sort())
 })
 
-t.test('all bad variables are named at once, whichever check finds them', async t => {
+t.test('all invalid variables are named at once, whichever check finds them', async t => {
   const first = Object.fromEntries(Object.entries(bad).map(([name, values]) => [name, values[0] as string]))
   t.same(named(refusal(t, first)), Object.keys(bad).sort())
   const last = Object.fromEntries(Object.entries(bad).map(([name, values]) => [name, values.at(-1) as string]))
   t.same(named(refusal(t, last)), Object.keys(bad).sort())
 })
 
-t.test('the defaults are the contract’s', async t => {
+t.test('the defaults match the contract', async t => {
   t.match(loadConfig({}), {
     production: false, host: '127.0.0.1', port: 3000, drainDelaySeconds: 2, databaseUrl: undefined, databasePool: 10, dataDir: '.latchkey', redis: undefined, redisKeyPrefix: 'lk:',
     sessionLimit: 1, tokenTtlSeconds: 30 * 86_400, sessionTtlSeconds: 30 * 86_400, cacheTtlSeconds: 300, bcryptCost: 12, passwordMinLength: 8, breachedPasswordsUrl: undefined,
@@ -242,7 +242,7 @@ t.test('the defaults are the contract’s', async t => {
   })
 })
 
-t.test('an empty variable counts as absent', async t => {
+t.test('an empty variable counts as unset', async t => {
   t.same(loadConfig(Object.fromEntries(Object.keys(environmentSchema.properties).map(name => [name, '']))), loadConfig({}))
 })
 
@@ -285,7 +285,7 @@ t.test('each variable is read into the configuration', async t => {
   })
 })
 
-t.test('a secret may be kept in a file', async t => {
+t.test('a secret may be read from a file', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-secrets-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   const file = (content: string | Buffer): string => {
@@ -295,7 +295,7 @@ t.test('a secret may be kept in a file', async t => {
   }
   const database = 'postgres://a:b@db.example/x'
 
-  t.test('whose content counts as the variable, with or without a newline at its end', async t => {
+  t.test('whose content is used as the value, with or without a trailing newline', async t => {
     for (const content of [
       database,
       `${database}\n`,
@@ -309,10 +309,10 @@ t.test('a secret may be kept in a file', async t => {
       }),
       loadConfig({ REDIS_URL: 'redis://:p@mymaster', REDIS_SENTINELS: 'redis://:q@s1,redis://:q@s2', SMTP_URL: 'smtps://u:p@mail.example' })
     )
-    t.match(loadConfig({ DATABASE_URL_FILE: '', DATABASE_URL: database }), { databaseUrl: database }, 'an empty name is none')
+    t.match(loadConfig({ DATABASE_URL_FILE: '', DATABASE_URL: database }), { databaseUrl: database }, 'an empty file name counts as unset')
   })
 
-  t.test('and a bad file is refused by the name of its variable, without path and content', async t => {
+  t.test('and a bad file is refused with the name of its variable, without its path or content', async t => {
     for (const [content, reason] of [
       ['', /DATABASE_URL_FILE must be a file that is not empty/],
       ['\n', /DATABASE_URL_FILE must be a file that is not empty/],
@@ -332,7 +332,7 @@ t.test('a secret may be kept in a file', async t => {
     t.match(refusal(t, { REDIS_SENTINELS_FILE: file('redis://s1') }), /REDIS_SENTINELS \(of REDIS_SENTINELS_FILE\) needs REDIS_URL/)
   })
 
-  t.test('but not together with the variable itself', async t => {
+  t.test('but not if the variable itself is set too', async t => {
     for (const name of ['DATABASE_URL', 'REDIS_URL', 'REDIS_SENTINELS', 'SMTP_URL']) {
       t.match(
         refusal(t, { REDIS_URL: 'redis://a', [name]: bad[name]?.at(-1) ?? '', [`${name}_FILE`]: file('SENTINEL') }),
@@ -342,7 +342,7 @@ t.test('a secret may be kept in a file', async t => {
   })
 })
 
-t.test('mail is sent over TLS, unless the server is on this machine or the URL says otherwise', async t => {
+t.test('mail is sent over TLS unless the server is local or the URL says otherwise', async t => {
   const smtp = (url: string) => loadConfig({ SMTP_URL: url }).smtp
   t.same(smtp('smtp://mail.example'), { host: 'mail.example', port: 587, tls: 'required', user: null, password: null })
   t.match(smtp('smtp://mail.example:25?tls=off'), { port: 25, tls: 'off' })
@@ -363,7 +363,7 @@ t.test('the default sender is an address on our own host', async t => {
   t.equal(loadConfig({ MAIL_FROM: 'no-reply@example.com' }).mailFrom, 'no-reply@example.com')
 })
 
-t.test('REDIS_URL is one server, a master that Sentinels watch, or a cluster; each mode names what it does not allow', async t => {
+t.test('REDIS_URL is one server, a master watched by Sentinels, or a cluster; each mode names what it does not allow', async t => {
   const read = (env: Record<string, string>) => loadConfig(env).redis
   t.match(
     read({ REDIS_URL: 'redis://[::1]' }),
@@ -406,7 +406,7 @@ t.test('the configuration is frozen', async t => {
   t.throws(() => { (config as { port: number }).port = 1 }, TypeError)
 })
 
-t.test('.env.example has the same keys, and the defaults', async t => {
+t.test('.env.example has the same keys and the defaults', async t => {
   const file = new URL('../../.env.example', import.meta.url)
   if (!existsSync(file)) return t.comment('there is none yet')
   const text = readFileSync(file, 'utf8')

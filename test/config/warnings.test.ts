@@ -4,7 +4,7 @@ import { configWarnings } from '../../src/config/warnings.js'
 
 const warningsOf = (env: Record<string, string>) => configWarnings(loadConfig(env))
 
-t.test('settings that work give no warning', async t => {
+t.test('working settings give no warning', async t => {
   for (const env of [
     {},
     { CORS_ORIGINS: 'http://localhost:5173' },
@@ -35,7 +35,7 @@ t.test('cookies without Secure give a warning in production and where https is s
   t.match(warningsOf({ COOKIE_SECURE: 'false', PUBLIC_URL: 'https://api.example.com' }), [/COOKIE_SECURE=false/])
 })
 
-t.test('an origin on another site is named, as its pages get no cookies', async t => {
+t.test('an origin on another site is named, because its pages get no cookies', async t => {
   for (const [url, origin] of [
     ['https://api.example.com', 'https://app.example.net'],
     ['https://api.example.com', 'http://app.example.com'],

@@ -7,16 +7,16 @@ import { createPostgres } from '../../src/database/postgres.js'
 import { runTransaction, type Tx } from '../../src/database/transaction.js'
 import { password, serverGround, startApp } from '../fixtures/app.js'
 
-/** `prepared`: kept by its text, so that PostgreSQL may plan it once for all parameters. */
+/** `prepared`: kept under its text, so that PostgreSQL may plan it once for all parameters. */
 interface Statement { text: string, parameters: unknown[], prepared?: true }
 
 interface Node { 'Node Type': string, 'Relation Name'?: string, 'Index Name'?: string, Plans?: Node[] }
 
-/** Too many for a scan of all of them to be the quickest way, as they are in real life. */
+/** So many rows that a full scan is not the fastest plan, as in production. */
 const rows = 60_000
 const large = ['tokens', 'sessions', 'users']
 
-t.test('every statement on tokens, sessions and users finds its rows by an index, and every index is needed', async t => {
+t.test('every statement on tokens, sessions and users finds its rows through an index, and every index is needed', async t => {
   const ground = await serverGround(t)
   if (ground?.databaseUrl == null) return
   const sql = postgres(ground.databaseUrl, { max: 1, onnotice: () => {} })
@@ -39,7 +39,7 @@ t.test('every statement on tokens, sessions and users finds its rows by an index
 
   const indexes = await sql<Array<{ name: string }>>`select indexname as name from pg_indexes where schemaname = 'public' and tablename in ('tokens', 'sessions')`
   t.same(indexes.map(({ name }) => name).filter(name => !used.has(name)).sort(), [], 'indexes that no statement uses')
-  t.ok(used.has('users_admins'), 'the last administrator is found by an index of them alone')
+  t.ok(used.has('users_admins'), 'the last administrator is found through an index of administrators alone')
 
   await sql.unsafe('set plan_cache_mode = force_custom_plan')
   for (const { name } of [
@@ -48,7 +48,7 @@ t.test('every statement on tokens, sessions and users finds its rows by an index
   ]) t.ok(await isMissed(sql, name, [...statements.values()]), `without ${name} a table is scanned`)
 })
 
-/** Old and young, ended and not; a tenth is to be pruned. */
+/** Old and new rows, ended and live; a tenth is due for pruning. */
 async function fill (sql: Sql): Promise<void> {
   const age = (n: string) => `now() - interval '60 days' * (1 - ${n}::float8 / ${rows})`
   await sql.unsafe(`
@@ -62,7 +62,7 @@ async function fill (sql: Sql): Promise<void> {
     analyze`)
 }
 
-/** A database like the real one that keeps what it is asked. */
+/** A database like the real one that records the statements it is sent. */
 function recording (t: Test, url: string): { database: Database, recorded: Statement[] } {
   const recorded: Statement[] = []
   const client = postgres(url, { max: 10, fetch_types: false, onnotice: () => {} })
@@ -84,7 +84,7 @@ function recording (t: Test, url: string): { database: Database, recorded: State
   }
 }
 
-/** Everything that a running server asks of these tables, each text once with the parameters it came with first. */
+/** Every statement that a running server sends about these tables: each text once, with the parameters it first came with. */
 async function record (t: Test, ground: Parameters<typeof startApp>[1], recorded: Statement[]) {
   const { account, admin, call, me, login, lastUse, prune, clock } = await startApp(
     t,
@@ -195,7 +195,7 @@ function literal (value: unknown): string {
   return `'${text.replaceAll("'", "''")}'`
 }
 
-/** Whether some statement scans a table once the index is gone. */
+/** Whether any statement scans a table once the index is gone. */
 async function isMissed (sql: Sql, index: string, statements: Statement[]): Promise<boolean> {
   let missed = false
   await sql.begin(async tx => {

@@ -10,7 +10,7 @@ import { createEpochStore } from '../../src/revocation/store.js'
 import { createTokenLookUp } from '../../src/tokens/lookup-store.js'
 import { becomesTrue, newEmail, password, patienceMs, serverGround, startApp } from '../fixtures/app.js'
 
-/** A database whose own defaults are `settings`. */
+/** A database that has `settings` as its defaults. */
 async function databaseWith (t: Test, settings: Record<string, string>) {
   const ground = await serverGround(t)
   if (ground?.databaseUrl == null) return null
@@ -21,10 +21,10 @@ async function databaseWith (t: Test, settings: Record<string, string>) {
   return { ...ground, url: ground.databaseUrl, sql }
 }
 
-/** What `work` rejects with; null if it doesn't. */
+/** What `work` rejects with; null if it doesn't reject. */
 const failure = (work: Promise<unknown>) => work.then(() => null, (error: unknown) => error)
 
-t.test('whatever a database sets by default, what is written is what is read', async t => {
+t.test('whatever the defaults of a database, what is written is what is read', async t => {
   const ground = await databaseWith(t, {
     bytea_output: 'escape', datestyle: 'Postgres, MDY', timezone: 'Asia/Tokyo', intervalstyle: 'sql_standard', extra_float_digits: '-15',
     default_transaction_isolation: 'repeatable read', search_path: 'pg_catalog'
@@ -36,16 +36,16 @@ t.test('whatever a database sets by default, what is written is what is read', a
   const { accessToken, refreshToken, session } = (await one.register(email, { refresh: true })).json()
   t.ok(Math.abs(Date.parse(session.createdAt) - before) < 60_000, `created at ${session.createdAt}`)
   t.equal((await one.me(accessToken)).statusCode, 200)
-  t.equal((await one.login(email, { password })).statusCode, 200, 'the keys are read as they were written')
+  t.equal((await one.login(email, { password })).statusCode, 200, 'keys are read as they were written')
   t.equal((await one.call('POST', '/v1/refresh', { body: { refreshToken } })).statusCode, 200)
   const { token } = await one.account()
   t.ok(await one.cached(token))
   t.equal((await one.logout(token)).statusCode, 204)
-  t.equal((await one.me(token)).statusCode, 401, 'the cache entry of the very hash was overwritten')
+  t.equal((await one.me(token)).statusCode, 401, 'the cache entry of that exact hash was overwritten')
   t.equal(one.counters.bumps, 0)
 })
 
-t.test('a setting that cannot be overridden is refused by name, at the start and on new connections', async t => {
+t.test('a setting that cannot be overridden is refused by name, at startup and on new connections', async t => {
   const ground = await databaseWith(t, { default_transaction_read_only: 'on' })
   if (ground === null) return
   const lines: string[] = []
@@ -77,7 +77,7 @@ t.test('a setting that cannot be overridden is refused by name, at the start and
   t.ok(await becomesTrue(refused, patienceMs), 'new connections are checked')
 })
 
-t.test('a database that cannot hold every character is refused at the start', async t => {
+t.test('a database that cannot store every character is refused at startup', async t => {
   const ground = await databaseWith(t, {})
   if (ground === null) return
   const name = `${new URL(ground.url).pathname.slice(1)}_latin1`
@@ -93,7 +93,7 @@ t.test('a database that cannot hold every character is refused at the start', as
   await database.close()
 })
 
-t.test('transactions are READ COMMITTED, whatever the session says by then', async t => {
+t.test('transactions are READ COMMITTED, whatever the session is set to by then', async t => {
   const ground = await databaseWith(t, {})
   if (ground === null) return
   const database = createPostgres(ground.url, 1)
@@ -105,7 +105,7 @@ t.test('transactions are READ COMMITTED, whatever the session says by then', asy
   })
 })
 
-t.test('a time in another format than ISO is answered with 503', async t => {
+t.test('a time in a format other than ISO is answered with 503', async t => {
   const ground = await databaseWith(t, {})
   if (ground === null) return
   const database = createPostgres(ground.url, 1)
@@ -122,12 +122,12 @@ t.test('a time in another format than ISO is answered with 503', async t => {
   }
 })
 
-t.test('a bump and a registration are durable where the server does not wait for the disk', async t => {
+t.test('a bump and a registration are durable even where the server does not wait for the disk', async t => {
   const ground = await databaseWith(t, { synchronous_commit: 'off' })
   if (ground === null) return
   const database = createPostgres(ground.url, 1)
   t.teardown(() => database.close())
-  // A deferred trigger runs at the COMMIT, and sees what counts for it.
+  // A deferred trigger runs at the COMMIT, and sees the setting that applies to it.
   await ground.sql.unsafe(`
     create table commits (setting text);
     create function note_commit () returns trigger language plpgsql as $$ begin insert into commits values (current_setting('synchronous_commit')); return null; end $$;
@@ -145,7 +145,7 @@ t.test('a bump and a registration are durable where the server does not wait for
   )
 })
 
-t.test('a look-up refuses the answer to another question', async t => {
+t.test('a look-up rejects the answer to another query', async t => {
   const hash = 'ab'.repeat(32)
   const answering = (row: object) =>
     createTokenLookUp(
@@ -158,11 +158,11 @@ t.test('a look-up refuses the answer to another question', async t => {
       null
     )
   t.equal((await answering({}).find([hash], 0)).size, 0)
-  t.match(await failure(answering({ hash: 'cd'.repeat(32) }).find([hash], 0)), { statusCode: 503 }, 'a row of a hash that nobody asked for')
-  t.match(await failure(answering({ question: '0' }).find([hash], 0)), { statusCode: 503 }, 'another look-up that found nothing')
+  t.match(await failure(answering({ hash: 'cd'.repeat(32) }).find([hash], 0)), { statusCode: 503 }, 'a row for a hash nobody asked for')
+  t.match(await failure(answering({ question: '0' }).find([hash], 0)), { statusCode: 503 }, 'the empty result of another look-up')
 })
 
-t.test('bytea is read alike in both of its formats', async t => {
+t.test('bytea is read the same in both of its formats', async t => {
   const ground = await databaseWith(t, {})
   const bytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i))
   t.same(parseBytea(`\\x${bytes.toString('hex')}`), bytes)

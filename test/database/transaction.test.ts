@@ -6,7 +6,7 @@ onEachGround(t, async (t, ground) => {
   const database = await ground.database()
   t.teardown(() => database.close())
 
-  t.test('what is left for after the COMMIT runs then, in order, before the caller goes on', async t => {
+  t.test('work deferred until after the COMMIT runs then, in order, before the caller continues', async t => {
     const done: string[] = []
     const outcome = await database.transaction(async tx => {
       afterCommit(tx, () => done.push('first'))
@@ -28,7 +28,7 @@ onEachGround(t, async (t, ground) => {
     t.same(done, ['committed'])
   })
 
-  t.test('nothing can be left for the COMMIT of what is no transaction of ours', async t => {
+  t.test('nothing can be deferred to the COMMIT of a transaction that is not ours', async t => {
     t.throws(() => afterCommit({} as unknown as Tx, () => {}), /runTransaction/)
   })
 })

@@ -4,11 +4,11 @@ import t from 'tap'
 import { createPostgres } from '../../src/database/postgres.js'
 import { becomesTrue, patienceMs, serverGround, startApp } from '../fixtures/app.js'
 
-/** Migrations run while instances of the version before serve: CONTRIBUTING says what follows from that. */
+/** Migrations run while instances of the previous version are serving: CONTRIBUTING says what follows from that. */
 
 const folder = new URL('../../db/migrations/', import.meta.url)
 const files = readdirSync(folder).filter(name => name.endsWith('.sql')).sort()
-/** Written before there was a release that could run beside them. */
+/** Written before there was a release that could run alongside them. */
 const beforeRelease = files.slice(0, 5)
 
 const rules: Array<[reason: string, pattern: RegExp]> = [
@@ -30,10 +30,10 @@ const rules: Array<[reason: string, pattern: RegExp]> = [
   ['it would wait for everybody, and everybody for it', /^(LOCK|VACUUM|CLUSTER|REINDEX)\b/i]
 ]
 
-/** Statements that are right all the same, with the version since which nobody needs what they take away. */
+/** Statements that are allowed anyway, with the version since which nothing needs what they remove. */
 const excused = new Map<string, string>([])
 
-/** What is dangerous in `text` to those who serve meanwhile; tables that the same file makes are nobody's yet. */
+/** What in `text` endangers instances that are serving; tables created in the same file are not in use yet. */
 function dangers (text: string): string[] {
   const statements = text.split(/--> statement-breakpoint|;\s*$/m).map(statement =>
     statement.replace(/^\s*--.*$/gm, '').replace(/\s+/g, ' ').trim())
@@ -47,7 +47,7 @@ function dangers (text: string): string[] {
   })
 }
 
-t.test('a migration leaves the version before it at work', async t => {
+t.test('a migration lets the previous version keep working', async t => {
   for (const file of files.filter(name => !beforeRelease.includes(name))) t.strictSame(
     dangers(readFileSync(new URL(file, folder), 'utf8')),
     [],
@@ -55,7 +55,7 @@ t.test('a migration leaves the version before it at work', async t => {
   )
 })
 
-t.test('what would not is found', async t => {
+t.test('a migration that would not is detected', async t => {
   for (const statement of [
     'DROP TABLE "users";', 'ALTER TABLE "tokens" DROP COLUMN "name";', 'ALTER TABLE "tokens" RENAME COLUMN "name" TO "title";', 'ALTER TABLE "users" RENAME TO "accounts";',
     'ALTER TABLE "tokens" ALTER COLUMN "kind" SET DATA TYPE uuid;', 'ALTER TABLE "tokens" ALTER COLUMN "name" SET NOT NULL;', 'ALTER TABLE "tokens" ADD COLUMN "x" text NOT NULL;', 'ALTER TABLE "tokens" ADD COLUMN "x" uuid DEFAULT gen_random_uuid() NOT NULL;',
@@ -76,7 +76,7 @@ t.test('with PostgreSQL', async t => {
   const sql = postgres(url, { max: 2, onnotice: () => {} })
   t.teardown(() => sql.end({ timeout: 1 }))
 
-  t.test('an instance that runs, and one that starts, go on with the schema of a version after theirs', async t => {
+  t.test('a running instance and a starting one both work with the schema of a later version', async t => {
     const running = await startApp(t, ground)
     const before = await running.account({ refresh: true })
     t.equal((await running.me(before.token)).statusCode, 200)
@@ -100,10 +100,10 @@ t.test('with PostgreSQL', async t => {
       t.equal((await app.logout(accessToken)).statusCode, 204)
       t.equal((await running.me(accessToken)).statusCode, 401)
     }
-    t.equal((await starting.me(before.token)).statusCode, 200, 'a token of before')
+    t.equal((await starting.me(before.token)).statusCode, 200, 'a token from before')
   })
 
-  t.test('a migration that would wait for a table lets the others pass, and tries again', async t => {
+  t.test('a migration that would wait for a table lets other queries through, and tries again', async t => {
     await sql`delete from drizzle.__drizzle_migrations where created_at >= ${Number(
       /"when": (\d+),\s+"tag": "0005/.exec(readFileSync(new URL('meta/_journal.json', folder), 'utf8'))?.[1]
     )}`
@@ -131,11 +131,11 @@ t.test('with PostgreSQL', async t => {
     )
     const startedAt = performance.now()
     await sql`update users set name = name where false`
-    t.ok(performance.now() - startedAt < 20_000, 'who comes after it does not wait for long')
+    t.ok(performance.now() - startedAt < 20_000, 'a query behind it does not wait long')
     t.equal(migrated, false)
     release()
     await holding
     await migrating
-    t.equal((await sql`select from pg_indexes where indexname = 'users_admins'`).length, 1, 'and then it is done')
+    t.equal((await sql`select from pg_indexes where indexname = 'users_admins'`).length, 1, 'then it is done')
   })
 })

@@ -11,7 +11,7 @@ import { serveCommands } from '../../src/embedded/command-server.js'
 const ok = { exitCode: 0, stdout: '', stderr: '' }
 const stats = { command: 'tokens:stats', args: [] }
 
-t.test('a command goes to the server with its arguments, and its outcome comes back', async t => {
+t.test('a command is sent to the server with its arguments, and its outcome comes back', async t => {
   const dir = newFolder(t)
   const serving = await serveCommands(dir, async ({ command, args, folder, password }) => ({
     exitCode: 2, stdout: `${command}\n${args.join('|')}\n${folder}\n${password}\n`, stderr: 'naïve — 🔑\n'
@@ -29,14 +29,14 @@ t.test('a command goes to the server with its arguments, and its outcome comes b
   await serving.close()
 })
 
-t.test('an outcome of megabytes arrives whole', async t => {
+t.test('an outcome of several megabytes arrives complete', async t => {
   const dir = newFolder(t)
   const stdout = 'ünïcode'.repeat(500_000)
   await serve(t, dir, async () => ({ ...ok, stdout }))
   t.ok((await callServer(dir, stats))?.stdout === stdout)
 })
 
-t.test('a run may take longer than the limit on being accepted', async t => {
+t.test('a command may run longer than the time limit for being accepted', async t => {
   const dir = newFolder(t)
   await serve(t, dir, async () => {
     await delay(2_100)
@@ -45,22 +45,22 @@ t.test('a run may take longer than the limit on being accepted', async t => {
   t.same(await callServer(dir, stats, 2_000), ok)
 })
 
-t.test('a command that throws ends with 1 and its message, without a stack', async t => {
+t.test('a command that throws exits with 1 and its message, without a stack trace', async t => {
   const dir = newFolder(t)
   await serve(t, dir, async () => { throw new Error('there is no such user') })
   t.same(await callServer(dir, stats), { exitCode: 1, stdout: '', stderr: 'there is no such user' })
 })
 
-t.test('where no server listens the answer is null', async t => {
+t.test('the answer is null where no server listens', async t => {
   const dir = newFolder(t)
   t.equal(await callServer(dir, stats), null, 'no socket')
   t.equal(await callServer(join(dir, 'missing'), stats), null, 'no folder')
-  t.equal(await callServer(join(dir, 'long'.repeat(30)), stats), null, 'no room for a socket')
+  t.equal(await callServer(join(dir, 'long'.repeat(30)), stats), null, 'too long for a socket')
   writeFileSync(socketOf(dir), '')
-  t.equal(await callServer(dir, stats), null, 'a file that is no socket')
+  t.equal(await callServer(dir, stats), null, 'a file that is not a socket')
 })
 
-t.test('a socket file that a dead server left is replaced', async t => {
+t.test('a socket file left by a dead server is replaced', async t => {
   const dir = newFolder(t)
   writeFileSync(socketOf(dir), '')
   chmodSync(socketOf(dir), 0o666)
@@ -69,7 +69,7 @@ t.test('a socket file that a dead server left is replaced', async t => {
   t.same(await callServer(dir, stats), ok)
 })
 
-t.test('a request that is too large is refused on both sides, and runs nothing', async t => {
+t.test('a request that is too large is refused by client and server, and runs nothing', async t => {
   const dir = newFolder(t)
   const ran: string[] = []
   await serve(t, dir, async ({ command }) => { ran.push(command); return ok })
@@ -94,7 +94,7 @@ t.test('a request that is too large is refused on both sides, and runs nothing',
   t.same(ran, ['fits'])
 })
 
-t.test('a request that is no command is refused, and runs nothing', async t => {
+t.test('a request that is not a command is refused, and runs nothing', async t => {
   const dir = newFolder(t)
   await serve(t, dir, async () => t.fail('it ran') as never)
   for (const body of [
@@ -116,7 +116,7 @@ t.test('a request that is no command is refused, and runs nothing', async t => {
   )
 })
 
-t.test('a request that never ends is cut off, and one whose caller hangs up runs nothing', async t => {
+t.test('a request that never ends is cut off, and one whose caller disconnects runs nothing', async t => {
   const dir = newFolder(t)
   await serve(t, dir, async () => t.fail('it ran') as never)
   const half = post(JSON.stringify(stats)).slice(0, -1)
@@ -127,7 +127,7 @@ t.test('a request that never ends is cut off, and one whose caller hangs up runs
   await once(socket.resume(), 'close')
 })
 
-t.test('a command goes on when its caller hangs up, and the server serves the next', async t => {
+t.test('a command continues when its caller disconnects, and the server serves the next one', async t => {
   const dir = newFolder(t)
   let ended = () => {}
   let finish = () => {}
@@ -154,7 +154,7 @@ t.test('a command goes on when its caller hangs up, and the server serves the ne
   t.equal((await callServer(dir, stats))?.stdout, 'tokens:stats')
 })
 
-t.test('an answer that is none, or that ends midway, is a clear error', async t => {
+t.test('an invalid or incomplete answer is reported as a clear error', async t => {
   const head = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n'
   const outcome = '{"exitCode":0,"stdout":"","stderr":""}'
   const cases: Array<[string, RegExp]> = [
@@ -176,7 +176,7 @@ t.test('an answer that is none, or that ends midway, is a clear error', async t 
   }
 })
 
-t.test('closing cuts the commands that still run, and does not wait for them', async t => {
+t.test('closing cuts off the commands that are still running, and does not wait for them', async t => {
   const dir = newFolder(t)
   let started = () => {}
   const running = new Promise<void>(resolve => { started = resolve })
@@ -189,7 +189,7 @@ t.test('closing cuts the commands that still run, and does not wait for them', a
   await Promise.all([serving.close(), t.rejects(call, { message: /before the command ended/ })])
 })
 
-t.test('a path too long for a socket is said, unless the path from the working folder fits', async t => {
+t.test('a path too long for a socket is reported, unless the path relative to the working folder fits', async t => {
   const long = join(newFolder(t), 'a'.repeat(60), 'b'.repeat(60))
   mkdirSync(long, { recursive: true })
   await t.rejects(serveCommands(long, async () => ok), { message: /bytes, and a unix socket's may have 103: choose a DATA_DIR/ })
@@ -203,7 +203,7 @@ t.test('a path too long for a socket is said, unless the path from the working f
 
   process.chdir(before)
   await serving.close()
-  t.notOk(existsSync(socketOf(long)), 'removed, although the working folder is another one')
+  t.notOk(existsSync(socketOf(long)), 'removed, although the working folder has changed')
 })
 
 function newFolder (t: Test): string {
@@ -225,7 +225,7 @@ function post (body: string): string {
   return `POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
 }
 
-/** What a server answers to bytes that no caller of ours would send, until it hangs up. */
+/** What a server answers, until it disconnects, to bytes that our own client would never send. */
 async function sendRaw (dir: string, bytes: string): Promise<string> {
   const socket = connect(socketOf(dir))
   let answer = ''
@@ -235,7 +235,7 @@ async function sendRaw (dir: string, bytes: string): Promise<string> {
   return answer
 }
 
-/** Something that listens where a server would. */
+/** Listens where a server would. */
 async function listenAs (t: Test, dir: string, onConnection: (socket: Socket) => void): Promise<void> {
   const server = createServer(socket => {
     socket.on('error', () => {})

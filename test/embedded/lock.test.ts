@@ -20,7 +20,7 @@ const ROUNDS = 25
 const ok = { exitCode: 0, stdout: '', stderr: '' }
 const which = { command: 'which', args: [] }
 
-// A process that claims, serves and releases when told to; it ends with the test, whatever becomes of that.
+// A process that claims, serves and releases on request; it ends with the test, whatever the outcome.
 const STARTER = `
   import { claimDataDir } from './src/embedded/lock.ts'
   import { serveCommands } from './src/embedded/command-server.ts'
@@ -106,7 +106,7 @@ function deadPid (): number {
   return spawnSync(process.execPath, ['--version']).pid
 }
 
-/** A lock as another process would have left it: this one's, but for what the test changes. */
+/** A lock as another process would have left it: like this process's, except for what the test changes. */
 async function leaveLock (t: Test, dir: string, changes: Record<string, unknown>): Promise<void> {
   const model = newFolder(t)
   const claim = await claimDataDir(model, 'server')
@@ -117,12 +117,12 @@ async function leaveLock (t: Test, dir: string, changes: Record<string, unknown>
 async function assertTakenOver (t: Test, dir: string): Promise<void> {
   const claim = await claimDataDir(dir, 'server')
   t.equal(readLock(dir).pid, process.pid)
-  t.equal(readdirSync(dir).length, 2, 'the lock and the sign of life, and nothing of the dead')
+  t.equal(readdirSync(dir).length, 2, 'the lock and the sign of life, and nothing left by the dead process')
   await claim.release()
   t.same(readdirSync(dir), [])
 }
 
-t.test('a missing folder is made for its owner alone, and claimed', async t => {
+t.test('a missing folder is created for its owner only, and claimed', async t => {
   const dir = join(newFolder(t), 'deep', 'data')
   const claim = await claimDataDir(dir, 'server')
 
@@ -134,7 +134,7 @@ t.test('a missing folder is made for its owner alone, and claimed', async t => {
   await claim.release()
 })
 
-t.test('a released folder is empty, free, and not released twice', async t => {
+t.test('a released folder is empty and free, and is not released twice', async t => {
   const dir = newFolder(t)
   const first = await claimDataDir(dir, 'server')
   await first.release()
@@ -146,7 +146,7 @@ t.test('a released folder is empty, free, and not released twice', async t => {
   await second.release()
 })
 
-t.test('a release leaves a lock alone that has become another\'s', async t => {
+t.test('a release leaves the lock alone if another process has taken it', async t => {
   const dir = newFolder(t)
   const claim = await claimDataDir(dir, 'server')
   await leaveLock(t, dir, {})
@@ -154,7 +154,7 @@ t.test('a release leaves a lock alone that has become another\'s', async t => {
   t.equal(readLock(dir).nonce, '0123456789abcdef')
 })
 
-t.test('one process cannot claim a folder twice, not even at once', async t => {
+t.test('one process cannot claim a folder twice, not even concurrently', async t => {
   const dir = newFolder(t)
   const claims = await Promise.allSettled([claimDataDir(dir, 'command'), claimDataDir(dir, 'command')])
   const won = claims.filter(claim => claim.status === 'fulfilled')
@@ -167,31 +167,31 @@ t.test('one process cannot claim a folder twice, not even at once', async t => {
   for (const claim of won) await claim.value.release()
 })
 
-t.test('the lock of a pid that is dead is taken over', async t => {
+t.test('the lock of a dead pid is taken over', async t => {
   const dir = newFolder(t)
   await leaveLock(t, dir, { pid: deadPid() })
   await assertTakenOver(t, dir)
 })
 
-t.test('the lock of a pid that now is another process is taken over', async t => {
+t.test('the lock of a pid that now belongs to another process is taken over', async t => {
   const dir = newFolder(t)
   await leaveLock(t, dir, { pid: process.ppid, startedAt: 'once upon a time' })
   await assertTakenOver(t, dir)
 })
 
-t.test('the lock of an earlier process that had our own pid is taken over', async t => {
+t.test('the lock of an earlier process with our own pid is taken over', async t => {
   const dir = newFolder(t)
   await leaveLock(t, dir, {})
   await assertTakenOver(t, dir)
 })
 
-t.test('a living pid 1 is no proof of life', async t => {
+t.test('a living pid 1 does not prove that the holder is alive', async t => {
   const dir = newFolder(t)
   await leaveLock(t, dir, { pid: 1 })
   await assertTakenOver(t, dir)
 })
 
-t.test('a holder that has ended, but that its parent has not buried, is dead', {
+t.test('a holder that has ended but has not been reaped by its parent counts as dead', {
   skip: !existsSync('/proc/self/stat') && 'needs /proc'
 }, async t => {
   const dir = newFolder(t)
@@ -200,20 +200,20 @@ t.test('a holder that has ended, but that its parent has not buried, is dead', {
   const pid = Number(String((await once(parent.stdout, 'data'))[0]))
   const stat = () => readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ')
   await leaveLock(t, dir, { pid, startedAt: stat()[21] })
-  await t.rejects(claimDataDir(dir, 'server'), { name: 'DataDirInUseError', pid }, 'while it lives')
+  await t.rejects(claimDataDir(dir, 'server'), { name: 'DataDirInUseError', pid }, 'while it is alive')
 
   process.kill(pid, 'SIGKILL')
   while (stat()[2] !== 'Z') await new Promise(resolve => setTimeout(resolve, 20))
   await assertTakenOver(t, dir)
 })
 
-t.test('a lock from before the machine started again is taken over', async t => {
+t.test('a lock from before a reboot is taken over', async t => {
   const dir = newFolder(t)
   await leaveLock(t, dir, { pid: process.ppid, startedAt: null, bootId: 'an earlier one' })
   await assertTakenOver(t, dir)
 })
 
-t.test('a lock that cannot be read is taken over', async t => {
+t.test('an unreadable lock is taken over', async t => {
   for (const text of ['', '{"pid":', '{}', 'null', JSON.stringify({ pid: -1, nonce: '../../etc' })]) {
     const dir = newFolder(t)
     writeFileSync(lockOf(dir), text)
@@ -221,7 +221,7 @@ t.test('a lock that cannot be read is taken over', async t => {
   }
 })
 
-t.test('a take-over that died halfway is taken over, unreadable parts included', async t => {
+t.test('a takeover that died halfway is taken over, including its unreadable files', async t => {
   const dir = newFolder(t)
   await leaveLock(t, dir, { pid: deadPid() })
   await leaveLock(t, dir, { pid: deadPid(), nonce: 'aaaaaaaaaaaaaaaa' })
@@ -229,7 +229,7 @@ t.test('a take-over that died halfway is taken over, unreadable parts included',
   await assertTakenOver(t, dir)
 })
 
-t.test('a take-over that a living process has not ended yet holds the folder', async t => {
+t.test('an unfinished takeover by a living process holds the folder', async t => {
   const dir = newFolder(t)
   await leaveLock(t, dir, { pid: deadPid() })
   const claim = await claimDataDir(dir, 'server')
@@ -241,7 +241,7 @@ t.test('a take-over that a living process has not ended yet holds the folder', a
   await claim.release()
 })
 
-t.test('a holder whose pid is not ours to see holds the folder by its sign of life', async t => {
+t.test('a holder whose pid we cannot see holds the folder by its sign of life', async t => {
   const dir = newFolder(t)
   const claim = await claimDataDir(dir, 'server')
   const elsewhere = { ...readLock(dir), pid: deadPid() }
@@ -252,7 +252,7 @@ t.test('a holder whose pid is not ours to see holds the folder by its sign of li
   t.same(readdirSync(dir), [])
 })
 
-t.test('a server that takes commands holds the folder, whatever the lock says', async t => {
+t.test('a server that accepts commands holds the folder, whatever the lock says', async t => {
   const dir = newFolder(t)
   const serving = await serveCommands(dir, async () => ok)
   const pid = deadPid()
@@ -270,7 +270,7 @@ t.test('a server that takes commands holds the folder, whatever the lock says', 
   await (await claimDataDir(dir, 'server')).release()
 })
 
-t.test('a folder whose path is too long for sockets is claimed by pid alone', async t => {
+t.test('a folder whose path is too long for a socket is claimed by pid alone', async t => {
   const dir = join(newFolder(t), 'long'.repeat(30))
   const claim = await claimDataDir(dir, 'server')
   t.same(readdirSync(dir), ['latchkey.lock'])
@@ -283,7 +283,7 @@ t.test('between processes', async t => {
   const [first, second] = starters
   if (!first || !second) throw new Error('there are no starters')
 
-  await t.test('of many that find a dead lock, or none, exactly one gets the folder', async t => {
+  await t.test('of many processes that find a dead lock, or none, exactly one gets the folder', async t => {
     for (let round = 0; round < ROUNDS; round++) {
       const dir = newFolder(t)
       if (round % 5 === 1) writeFileSync(lockOf(dir), '')
@@ -293,7 +293,7 @@ t.test('between processes', async t => {
       const winners = starters.filter((_, i) => answers[i]?.won)
       t.equal(winners.length, 1, `round ${round}`)
       t.equal(readLock(dir).pid, winners[0]?.pid)
-      t.equal(readdirSync(dir).length, 2, 'the losers leave nothing')
+      t.equal(readdirSync(dir).length, 2, 'the losers leave nothing behind')
       for (const { pid, message } of answers.filter(answer => !answer.won)) t.equal(pid, winners[0]?.pid, message ?? '')
 
       await Promise.all(starters.map(starter => starter.ask('release')))
@@ -301,7 +301,7 @@ t.test('between processes', async t => {
     }
   })
 
-  await t.test('under claims and releases without pause, no two ever hold the folder', async t => {
+  await t.test('with continuous claims and releases, no two processes ever hold the folder', async t => {
     const dir = newFolder(t)
     const inside = join(newFolder(t), 'inside')
     let claims = 0
@@ -309,7 +309,7 @@ t.test('between processes', async t => {
       for (let turn = 0; turn < ROUNDS; turn++) {
         if (!(await starter.ask('claim', dir)).won) continue
         claims++
-        // Fails where another one is inside.
+        // Fails if another process is inside.
         mkdirSync(inside)
         await new Promise(resolve => setImmediate(resolve))
         rmSync(inside, { recursive: true })
@@ -329,7 +329,7 @@ t.test('between processes', async t => {
       'stop that one, or choose another DATA_DIR.')
   })
 
-  await t.test('a frozen server keeps its folder, and a command to it fails soon and clearly', async t => {
+  await t.test('a frozen server keeps its folder, and a command to it fails quickly with a clear error', async t => {
     const dir = newFolder(t)
     await second.ask('claim', dir)
     await second.ask('serve', dir)

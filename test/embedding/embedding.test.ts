@@ -18,7 +18,7 @@ import { UnavailableError } from '../../src/shared/errors.js'
 import { becomesTrue, newEmail, password, patienceMs, serverGround, skipMissing } from '../fixtures/app.js'
 import { freePort, hasRedisServer, startRedis } from '../fixtures/servers.js'
 
-/** One database for most of these tests: making one takes longer than all else. */
+/** One database for most of these tests: creating one takes longer than everything else. */
 const shared = inMemory() as LatchkeyOptions & { open: Opener }
 let opened: ReturnType<Opener> | null = null
 t.teardown(async () => { await (await opened)?.close() })
@@ -27,7 +27,7 @@ function onShared (env: Record<string, string> = {}): LatchkeyOptions & { open: 
   return { env: { ...shared.env, ...env }, open: async (...parts) => ({ ...await (opened ??= shared.open(...parts)), async close () {} }) }
 }
 
-/** An application of somebody else's, closed with the test. */
+/** Somebody else's application, closed at the end of the test. */
 async function startHost (
   t: Test,
   options: LatchkeyOptions,
@@ -47,7 +47,7 @@ async function startHost (
 const json = { 'content-type': 'application/json' }
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
 
-t.test('the routes of Latchkey work below a prefix, and its tokens on the routes around them', async t => {
+t.test("the routes of Latchkey work below a prefix, and its tokens work on the application's own routes", async t => {
   const app = await startHost(t, { prefix: '/auth', ...onShared() })
   const registered = await app.inject({
     method: 'POST',
@@ -66,7 +66,7 @@ t.test('the routes of Latchkey work below a prefix, and its tokens on the routes
   for (const url of ['/auth/v1/me', '/mine', '/orders']) t.equal((await app.inject({ url, headers })).statusCode, 401, url)
 })
 
-t.test('without a prefix the routes stand at the root, and leave / and /health to the application', async t => {
+t.test('without a prefix the routes are at the root, and leave / and /health to the application', async t => {
   const app = await startHost(
     t,
     onShared(),
@@ -84,7 +84,7 @@ t.test('without a prefix the routes stand at the root, and leave / and /health t
   t.match(await app.latchkey.metrics.metrics(), 'latchkey_cache_trusted')
 })
 
-t.test('refusals on own routes have their headers, whatever the application makes of errors', async t => {
+t.test("refusals on the application's own routes have their headers, however it handles errors", async t => {
   const kept = onShared()
   let gone = false
   const breakable: typeof kept = {
@@ -136,8 +136,8 @@ t.test('refusals on own routes have their headers, whatever the application make
       await ask('/orders', limited.headers.authorization),
       expected(403, 'AUTH_INSUFFICIENT_ABILITY', 'Bearer realm="latchkey", error="insufficient_scope", scope="orders:read"')
     )
-    t.equal((await ask('/mine', limited.headers.authorization)).store, 'no-store', 'accepted, and not to be stored')
-    // A personal token is in no cache before its first use.
+    t.equal((await ask('/mine', limited.headers.authorization)).store, 'no-store', 'accepted, and marked no-store')
+    // A personal token is not cached before its first use.
     const unused = await actingAs(app, { kind: 'personal' })
     gone = true
     t.strictSame(await ask('/orders', unused.headers.authorization), expected(503, 'AUTH_UNAVAILABLE', undefined, '1'))
@@ -146,7 +146,7 @@ t.test('refusals on own routes have their headers, whatever the application make
   t.throws(() => requireAbility('"'), TypeError)
 })
 
-t.test('an application with everything of its own keeps it, and Latchkey has its own', async t => {
+t.test('an application that has plugins and settings of its own keeps them, and Latchkey has its own', async t => {
   const app = await startHost(t, { prefix: '/auth', ...onShared({ ADDRESS_LIMIT: '3/1m', LOGIN_LIMIT: '100/1m' }) }, {
     server: { bodyLimit: 200_000 },
     async before (app) {
@@ -184,7 +184,7 @@ t.test('an application with everything of its own keeps it, and Latchkey has its
     headers: Record<string, string> = json
   ) => app.inject({ method: 'POST', url: '/auth/v1/login', headers, payload })
   const coerced = await login(JSON.stringify({ email: 'ada@example.com', password: 12345678 }))
-  t.match(coerced.json(), { statusCode: 400, code: 'FST_ERR_VALIDATION' }, 'our validator, and our words')
+  t.match(coerced.json(), { statusCode: 400, code: 'FST_ERR_VALIDATION' }, 'our validator and our message')
   t.match(
     coerced.headers,
     { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'strict-transport-security': 'max-age=5; includeSubDomains' }
@@ -196,10 +196,10 @@ t.test('an application with everything of its own keeps it, and Latchkey has its
   t.match(limited.headers, { 'retry-after': /^\d+$/ })
 
   const { paths = {} } = app.swagger()
-  t.ok('/auth/v1/login' in paths && '/echo' in paths, 'one description of both')
+  t.ok('/auth/v1/login' in paths && '/echo' in paths, 'one document describes both')
 })
 
-t.test('an application without any of it gets none of it', async t => {
+t.test('an application without any of these gets none of them', async t => {
   const app = await startHost(
     t,
     { prefix: '/auth', ...onShared() },
@@ -222,7 +222,7 @@ t.test('an application without any of it gets none of it', async t => {
   t.equal(app.server.listenerCount('checkExpectation'), 0)
 })
 
-t.test('cookies open own routes to own pages alone', async t => {
+t.test("cookies give access to the application's own routes only from its own pages", async t => {
   const app = await startHost(t, { prefix: '/auth', ...onShared({ PUBLIC_URL: 'https://api.example.com' }) })
   const own = { origin: 'https://api.example.com' }
   const registered = await app.inject({
@@ -249,12 +249,12 @@ t.test("a token in the URL doesn't reach the application's log", async t => {
   await app.inject('/auth/v1/me?access_token=lk_Sentinel000000000000000000')
   await app.inject({ method: 'DELETE', url: '/auth/v1/tokens/lkp_Sentinel000000000000000000?x=lk_Sentinel' })
   const log = lines.join('')
-  t.match(log, /"url":"\/auth\/v1\/me","remoteAddress":"127\.0\.0\.1"/, 'the request is there')
+  t.match(log, /"url":"\/auth\/v1\/me","remoteAddress":"127\.0\.0\.1"/, 'the request was logged')
   t.match(log, /"url":"\/auth\/v1\/tokens\/lk_…"/)
   t.notMatch(log, 'Sentinel')
 })
 
-t.test('two applications in a process know nothing of each other', async t => {
+t.test('two applications in one process are independent of each other', async t => {
   const [one, other] = [await startHost(t, onShared()), await startHost(t, inMemory())]
   const ada = await actingAs(one)
   t.equal((await ada.inject('/mine')).statusCode, 200)
@@ -263,7 +263,7 @@ t.test('two applications in a process know nothing of each other', async t => {
   t.equal((await (await actingAs(other)).inject('/mine')).statusCode, 200)
 })
 
-t.test('a scope that has no Latchkey around it says so', async t => {
+t.test('a scope outside Latchkey says so', async t => {
   const app = fastify({ pluginTimeout: 60_000 })
   t.teardown(() => app.close())
   await app.register(async scope => { await scope.register(latchkey, onShared()) })
@@ -272,7 +272,7 @@ t.test('a scope that has no Latchkey around it says so', async t => {
   await t.rejects(actingAs(app), /not registered/)
 })
 
-t.test('actingAs gives what anybody gets, and no more', async t => {
+t.test('actingAs gives what any user gets, and no more', async t => {
   const app = await startHost(t, onShared())
   const admin = await actingAs(app, { email: 'Grace@Example.com', name: 'Grace', role: 'admin' })
   t.match(
@@ -301,10 +301,10 @@ t.test('actingAs gives what anybody gets, and no more', async t => {
   )
 
   const closed = await startHost(t, onShared({ REGISTRATION: 'closed', PASSWORD_MIN_LENGTH: '200' }))
-  t.equal((await (await actingAs(closed)).inject('/mine')).statusCode, 200, 'the rules for newcomers are not in the way')
+  t.equal((await (await actingAs(closed)).inject('/mine')).statusCode, 200, 'the rules for new accounts do not apply')
 })
 
-t.test('registering fails with what is wrong, and leaves nothing open', async t => {
+t.test('registering the plugin fails with the cause, and leaves nothing open', async t => {
   const failing = async (env: Record<string, string>) => {
     const app = fastify({ pluginTimeout: 60_000 })
     t.teardown(() => app.close())
@@ -326,10 +326,10 @@ t.test('registering fails with what is wrong, and leaves nothing open', async t 
   await t.rejects(failing({ DATA_DIR: folder }), new RegExp(`process ${process.pid}`))
   await first.close()
   const second = await startHost(t, { env: { DATA_DIR: folder, BCRYPT_COST: '4' } })
-  t.equal((await second.inject({ url: '/mine', headers: bearer(token) })).statusCode, 200, 'closed, opened again, and all is there')
+  t.equal((await second.inject({ url: '/mine', headers: bearer(token) })).statusCode, 200, 'closed and reopened, with all data there')
 })
 
-t.test('closing the application closes the connections to PostgreSQL and Redis', async t => {
+t.test('closing the application closes its connections to PostgreSQL and Redis', async t => {
   const ground = await serverGround(t, { redisUrl: null })
   if (ground === null) return
   if (!hasRedisServer) return skipMissing(t, 'needs redis-server: install it')
@@ -390,7 +390,7 @@ t.test('app.redis is Latchkey\'s client, and neither the boot nor the close wait
     process.kill(server.pid, 'SIGSTOP')
     const app = await start(t, server.url)
     t.equal((await (await actingAs(app)).inject('/mine')).statusCode, 200)
-    await t.rejects(app.redis.get('mine'), 'a command is not waited for')
+    await t.rejects(app.redis.get('mine'), 'a command does not wait')
     await closes(t, app)
   })
 
@@ -404,7 +404,7 @@ t.test('app.redis is Latchkey\'s client, and neither the boot nor the close wait
     await closes(t, app)
   })
 
-  await t.test('but an application keeps the client that it registered before', async t => {
+  await t.test('an application keeps a client that it registered before', async t => {
     const own = new Redis({ lazyConnect: true })
     t.teardown(() => own.disconnect())
     const app = await start(

@@ -63,7 +63,7 @@ const sessionsOf = async (
 ) => (await one.call('GET', '/v1/sessions', { token })).json<{ sessions: Session[] }>().sessions
 const tokenOf = (reply: Response) => reply.json<TokenReply>().accessToken
 
-/** One embedded database for the apps of this file, which live one after the other. */
+/** One embedded database for the apps in this file, which run one after another. */
 const shared = await (await embeddedGround()).database()
 t.teardown(() => shared.close())
 const embedded: Ground = { ...await embeddedGround(), database: async () => ({ ...shared, close: async () => {} }) }
@@ -95,7 +95,7 @@ t.test('OpenAPI', async t => {
     t.same(listed.sort(), [...new Set(own)].sort())
   })
 
-  t.test('has a summary and its security for each route', async t => {
+  t.test('has a summary and the security of each route', async t => {
     const open = [
       '/',
       '/health/live',
@@ -414,7 +414,7 @@ t.test('OpenAPI', async t => {
       Object.entries(operations).flatMap(([method, { responses }]) =>
         Object.keys(responses).map(status => `${method.toUpperCase()} ${path} ${status}`)))
     const unseen = declared.filter(name => !answered.has(name))
-    // Those for other sites and for personal tokens have tests of their own.
+    // Refusals for other sites and for personal tokens have their own tests.
     t.same(unseen.filter(name => !/ 403$/.test(name)), [], 'every declared answer was given')
   })
 })
@@ -422,7 +422,7 @@ t.test('OpenAPI', async t => {
 t.test('the pages for people', async t => {
   const one = await startApp(t, embedded)
 
-  t.test('/docs needs nothing from outside', async t => {
+  t.test('/docs loads nothing from elsewhere', async t => {
     const page = await one.call('GET', '/docs')
     t.equal(page.statusCode, 200)
     t.match(page.headers['content-type'], /^text\/html/)
@@ -440,11 +440,11 @@ t.test('the pages for people', async t => {
       'the policy lets nothing in either, and works over http'
     )
     const settings = (await one.call('GET', '/docs/static/swagger-initializer.js')).body
-    t.match(settings, /validatorUrl["']?\s*:\s*null/, 'no badge of a validator elsewhere')
+    t.match(settings, /validatorUrl["']?\s*:\s*null/, 'no badge from an external validator')
     t.equal((await one.call('GET', '/docs/json')).json<Openapi>().openapi, '3.1.0')
   })
 
-  t.test('/ names the service and links what there is', async t => {
+  t.test('/ names the service and links to what there is', async t => {
     const home = (await one.call('GET', '/')).json<Record<string, string>>()
     t.match(home.name, /latchkey/i)
     const links = Object.values(home).filter(value => value.startsWith('/'))
@@ -454,7 +454,7 @@ t.test('the pages for people', async t => {
 })
 
 t.test('health', async t => {
-  t.test('of the embedded server is ok', async t => {
+  t.test('is ok on the embedded server', async t => {
     const one = await startApp(t, embedded)
     t.same((await one.call('GET', '/health/live')).json(), { status: 'ok' })
     await one.trusted()
@@ -470,7 +470,7 @@ t.test('health', async t => {
     )
   })
 
-  t.test('without Redis by choice is ok', async t => {
+  t.test('is ok without Redis when that is configured', async t => {
     const ground = await serverGround(t, { redisUrl: null })
     if (ground === null) return
     const one = await startApp(t, ground)
@@ -536,13 +536,13 @@ t.test('health', async t => {
       way[fault]()
       await delay(300)
 
-      // What else is asked of a dead link is given up after 7 s.
+      // Other queries over a dead connection are given up after 7 s.
       const ready = await Promise.race([one.call('GET', '/health/ready'), delay(6_000, null, { ref: false })])
-      if (ready === null) return t.fail('a probe does not wait for long')
+      if (ready === null) return t.fail('a probe must not wait long')
       t.equal(ready.statusCode, 503)
       t.match(ready.headers['retry-after'], /^[1-9]\d*$/)
       t.match(ready.json(), { status: 'unavailable', database: { status: 'unavailable', roundTripMs: null } })
-      t.equal((await one.call('GET', '/health/live')).statusCode, 200, 'the process itself is well')
+      t.equal((await one.call('GET', '/health/live')).statusCode, 200, 'the process itself is healthy')
 
       if (fault === 'freeze') return
       const replies = await Promise.all([
@@ -562,7 +562,7 @@ t.test('health', async t => {
   }
 })
 
-/** A way to `target` that can be closed, or left open with nothing passing. */
+/** A proxy to `target` that can be closed, or left open while letting nothing through. */
 async function forward (t: Test, target: URL): Promise<{ port: number, close (): void, freeze (): void }> {
   const sockets = new Set<Socket>()
   let frozen = false
@@ -583,7 +583,7 @@ async function forward (t: Test, target: URL): Promise<{ port: number, close ():
   return { port: (server.address() as AddressInfo).port, close, freeze () { frozen = true } }
 }
 
-t.test('unknown, wrong and disabled are one answer', async t => {
+t.test('unknown account, wrong password and disabled account get one answer', async t => {
   const one = await startApp(t, embedded, { env: { BCRYPT_COST: '8' } })
   const [right, off] = [await one.account(), await one.account()]
   await one.database.prepared('update users set disabled_at = now() where id = $1', [off.userId])
@@ -601,9 +601,9 @@ t.test('unknown, wrong and disabled are one answer', async t => {
     for (const { statusCode, body, headers: { date, ...headers } } of answers) t.same({ statusCode, body, headers }, first)
   })
 
-  t.test('in their time', async t => {
+  t.test('in the time they take', async t => {
     const took = new Map(Object.keys(attempts).map(name => [name, [] as number[]]))
-    /** The slowest of them over the fastest, by their lower quartiles: a busy machine delays some of each. */
+    /** The slowest of them divided by the fastest, by their lower quartiles: a busy machine delays some of each. */
     const ratio = () => {
       const typical = [...took.values()].map(times => times.sort((a, b) => a - b)[times.length >> 2] as number)
       return Math.max(...typical) / Math.min(...typical)
@@ -618,7 +618,7 @@ t.test('unknown, wrong and disabled are one answer', async t => {
     t.ok(ratio() < 2, `${ratio().toFixed(2)} times`)
   })
 
-  t.test('and a disabled user changes no password', async t => {
+  t.test('and a disabled user cannot change the password', async t => {
     const live = await one.account()
     await one.database.prepared('update users set disabled_at = now() where id = $1', [live.userId])
     const changed = await one.call(
@@ -651,7 +651,7 @@ onEachGround(t, async (t, given) => {
     })
   }
 
-  t.test('a session that was ended or has run out leaves room for another', async t => {
+  t.test('a session that was ended or has expired makes room for another', async t => {
     const one = await startApp(t, ground, { env: { SESSION_LIMIT: '2' } })
     const { email, token } = await one.account()
     const second = tokenOf(await one.login(email))
@@ -671,7 +671,7 @@ onEachGround(t, async (t, given) => {
     await delay(5)
     const second = (await login('das Zweite 📱')).json<TokenReply>()
 
-    t.test('are listed newest first, in the contract’s shape, without token material', async t => {
+    t.test('are listed newest first, in the shape the contract gives, without token material', async t => {
       const reply = await one.call('GET', '/v1/sessions', { token })
       const { sessions } = reply.json<{ sessions: Session[] }>()
       t.same(sessions.map(({ id }) => id), [second.session.id, sessionId])
@@ -691,7 +691,7 @@ onEachGround(t, async (t, given) => {
       t.same((await sessionsOf(one, other.token)).map(({ id }) => id), [other.sessionId])
     })
 
-    t.test('end one by one, twice too, and only for oneself', async t => {
+    t.test('end one by one, even if asked twice, and only one’s own', async t => {
       const third = (await login('third')).json<TokenReply>()
       for (let i = 0; i < 2; i++) t.equal((await one.call('DELETE', `/v1/sessions/${third.session.id}`, { token })).statusCode, 204)
       t.equal((await one.me(third.accessToken)).statusCode, 401)
@@ -699,13 +699,13 @@ onEachGround(t, async (t, given) => {
       t.same((await sessionsOf(one, token)).map(({ id }) => id), [second.session.id, sessionId])
     })
 
-    t.test('end all but the current', async t => {
+    t.test('end all except the current one', async t => {
       t.equal((await one.call('DELETE', '/v1/sessions', { token })).statusCode, 204)
       t.equal((await one.me(second.accessToken)).statusCode, 401)
       t.same((await sessionsOf(one, token)).map(({ id }) => id), [sessionId])
     })
 
-    t.test('end altogether with logout-all', async t => {
+    t.test('all end with logout-all', async t => {
       const third = tokenOf(await login('third'))
       t.equal((await one.call('POST', '/v1/logout-all', { token })).statusCode, 204)
       for (const ended of [token, third]) t.equal((await one.me(ended)).statusCode, 401)
@@ -713,7 +713,7 @@ onEachGround(t, async (t, given) => {
     })
   })
 
-  t.test('a 204 has no body, and takes an empty JSON body along', async t => {
+  t.test('a 204 has no body, and the request may have an empty JSON body', async t => {
     const one = await startApp(t, ground)
     const { token } = await one.account()
     const reply = await one.app.inject({
@@ -730,7 +730,7 @@ onEachGround(t, async (t, given) => {
     const one = await startApp(t, ground)
     const { email } = await one.account()
 
-    t.test('abilities are the token’s, through a password change too; all of them when none are named', async t => {
+    t.test('abilities belong to the token, also after a password change; a token has all of them when none are named', async t => {
       const abilities = ['read', 'orders:write', '!#~']
       const reply = await one.login(email, { abilities, deviceName: 'phone' })
       t.equal(reply.json<TokenReply>().session.deviceName, 'phone')
@@ -746,7 +746,7 @@ onEachGround(t, async (t, given) => {
       t.same((await one.me(tokenOf(await one.login(email, { abilities: [] })))).json().token.abilities, [])
     })
 
-    t.test('introspect is granted to nobody', async t => {
+    t.test('introspect is not granted to anyone', async t => {
       for (const reply of [
         await one.login(email, { abilities: ['read', 'introspect'] }),
         await one.register(newEmail(), { abilities: ['introspect'] })
@@ -761,7 +761,7 @@ onEachGround(t, async (t, given) => {
     const clock = createTestClock()
     const one = await startApp(t, ground, { clock })
 
-    t.test('has the contract’s shape, and is another each time', async t => {
+    t.test('has the shape the contract gives, and is different each time', async t => {
       const reply = await one.register()
       const body = reply.json<TokenReply>()
       t.same(Object.keys(body).sort(), ['accessToken', 'endedSessions', 'expiresIn', 'session', 'tokenType', 'user'])
@@ -787,7 +787,7 @@ onEachGround(t, async (t, given) => {
       const { token } = await one.account()
       const { expiresAt } = (await one.me(token)).json<{ token: { expiresAt: string } }>().token
       clock.advance(Date.parse(expiresAt) - clock.now() - 60_000)
-      t.equal((await one.me(token)).statusCode, 200, 'a minute before')
+      t.equal((await one.me(token)).statusCode, 200, 'a minute before its end')
       clock.advance(Date.parse(expiresAt) - clock.now() + 1)
       const reply = await one.me(token)
       t.equal(reply.statusCode, 401)
@@ -809,7 +809,7 @@ onEachGround(t, async (t, given) => {
     })
   })
 
-  t.test('a shorter TOKEN_TTL ends token and session', async t => {
+  t.test('a shorter TOKEN_TTL ends both token and session', async t => {
     const clock = createTestClock()
     const one = await startApp(t, ground, { env: { TOKEN_TTL: '10m' }, clock })
     const reply = (await one.register()).json<TokenReply>()
@@ -821,7 +821,7 @@ onEachGround(t, async (t, given) => {
     t.equal((await one.me(reply.accessToken)).statusCode, 401)
   })
 
-  t.test('SESSION_TTL shorter than TOKEN_TTL ends the token, and a password change does not prolong it', async t => {
+  t.test('a SESSION_TTL shorter than TOKEN_TTL ends the token, and a password change does not extend it', async t => {
     const clock = createTestClock()
     const one = await startApp(t, ground, { env: { TOKEN_TTL: '30d', SESSION_TTL: '1h' }, clock })
     const first = (await one.register()).json<TokenReply>()
@@ -841,7 +841,7 @@ onEachGround(t, async (t, given) => {
     t.equal((await one.me(changed.accessToken)).statusCode, 401)
   })
 
-  t.test('REGISTRATION closed lets nobody in, and login goes on', async t => {
+  t.test('with REGISTRATION closed nobody can register, and login still works', async t => {
     const one = await startApp(t, ground)
     const { email } = await one.account()
     await one.close()
@@ -849,7 +849,7 @@ onEachGround(t, async (t, given) => {
     for (const address of [newEmail(), email]) {
       const reply = await two.register(address)
       t.equal(reply.statusCode, 403)
-      t.equal(reply.json().code, 'AUTH_REGISTRATION_CLOSED', 'of a taken email too')
+      t.equal(reply.json().code, 'AUTH_REGISTRATION_CLOSED', 'for a taken email too')
     }
     t.equal((await two.login(email)).statusCode, 200)
   })

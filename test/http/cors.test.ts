@@ -17,7 +17,7 @@ onEachGround(t, async (t, ground) => {
       headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'content-type' }
     })
 
-  t.test('pages of CORS_ORIGINS may read replies, errors too, and send cookies (V3.4.2)', async t => {
+  t.test('pages of CORS_ORIGINS may read replies, including errors, and send cookies (V3.4.2)', async t => {
     for (const origin of [page, 'http://localhost:4000']) {
       for (const reply of [
         await preflight(origin),
@@ -36,7 +36,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(reply.headers['access-control-allow-headers'], 'Authorization, Content-Type, traceparent, tracestate, baggage')
   })
 
-  t.test('pages of anywhere else may not: null, prefixes and suffixes, another scheme or port (V3.4.2)', async t => {
+  t.test('pages from anywhere else may not: null, prefixes and suffixes, another scheme or port (V3.4.2)', async t => {
     for (const origin of strangers) {
       for (const reply of [await preflight(origin), await call('GET', '/v1/me', { headers: { origin } })]) {
         t.equal(reply.headers['access-control-allow-origin'], undefined, origin)
@@ -47,7 +47,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('pages on loopback may read with the embedded database alone, and never send cookies', async t => {
+  t.test('pages on loopback may read only with the embedded database, and may never send cookies', async t => {
     const embedded = ground.databaseUrl === null
     for (const origin of loopback) {
       for (const reply of [await preflight(origin), await call('GET', '/v1/me', { headers: { origin } })]) {
@@ -58,7 +58,7 @@ onEachGround(t, async (t, ground) => {
   })
 })
 
-t.test('apps named in CORS_ORIGINS may read replies with bearer tokens, but send no cookies; CORS_HEADERS adds headers', async t => {
+t.test('apps named in CORS_ORIGINS may read replies with bearer tokens, but may not send cookies; CORS_HEADERS adds headers', async t => {
   const apps = [
     'capacitor://localhost',
     'tauri://localhost',

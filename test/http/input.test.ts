@@ -14,7 +14,7 @@ import {
   type TestApp
 } from '../fixtures/app.js'
 
-/** Whatever is refused has Fastify's shape, a stable code, the challenge or the pause that belongs to it, and the common headers. */
+/** Every refusal has Fastify's shape, a stable code, the challenge or Retry-After that belongs to it, and the common headers. */
 function refused (t: Test, reply: Response, status: number, code: string, name: string = code): void {
   const { statusCode, headers } = reply
   const body = reply.json<Record<string, unknown>>()
@@ -42,12 +42,12 @@ function guarded (t: Test, { headers }: Pick<Response, 'headers'>, name: string)
   t.match(headers, common, name)
 }
 
-/** One embedded database for all apps of this file that don't break it; they live one after the other. */
+/** One embedded database for all apps in this file that don't break it; they run one after another. */
 const shared = await (await embeddedGround()).database()
 t.teardown(() => shared.close())
 const embedded: Ground = { ...await embeddedGround(), database: async () => ({ ...shared, close: async () => {} }) }
 
-/** `payload` as it is, whatever the content type says. */
+/** Sends `payload` as it is, whatever the content type says. */
 const send = (one: TestApp, url: string, payload: string | Buffer, contentType = 'application/json'): Promise<Response> =>
   one.app.inject({ method: 'POST', url, payload, headers: { 'content-type': contentType } })
 
@@ -59,7 +59,7 @@ async function listening (t: Test, ground: Ground = embedded): Promise<{ one: Te
   return { one, port: (one.app.server.address() as AddressInfo).port }
 }
 
-/** What the server says to `text` until it closes, within 30 s. */
+/** What the server replies to `text` until it closes the connection, within 30 s. */
 function exchange (
   port: number,
   text: string | Buffer
@@ -88,7 +88,7 @@ onEachGround(t, async (t, ground) => {
   const one = await startApp(t, ground)
   const other = await one.account()
 
-  t.test('text that PostgreSQL or a terminal cannot take is refused before it gets there', async t => {
+  t.test('text that PostgreSQL or a terminal cannot handle is refused before it gets there', async t => {
     for (const bad of ['nul\0', 'esc\u001b[31m', 'line\r\nbreak', 'lone \ud800', 'lone \udfff', '\u0085']) {
       const name = JSON.stringify(bad)
       refused(t, await one.register(newEmail(), { name: bad }), 400, 'FST_ERR_VALIDATION', `name ${name}`)
@@ -116,7 +116,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(session?.userAgent.length, 512)
   })
 
-  t.test('an email is one account in any case and width', async t => {
+  t.test('an email names the same account in any case and width', async t => {
     const local = newEmail().split('@')[0] as string
     t.equal((await one.register(`${local}@example.com`)).statusCode, 201)
     const wide = [...local].map(letter => /[a-z0-9]/.test(letter) ? String.fromCodePoint(letter.charCodeAt(0) + 0xfee0) : letter).join('')
@@ -137,7 +137,7 @@ onEachGround(t, async (t, ground) => {
     ]) refused(t, await one.login(email), 400, 'FST_ERR_VALIDATION', JSON.stringify(email))
   })
 
-  t.test('64 emoji are a password, and 63 of them are not the same one', async t => {
+  t.test('64 emoji are a valid password, and 63 of them are a different one', async t => {
     const email = newEmail()
     t.equal((await one.register(email, { password: '🔑'.repeat(64) })).statusCode, 201)
     t.equal((await one.login(email, { password: '🔑'.repeat(64) })).statusCode, 200)
@@ -152,7 +152,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.login(email, { password: `${'a'.repeat(199)}b` })).statusCode, 200)
   })
 
-  t.test('NUL is a character of a password and does not end it', async t => {
+  t.test('NUL is an ordinary character in a password and does not end it', async t => {
     const email = newEmail()
     t.equal((await one.register(email, { password: 'before\0after' })).statusCode, 201)
     for (const wrong of [
@@ -164,7 +164,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.login(email, { password: 'before\0after' })).statusCode, 200)
   })
 
-  t.test('a lone surrogate in a password is refused, for all of them are the same bytes', async t => {
+  t.test('a lone surrogate in a password is refused, because all of them become the same bytes', async t => {
     for (const lone of ['password \ud800', 'password \udfff', '\udc00\ud800 password']) {
       refused(t, await one.register(newEmail(), { password: lone }), 400, 'FST_ERR_VALIDATION')
       refused(t, await one.login(other.email, { password: lone }), 400, 'FST_ERR_VALIDATION')
@@ -177,7 +177,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('a password is the same in NFC and NFD, and exact in everything else', async t => {
+  t.test('a password matches in NFC and NFD, and must match exactly in everything else', async t => {
     const email = newEmail()
     const secret = 'Ünïcödé  ﬁle '
     t.equal((await one.register(email, { password: secret.normalize('NFC') })).statusCode, 201)
@@ -190,7 +190,7 @@ onEachGround(t, async (t, ground) => {
     ]) refused(t, await one.login(email, { password: wrong }), 401, 'AUTH_INVALID_CREDENTIALS', wrong)
   })
 
-  t.test('the least length of a password counts code points after composition', async t => {
+  t.test('the minimum length of a password counts code points after composition', async t => {
     for (const short of ['1234567', '🔑'.repeat(7), 'e\u0301'.repeat(7)]) {
       refused(t, await one.register(newEmail(), { password: short }), 400, 'AUTH_PASSWORD_REJECTED', short)
       refused(
@@ -221,7 +221,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.login(email)).statusCode, 200)
   })
 
-  t.test('an id of a session that is none is not found', async t => {
+  t.test('something that is not a session id is answered with not found', async t => {
     for (const id of [
       'garbage',
       '%00',
@@ -242,19 +242,19 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.me(other.token)).statusCode, 200)
   })
 
-  t.test("another user's session is not found, and goes on", async t => {
+  t.test("another user's session is not found, and stays alive", async t => {
     const mine = await one.account()
     refused(t, await one.call('DELETE', `/v1/sessions/${other.sessionId}`, { token: mine.token }), 404, 'AUTH_NOT_FOUND')
     t.equal((await one.me(other.token)).statusCode, 200)
   })
 
-  t.test('an id in capitals names the same session', async t => {
+  t.test('a session id in capitals names the same session', async t => {
     const { token, sessionId } = await one.account()
     t.equal((await one.call('DELETE', `/v1/sessions/${sessionId.toUpperCase()}`, { token })).statusCode, 204)
     refused(t, await one.me(token), 401, 'AUTH_INVALID_TOKEN')
   })
 
-  t.test('the hash that the database keeps is no token', async t => {
+  t.test('the hash stored in the database does not work as a token', async t => {
     const { token, userId } = await one.account()
     const [row] = await one.database.prepared<{ hash: string }>(
       "select encode(hash, 'hex') as hash from tokens where user_id = $1",
@@ -272,7 +272,7 @@ onEachGround(t, async (t, ground) => {
     ]) refused(t, await one.me(candidate), 401, 'AUTH_INVALID_TOKEN')
   })
 
-  t.test('a 500 tells neither statement, parameter nor path, to the client or to the log', async t => {
+  t.test('a 500 reveals no statement, parameter or path, neither to the client nor to the log', async t => {
     const broken = await startApp(t, ground)
     const { token } = await broken.account()
     await broken.database.prepared("alter table users add constraint no_sentinels check (name is null or name not like 'SENTINEL%')", [])
@@ -339,7 +339,7 @@ onEachGround(t, async (t, ground) => {
     const hashes = [token, renewed, last].map(text => createHash('sha256').update(text).digest('hex'))
 
     const log = logged.log.join('')
-    t.ok(logged.log.length > 30, 'the log was on')
+    t.ok(logged.log.length > 30, 'logging was on')
     for (const secret of [
       ...secrets,
       token,
@@ -356,7 +356,7 @@ t.test('bodies', async t => {
   const { email, token } = await one.account()
   const opening = ['/v1/register', '/v1/login']
 
-  t.test('what is not JSON is refused as such', async t => {
+  t.test('a body that is not JSON is refused as such', async t => {
     for (const url of opening) {
       for (const text of [
         '{',
@@ -375,7 +375,7 @@ t.test('bodies', async t => {
     }
   })
 
-  t.test('JSON that is no object is refused', async t => {
+  t.test('JSON that is not an object is refused', async t => {
     for (const url of opening) {
       for (const text of [
         '"text"',
@@ -391,7 +391,7 @@ t.test('bodies', async t => {
     }
   })
 
-  t.test('no type is coerced into another', async t => {
+  t.test('no type is coerced to another', async t => {
     const account = newEmail()
     t.equal((await one.register(account, { password: '74261830' })).statusCode, 201)
     refused(t, await one.login(account, { password: 74261830 }), 400, 'FST_ERR_VALIDATION')
@@ -460,7 +460,7 @@ t.test('bodies', async t => {
     )
   })
 
-  t.test('a field that no route knows is refused, and gives nobody a role', async t => {
+  t.test('an unknown field is refused, and gives nobody a role', async t => {
     for (const extra of [
       { role: 'admin' },
       { userId: '1' },
@@ -490,7 +490,7 @@ t.test('bodies', async t => {
     t.equal((await one.register()).json().user.role, 'user')
   })
 
-  t.test('keys that reach for prototypes are refused, however they are written', async t => {
+  t.test('keys that target prototypes are refused, however they are written', async t => {
     for (const key of [
       '"__proto__":{"role":"admin"}',
       '"\\u005f_proto__":{"role":"admin"}',
@@ -501,10 +501,10 @@ t.test('bodies', async t => {
       const reply = await send(one, '/v1/register', `{${key},${loginBody(newEmail()).slice(1)}`)
       refused(t, reply, 400, reply.json<{ code: string }>().code, key)
     }
-    t.notOk('role' in {}, 'no prototype has changed')
+    t.notOk('role' in {}, 'no prototype was changed')
   })
 
-  t.test('of a repeated key the last one alone counts', async t => {
+  t.test('when a key is repeated, only the last one counts', async t => {
     const [first, last] = [newEmail(), newEmail()]
     const reply = await send(one, '/v1/register', `{"email":"${first}","email":"${last}","password":"${password}"}`)
     t.equal(reply.statusCode, 201, reply.body)
@@ -545,13 +545,13 @@ t.test('bodies', async t => {
     )
   })
 
-  t.test('an email of the most bytes there can be is taken', async t => {
+  t.test('an email of the maximum length in bytes is accepted', async t => {
     const long = `${Array.from({ length: 240 }, (_, i) => String.fromCodePoint(0x20000 + i * 97)).join('')}@example.com`
     t.equal((await one.register(long)).statusCode, 201)
     t.equal((await one.login(long)).statusCode, 200)
   })
 
-  t.test('a body of 10 MB is too large, announced or not', async t => {
+  t.test('a body of 10 MB is too large, whether or not its length is declared', async t => {
     const large = `{"email":"${'x'.repeat(10 * 1024 * 1024)}"}`
     for (const url of opening) refused(t, await send(one, url, large), 413, 'FST_ERR_CTP_BODY_TOO_LARGE')
     refused(
@@ -567,7 +567,7 @@ t.test('bodies', async t => {
     )
   })
 
-  t.test('other types than JSON are refused unread, a JSON text in them too', async t => {
+  t.test('content types other than JSON are refused unread, even when the body is JSON', async t => {
     for (const type of [
       'text/plain',
       'text/json',
@@ -607,10 +607,10 @@ t.test('bodies', async t => {
       415,
       'FST_ERR_CTP_INVALID_MEDIA_TYPE'
     )
-    t.equal((await one.me(token)).statusCode, 200, 'no form ends a session')
+    t.equal((await one.me(token)).statusCode, 200, 'no form ended a session')
   })
 
-  t.test('however the JSON type is written, the body is validated', async t => {
+  t.test('the body is validated however the JSON content type is written', async t => {
     const account = newEmail()
     await one.register(account)
     for (const type of [
@@ -630,7 +630,7 @@ t.test('bodies', async t => {
     }
   })
 
-  t.test('bytes that are no UTF-8 are no JSON of ours, and never an error of the server', async t => {
+  t.test('bytes that are not UTF-8 are not accepted as JSON, and never cause a server error', async t => {
     for (const bytes of [[0xff, 0xfe, 0x7b, 0], [0xc0, 0x80], [0xed, 0xa0, 0x80]]) {
       const reply = await send(
         one,
@@ -642,7 +642,7 @@ t.test('bodies', async t => {
   })
 })
 
-t.test('a body that is not UTF-8 is refused, and so is a form that spells such bytes', async t => {
+t.test('a body that is not UTF-8 is refused, and so is a form that encodes such bytes', async t => {
   const one = await startApp(t, embedded)
   const latin1 = (text: string) => Buffer.from(text, 'latin1')
   for (const body of [{ email: 'jörg@example.com', password }, { email: newEmail(), password: 'Grüße aus Köln' }]) {
@@ -681,7 +681,7 @@ t.test('a body that is not UTF-8 is refused, and so is a form that spells such b
   ]) t.strictSame((await introspect(payload)).json(), { active: false }, payload)
 })
 
-t.test('refused authorisations and limits leave a line with their code, and a flood of them few', async t => {
+t.test('refused authorisations and limits are logged with their code, and a flood of them in few lines', async t => {
   const one = await startApp(t, embedded, { env: { ADDRESS_LIMIT: '3/1m', LOG_LEVEL: 'info' } })
   const { token, userId } = await one.account()
   const refusals = () =>
@@ -705,7 +705,7 @@ t.test('refused authorisations and limits leave a line with their code, and a fl
     ['AUTH_INSUFFICIENT_ABILITY']
   )
   t.same(await said(one.call('POST', '/v1/login', { body: { email: newEmail(), password, cookies: true } })), ['AUTH_CROSS_SITE'])
-  t.same(await said(one.me('lk_nonsense')), [], 'a token that has run out is nothing to tell')
+  t.same(await said(one.me('lk_nonsense')), [], 'an expired token leaves no line')
   for (let i = 0; i < 3; i++) await one.login(newEmail())
   t.same(await said(one.login(newEmail())), ['AUTH_RATE_LIMITED'])
   const before = refusals().length
@@ -719,7 +719,7 @@ t.test('credentials', async t => {
   const { token } = await one.account()
   const me = (authorization: string) => one.call('GET', '/v1/me', { headers: { authorization } })
 
-  t.test('a broken Authorization header opens nothing', async t => {
+  t.test('a malformed Authorization header gives no access', async t => {
     for (const header of ['Bearer', 'Bearer ', `Bearer Bearer ${token}`, `Bearer ${token}, Bearer ${token}`, `Bearer ${token},${token}`, `Bearer ${token} ${token}`, `Bearer "${token}"`, `Bearer ${token}=`, `Bearer ${token}\0`,
       `Bearer ${token.slice(
         0,
@@ -736,7 +736,7 @@ t.test('credentials', async t => {
     }
   })
 
-  t.test('another scheme, or none, is as good as no token', async t => {
+  t.test('another scheme, or none, counts as no token', async t => {
     for (const header of [
       '',
       ' ',
@@ -755,7 +755,7 @@ t.test('credentials', async t => {
     refused(t, await one.call('GET', '/v1/me'), 401, 'AUTH_MISSING_TOKEN', 'no header')
   })
 
-  t.test('the scheme is read in any case, with any number of spaces behind it, here and by /oauth (RFC 6750 2.1)', async t => {
+  t.test('the scheme may be in any case, followed by any number of spaces, here and in /oauth (RFC 6750 2.1)', async t => {
     const { plain } = await one.serviceTokens.create('orders')
     for (const scheme of ['Bearer ', 'bearer ', 'BEARER ', 'bEaReR ', 'Bearer  ', 'bearer    ']) {
       t.equal((await me(`${scheme}${token}`)).statusCode, 200, scheme)
@@ -769,7 +769,7 @@ t.test('credentials', async t => {
     }
   })
 
-  t.test('a token anywhere but in the header or its cookie is not read', async t => {
+  t.test('a token is read only from the header or its cookie', async t => {
     for (const key of [
       'access_token',
       'token',
@@ -792,10 +792,10 @@ t.test('credentials', async t => {
       'proxy-authorization',
       'x-forwarded-authorization'
     ]) refused(t, await one.call('GET', '/v1/me', { headers: { [name]: `Bearer ${token}` } }), 401, 'AUTH_MISSING_TOKEN', name)
-    t.equal((await one.me(token)).statusCode, 200, 'and none of it ended the session')
+    t.equal((await one.me(token)).statusCode, 200, 'none of it ended the session')
   })
 
-  t.test('every route that needs a token refuses without one, before it looks at anything else', async t => {
+  t.test('every route that needs a token refuses a request without one before it checks anything else', async t => {
     for (const [method, url] of [
       ['GET', '/v1/me'],
       ['POST', '/v1/logout'],
@@ -816,7 +816,7 @@ t.test('credentials', async t => {
     )
   })
 
-  t.test('of two Authorization lines on the wire a bad first one is not rescued by a good second', async t => {
+  t.test('when a request has two Authorization lines, a good second one does not rescue a bad first one', async t => {
     const reply = await exchange(
       port,
       `GET /v1/me HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\nAuthorization: Bearer ${token}\r\nConnection: close\r\n\r\n`
@@ -824,7 +824,7 @@ t.test('credentials', async t => {
     t.equal(reply.status, 401)
   })
 
-  t.test('spaces after a header are none of its value', async t => {
+  t.test('trailing spaces are not part of a header value', async t => {
     t.equal(
       (await exchange(port, `GET /v1/me HTTP/1.1\r\nHost: a\r\nAuthorization:  Bearer ${token} \t \r\nConnection: close\r\n\r\n`)).status,
       200
@@ -836,7 +836,7 @@ t.test('paths and methods', async t => {
   const one = await startApp(t, embedded)
   const { token } = await one.account()
 
-  t.test('a path that only resembles a route is none', async t => {
+  t.test('a path that only resembles a route is not found', async t => {
     for (const url of [
       '//v1/me',
       '/v1//me',
@@ -870,14 +870,14 @@ t.test('paths and methods', async t => {
     }
   })
 
-  t.test('another spelling of a path needs a token as the path itself does', async t => {
+  t.test('another spelling of a path needs a token just as the path itself does', async t => {
     for (const url of ['/%761/me', '/v1/%6d%65', '/v1/./me', '/v1/x/../me', '/v1/me?', '/v1/me?x=%zz', '/v1/me?__proto__=1']) {
       refused(t, await one.call('GET', url), 401, 'AUTH_MISSING_TOKEN', url)
       t.equal((await one.call('GET', url, { token })).statusCode, 200, url)
     }
   })
 
-  t.test('percent signs that encode nothing are refused', async t => {
+  t.test('percent signs that do not encode anything are refused', async t => {
     for (const url of [
       '/%',
       '/%zz',
@@ -917,7 +917,7 @@ t.test('paths and methods', async t => {
         )
       }
     }
-    t.equal((await one.me(token)).statusCode, 200, 'no GET has ended the session')
+    t.equal((await one.me(token)).statusCode, 200, 'no GET ended the session')
   })
 })
 
@@ -940,7 +940,7 @@ t.test('framing over a real socket', async t => {
     )
   }
 
-  t.test('a length that can be read in two ways is refused, and what follows is not read as a request', async t => {
+  t.test('an ambiguous length is refused, and what follows is not read as a request', async t => {
     const smuggled = `DELETE /v1/sessions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\n\r\n`
     await closed(t, 'CL and TE', `${post}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${smuggled}`, 400)
     await closed(t, 'TE and CL', `${post}Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n${smuggled}`, 400)
@@ -956,7 +956,7 @@ t.test('framing over a real socket', async t => {
     await closed(t, 'a space before the colon', `${post}Content-Length : 4\r\n\r\n{}  `, 400)
   })
 
-  t.test('what is not HTTP is refused', async t => {
+  t.test('anything that is not HTTP is refused', async t => {
     await closed(t, 'prose', 'hello, is anybody there?\r\n\r\n', 400)
     await closed(t, 'an unknown method', 'FOO / HTTP/1.1\r\nHost: a\r\n\r\n', 400)
     await closed(t, 'HTTP/2 without agreement', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400)
@@ -972,7 +972,7 @@ t.test('framing over a real socket', async t => {
     await closed(t, 'one host twice', 'GET /health/live HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n', 400)
   })
 
-  t.test('headers past 16 KB are refused with 431', async t => {
+  t.test('headers over 16 KB are refused with 431', async t => {
     await closed(t, 'a token of 64 KB', `${get}Authorization: Bearer ${'x'.repeat(65_536)}\r\n\r\n`, 431)
     await closed(t, 'a path of 20 KB', `GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, 431)
     await closed(
@@ -983,11 +983,11 @@ t.test('framing over a real socket', async t => {
     )
   })
 
-  t.test('an expectation that nobody knows is refused with 417', async t => {
+  t.test('an unknown expectation is refused with 417', async t => {
     await closed(t, 'Expect', `${post}Expect: the-unexpected\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}`, 417)
   })
 
-  t.test('a body that is too large is not waited for', async t => {
+  t.test('the server does not wait for a body that is too large', async t => {
     await closed(t, 'announced', `${post}Content-Length: 10485760\r\n\r\n${'x'.repeat(70_000)}`, 413, 'FST_ERR_CTP_BODY_TOO_LARGE')
     await closed(
       t,
@@ -998,7 +998,7 @@ t.test('framing over a real socket', async t => {
     )
   })
 
-  t.test('CONNECT and TRACE get nothing back of what they sent', async t => {
+  t.test('CONNECT and TRACE get back nothing of what they sent', async t => {
     const traced = await exchange(port, 'TRACE /v1/me HTTP/1.1\r\nHost: a\r\nX-Sentinel: sentinel\r\nConnection: close\r\n\r\n')
     t.equal(traced.status, 404)
     t.notMatch(traced.raw, 'sentinel')
@@ -1011,7 +1011,7 @@ t.test('framing over a real socket', async t => {
     t.equal(reply.body, '')
   })
 
-  t.test('what is under way while the app closes is answered, and its connection closed', async t => {
+  t.test('a request in progress while the app closes is answered, and its connection is closed', async t => {
     let release = () => {}
     const held = new Promise<void>(resolve => { release = resolve })
     let holds = false
@@ -1031,7 +1031,7 @@ t.test('framing over a real socket', async t => {
     socket.write(`${post}Content-Length: ${body.length}\r\n\r\n${body}`)
     await arrived
     const closing = one.close()
-    t.ok(await becomesTrue(() => !one.app.server.listening, 3_000), 'nobody new is let in')
+    t.ok(await becomesTrue(() => !one.app.server.listening, 3_000), 'no new connection is accepted')
     release()
     await ended
     await closing
@@ -1076,7 +1076,7 @@ t.test('every status has the common headers', async t => {
   fails = true
   note(await broken.login(email))
   t.match(broken.log.join(''), 'answered 500')
-  t.notMatch(broken.log.join(''), 'SENTINEL', 'the log does not quote an error that it does not know')
+  t.notMatch(broken.log.join(''), 'SENTINEL', 'the log does not quote an unknown error')
 
   t.same([...seen.keys()].sort(), [200, 201, 204, 400, 401, 403, 404, 409, 413, 415, 429, 500])
   for (const [status, reply] of seen) {
@@ -1087,7 +1087,7 @@ t.test('every status has the common headers', async t => {
   }
 })
 
-t.test('whatever a client says, the log stays one JSON object a line', async t => {
+t.test('whatever a client sends, the log stays one JSON object per line', async t => {
   const one = await startApp(t, embedded, { env: { TRUST_PROXY: '127.0.0.1' } })
   const evil = 'x\r\n{"level":60,"msg":"forged"}\n\u001b[2J\u009b31m'
   const headers = {
@@ -1172,7 +1172,7 @@ t.test('CORS', async t => {
     '*'
   ]
 
-  t.test('the embedded server lets loopback pages in, and no other', async t => {
+  t.test('the embedded server lets in pages on loopback, and no others', async t => {
     const one = await startApp(t, embedded)
     for (const origin of [
       'http://localhost:5173',
@@ -1207,12 +1207,12 @@ t.test('CORS', async t => {
     ]) await refuses(t, one, origin)
   })
 
-  t.test('a server with a database of its own lets no page in unless it is told to', async t => {
+  t.test('a server with its own database lets no page in unless configured to', async t => {
     const one = await startApp(t, { ...embedded, database: async () => ({ ...shared, embedded: false, close: async () => {} }) })
     for (const origin of ['http://localhost:5173', 'http://127.0.0.1:3000', 'null']) await refuses(t, one, origin)
   })
 
-  t.test('OPTIONS that is no preflight is answered like one, and never by plain text', async t => {
+  t.test('OPTIONS that is not a preflight is answered like one, and never with plain text', async t => {
     const one = await startApp(t, embedded)
     const reply = await one.app.inject({ method: 'OPTIONS', url: '/v1/me', headers: { origin: 'http://localhost:5173' } })
     t.equal(reply.statusCode, 204)

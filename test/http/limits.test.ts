@@ -27,12 +27,12 @@ onEachGround(t, async (t, ground) => {
   const one = await startApp(t, ground, { env: strict })
   const two = ground.redisUrl === null ? one : await startApp(t, ground, { env: strict })
 
-  /** For apps beside these: on the embedded database without a cache of their own, which two processes never share. */
+  /** For additional apps: on the embedded database, without a cache of their own, which two processes never share. */
   const beside: Ground = ground.redisUrl !== null
     ? ground
     : { ...ground, database: async () => ({ ...one.database, embedded: false, close: async () => {} }) }
 
-  t.test('the sixth attempt in a minute is refused, with the right password too, on every instance', async t => {
+  t.test('the sixth attempt in a minute is refused on every instance, even with the right password', async t => {
     const { email } = await one.account()
     const startedAt = performance.now()
     for (let i = 0; i < 5; i++) t.equal((await attempt(i % 2 === 0 ? one : two, email)).statusCode, 401)
@@ -43,7 +43,7 @@ onEachGround(t, async (t, ground) => {
     limited(t, await attempt(two, email, { secret: password }))
   })
 
-  t.test('the limit opens again at its end, however much was tried meanwhile', async t => {
+  t.test('attempts are allowed again when the window ends, however many were made meanwhile', async t => {
     const quick = await startApp(t, beside, { env: { LOGIN_LIMIT: '2/2s' } })
     const { email } = await quick.account()
     const replies = await Promise.all([1, 2, 3].map(() => attempt(quick, email)))
@@ -55,7 +55,7 @@ onEachGround(t, async (t, ground) => {
     }, patienceMs))
   })
 
-  t.test('a success clears what was counted', async t => {
+  t.test('a successful login resets the count', async t => {
     const { email } = await one.account()
     for (let round = 0; round < 3; round++) {
       for (let i = 0; i < 4; i++) t.equal((await attempt(one, email)).statusCode, 401)
@@ -63,7 +63,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('changing a password counts with the logins', async t => {
+  t.test('password changes and logins share one count', async t => {
     const { email, token } = await one.account()
     const change = (currentPassword: string) =>
       two.call('PUT', '/v1/password', { token, body: { currentPassword, newPassword: 'another long password' } })
@@ -74,7 +74,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await one.me(token)).statusCode, 200, 'the session itself is unharmed')
   })
 
-  t.test('a changed password clears what was counted', async t => {
+  t.test('a successful password change resets the count', async t => {
     const { email, token } = await one.account()
     for (let i = 0; i < 4; i++) t.equal((await attempt(one, email)).statusCode, 401)
     t.equal(
@@ -89,12 +89,12 @@ onEachGround(t, async (t, ground) => {
     t.equal((await attempt(one, email, { secret: 'another long password' })).statusCode, 200)
   })
 
-  t.test('of fifty attempts at once five get through', async t => {
+  t.test('of fifty concurrent attempts, five get through', async t => {
     const { email } = await one.account()
     t.same(await statuses(Array.from({ length: 50 }, (_, i) => attempt(i % 2 === 0 ? one : two, email))), { 401: 5, 429: 45 })
   })
 
-  t.test('every spelling of an email counts as one account', async t => {
+  t.test('all spellings of an email count as one account', async t => {
     const { email } = await one.account()
     const wide = email.replace(/^user/, 'ｕｓｅｒ')
     for (const spelling of [
@@ -121,7 +121,7 @@ onEachGround(t, async (t, ground) => {
     limited(t, await attempt(one, email, { address: '203.0.113.7', secret: password }))
   })
 
-  t.test('X-Forwarded-For and its kin change nothing without TRUST_PROXY', async t => {
+  t.test('X-Forwarded-For and similar headers change nothing without TRUST_PROXY', async t => {
     const { email } = await one.account()
     const names = ['x-forwarded-for', 'x-real-ip', 'forwarded', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip']
     for (let i = 0; i < 8; i++) {
@@ -132,7 +132,7 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('addresses of one IPv6 /64 count as one', async t => {
+  t.test('addresses in one IPv6 /64 count as one', async t => {
     const { email } = await one.account()
     for (let i = 0; i < 5; i++) t.equal((await attempt(one, email, { address: `2001:db8:0:1:${i}::${i}` })).statusCode, 401)
     limited(t, await attempt(one, email, { address: '2001:db8:0:1:ffff:ffff:ffff:ffff' }))
@@ -147,22 +147,22 @@ onEachGround(t, async (t, ground) => {
     )
     const { email, token } = await coarse.account()
     for (let i = 0; i < 3; i++) t.equal((await attempt(coarse, newEmail())).statusCode, 401)
-    t.equal((await coarse.register('no email')).statusCode, 400, 'a refused one counts too')
+    t.equal((await coarse.register('no email')).statusCode, 400, 'a refused request counts too')
     t.equal((await coarse.register()).statusCode, 201)
     limited(t, await coarse.register())
     limited(t, await attempt(coarse, email, { secret: password }))
     limited(t, await attempt(coarse, email, { secret: password, forwarded: '10.1.1.1' }))
-    t.equal((await coarse.me(token)).statusCode, 200, 'who has a token goes on')
+    t.equal((await coarse.me(token)).statusCode, 200, 'a caller with a token is not limited')
     t.equal((await coarse.call('GET', '/health/ready')).statusCode, 200)
     t.equal((await attempt(coarse, email, { secret: password, address: '198.51.100.9' })).statusCode, 200, 'another address too')
   })
 
-  t.test('ADDRESS_LIMIT 0 is none', async t => {
+  t.test('ADDRESS_LIMIT 0 means no limit', async t => {
     const open = await startApp(t, beside, { env: { ADDRESS_LIMIT: '0' } })
     t.same(await statuses(Array.from({ length: 60 }, () => attempt(open, newEmail()))), { 401: 60 })
   })
 
-  t.test('past the limit of an address not even a body is read', async t => {
+  t.test('once an address is over its limit, not even the body is read', async t => {
     const coarse = await startApp(
       t,
       { ...beside, prefix: `${ground.prefix}${randomBytes(3).toString('hex')}:` },
@@ -181,7 +181,7 @@ onEachGround(t, async (t, ground) => {
   })
 })
 
-t.test('a limit that was lifted on one instance is lifted on the other', async t => {
+t.test('a limit lifted on one instance is lifted on the other', async t => {
   const ground = await serverGround(t)
   if (ground === null) return
   const one = await startApp(t, ground)
@@ -194,16 +194,16 @@ t.test('a limit that was lifted on one instance is lifted on the other', async t
   await t.rejects(here.consume('a@example.com', '192.0.2.1'), { code: 'AUTH_RATE_LIMITED' })
 })
 
-t.test('what a process counts by itself has a bound, and the oldest window goes first', async t => {
+t.test('what a process counts by itself is bounded, and the oldest window is dropped first', async t => {
   const counter = new ProcessCounter({ points: 1, duration: 60 }, 3)
   const consumes = (key: string) => counter.consume(key).then(() => true, () => false)
   t.same([await consumes('a'), await consumes('b'), await consumes('c')], [true, true, true])
   t.same([await consumes('a'), await consumes('b'), await consumes('c')], [false, false, false], 'full, and nothing is forgotten')
   t.equal(await consumes('d'), true)
   t.same([await consumes('b'), await consumes('c'), await consumes('d')], [false, false, false])
-  t.equal(await counter.get('a'), null, 'the first is')
+  t.equal(await counter.get('a'), null, 'the first one is forgotten')
   await counter.delete('b')
-  t.same([await consumes('e'), await consumes('c'), await consumes('d')], [true, false, false], 'what was cleared makes room')
+  t.same([await consumes('e'), await consumes('c'), await consumes('d')], [true, false, false], 'a cleared count makes room')
 
   const quick = new ProcessCounter({ points: 1, duration: 1 }, 2)
   await quick.consume('a')
@@ -216,7 +216,7 @@ t.test('what a process counts by itself has a bound, and the oldest window goes 
   t.not(await quick.get('a'), null)
 })
 
-t.test('behind a proxy in TRUST_PROXY the address it reports is the one that counts', async t => {
+t.test('behind a proxy in TRUST_PROXY, the address that the proxy reports is counted', async t => {
   const one = await startApp(t, await embeddedGround(), { env: { ...strict, TRUST_PROXY: '127.0.0.1, 10.0.0.0/8' } })
   const { email } = await one.account()
   for (let i = 0; i < 5; i++) t.equal((await attempt(one, email, { forwarded: '203.0.113.1' })).statusCode, 401)
@@ -233,7 +233,7 @@ t.test('behind a proxy in TRUST_PROXY the address it reports is the one that cou
   )
 })
 
-t.test('an address that a proxy reports with its port, in brackets or wrongly still counts as one client', async t => {
+t.test('an address that a proxy reports with a port, in brackets or malformed still counts as one client', async t => {
   const one = await startApp(t, await embeddedGround(), { env: { ...strict, TRUST_PROXY: '127.0.0.1, 10.0.0.0/8' } })
   const tries = async (forwarded: (i: number) => string) => {
     const { email } = await one.account()
@@ -287,7 +287,7 @@ t.test('an address that a proxy reports with its port, in brackets or wrongly st
   )
 })
 
-t.test('keys of the limits in Redis name no account', async t => {
+t.test('the keys of the limits in Redis reveal no account', async t => {
   const ground = await serverGround(t)
   if (ground === null) return
   const one = await startApp(t, ground, { env: { ...strict, ADDRESS_LIMIT: '1000/1m' } })
@@ -304,7 +304,7 @@ t.test('keys of the limits in Redis name no account', async t => {
   }
 })
 
-t.test('without its Redis the limit goes on in memory', async t => {
+t.test('without Redis the limit continues in memory', async t => {
   if (!hasRedisServer) return skipMissing(t, 'needs a redis-server binary')
   for (const [name, signal] of [['killed', 'SIGKILL'], ['frozen', 'SIGSTOP']] as const) {
     t.test(`when it is ${name}`, async t => {
@@ -319,7 +319,7 @@ t.test('without its Redis the limit goes on in memory', async t => {
       else await server.kill(signal)
 
       const counts = await statuses(Array.from({ length: 20 }, () => attempt(one, email)))
-      t.same(counts, { 401: 5, 429: 15 }, 'counted from now on, never open and never an error')
+      t.same(counts, { 401: 5, 429: 15 }, 'counted from now on: never unlimited, never an error')
       limited(t, await attempt(one, email, { secret: password }))
       const other = newEmail()
       t.same(
@@ -331,7 +331,7 @@ t.test('without its Redis the limit goes on in memory', async t => {
     })
   }
 
-  t.test('when it dies while fifty attempts are under way', async t => {
+  t.test('when it dies during fifty attempts', async t => {
     const server = await startRedis()
     t.teardown(() => server.kill())
     const ground = await serverGround(t, { redisUrl: server.url })
@@ -359,7 +359,7 @@ t.test('without its Redis the limit goes on in memory', async t => {
   })
 })
 
-t.test('a network is an IPv4 address or the /64 of an IPv6 one, however it is written', async t => {
+t.test('a network is an IPv4 address or the /64 of an IPv6 address, however it is written', async t => {
   t.equal(networkOf('192.0.2.1'), '192.0.2.1')
   for (const form of [
     '::ffff:192.0.2.1',
@@ -379,11 +379,11 @@ t.test('a network is an IPv4 address or the /64 of an IPv6 one, however it is wr
   t.equal(networkOf('::1'), '0:0:0:0::/64')
   t.equal(networkOf('fe80::1%eth0'), 'fe80:0:0:0::/64')
   t.not(networkOf('2001:db8:0:2::1'), networkOf('2001:db8:0:1::1'))
-  t.not(networkOf('::192.0.2.1'), '192.0.2.1', 'not mapped, only alike')
+  t.not(networkOf('::192.0.2.1'), '192.0.2.1', 'only looks like a mapped address')
   t.not(networkOf('64:ff9b::192.0.2.1'), '192.0.2.1')
 })
 
-t.test('TRUST_PROXY takes addresses and CIDRs of both families, and IPv4 in IPv6', async t => {
+t.test('TRUST_PROXY accepts addresses and CIDRs of both families, and IPv4 in IPv6', async t => {
   const trusted = createNetworkMatcher(['192.0.2.1', '10.0.0.0/8', '2001:db8::/32', '::1', '::ffff:172.16.0.0/108'])
   for (const inside of [
     '192.0.2.1',
@@ -425,7 +425,7 @@ t.test('TRUST_PROXY takes addresses and CIDRs of both families, and IPv4 in IPv6
   ]) t.notOk(isNetwork(wrong), wrong)
 })
 
-t.test('more passwords than can be hashed soon are answered 503, and who has a token waits for none of it', async t => {
+t.test('passwords that cannot be hashed soon are answered with 503, and callers with a token wait for none of them', async t => {
   const one = await startApp(t, await embeddedGround(), { env: { BCRYPT_COST: '9' } })
   const { token } = await one.account()
   let answered = 0
@@ -448,10 +448,10 @@ t.test('more passwords than can be hashed soon are answered 503, and who has a t
     t.match(reply.headers['retry-after'], /^[1-9]\d*$/)
     t.equal(reply.json().code, 'AUTH_UNAVAILABLE')
   }
-  t.equal((await attempt(one, newEmail())).statusCode, 401, 'and afterwards all is well')
+  t.equal((await attempt(one, newEmail())).statusCode, 401, 'afterwards it works again')
 })
 
-t.test('a success clears the count in Redis and the one that the process kept while Redis was away', async t => {
+t.test('a success resets the count in Redis and the one that the process kept while Redis was away', async t => {
   const ground = await serverGround(t)
   if (ground?.redisUrl == null) return
   const redis = new Redis(
@@ -474,7 +474,7 @@ t.test('a success clears the count in Redis and the one that the process kept wh
   await redis.connect()
   await limiter.clear('ada@example.com', '192.0.2.1')
   for (let i = 0; i < 2; i++) await fail()
-  await t.rejects(fail(), { code: 'AUTH_RATE_LIMITED' }, 'counted in Redis, from the beginning')
+  await t.rejects(fail(), { code: 'AUTH_RATE_LIMITED' }, 'counted in Redis, from zero')
   await leave()
-  await t.resolves(fail(), 'the process has forgotten too')
+  await t.resolves(fail(), 'the process has reset its count too')
 })

@@ -54,7 +54,7 @@ t.test('the default address answers on 127.0.0.1 and on ::1, and is printed as l
   }
 })
 
-t.test('any other address is listened to alone', async t => {
+t.test('with any other address the server listens on that one only', async t => {
   if (!hasIpv6) return skipMissing(t, 'needs ::1: switch IPv6 on')
   for (const [host, others, printed] of [
     ['127.0.0.2', ['127.0.0.1', '::1'], '127.0.0.2'],
@@ -70,7 +70,7 @@ t.test('any other address is listened to alone', async t => {
   }
 })
 
-t.test('closing answers what is under way on ::1, and waits for no idle connection there', async t => {
+t.test('closing answers requests in progress on ::1, and does not wait for idle connections there', async t => {
   if (!hasIpv6) return skipMissing(t, 'needs ::1: switch IPv6 on')
   const { app, finish, waiting } = startSlow(t)
   const connections = watchConnections(app.server)
@@ -96,7 +96,7 @@ t.test('closing answers what is under way on ::1, and waits for no idle connecti
   await closed
 })
 
-t.test('another program on ::1 is named, and its port on 127.0.0.1 is printed', async t => {
+t.test('another program on ::1 is reported, and the port on 127.0.0.1 is printed', async t => {
   if (!hasIpv6) return skipMissing(t, 'needs ::1: switch IPv6 on')
   const port = await freePort()
   const other = createServer()
@@ -109,7 +109,7 @@ t.test('another program on ::1 is named, and its port on 127.0.0.1 is printed', 
   t.equal(await statusAt('127.0.0.1', port), 200)
 })
 
-t.test('an address in use is an error', async t => {
+t.test('an address already in use is an error', async t => {
   const { app } = startSlow(t)
   const { app: second } = startSlow(t)
   const { port } = new URL(await listen(app, { host: '127.0.0.1', port: 0 }))

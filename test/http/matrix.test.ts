@@ -5,7 +5,7 @@ import { operator } from '../../src/admin/service.js'
 import type { Guard } from '../../src/tokens/authenticate.js'
 import { embeddedGround, startApp } from '../fixtures/app.js'
 
-/** Every route by every kind of caller, made from the route table: a new route without a declared guard fails here. */
+/** Calls every route as every kind of caller, from the route table: a new route without a declared guard fails here. */
 
 interface Route { method: string, url: string, guard: Guard | undefined }
 
@@ -19,7 +19,7 @@ subscribe('fastify.initialization', watch)
 const one = await startApp(t, await embeddedGround())
 unsubscribe('fastify.initialization', watch)
 
-/** What packages add for the pages of the documentation, and for preflights. */
+/** Routes that packages add for the documentation pages and for preflights. */
 const others = /^(OPTIONS|HEAD) |^GET (\/docs(\/.*)?|\/openapi\.json)$/
 const own = routes.filter(({ method, url }) => !others.test(`${method} ${url}`))
 const undeclared = (some: Route[]) => some.filter(({ guard }) => guard === undefined).map(({ method, url }) => `${method} ${url}`)
@@ -34,7 +34,7 @@ async function personalOf ({ token }: { token: string }) {
   return (await one.call('POST', '/v1/tokens', { token, body: { name: 'script' } })).json<{ accessToken: string }>().accessToken
 }
 
-/** Fresh for each call, for some of the routes end what calls them. */
+/** Made anew for each call, because some of the routes end the access of their caller. */
 const callers: Record<string, () => Promise<string | undefined>> = {
   'no token': async () => undefined,
   'a made-up token': async () => `lk_${'A'.repeat(50)}`,
@@ -82,7 +82,7 @@ const nobody = {
   'a refresh token': invalid
 }
 
-/** What each guard answers; a caller who isn't here passes. */
+/** What each guard answers; a caller not listed here passes. */
 const answers: Record<Exclude<Guard, 'anyone' | 'client'>, Record<string, string>> = {
   token: nobody,
   session: { ...nobody, "an administrator's personal token": '403 AUTH_SESSION_REQUIRED' },
@@ -111,10 +111,10 @@ async function answer ({ method, url }: Route, token: string | undefined, unread
   return `${reply.statusCode} ${code}`.trim()
 }
 
-t.test('every route declares whom it serves', async t => {
+t.test('every route declares who may call it', async t => {
   t.ok(own.length >= 28, `${own.length} routes`)
   t.same(undeclared(own), [])
-  t.same(undeclared([{ method: 'GET', url: '/v1/new', guard: undefined }]), ['GET /v1/new'], 'a new one would be noticed')
+  t.same(undeclared([{ method: 'GET', url: '/v1/new', guard: undefined }]), ['GET /v1/new'], 'a new route without one would be noticed')
   t.same(
     own.filter(({ url, guard }) => url.startsWith('/v1/admin/') !== (guard === 'admin')),
     [],
@@ -128,7 +128,7 @@ t.test('every route declares whom it serves', async t => {
   )
 })
 
-t.test('OpenAPI says the same: what needs a token has its security and its 401', async t => {
+t.test('OpenAPI agrees: every route that needs a token declares its security and its 401', async t => {
   const { paths } = (await one.call('GET', '/openapi.json')).json<{
     paths: Record<string, Record<string, { security?: object[], responses: Record<string, unknown> }>>
   }>()

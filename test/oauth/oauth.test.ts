@@ -27,7 +27,7 @@ import { createDeath } from '../fixtures/death.js'
 import { createGate } from '../fixtures/gate.js'
 import { holdUser } from '../fixtures/locks.js'
 
-// Some seconds on an idle machine.
+// Takes some seconds on an idle machine.
 t.setTimeout(240_000)
 
 interface Pair { accessToken: string, refreshToken: string, session: { id: string }, user: { id: string } }
@@ -69,7 +69,7 @@ async function dead (t: Test, one: TestApp, service: string, token: string, what
   t.strictSame([reply.statusCode, reply.body], [200, inactive], what)
 }
 
-/** RFC 6749 5.2, beside the fields that every error has. */
+/** The fields of RFC 6749 5.2, in addition to those that every error has. */
 function refused (t: Test, reply: Response, status: number, error: string, code: string, what = error): void {
   t.equal(reply.statusCode, status, `${what} ${reply.body}`)
   const body = reply.json<Record<string, unknown>>()
@@ -84,7 +84,7 @@ onEachGround(t, async (t, ground) => {
   const service = await newService(one)
 
   t.test('introspection (RFC 7662)', async t => {
-    t.test('tells of an access token what it says in GET /v1/me, from the database and from the cache', async t => {
+    t.test('says the same about an access token as GET /v1/me, from the database and from the cache', async t => {
       const { accessToken, user, session } = await pairOf(one, { abilities: ['orders:read', 'orders:write'] })
       const { token } = (await one.me(accessToken)).json()
       for (const from of ['the database or the cache', 'the cache', 'the cache again']) {
@@ -110,7 +110,7 @@ onEachGround(t, async (t, ground) => {
       }
     })
 
-    t.test('tells the same of a personal token, which has no session and may have no end', async t => {
+    t.test('says the same about a personal token, which has no session and may never expire', async t => {
       const { accessToken: owner, user } = await pairOf(one)
       const { accessToken } = await personalOf(one, owner, { abilities: [] })
       const said = (await introspect(one, service, accessToken)).json<Introspected>()
@@ -120,7 +120,7 @@ onEachGround(t, async (t, ground) => {
       t.equal(Number(ending.exp) - Number(ending.iat), 60)
     })
 
-    t.test('knows when a token was issued, not when its session began', async t => {
+    t.test('gives the time a token was issued, not the time its session began', async t => {
       const { accessToken, refreshToken } = await pairOf(one)
       await one.pass(60_000)
       const next = (await one.call('POST', '/v1/refresh', { body: { refreshToken } })).json<Pair>()
@@ -139,7 +139,7 @@ onEachGround(t, async (t, ground) => {
       }
     })
 
-    t.test('says of everything else that it is inactive, and nothing more', async t => {
+    t.test('reports everything else as inactive, and says nothing more', async t => {
       const { accessToken, refreshToken, user } = await pairOf(one)
       const { accessToken: logged } = await pairOf(one)
       await one.logout(logged)
@@ -161,7 +161,7 @@ onEachGround(t, async (t, ground) => {
         ['the longest', 'x'.repeat(16_000)],
         ['NUL', '\0']
       ] as const) await dead(t, one, service, token, what)
-      t.equal((await introspect(one, service, accessToken)).json().active, true, 'and this one lives')
+      t.equal((await introspect(one, service, accessToken)).json().active, true, 'and this one is live')
       await one.database.prepared('update users set disabled_at = now() where id = $1', [user.id])
       if (ground.databaseUrl !== null) {
         await cleared(ground, accessToken)
@@ -169,7 +169,7 @@ onEachGround(t, async (t, ground) => {
       }
     })
 
-    t.test('needs no hint and minds none', async t => {
+    t.test('needs no hint and accepts any', async t => {
       const { accessToken } = await pairOf(one)
       for (const hint of [
         'access_token',
@@ -183,7 +183,7 @@ onEachGround(t, async (t, ground) => {
       )
     })
 
-    t.test('is a use: of the session, of a personal token and of the service', async t => {
+    t.test('counts as a use of the session, of the personal token and of the service', async t => {
       const { accessToken, session } = await pairOf(one)
       const { accessToken: script, token: { id } } = await personalOf(one, accessToken)
       await one.pass(60_000)
@@ -227,7 +227,7 @@ onEachGround(t, async (t, ground) => {
       }
     })
 
-    t.test('nobody without credentials, and what is asked for is told (RFC 6749 5.2, RFC 6750 3)', async t => {
+    t.test('nobody without credentials, and the reply says which ones are expected (RFC 6749 5.2, RFC 6750 3)', async t => {
       const cookie = { cookie: `__Host-latchkey=${service}; latchkey=${service}` }
       for (const [what, headers] of [
         ['none', {}],
@@ -246,7 +246,7 @@ onEachGround(t, async (t, ground) => {
       ]) refused(t, await form(one, url, { token: accessToken }), 401, 'invalid_client', 'AUTH_MISSING_TOKEN', 'the URL is not read')
     })
 
-    t.test('nobody with a dead or malformed token', async t => {
+    t.test('nobody with an ended or malformed token', async t => {
       const ended = await newService(one)
       await one.database.prepared(
         "update tokens set revoked_at = now() where hash = decode($1, 'hex')",
@@ -270,7 +270,7 @@ onEachGround(t, async (t, ground) => {
       ]) refused(t, await ask({ authorization: broken }), 401, 'invalid_client', 'AUTH_INVALID_TOKEN', broken)
     })
 
-    t.test('no user, whatever his token may do', async t => {
+    t.test('no user, whatever their token may do', async t => {
       for (const headers of [bearer(accessToken), bearer(script), basic(accessToken)]) {
         const reply = await ask(headers)
         refused(t, reply, 403, 'insufficient_scope', 'AUTH_INSUFFICIENT_ABILITY')
@@ -278,7 +278,7 @@ onEachGround(t, async (t, ground) => {
       }
     })
 
-    t.test('by one way at a time (RFC 6749 2.3)', async t => {
+    t.test('with only one method of authentication at a time (RFC 6749 2.3)', async t => {
       for (const secret of ['client_secret', 'client_assertion']) {
         for (const headers of [
           bearer(service),
@@ -301,10 +301,10 @@ onEachGround(t, async (t, ground) => {
           `${secret} is no way at ${url}`
         )
       }
-      t.equal((await ask(basic(service), { client_id: 'orders' })).statusCode, 200, 'a client_id alone proves nothing and harms nothing')
+      t.equal((await ask(basic(service), { client_id: 'orders' })).statusCode, 200, 'a client_id alone proves nothing and does no harm')
     })
 
-    t.test('a service is no user on any other route', async t => {
+    t.test('a service does not count as a user on any other route', async t => {
       for (const [method, url] of [
         ['GET', '/v1/me'],
         ['GET', '/v1/sessions'],
@@ -331,14 +331,14 @@ onEachGround(t, async (t, ground) => {
     ) => t.strictSame([reply.statusCode, reply.body, reply.headers['cache-control']], [200, '', 'no-store'], what)
 
     for (const which of ['accessToken', 'refreshToken'] as const) {
-      t.test(`of ${which} ends the session and all its tokens, and is told`, async t => {
+      t.test(`of ${which} ends the session and all its tokens, and is recorded`, async t => {
         const pair = await pairOf(one)
         const { accessToken: script } = await personalOf(one, pair.accessToken)
         const other = await pairOf(one)
         done(t, await revoke(pair[which]), 'its owner needs no further proof')
         for (const token of [pair.accessToken, pair.refreshToken]) await dead(t, one, service, token, 'dead')
         t.equal((await one.call('POST', '/v1/refresh', { body: { refreshToken: pair.refreshToken } })).statusCode, 401)
-        for (const token of [script, other.accessToken]) t.equal((await one.me(token)).statusCode, 200, 'this one is another')
+        for (const token of [script, other.accessToken]) t.equal((await one.me(token)).statusCode, 200, 'this is a different token')
         done(t, await revoke(pair[which]), 'again')
         t.strictSame(
           (await eventsOf(one, pair.user.id)).filter(({ type }) => type === 'session_ended'),
@@ -348,7 +348,7 @@ onEachGround(t, async (t, ground) => {
       })
     }
 
-    t.test('of a personal token ends it alone', async t => {
+    t.test('of a personal token ends only that token', async t => {
       const { accessToken, user } = await pairOf(one)
       const [script, other] = [await personalOf(one, accessToken), await personalOf(one, accessToken)]
       for (let i = 0; i < 2; i++) done(t, await revoke(script.accessToken), 'twice too')
@@ -363,7 +363,7 @@ onEachGround(t, async (t, ground) => {
       )
     })
 
-    t.test('of a service token ends it alone', async t => {
+    t.test('of a service token ends only that token', async t => {
       const { plain, service: { id } } = await one.serviceTokens.create('brief')
       const { accessToken } = await pairOf(one)
       t.equal((await introspect(one, plain.reveal(), accessToken)).statusCode, 200)
@@ -376,7 +376,7 @@ onEachGround(t, async (t, ground) => {
       )
     })
 
-    t.test('by a service is told as its deed', async t => {
+    t.test('by a service is recorded with the service as the actor', async t => {
       const { plain, service: { id } } = await one.serviceTokens.create('guard')
       for (const headers of [bearer(plain.reveal()), basic(plain.reveal())]) {
         const { accessToken, user } = await pairOf(one)
@@ -389,7 +389,7 @@ onEachGround(t, async (t, ground) => {
       t.match((await eventsOf(one, user.id)).at(-1), { type: 'session_ended', actor: null })
     })
 
-    t.test('of what is nothing is as good (2.2)', async t => {
+    t.test('of an unknown or malformed token succeeds too (2.2)', async t => {
       const { plain } = await one.serviceTokens.create('gone')
       await one.database.prepared("delete from tokens where hash = decode($1, 'hex')", [plain.hash().hex()])
       for (const token of [
@@ -401,7 +401,7 @@ onEachGround(t, async (t, ground) => {
       ]) done(t, await revoke(token), token.slice(0, 8))
     })
 
-    t.test('of an access token that has run out, or was replaced, ends no session', async t => {
+    t.test('of an access token that has expired or was replaced ends no session', async t => {
       const { accessToken, refreshToken } = await pairOf(one)
       await one.pass(901_000)
       done(t, await revoke(accessToken), 'over')
@@ -416,14 +416,14 @@ onEachGround(t, async (t, ground) => {
       t.equal((await one.me(changed.accessToken)).statusCode, 200, 'and still goes on')
     })
 
-    t.test('of a refresh token used before ends the session, as its reuse would', async t => {
+    t.test('of a refresh token that was already used ends the session, as reusing it would', async t => {
       const { refreshToken } = await pairOf(one)
       const next = (await one.call('POST', '/v1/refresh', { body: { refreshToken } })).json<Pair>()
       done(t, await revoke(refreshToken), 'consumed')
       await dead(t, one, service, next.accessToken, 'the successor')
     })
 
-    t.test('is refused to a caller who shows what is not live', async t => {
+    t.test('is refused to a caller whose own token is not live', async t => {
       const { accessToken } = await pairOf(one)
       for (const [headers, error, code] of [
         [bearer(`lkp_${'x'.repeat(50)}`), 'invalid_token', 'AUTH_INVALID_TOKEN'],
@@ -444,7 +444,7 @@ onEachGround(t, async (t, ground) => {
       headers = {}
     ) => form(one, '/oauth/token', { grant_type: 'refresh_token', ...fields }, headers)
 
-    t.test('gives both tokens anew, and the same ones again within the grace', async t => {
+    t.test('issues both tokens anew, and the same ones again within the grace period', async t => {
       const pair = await pairOf(one, { abilities: ['a', 'b'] })
       const reply = await refresh({ refresh_token: pair.refreshToken, client_id: 'app' })
       t.equal(reply.statusCode, 200)
@@ -470,7 +470,7 @@ onEachGround(t, async (t, ground) => {
       )
     })
 
-    t.test('knows no scope but the same', async t => {
+    t.test('accepts no scope but the same one', async t => {
       const { refreshToken } = await pairOf(one, { abilities: ['a', 'b'] })
       for (const scope of [
         'a',
@@ -483,7 +483,7 @@ onEachGround(t, async (t, ground) => {
       refused(t, await refresh({ refresh_token: 'lkr_x', scope: 'a' }), 400, 'invalid_grant', 'AUTH_INVALID_GRANT')
     })
 
-    t.test('refuses every dead token alike, and reuse ends the session', async t => {
+    t.test('refuses all ended tokens alike, and reuse ends the session', async t => {
       const pair = await pairOf(one)
       const logged = await pairOf(one)
       await one.logout(logged.accessToken)
@@ -502,7 +502,7 @@ onEachGround(t, async (t, ground) => {
       t.match((await eventsOf(one, pair.user.id)).map(({ type }) => type), ['refresh_token_reused', 'registered', 'session_ended'])
     })
 
-    t.test('names what is wrong with a request (5.2)', async t => {
+    t.test('says what is wrong with a request (5.2)', async t => {
       const { refreshToken } = await pairOf(one)
       for (const type of [
         'password',
@@ -531,7 +531,7 @@ onEachGround(t, async (t, ground) => {
     })
   })
 
-  t.test('bodies are forms, with each parameter once (RFC 6749 3.2)', async t => {
+  t.test('bodies are forms that contain each parameter once (RFC 6749 3.2)', async t => {
     const { accessToken, refreshToken } = await pairOf(one)
     const fine = {
       '/oauth/introspect': `token=${accessToken}`,
@@ -585,7 +585,7 @@ onEachGround(t, async (t, ground) => {
     ]) t.equal((await form(one, url, 'email=a@b.c&password=x')).statusCode, 415, `${url} takes no form`)
   })
 
-  t.test('ADDRESS_LIMIT counts whoever shows no service token, and no service', async t => {
+  t.test('ADDRESS_LIMIT counts callers without a service token, and never a service', async t => {
     const limited = await startApp(t, ground, { env: { ADDRESS_LIMIT: '3/1m', SESSION_LIMIT: '0' }, clock })
     const theirs = await newService(limited)
     const { accessToken, refreshToken } = await pairOf(limited)
@@ -602,7 +602,7 @@ onEachGround(t, async (t, ground) => {
     for (let i = 0; i < 10; i++) t.equal((await form(limited, '/oauth/revoke', { token: 'x' }, bearer(theirs))).statusCode, 200)
   })
 
-  t.test('made-up tokens cost no I/O, neither the caller’s nor the one asked about', async t => {
+  t.test('made-up tokens cause no I/O, neither as the caller’s token nor as the one asked about', async t => {
     const { hits, misses, databaseReads } = one.counters
     const seen = () => [one.counters.hits - hits, one.counters.misses - misses, one.counters.databaseReads - databaseReads]
     const { accessToken } = await pairOf(one)
@@ -618,7 +618,7 @@ onEachGround(t, async (t, ground) => {
   })
 })
 
-t.test('introspection names an address once it is verified, and before that only with INTROSPECT_UNVERIFIED=true', async t => {
+t.test('introspection includes an email address once it is verified, and before that only with INTROSPECT_UNVERIFIED=true', async t => {
   for (const named of [false, true]) {
     const one = await startApp(t, await embeddedGround(), { env: { INTROSPECT_UNVERIFIED: String(named) } })
     const service = await newService(one)
@@ -713,7 +713,7 @@ t.test('metadata (RFC 8414) is about PUBLIC_URL, whatever the Host header says',
   )
 })
 
-t.test('client libraries, as they are', async t => {
+t.test('client libraries, unmodified', async t => {
   const ground = await serverGround(t) ?? await embeddedGround()
   const one = await startApp(t, ground, { env: { SESSION_LIMIT: '0' } })
   await one.app.listen({ host: '127.0.0.1', port: 0 })
@@ -830,7 +830,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   const isCached = async (token: string) => (await redis.get(keyOf(token)))?.startsWith('V') === true
   const cached = (token: string) => becomesTrue(async () => { await active(one, token); return await isCached(token) }, patienceMs)
 
-  t.test('what one revokes, the other calls inactive in the same moment, though it was cached', async t => {
+  t.test('a token revoked on one is inactive on the other at once, although it was cached', async t => {
     for (let i = 0; i < 5; i++) {
       const { accessToken, refreshToken } = await pairOf(one)
       const { accessToken: script } = await personalOf(one, accessToken)
@@ -844,7 +844,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     }
   })
 
-  t.test('a service that is ended asks no instance any more, though it was cached', async t => {
+  t.test('a service that was ended can no longer ask any instance, although it was cached', async t => {
     const brief = await newService(one)
     const { accessToken } = await pairOf(one)
     t.ok(await becomesTrue(async () => {
@@ -855,7 +855,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     for (const app of [one, two]) refused(t, await introspect(app, brief, accessToken), 401, 'invalid_token', 'AUTH_INVALID_TOKEN')
   })
 
-  t.test('an introspection that fills late leaves the token inactive', async t => {
+  t.test('an introspection that fills the cache late leaves the token inactive', async t => {
     const { accessToken } = await pairOf(one)
     t.ok(await cached(accessToken))
     t.ok(await cached(accessToken))
@@ -863,14 +863,14 @@ t.test('two instances on PostgreSQL and Redis', async t => {
       await redis.del(keyOf(accessToken))
       return await active(two, accessToken)
     })
-    t.equal(await fill.early, true, 'it saw the live row')
+    t.equal(await fill.early, true, 'it read the live row')
     t.equal((await revoke(one, accessToken)).statusCode, 200)
     fill.open()
     t.equal(await fill.written, false)
     for (const app of [one, two]) await dead(t, app, service, accessToken, 'the late fill changed nothing')
   })
 
-  t.test('a revocation whose revoker died is true once it is repeated', async t => {
+  t.test('a revocation whose revoker died takes effect when it is repeated', async t => {
     for (const which of ['accessToken', 'refreshToken', 'script', 'service'] as const) {
       const pair = await pairOf(one)
       const by = which === 'script'
@@ -883,17 +883,17 @@ t.test('two instances on PostgreSQL and Redis', async t => {
       t.ok(await becomesTrue(async () => { await one.me(ending); return await isCached(ending) }, patienceMs), which)
       death.comes()
       refused(t, await revoke(one, by), 503, 'temporarily_unavailable', 'AUTH_UNAVAILABLE')
-      t.match(await redis.get(keyOf(ending)), /^V/, 'committed, and the cache has not heard of it')
+      t.match(await redis.get(keyOf(ending)), /^V/, 'committed, but not yet in the cache')
       t.equal((await revoke(two, by)).statusCode, 200)
       t.equal(await redis.get(keyOf(ending)), 'R', which)
     }
-    // What died is settled once it is overdue, and until then the cache is not trusted.
+    // What the dead revoker left is settled once it is overdue; until then the cache is not trusted.
     t.ok(await becomesTrue(async () => (await one.database.prepared('select from cache_settlements', [])).length === 0, patienceMs))
     for (const app of [one, two, three]) await app.trusted()
   })
 
   for (const first of ['the refresh', 'the revocation']) {
-    t.test(`a refresh racing a revocation leaves nothing, ${first} first`, async t => {
+    t.test(`a refresh racing a revocation leaves no live token, ${first} first`, async t => {
       const { accessToken, refreshToken, user } = await pairOf(one)
       const row = await holdUser(t, ground, user.id)
       const refresh = () => form(one, '/oauth/token', { grant_type: 'refresh_token', refresh_token: refreshToken })
@@ -920,7 +920,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     })
   }
 
-  t.test('twenty revocations at once are one', async t => {
+  t.test('twenty concurrent revocations count as one', async t => {
     const { accessToken, refreshToken, user } = await pairOf(one)
     const replies = await Promise.all(Array.from(
       { length: 20 },
@@ -931,7 +931,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     for (const app of [one, two]) await dead(t, app, service, accessToken, 'dead')
   })
 
-  t.test('caller and token share one round trip to Redis, and one to PostgreSQL on a miss', async t => {
+  t.test('the caller and the token share one round trip to Redis, and one to PostgreSQL on a miss', async t => {
     const { accessToken } = await pairOf(one)
     let { hits } = three.counters
     t.ok(await becomesTrue(async () => {
@@ -950,7 +950,7 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     t.equal(three.counters.databaseReads - databaseReads, 1)
   })
 
-  t.test('is 503 and never inactive while PostgreSQL cannot be asked', async t => {
+  t.test('introspection answers 503, never inactive, while PostgreSQL cannot be reached', async t => {
     const { accessToken } = await pairOf(one)
     const database = await ground.database()
     let failure = new UnavailableError() as Error
@@ -979,14 +979,14 @@ t.test('two instances on PostgreSQL and Redis', async t => {
   })
 })
 
-/** Makes the database answer for `token` again. */
+/** Makes the next look-up of `token` go to the database again. */
 async function cleared (ground: Ground, token: string): Promise<void> {
   const redis = new Redis(ground.redisUrl as string)
   await redis.del(`${ground.prefix}token:${createHash('sha256').update(token).digest('hex')}`)
   redis.disconnect()
 }
 
-/** A backend that counts what is under way. */
+/** A backend that counts the calls in progress. */
 function createFlight () {
   let [sent, now, most] = [0, 0, 0]
   return {

@@ -7,7 +7,7 @@ import { newEmail, onEachGround, password, startApp, type TestApp } from '../fix
 type Line = Record<string, unknown>
 
 onEachGround(t, async (t, ground) => {
-  /** The lines that `work` has caused. */
+  /** The log lines that `work` causes. */
   async function linesOf (one: TestApp, work: () => Promise<unknown>): Promise<Line[]> {
     const before = one.log.length
     await work()
@@ -17,7 +17,7 @@ onEachGround(t, async (t, ground) => {
   const one = await startApp(t, ground, { env: { LOG_LEVEL: 'info' } })
   const uuid = /^[0-9a-f-]{36}(-\d+)?$/
 
-  t.test('every refresh leaves a line with its request, user and session, and no token', async t => {
+  t.test('every refresh is logged with its request, user and session, and without any token', async t => {
     const { refreshToken, user, session } = (await one.register(newEmail(), { refresh: true })).json<{
       refreshToken: string
       user: { id: string }
@@ -35,22 +35,22 @@ onEachGround(t, async (t, ground) => {
     t.match(saying(reused, 'event recorded').map(({ event }) => event), ['refresh_token_reused', 'session_ended'])
     t.match(saying(await linesOf(one, refresh), 'refresh'), [{ outcome: 'refused', ...ids }])
     const madeUp = await linesOf(one, () => one.call('POST', '/v1/refresh', { body: { refreshToken: 'lkr_made-up' } }))
-    t.same(madeUp.filter(({ msg }) => !/^the cache is /.test(String(msg))), [], 'made-up ones fill no disk')
+    t.same(madeUp.filter(({ msg }) => !/^the cache is /.test(String(msg))), [], 'made-up tokens are not logged')
   })
 
-  t.test('every revocation leaves a line of what it ended and why, and one when every cache has it', async t => {
+  t.test('every revocation is logged with what it ended and why, and again when every cache has it', async t => {
     const { token, userId, sessionId } = await one.account()
     const lines = await linesOf(one, () => one.logout(token))
     t.match(saying(lines, 'event recorded'), [{ level: 30, event: 'session_ended', cause: 'logout', userId, sessionId, reqId: uuid }])
     t.match(saying(lines, 'settled in every cache'), [{ level: 30, tokens: 1, mark: 'revoked', settlement: uuid }])
   })
 
-  t.test('what was rolled back is not told', async t => {
+  t.test('a change that was rolled back is not logged', async t => {
     const { email } = await one.account()
     t.same(saying(await linesOf(one, () => one.register(email)), 'event recorded'), [])
   })
 
-  t.test('a failed login leaves a line with its cause, once for an account and once for an address that has none', async t => {
+  t.test('a failed login is logged once with its cause, for an account and for an address that has none', async t => {
     const { email, userId } = await one.account()
     const wrong = await linesOf(one, () => one.call('POST', '/v1/login', { body: { email, password: 'not the password' } }))
     t.match(saying(wrong, 'event recorded'), [{ level: 30, event: 'login_failed', cause: 'wrong_password', userId, reqId: uuid }])
@@ -59,7 +59,7 @@ onEachGround(t, async (t, ground) => {
     t.notOk('userId' in (saying(unknown, 'event recorded')[0] ?? {}))
   })
 
-  t.test('a revocation that could not be settled is told, with its request answered 503', async t => {
+  t.test('a revocation that could not be settled is logged, and its request is answered with 503', async t => {
     const other = await startApp(
       t,
       ground,
@@ -69,13 +69,13 @@ onEachGround(t, async (t, ground) => {
     const lines = await linesOf(other, () => other.logout(token))
     t.match(saying(lines, 'committed, and not settled in every cache'), [{ level: 40, tokens: 1, failure: /AUTH_UNAVAILABLE/ }])
     t.match(saying(lines, 'answered 503'), [{ reqId: uuid }])
-    // Left there, it would take the other tests their cache.
+    // If it stayed, the other tests would have no cache.
     await other.database.prepared('delete from cache_settlements', [])
   })
 
-  t.test('a command that the cache does not carry out leaves one line, and a server that refuses each leaves one in ten seconds', async t => {
+  t.test('a failed cache command is logged once, and a server that refuses every command is logged once in ten seconds', async t => {
     let failure: Error | null = null
-    // Every way to read a key.
+    // All the ways to read a key.
     const breaking = (real: CacheBackend): CacheBackend => new Proxy(real, {
       get (target, name) {
         const value: unknown = Reflect.get(target, name, target)
@@ -98,7 +98,7 @@ onEachGround(t, async (t, ground) => {
     t.notMatch(other.log.join(''), 'secret')
   })
 
-  t.test('no line has an address, a password or a token in it', async t => {
+  t.test('no line contains an address, a password or a token', async t => {
     const email = newEmail()
     const { accessToken, refreshToken } = (await one.register(email, { refresh: true })).json<{
       accessToken: string

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { serveMetrics } from '../../src/observability/metrics.js'
 import { newEmail, onEachGround, password, serverGround, startApp } from '../fixtures/app.js'
 
-/** METRICS_PORT as far as the app is concerned: who listens on it is the test's to say. */
+/** METRICS_PORT as the app sees it: the test decides who listens on it. */
 const env = { METRICS_PORT: '9464' }
 
 interface Sample { name: string, labels: Record<string, string>, value: number }
@@ -21,7 +21,7 @@ function parse (text: string): Sample[] {
   })
 }
 
-/** The value of the one sample with that name and these labels; undefined for none. */
+/** The value of the one sample with that name and these labels; undefined if there is none. */
 function figure (samples: Sample[], name: string, labels: Record<string, string> = {}): number | undefined {
   return samples.find(sample => sample.name === name && Object.entries(labels).every(([key, value]) => sample.labels[key] === value))?.value
 }
@@ -30,7 +30,7 @@ onEachGround(t, async (t, ground) => {
   const one = await startApp(t, ground, { env })
   const read = async () => parse(await one.metrics.metrics())
 
-  t.test('requests are counted by method, route as declared and status, and never by URL', async t => {
+  t.test('requests are counted by method, declared route and status, and never by URL', async t => {
     const { token, sessionId } = await one.account()
     for (let i = 0; i < 3; i++) await one.me(token)
     await one.call('GET', '/v1/me')
@@ -60,13 +60,13 @@ onEachGround(t, async (t, ground) => {
     t.equal(figure(samples, 'latchkey_http_request_duration_seconds_count', me), 4)
     t.equal(buckets.at(-1)?.labels.le, '+Inf')
     t.equal(buckets.at(-1)?.value, 4)
-    t.same(buckets.map(({ value }) => value), buckets.map(({ value }) => value).sort((a, b) => a - b), 'each has all below it')
+    t.same(buckets.map(({ value }) => value), buckets.map(({ value }) => value).sort((a, b) => a - b), 'each includes those below')
     t.ok(figure(samples, 'latchkey_http_request_duration_seconds_sum', me) as number > 0)
     t.ok(figure(samples, 'latchkey_http_request_duration_seconds_sum', me) as number < 10, 'in seconds')
     t.same(Object.keys(buckets[0]?.labels ?? {}).sort(), ['le', 'method', 'route'])
   })
 
-  t.test('what becomes of refresh tokens is counted', async t => {
+  t.test('the outcomes of refresh tokens are counted', async t => {
     const before = await read()
     const { refreshToken } = (await one.register(newEmail(), { refresh: true })).json<{ refreshToken: string }>()
     const refresh = (token: string) => one.call('POST', '/v1/refresh', { body: { refreshToken: token } })
@@ -85,34 +85,34 @@ onEachGround(t, async (t, ground) => {
     }
   })
 
-  t.test('settlements have their durations', async t => {
+  t.test('the durations of settlements are measured', async t => {
     const samples = await read()
     const settled = figure(samples, 'latchkey_settlements_total') as number
     t.ok(settled > 0)
     t.equal(figure(samples, 'latchkey_settlement_duration_seconds_count'), settled)
   })
 
-  t.test('password hashes are counted with their durations, and those refused', async t => {
+  t.test('password hashes are counted with their durations, and refused ones are counted too', async t => {
     const busy = await startApp(t, ground, { env: { ...env, BCRYPT_COST: '9' } })
-    // What it writes every few seconds could be refused, too.
+    // Its periodic writes, every few seconds, could be refused too.
     await busy.lastUse.stop()
     const before = parse(await busy.metrics.metrics())
     const replies = await Promise.all(Array.from({ length: 600 }, () => busy.login(newEmail())))
     const refused = replies.filter(({ statusCode }) => statusCode === 503).length
     const after = parse(await busy.metrics.metrics())
     const grown = (name: string) => (figure(after, name) ?? 0) - (figure(before, name) ?? 0)
-    t.ok(grown('latchkey_password_refusals_total') > 0, 'more than may wait')
+    t.ok(grown('latchkey_password_refusals_total') > 0, 'more than the number that may wait')
     t.equal(grown('latchkey_password_refusals_total') + grown('latchkey_database_refusals_total'), refused)
     t.equal(grown('latchkey_password_duration_seconds_count'), replies.length - refused)
     t.equal(figure(after, 'latchkey_password_queue'), 0)
   })
 
-  t.test('a prune leaves its time, its duration and what it deleted', async t => {
+  t.test('a prune records its time, its duration and what it deleted', async t => {
     t.equal(figure(await read(), 'latchkey_prune_last_done_timestamp_seconds'), 0, 'not yet')
     await one.account()
     one.clock.advance(60 * 86_400_000)
     await one.prune({ dryRun: true })
-    t.equal(figure(await read(), 'latchkey_prune_runs_total', { outcome: 'done' }), 0, 'a count is no prune')
+    t.equal(figure(await read(), 'latchkey_prune_runs_total', { outcome: 'done' }), 0, 'counting is not a prune')
     const { tokens } = await one.prune({ dryRun: false })
     const samples = await read()
     t.equal(figure(samples, 'latchkey_prune_runs_total', { outcome: 'done' }), 1)
@@ -122,7 +122,7 @@ onEachGround(t, async (t, ground) => {
     t.ok(figure(samples, 'latchkey_prune_last_duration_seconds') as number > 0)
   })
 
-  t.test('mails that wait are counted, with the age of the oldest', async t => {
+  t.test('waiting mails are counted, with the age of the oldest', async t => {
     const before = figure(await read(), 'latchkey_mail_waiting') as number
     await one.account()
     const samples = await read()
@@ -130,7 +130,7 @@ onEachGround(t, async (t, ground) => {
     t.type(figure(samples, 'latchkey_mail_oldest_seconds'), 'number')
   })
 
-  t.test('nothing in it names a user, an address or a token', async t => {
+  t.test('the metrics name no user, address or token', async t => {
     const { email, token, userId, sessionId } = await one.account()
     await one.me(token)
     await one.login(email)
@@ -160,7 +160,7 @@ t.test('on PostgreSQL', async t => {
   const one = await startApp(t, ground, { env })
   const scrape = await serve(t, one)
 
-  t.test('the pool shows what is under way and what must wait', async t => {
+  t.test('the pool shows what is in progress and what must wait', async t => {
     const sleeping = Promise.all(Array.from({ length: 13 }, () => one.database.prepared('select pg_sleep(1)', [])))
     const samples = parse(await one.metrics.metrics())
     t.equal(figure(samples, 'latchkey_database_connections'), 10)
@@ -170,7 +170,7 @@ t.test('on PostgreSQL', async t => {
     t.equal(figure(parse(await one.metrics.metrics()), 'latchkey_database_waiting'), 0)
   })
 
-  t.test('GET /metrics of its own port has all of it, and the process beside', async t => {
+  t.test('GET /metrics on its own port has all of them, and the process metrics as well', async t => {
     await one.trusted()
     const samples = parse(await scrape())
     t.equal(figure(samples, 'latchkey_database_up'), 1)
@@ -178,7 +178,7 @@ t.test('on PostgreSQL', async t => {
     t.ok(figure(samples, 'process_resident_memory_bytes') as number > 0)
   })
 
-  t.test('docs/METRICS.md names every metric with its type and labels, and no other', async t => {
+  t.test('docs/METRICS.md lists every metric with its type and labels, and no others', async t => {
     const { token } = await one.account()
     await one.me(token)
     const text = await one.metrics.metrics()
@@ -195,10 +195,10 @@ t.test('on PostgreSQL', async t => {
     t.same(documented.sort(), printed.sort())
   })
 
-  t.test('the alert rules and the dashboard name nothing that is not printed, and the dashboard shows all', async t => {
+  t.test('the alert rules and the dashboard name only metrics that exist, and the dashboard shows all of them', async t => {
     const text = await scrape()
     const samples = parse(text)
-    // A histogram or counter that has counted nothing yet has its TYPE alone.
+    // A histogram or counter that has counted nothing yet has only its TYPE line.
     const printed = new Set(['up', ...samples.map(({ name }) => name)])
     for (const [, name = '', type] of text.matchAll(/^# TYPE (\w+) (\w+)$/gm)) for (const part of type === 'histogram'
       ? ['_bucket', '_sum', '_count']
@@ -246,13 +246,13 @@ function read (path: string): string {
   return readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 }
 
-/** The metrics that an expression of PromQL names. */
+/** The metrics named in a PromQL expression. */
 function metricsIn (expr: string): string[] {
   const bare = expr.replace(/"[^"]*"/g, '').replace(/\{[^}]*\}|\[[^\]]*\]|\b(by|on|without) \([^)]*\)/g, ' ')
   return [...bare.matchAll(/\b[a-z_]\w*\b(?! *\()/g)].map(String).filter(word => !/^(and|or|unless)$/.test(word))
 }
 
-/** Listens on a port for metrics; returns what reads it. */
+/** Serves metrics on a port; returns a function that reads them. */
 async function serve (t: Test, { metrics }: { metrics: Parameters<typeof serveMetrics>[0] }): Promise<() => Promise<string>> {
   const server = await serveMetrics(metrics, '127.0.0.1', 0)
   t.teardown(async () => { server.close(); await once(server, 'close') })

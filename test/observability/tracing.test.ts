@@ -9,7 +9,7 @@ import { findTracing } from '../../src/observability/tracing.js'
 import { UnavailableError } from '../../src/shared/errors.js'
 import { becomesTrue, newEmail, onEachGround, password, startApp } from '../fixtures/app.js'
 
-t.test('without an SDK there is nothing to trace with', async t => {
+t.test('without an SDK there is no tracing', async t => {
   t.equal(findTracing(), null)
 })
 
@@ -26,7 +26,7 @@ t.test('with one', async t => {
   onEachGround(t, async (t, ground) => {
     const one = await startApp(t, ground)
 
-    /** The spans that `work` has caused. */
+    /** The spans that `work` causes. */
     async function spansOf (work: () => Promise<unknown>): Promise<ReadableSpan[]> {
       exporter.reset()
       await work()
@@ -40,7 +40,7 @@ t.test('with one', async t => {
     const outcomes = (spans: ReadableSpan[]) =>
       spans.filter(({ name }) => name === 'cache look-up').map(({ attributes }) => attributes['latchkey.cache.outcome'])
 
-    t.test('a request is a server span by its route, in the trace of its caller', async t => {
+    t.test('a request is a server span named by its route, in the trace of its caller', async t => {
       const { token } = await one.account()
       const traceId = '0af7651916cd43dd8448eb211c80319c'
       const spans = await spansOf(() => one.call('GET', '/v1/me', { token, headers: { traceparent: `00-${traceId}-b7ad6b7169203331-01` } }))
@@ -61,7 +61,7 @@ t.test('with one', async t => {
       t.same([...new Set(spans.map(each => each.spanContext().traceId))], [traceId])
     })
 
-    t.test('a look-up says what the cache knew, and the statement follows a miss', async t => {
+    t.test('a look-up records its cache outcome, and a miss is followed by the SQL statement', async t => {
       const { token } = await one.account()
       t.ok(await one.cached(token))
       await one.trusted()
@@ -70,7 +70,7 @@ t.test('with one', async t => {
       t.equal(parentOf(hit, named(hit, 'cache look-up')), 'GET /v1/me')
       t.equal(named(hit, 'SELECT tokens'), undefined)
 
-      // A token for a program is not cached before its first use.
+      // A personal token is not cached before its first use.
       const { accessToken } = (await one.call('POST', '/v1/tokens', { token, body: { name: 'ci' } })).json<{ accessToken: string }>()
       await one.trusted()
       const miss = await spansOf(() => one.me(accessToken))
@@ -81,7 +81,7 @@ t.test('with one', async t => {
       )
       t.equal(parentOf(miss, named(miss, 'SELECT tokens')), 'GET /v1/me')
 
-      // No poll comes between.
+      // No poll may come in between.
       await one.epoch.stop()
       one.clock.advance(1_600)
       const bypass = await spansOf(() => one.me(token))
@@ -89,7 +89,7 @@ t.test('with one', async t => {
       await one.trusted()
     })
 
-    t.test('a revocation holds its transaction and its settlement', async t => {
+    t.test('a revocation span contains its transaction and its settlement', async t => {
       const { token } = await one.account()
       const spans = await spansOf(() => one.logout(token))
       t.equal(parentOf(spans, named(spans, 'revocation')), 'POST /v1/logout')
@@ -99,14 +99,14 @@ t.test('with one', async t => {
       t.equal(named(spans, 'POST /v1/logout').attributes['http.response.status_code'], 204)
     })
 
-    t.test('a login has its password verified in its own trace, however late its body arrives', async t => {
+    t.test('a login verifies its password in its own trace, however late the body arrives', async t => {
       const { email } = await one.account()
       const spans = await spansOf(() => one.login(email))
       t.equal(parentOf(spans, named(spans, 'password verify')), 'POST /v1/login')
       const late = await spansOf(() => logInSlowly(one.app, JSON.stringify({ email, password }), socket => once(socket, 'close')))
       t.equal(parentOf(late, named(late, 'password verify')), 'POST /v1/login')
       const wrong = await spansOf(() => one.login(email, { password: 'wrong password' }))
-      t.equal(named(wrong, 'POST /v1/login').status.code, SpanStatusCode.UNSET, 'a refusal is no failure of the server')
+      t.equal(named(wrong, 'POST /v1/login').status.code, SpanStatusCode.UNSET, 'a refusal is not a server failure')
       t.equal(named(wrong, 'POST /v1/login').attributes['http.response.status_code'], 401)
     })
 
@@ -125,13 +125,13 @@ t.test('with one', async t => {
       t.equal(named(spans, 'transaction').status.code, SpanStatusCode.UNSET)
     })
 
-    t.test('a request that no route is for is named by its method alone', async t => {
+    t.test('a request that matches no route is named by its method alone', async t => {
       const [span] = await spansOf(() => one.call('GET', '/v1/no-such-route'))
       t.equal(span?.name, 'GET')
       t.notOk('http.route' in (span?.attributes ?? {}))
     })
 
-    t.test('what nobody asked for has no span', async t => {
+    t.test('background work has no span', async t => {
       t.same(
         (await spansOf(async () => { await one.epoch.poll(); await one.lastUse.flush(); await one.prune({ dryRun: false }) })).map(({ name }) =>
           name),
@@ -139,7 +139,7 @@ t.test('with one', async t => {
       )
     })
 
-    t.test('a request whose client goes away ends as an error', async t => {
+    t.test('the span of a request whose client disconnects ends as an error', async t => {
       const { email } = await one.account()
       const [span] = await spansOf(() => logInSlowly(one.app, JSON.stringify({ email, password }), async socket => {
         socket.destroy()
@@ -149,7 +149,7 @@ t.test('with one', async t => {
       t.equal(span?.status.code, SpanStatusCode.ERROR)
     })
 
-    t.test('what a request has set going has no span once it is answered', async t => {
+    t.test('work that a request started has no span after the reply', async t => {
       let posted = 0
       const other = await startApp(t, ground, { mailer: { send: async () => { posted++; return { outcome: 'sent' } } } })
       const spans = await spansOf(async () => {
@@ -197,7 +197,7 @@ t.test('with one', async t => {
 
 const ms = ([seconds, nanoseconds]: [number, number]) => seconds * 1000 + nanoseconds / 1e6
 
-/** A login whose body comes later than its head; `then` ends it. */
+/** A login whose body is sent after its head; `then` ends it. */
 async function logInSlowly (app: FastifyInstance, body: string, then: (socket: Socket) => Promise<unknown>): Promise<void> {
   if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 })
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')

@@ -11,7 +11,7 @@ import { becomesTrue, patienceMs, serverGround, startApp } from '../fixtures/app
 import { createAuthority } from '../fixtures/certificates.js'
 import { freePort, hasRedisServer, type RedisServer, startRedis } from '../fixtures/servers.js'
 
-/** One redis-server as operators run it, started by the test. */
+/** One redis-server, configured as operators run it and started by the test. */
 
 const secret = 'hidden-word'
 
@@ -54,7 +54,7 @@ function admin (t: Test, { port }: RedisServer, password = secret): Redis {
   return client
 }
 
-/** Redis as it is opened for `env`, with the lines it has logged. `patient`: it answers in the end, however slow the machine is. */
+/** Redis as opened for `env`, with the lines logged. `patient`: it gets an answer in the end, however slow the machine is. */
 function open (t: Test, env: Record<string, string>, { patient = true } = {}) {
   const lines: string[] = []
   const { redis: config } = loadConfig(env)
@@ -65,7 +65,7 @@ function open (t: Test, env: Record<string, string>, { patient = true } = {}) {
   return { ...redis, lines, connected: () => becomesTrue(() => redis.backend.connection !== null, patienceMs) }
 }
 
-/** The one line with which a start with `env` is refused. */
+/** The one line with which startup with `env` is refused. */
 async function refusal (t: Test, env: Record<string, string>): Promise<string> {
   const { check, backend, close } = open(t, env)
   try {
@@ -77,7 +77,7 @@ async function refusal (t: Test, env: Record<string, string>): Promise<string> {
     t.type(error, RedisRefusedError, message)
     t.notMatch(message, secret, 'no secret in it')
     t.notMatch(message, '\n')
-    t.equal(backend.connection, null, 'and nothing is asked of it')
+    t.equal(backend.connection, null, 'and no command is sent to it')
     return message
   } finally {
     close()
@@ -134,7 +134,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
 
     const picky = await tlsServer(t, ours.certify('DNS:localhost'), '--tls-auth-clients', 'yes')
     const uncertified = open(t, { REDIS_URL: `rediss://localhost:${picky.port}`, REDIS_CA_FILE: ours.caFile })
-    // It says why, unless its end of the connection is heard of before its reason.
+    // It says why, unless the connection closes before the reason arrives.
     await uncertified.check().catch((error: Error) => t.match(error.message, /cannot agree on TLS .*client certificates/))
     t.equal(uncertified.backend.connection, null)
 
@@ -149,7 +149,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     t.throws(() => loadConfig({ REDIS_URL: url.replace('rediss:', 'redis:'), REDIS_CA_FILE: ours.caFile }), ConfigError)
   })
 
-  t.test('with a user who may do what README says, and nothing else', async t => {
+  t.test('with a user who has the rights that README lists, and no others', async t => {
     const [
       ,
       line
@@ -169,7 +169,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
       t.ok(await app.cached(token), 'the cache answers')
       t.equal((await app.login(email)).statusCode, 200)
       t.equal((await app.me(token)).statusCode, 401)
-      t.same(app.counters.bumps, 0, 'what ended was overwritten')
+      t.same(app.counters.bumps, 0, 'the entries of ended tokens were overwritten')
       await app.trusted()
       t.match((await app.call('GET', '/health/ready')).json(), { status: 'ok' })
       t.equal((await app.call('POST', '/v1/login', { body: { email, password: 'a wrong one' } })).statusCode, 401)
@@ -186,7 +186,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     t.match(await refusal(t, env), 'grant it ~lk:*')
     await root.call('ACL', 'SETUSER', 'latchkey', 'resetkeys', '~lk:*')
 
-    await t.test('and when a right is taken away later, it is told once and trusted no more', async t => {
+    await t.test('when a right is taken away later, that is logged once and Redis is no longer trusted', async t => {
       const { check, connected, backend, lines } = open(t, env)
       await check(patienceMs)
       await connected()
@@ -201,7 +201,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
         [`Redis at 127.0.0.1:${redis.port} does not allow the user of REDIS_URL all commands that are needed: grant it +set +incrby; answering from the database`]
       )
       await root.call('ACL', 'SETUSER', 'latchkey', '+set', '+incrby')
-      t.ok(await becomesTrue(() => backend.connection !== null, 15_000), 'given back, it is used again')
+      t.ok(await becomesTrue(() => backend.connection !== null, 15_000), 'once the right is granted again, Redis is used again')
       await root.call('ACL', 'SETUSER', 'latchkey', 'resetpass', '>another')
       await root.call('CLIENT', 'KILL', 'USER', 'latchkey')
       t.ok(await becomesTrue(() => lines.some(text => text.includes('WRONGPASS')), 15_000))
@@ -209,7 +209,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     })
   })
 
-  t.test('that is absent, silent or a replica keeps nobody from starting', async t => {
+  t.test('that is absent, silent or a replica does not prevent startup', async t => {
     const absent = open(t, { REDIS_URL: `redis://127.0.0.1:${await freePort()}` })
     const silent = await server(t)
     process.kill(silent.pid, 'SIGSTOP')
@@ -234,7 +234,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     t.equal(following.backend.connection, null, 'and a demotion')
   })
 
-  t.test('of another kind or version than it has to be', async t => {
+  t.test('of the wrong kind or version is refused', async t => {
     const port = await pretend(t, 'redis_version:6.2.14', 'redis_mode:standalone')
     t.equal(
       await refusal(t, { REDIS_URL: `redis://127.0.0.1:${port}` }),
@@ -246,7 +246,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
     t.match(await refusal(t, { REDIS_URL: clustered.url }), 'belongs to a cluster: name several of its servers')
   })
 
-  t.test('or Valkey, which says some of that in words of its own', async t => {
+  t.test('or Valkey, which reports some of that under names of its own', async t => {
     const valkey = ['redis_version:7.2.4', 'server_name:valkey', 'valkey_version:8.0.1']
     const { check } = open(t, { REDIS_URL: `redis://127.0.0.1:${await pretend(t, ...valkey, 'server_mode:standalone')}` })
     await t.resolves(check(patienceMs))
@@ -257,7 +257,7 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
   })
 })
 
-/** The port of a server that knows INFO alone, and says `lines` of itself there. */
+/** The port of a server that only knows INFO, and answers it with `lines`. */
 async function pretend (t: Test, ...lines: string[]): Promise<number> {
   const server = createServer(socket => answerAs(socket, lines))
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
@@ -279,7 +279,7 @@ function answerAs (socket: Socket, lines: string[]): void {
   })
 }
 
-t.test('a server that would be writable as a replica is refused, and one that hides who it is is named in the log', {
+t.test('a server that would be writable as a replica is refused, and one that hides its identity is named in the log', {
   skip: hasRedisServer ? false : 'needs redis-server in PATH'
 }, async t => {
   const writable = await server(t, '--replica-read-only', 'no')

@@ -7,10 +7,10 @@ import { schedulePrune } from '../../src/retention/schedule.js'
 import { becomesTrue, onEachGround, patienceMs, startApp, type TestApp } from '../fixtures/app.js'
 
 const dayMs = 86_400_000
-/** PRUNE_RETENTION as it is by default. */
+/** The default PRUNE_RETENTION. */
 const retentionDays = 7
 
-/** Days before now (negative: after); null: not at all. */
+/** Days before now (negative: after now); null: never. */
 interface Ended { expired: number, revoked?: number | null }
 
 onEachGround(t, async (t, ground) => {
@@ -37,7 +37,7 @@ onEachGround(t, async (t, ground) => {
     return id
   }
 
-  /** So many sessions of one token each, all of which ended `ended` ago. */
+  /** `rows` sessions with one token each, all of which ended that long ago. */
   async function insertMany (rows: number, { expired, revoked = null }: Ended): Promise<void> {
     await one.database.prepared(`
       with made as (select gen_random_uuid() as id from generate_series(1, $1::int)),
@@ -48,7 +48,7 @@ onEachGround(t, async (t, ground) => {
     [rows, userId, at(40), at(expired), revoked === null ? null : at(revoked)])
   }
 
-  t.test('exactly what ended longer ago than the retention is deleted, and the dry run counts the same', async t => {
+  t.test('exactly the rows that ended longer ago than the retention are deleted, and the dry run counts the same', async t => {
     const gone: string[] = []
     const kept: string[] = []
     const second = 1 / 86_400
@@ -61,7 +61,7 @@ onEachGround(t, async (t, ground) => {
       [{ expired: retentionDays + second }, [[{ expired: retentionDays + second }, gone]], gone],
       [{ expired: retentionDays - second * 60 }, [[{ expired: retentionDays - second * 60 }, kept]], kept],
       [{ expired: 8, revoked: 6 }, [[{ expired: 8, revoked: 6 }, gone]], gone],
-      // A session stays as long as one of its tokens does, or as long as it lives.
+      // A session stays as long as one of its tokens stays, or as long as it is live.
       [{ expired: -20, revoked: 8 }, [[{ expired: -20, revoked: 8 }, gone], [{ expired: -20, revoked: 6 }, kept]], kept],
       [{ expired: -20 }, [[{ expired: 8 }, gone], [{ expired: -20 }, kept]], kept],
       [{ expired: -20 }, [[{ expired: 8 }, gone]], kept],
@@ -97,7 +97,7 @@ onEachGround(t, async (t, ground) => {
     t.match(await one.prune({ dryRun: false }), { tokens: 0, sessions: 0 }, 'a second run finds nothing')
   })
 
-  t.test('more rows than one batch are all deleted', async t => {
+  t.test('rows beyond the size of one batch are all deleted', async t => {
     const before = await count('tokens')
     await insertMany(7_000, { expired: 8 })
     await insertMany(5_000, { expired: -20, revoked: 9 })
@@ -106,7 +106,7 @@ onEachGround(t, async (t, ground) => {
     t.equal(await count('tokens'), before)
   })
 
-  t.test('one that is told to end does so after a batch, and the next one does the rest', async t => {
+  t.test('a prune that is told to stop does so after a batch, and the next one deletes the rest', async t => {
     const before = await count('tokens')
     await insertMany(7_000, { expired: 8 })
     t.match(await one.prune({ dryRun: false, signal: AbortSignal.abort() }), { tokens: 5_000 })
@@ -114,16 +114,16 @@ onEachGround(t, async (t, ground) => {
     t.equal(await count('tokens'), before)
   })
 
-  t.test('two that prune at once delete everything once between them', async t => {
+  t.test('two concurrent prunes together delete every row once', async t => {
     await insertMany(6_000, { expired: 8 })
     const reports = await Promise.all([one.prune({ dryRun: false }), two.prune({ dryRun: false })])
     t.equal(reports.reduce((sum, report) => sum + report.tokens, 0), 6_000)
     t.equal(reports.reduce((sum, report) => sum + report.sessions, 0), 6_000)
-    t.ok(reports.some(report => !report.skipped), 'one came to the end')
+    t.ok(reports.some(report => !report.skipped), 'one ran to the end')
     t.match(await one.prune({ dryRun: true }), { tokens: 0, sessions: 0 })
   })
 
-  t.test('logins go on while rows of the same user are pruned', async t => {
+  t.test('logins keep working while rows of the same user are pruned', async t => {
     const accounts = [await one.account(), await two.account(), await one.account()]
     for (const { userId: id } of accounts) {
       await insertMany(700, { expired: 8 })
@@ -150,7 +150,7 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(problems(one, two), [])
   })
 
-  t.test('it runs at PRUNE_SCHEDULE by itself', async t => {
+  t.test('it runs on its own at PRUNE_SCHEDULE', async t => {
     const scheduled = await startApp(t, ground, { env: { PRUNE_SCHEDULE: '* * * * * *' } })
     const [row] = await scheduled.database.prepared<{ id: string }>(
       "insert into users (id, email, password_hash, created_at) values (gen_random_uuid(), 'scheduled@example.com', 'x', now()) returning id",
@@ -171,7 +171,7 @@ onEachGround(t, async (t, ground) => {
   if (ground.databaseUrl !== null) {
     const url = ground.databaseUrl
 
-    t.test('who finds another at it says so and deletes nothing', async t => {
+    t.test('a prune that finds another one running says so and deletes nothing', async t => {
       await insertMany(3, { expired: 8 })
       const other = postgres(url, { max: 1, onnotice: () => {} })
       t.teardown(() => other.end({ timeout: 1 }))
@@ -181,7 +181,7 @@ onEachGround(t, async (t, ground) => {
       t.match(await one.prune({ dryRun: false }), { tokens: 3, sessions: 3, skipped: false })
     })
 
-    t.test('rows that somebody holds are left for the next run', async t => {
+    t.test('locked rows are left for the next run', async t => {
       await insertMany(3, { expired: 8 })
       const other = postgres(url, { max: 1, onnotice: () => {} })
       t.teardown(() => other.end({ timeout: 1 }))
@@ -193,32 +193,32 @@ onEachGround(t, async (t, ground) => {
   }
 })
 
-t.test('in UTC it runs at two every night', async t => {
+t.test('in UTC it runs at 2 a.m. every night', async t => {
   t.strictSame(
     await runsOf('UTC', '2026-03-27T12:00:00Z', 3),
     ['2026-03-28T02:00:00.000Z', '2026-03-29T02:00:00.000Z', '2026-03-30T02:00:00.000Z']
   )
 })
 
-t.test('PRUNE_TIMEZONE decides when two at night is', async t => {
+t.test('PRUNE_TIMEZONE decides when 2 a.m. is', async t => {
   t.strictSame(await runsOf('Asia/Kolkata', '2026-03-27T12:00:00Z', 2), ['2026-03-27T20:30:00.000Z', '2026-03-28T20:30:00.000Z'])
 })
 
-t.test('in the night that has two at night twice it runs once', async t => {
+t.test('on the night when 2 a.m. comes twice it runs once', async t => {
   t.strictSame(
     await runsOf('Europe/Berlin', '2026-10-23T12:00:00Z', 4),
     ['2026-10-24T00:00:00.000Z', '2026-10-25T01:00:00.000Z', '2026-10-26T01:00:00.000Z', '2026-10-27T01:00:00.000Z']
   )
 })
 
-t.test('in the night that has no two at night it does not run twice, and it runs the night after', async t => {
+t.test('on the night without a 2 a.m. it does not run twice, and it runs the night after', async t => {
   const runs = await runsOf('Europe/Berlin', '2026-03-27T12:00:00Z', 4)
   t.equal(runs[0], '2026-03-28T01:00:00.000Z')
   t.ok(runs.filter(run => run.startsWith('2026-03-29')).length <= 1)
   t.strictSame(runs.slice(-2), ['2026-03-30T00:00:00.000Z', '2026-03-31T00:00:00.000Z'])
 })
 
-/** When the default schedule ran in `timezone` in so many days from `from`. */
+/** When the default schedule ran in `timezone` within that number of days from `from`. */
 async function runsOf (timezone: string, from: string, days: number): Promise<string[]> {
   const runs: string[] = []
   mock.timers.enable({ apis: ['Date', 'setTimeout'], now: Date.parse(from) })
@@ -239,7 +239,7 @@ async function runsOf (timezone: string, from: string, days: number): Promise<st
   return runs
 }
 
-/** Lines of the logs that tell of an error. */
+/** Log lines that report an error. */
 function problems (...apps: TestApp[]): string[] {
   return apps.flatMap(app => app.log).filter(line => (JSON.parse(line) as { level: number }).level >= 50)
 }

@@ -55,7 +55,7 @@ onEachGround(t, async (t, ground) => {
     return hashes.map(hash => found.get(hash.hex())?.state ?? 'unknown')
   }
 
-  t.test('the dead are deleted in batches, sessions after their tokens', async t => {
+  t.test('dead rows are deleted in batches, sessions after their tokens', async t => {
     const user = await addUser()
     const [over, alive] = [await addSession(user, { endedAt: past(200_000) }), await addSession(user)]
     for (let i = 0; i < 5; i++) await addToken(user, over, i < 3 ? { expiresAt: past(200_000) } : { revokedAt: past(200_000) })
@@ -74,7 +74,7 @@ onEachGround(t, async (t, ground) => {
   })
 })
 
-t.test('a prune that another instance is at deletes nothing', async t => {
+t.test('a prune deletes nothing while another instance is pruning', async t => {
   const ground = await serverGround(t, { redisUrl: null })
   if (ground === null) return
   const [one, other] = [await ground.database(), await ground.database()]

@@ -27,7 +27,7 @@ onEachGround(t, async (t, ground) => {
     t.ok(confirmedAgeMs !== null && confirmedAgeMs < 5_000, 'its registration confirms it')
   })
 
-  t.test('nothing is registered over a generation that has moved on', async t => {
+  t.test('nothing is registered if the generation has moved on', async t => {
     await setEpoch(database, { generation: 2_000 })
     t.equal(await store.register('two', 1_999, pollMs), false)
     t.match(await store.poll(pollMs), { generation: 2_000, incarnation: 'one' })
@@ -39,13 +39,13 @@ onEachGround(t, async (t, ground) => {
     t.equal((await store.poll(pollMs)).generation, 1_000)
   })
 
-  t.test('of two that register at once, one does', async t => {
+  t.test('of two concurrent registrations, one succeeds', async t => {
     await setEpoch(database)
     const done = await Promise.all([store.register('two', 1_000, pollMs), store.register('three', 1_000, pollMs)])
     t.strictSame(done.sort(), [false, true])
   })
 
-  t.test('a server that was replaced comes back once nobody has confirmed the other for 15 s', async t => {
+  t.test('a replaced server can return once nobody has confirmed the other one for 15 s', async t => {
     await setEpoch(database)
     t.equal(await store.register('two', 1_000, pollMs), true)
     const { generation } = await store.poll(pollMs)
@@ -58,7 +58,7 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(row?.retired, ['one', 'two'], 'the newest last')
   })
 
-  t.test('of the servers that were replaced the last 64 are remembered', async t => {
+  t.test('the last 64 of the replaced servers are remembered', async t => {
     await setEpoch(database, { retired: Array.from({ length: 64 }, (_, i) => `old${i}`) })
     t.equal(await store.register('two', 1_000, pollMs), true)
     const [row] = await database.query(db => db.select().from(cacheEpoch))
@@ -73,7 +73,7 @@ onEachGround(t, async (t, ground) => {
     t.ok(((await store.poll(pollMs)).confirmedAgeMs ?? 60_000) < 10_000)
   })
 
-  t.test('a bump leads to the clock, and never back', async t => {
+  t.test('a bump sets the generation to the clock, and never goes back', async t => {
     const before = Date.now()
     await setEpoch(database, { generation: 5 })
     const { generation, incarnation } = await store.bump()
@@ -90,15 +90,15 @@ onEachGround(t, async (t, ground) => {
     await setEpoch(database, { confirmedAgeMs: 170_000 })
     t.equal(await store.forget(1_000, pollMs), false)
     await setEpoch(database, { confirmedAgeMs: 181_000 })
-    t.equal(await store.forget(999, pollMs), false, 'not over a generation that has moved on')
+    t.equal(await store.forget(999, pollMs), false, 'not if the generation has moved on')
     t.equal(await store.forget(1_000, pollMs), true)
     const { generation, incarnation, retired, confirmedAgeMs } = await store.poll(pollMs)
-    t.ok(generation > 1_000, 'whoever still trusts it learns of that')
+    t.ok(generation > 1_000, 'instances that still trust it find out')
     t.strictSame({ incarnation, retired, confirmedAgeMs }, { incarnation: null, retired: 1, confirmedAgeMs: null })
     t.equal(await store.register('one', generation, pollMs), true, 'and may come back at once')
   })
 
-  t.test('a server that was confirmed in the future, by a clock that went back, keeps nobody away', async t => {
+  t.test('a server confirmed in the future, because the clock went back, does not block others', async t => {
     await setEpoch(database, { confirmedAgeMs: -300_000, retired: ['two'] })
     t.equal(await store.register('two', 1_000, pollMs), true)
   })
@@ -123,7 +123,7 @@ onEachGround(t, async (t, ground) => {
     )
   })
 
-  t.test('a database that is made known as a copy leaves the cache of the original at once, and has one of its own', async t => {
+  t.test('a database that is declared a copy leaves the cache of the original at once, and has its own', async t => {
     await setEpoch(database)
     const { epoch, stop } = await createProtocol({
       database, backend: createMemoryBackend(), keyPrefix: 'lk:', clock: systemClock, counters: createCounters(), log: {

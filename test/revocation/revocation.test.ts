@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { becomesTrue, password, serverGround, skipMissing, startApp, } from '../fixtures/app.js'
 import { hasRedisServer, startRedis } from '../fixtures/servers.js'
 
-/** Two instances on one PostgreSQL and a redis-server of their own, which may be killed. */
+/** Two instances on one PostgreSQL and their own redis-server, which may be killed. */
 
 const newPassword = 'another long password'
 
@@ -38,7 +38,7 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
     t.strictSame(statuses, apps.map(() => 200), what)
   }
 
-  /** Sessions of one user in as many tokens. */
+  /** Sessions of one user, with one token each. */
   async function sessions (t: Test, count: number) {
     const account = await wideOne.account()
     const opened = [{ token: account.token, sessionId: account.sessionId }]
@@ -51,7 +51,7 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
     return { ...account, opened: opened as [typeof opened[0], typeof opened[0], typeof opened[0]] }
   }
 
-  t.test('who registers on one is known on the other', async t => {
+  t.test('an account registered on one is known on the other', async t => {
     const { email, token, userId } = await one.account()
     const reply = await two.me(token)
     t.equal(reply.statusCode, 200)
@@ -74,7 +74,7 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
     await refusedEverywhere(t, token, 'logged out')
   })
 
-  t.test('logout-all on one ends every token of the user on both, and nobody else is touched', async t => {
+  t.test('logout-all on one ends every token of the user on both, and affects nobody else', async t => {
     const { opened } = await sessions(t, 3)
     const bystander = await one.account()
     t.equal((await wideTwo.call('POST', '/v1/logout-all', { token: opened[1].token })).statusCode, 204)
@@ -88,7 +88,7 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
     t.equal(reply.statusCode, 200)
     for (const { token } of opened) await refusedEverywhere(t, token, 'of the old password')
     await acceptedEverywhere(t, reply.json().accessToken, 'the token of the change')
-    t.equal(reply.json().session.id, opened[1].sessionId, 'in the session of before')
+    t.equal(reply.json().session.id, opened[1].sessionId, 'in the same session as before')
     t.equal((await wideTwo.login(email)).statusCode, 401)
     t.equal((await wideTwo.login(email, { password: newPassword })).statusCode, 200)
   })
@@ -109,7 +109,7 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
     await acceptedEverywhere(t, opened[0].token, 'the caller')
   })
 
-  t.test('a change that affects more than a thousand tokens names none, and is seen at once everywhere', async t => {
+  t.test('a change that affects more than a thousand tokens lists none of them, and is seen everywhere at once', async t => {
     const { token, userId } = await wideOne.account()
     await cacheEverywhere(t, token)
     await one.database.prepared(`insert into tokens (id, hash, kind, user_id, abilities, created_at, name)
@@ -125,7 +125,7 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
     t.equal(row?.waiting, 0)
   })
 
-  t.test('parallel writes of one user hold one connection, so others are answered meanwhile, and past a hundred are told to wait', async t => {
+  t.test('parallel writes of one user hold one connection, so others are answered meanwhile; past a hundred are told to wait', async t => {
     const busy = await one.account()
     const other = await one.account()
     const locker = postgres(ground.databaseUrl as string, { max: 1, onnotice: () => {} })
@@ -142,13 +142,13 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
     t.equal(answered, 0, 'while they all wait')
     await locker.unsafe('rollback')
     const replies = await Promise.all(writes)
-    t.equal(replies.filter(({ statusCode }) => statusCode === 200).length, 101, 'one at work, and a hundred behind it')
+    t.equal(replies.filter(({ statusCode }) => statusCode === 200).length, 101, 'one in progress and a hundred waiting')
     const refused = replies.filter(({ statusCode }) => statusCode === 429)
     t.equal(refused.length, 49)
     t.match([refused[0]?.json(), refused[0]?.headers['retry-after']], [{ code: 'AUTH_RATE_LIMITED' }, '1'])
   })
 
-  t.test('with redis-server killed tokens work, are revoked, and the cache comes back with it', async t => {
+  t.test('with redis-server killed, tokens work and can be revoked, and the cache comes back with it', async t => {
     const kept = await one.account()
     const ended = await one.account()
     const replaced = await two.account()

@@ -3,12 +3,12 @@ import { cacheEpoch, cacheSettlements } from '../../db/schema.js'
 import type { Database } from '../../src/database/database.js'
 import { TokenHash } from '../../src/tokens/token.js'
 
-/** What the tests of epoch and settlements share. */
+/** What the tests of the epoch and of settlements share. */
 
 export const newHash = () => new TokenHash(randomBytes(32).toString('hex'))
 export const past = (ms: number) => new Date(Date.now() - ms)
 
-/** Sets the registered server, those replaced before, and how long ago it was confirmed. */
+/** Sets the registered server, the servers replaced before, and how long ago it was confirmed. */
 export async function setEpoch (
   database: Database,
   { generation = 1_000, incarnation = 'one', confirmedAgeMs = 0, retired = [] as string[] } = {}

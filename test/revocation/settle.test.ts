@@ -35,7 +35,7 @@ onEachGround(t, async (t, ground) => {
     await database.close()
   })
 
-  t.test('one comes with the transaction that revokes, or not at all', async t => {
+  t.test('a settlement is committed with the revoking transaction, or not at all', async t => {
     await setEpoch(database)
     const id = randomUUID()
     await t.rejects(database.transaction(async tx => {
@@ -45,10 +45,10 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await waitingOf(store, id), [])
     t.equal((await store.poll(pollMs)).oldestSettlementMs, null)
     const kept = await addSettlement(database, store, { hashes: [] })
-    t.strictSame(await waitingOf(store, id, kept), [kept], 'one that names nothing is one, too')
+    t.strictSame(await waitingOf(store, id, kept), [kept], 'a settlement without hashes counts too')
   })
 
-  t.test('the poll tells the age of the oldest, and whether help is wanted', async t => {
+  t.test('the poll reports the age of the oldest, and whether help is wanted', async t => {
     await setEpoch(database)
     await addSettlement(database, store)
     const old = await addSettlement(database, store, { ageMs: 4_000 })
@@ -59,7 +59,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await store.poll(pollMs)).helpWanted, true)
   })
 
-  t.test('they are finished by whoever overwrote in the registered server', async t => {
+  t.test('settlements are finished by the instance that overwrote in the registered server', async t => {
     await setEpoch(database)
     const [mine, other] = [await addSettlement(database, store), await addSettlement(database, store)]
     t.match(await store.finish([mine], 'two'), { generation: 1_000, incarnation: 'one' })
@@ -67,10 +67,10 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await waitingOf(store, mine, other), [mine, other].sort(), 'not through another server, nor through none')
     t.match(await store.finish([mine], 'one'), { generation: 1_000, incarnation: 'one' })
     t.strictSame(await waitingOf(store, mine, other), [other])
-    t.match(await store.finish([mine], 'one'), { incarnation: 'one' }, 'one that a peer has finished is judged by the epoch')
+    t.match(await store.finish([mine], 'one'), { incarnation: 'one' }, 'the epoch decides about one that another instance has finished')
   })
 
-  t.test('without any registered server they are finished at once', async t => {
+  t.test('settlements are finished at once when no server is registered', async t => {
     await setEpoch(database)
     await database.query(db => db.update(cacheEpoch).set({ incarnation: null }))
     const id = await addSettlement(database, store)
@@ -85,7 +85,7 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await waitingOf(store, mine, other), [])
   })
 
-  t.test('help is given to those that ask for it and to the overdue, with all their hashes', async t => {
+  t.test('help is given to settlements that ask for it and to overdue ones, with all their hashes', async t => {
     await setEpoch(database)
     const hashes = [newHash(), newHash(), newHash()]
     const asking = await addSettlement(database, store, { hashes: hashes.slice(0, 2), help: true })
@@ -102,7 +102,7 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await waitingOf(store, young, asking, overdue, empty), [young])
   })
 
-  t.test('a settlement dated in the future is overdue: the clock of the database went back', async t => {
+  t.test('a settlement dated in the future counts as overdue: the clock of the database went back', async t => {
     await setEpoch(database)
     const id = await addSettlement(database, store, { ageMs: -300_000 })
     t.equal((await store.poll(pollMs)).oldestSettlementMs, Number.POSITIVE_INFINITY)
@@ -110,7 +110,7 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await waitingOf(store, id), [])
   })
 
-  t.test('help goes in pieces of a thousand tokens', async t => {
+  t.test('help is given in batches of a thousand tokens', async t => {
     await setEpoch(database)
     const hashes = Array.from({ length: 400 }, newHash)
     const ids = [
@@ -134,18 +134,18 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await waitingOf(store, id), [])
   })
 
-  t.test('help through another server, through none, or that fails, finishes nothing', async t => {
+  t.test('help through another server, through none, or with an error finishes nothing', async t => {
     await setEpoch(database)
     const id = await addSettlement(database, store, { help: true })
     await store.assist(3_000, async () => 'two')
     t.equal((await store.assist(3_000, async () => null)).taken, 0)
     await t.rejects(store.assist(3_000, async () => { throw new Error('no') }))
     t.strictSame(await waitingOf(store, id), [id])
-    t.equal((await store.assist(3_000, async () => 'one')).taken, 1, 'and the next may try')
+    t.equal((await store.assist(3_000, async () => 'one')).taken, 1, 'and the next instance may try')
   })
 })
 
-t.test('what one instance holds another leaves alone', async t => {
+t.test('an instance leaves alone what another one holds', async t => {
   const ground = await serverGround(t, { redisUrl: null })
   if (ground === null) return
   const [one, other] = [await ground.database(), await ground.database()]
@@ -155,7 +155,7 @@ t.test('what one instance holds another leaves alone', async t => {
     await Promise.all([one.close(), other.close()])
   })
 
-  t.test('two that help at once never take the same settlement', async t => {
+  t.test('two instances that help at once never take the same settlement', async t => {
     await setEpoch(one)
     const [a, b] = [await addSettlement(one, first, { help: true }), newHash()]
     const helping = held((entered, released) => first.assist(3_000, async () => { entered(); await released; return 'one' }))
@@ -164,7 +164,7 @@ t.test('what one instance holds another leaves alone', async t => {
     let seen: string[] = []
     t.equal((await second.assist(3_000, async hashes => { seen = hashes.map(hash => hash.hex()); return 'one' })).taken, 1)
     t.strictSame(seen, [b.hex()], 'only the one that nobody holds')
-    t.match(await second.bump(), { incarnation: 'one' }, 'a bump waits for nobody')
+    t.match(await second.bump(), { incarnation: 'one' }, 'a bump does not wait')
     t.strictSame(await waitingOf(second, a, late), [a], 'and leaves the row to its holder')
     await helping.release()
     t.strictSame(await waitingOf(second, a, late), [])

@@ -19,13 +19,13 @@ t.test('a key that comes twice is remembered, with its latest value', async t =>
   t.equal(offer(cache, key, 3), 3)
 })
 
-t.test('of a great many keys in turn next to none is remembered', async t => {
+t.test('of a great many keys in turn, almost none are remembered', async t => {
   const cache = new RepeatCache<number>()
   for (const _round of [1, 2]) for (const key of keys(0, 100_000)) cache.offer(key, 1)
   t.ok(cache.size < 1_000, `${cache.size} of 100,000`)
 })
 
-t.test('never more are remembered than there is room for', async t => {
+t.test('no more keys are remembered than there is room for', async t => {
   const cache = new RepeatCache<number>()
   let most = 0
   for (const key of keys(0, 12_000)) {
@@ -34,11 +34,11 @@ t.test('never more are remembered than there is room for', async t => {
     most = Math.max(most, cache.size)
   }
   t.equal(most, 10_000)
-  t.equal(cache.size, 2_000, 'it has started over')
+  t.equal(cache.size, 2_000, 'it has started again from empty')
   t.equal(cache.get(keyOf(11_999)), 1)
 })
 
-t.test('a key that is no hash is never remembered', async t => {
+t.test('a key that is not a hash is never remembered', async t => {
   for (const key of ['', 'é', '-', ' ']) {
     const cache = new RepeatCache<number>()
     cache.offer(key, 1)

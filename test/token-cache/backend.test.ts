@@ -9,7 +9,7 @@ import { createRedisBackend } from '../../src/token-cache/redis.js'
 import { becomesTrue, patienceMs, skipMissing } from '../fixtures/app.js'
 import { findRedis, hasRedisServer, type RedisServer, startRedis } from '../fixtures/servers.js'
 
-/** Patient, unless told otherwise: a test on a busy machine isn't about time-outs. */
+/** Patient by default: on a busy machine, a test is not about timeouts. */
 async function openRedis (t: Test, url: string, { patient = true } = {}) {
   const config = loadConfig({ REDIS_URL: url }).redis
   if (config?.mode !== 'server') throw new Error('one server is meant')
@@ -40,14 +40,14 @@ for (const [name, open] of Object.entries(backends)) {
     let count = 0
     const newKey = () => `${prefix}${count++}`
 
-    t.test('a lease is taken where nothing stands, and else tells what stands', async t => {
+    t.test('a lease is taken where there is no entry, and otherwise the existing entry is returned', async t => {
       const key = newKey()
       t.equal(await backend.takeLease(key, 'La', 60_000), null)
       t.equal(await backend.takeLease(key, 'Lb', 60_000), 'La')
       t.equal(await backend.takeLease(key, 'Lc', 60_000), 'La', 'and leaves it there')
     })
 
-    t.test('a look tells what stands, and leaves it so', async t => {
+    t.test('a read returns the entry and leaves it as it is', async t => {
       const [taken, free] = [newKey(), newKey()]
       await backend.takeLease(taken, 'La', 60_000)
       t.strictSame(
@@ -55,10 +55,10 @@ for (const [name, open] of Object.entries(backends)) {
         ['La', null, 'La'],
         'each its own, several at once'
       )
-      t.equal(await backend.takeLease(free, 'Lb', 60_000), null, 'nothing was left where nothing stood')
+      t.equal(await backend.takeLease(free, 'Lb', 60_000), null, 'no entry was left where there was none')
     })
 
-    t.test('a look begun after a change sees it, though others are under way', async t => {
+    t.test('a read begun after a change sees it, although other reads are in progress', async t => {
       const key = newKey()
       await backend.takeLease(key, 'La', 60_000)
       const early = backend.get(key)
@@ -68,32 +68,32 @@ for (const [name, open] of Object.entries(backends)) {
       t.match(await early, /^(La|R)$/)
     })
 
-    t.test('of leases taken at once, one is', async t => {
+    t.test('of several leases requested at once, one is granted', async t => {
       const key = newKey()
       const taken = await Promise.all(['La', 'Lb', 'Lc'].map(lease => backend.takeLease(key, lease, 60_000)))
       t.equal(taken.filter(there => there === null).length, 1)
     })
 
-    t.test('a value replaces what is expected, and nothing else', async t => {
+    t.test('a value replaces the expected entry, and nothing else', async t => {
       const key = newKey()
-      t.equal(await backend.compareAndSet(key, 'La', 'V1|x', 60_000), false, 'not where nothing stands')
+      t.equal(await backend.compareAndSet(key, 'La', 'V1|x', 60_000), false, 'not where there is no entry')
       await backend.takeLease(key, 'La', 60_000)
       t.equal(await backend.compareAndSet(key, 'Lb', 'V1|x', 60_000), false)
       t.equal(await backend.compareAndSet(key, 'La', 'V1|{"a":"é|\\n"}', 60_000), true)
       t.equal(await backend.takeLease(key, 'Lc', 60_000), 'V1|{"a":"é|\\n"}')
     })
 
-    t.test('what was overwritten is revoked, whatever stood there', async t => {
+    t.test('an overwritten entry is revoked, whatever it held', async t => {
       const [leased, filled, free] = [newKey(), newKey(), newKey()]
       await backend.takeLease(leased, 'La', 60_000)
       await backend.takeLease(filled, 'La', 60_000)
       await backend.compareAndSet(filled, 'La', 'V1|x', 60_000)
       await backend.overwrite([leased, filled, free], 60_000)
       for (const key of [leased, filled, free]) t.equal(await backend.takeLease(key, 'Lb', 60_000), 'R')
-      t.equal(await backend.compareAndSet(leased, 'La', 'V1|x', 60_000), false, 'a lease is gone with it')
+      t.equal(await backend.compareAndSet(leased, 'La', 'V1|x', 60_000), false, 'a lease is gone as well')
     })
 
-    t.test('what was deleted is gone, and its lease too', async t => {
+    t.test('a deleted entry is gone, and so is its lease', async t => {
       const key = newKey()
       await backend.takeLease(key, 'La', 2_000)
       await backend.overwrite([key], null)
@@ -101,7 +101,7 @@ for (const [name, open] of Object.entries(backends)) {
       t.equal(await backend.takeLease(key, 'Lb', 2_000), null)
     })
 
-    t.test('everything ends with its time', async t => {
+    t.test('every entry expires at its time', async t => {
       const [leased, filled, revoked] = [newKey(), newKey(), newKey()]
       await backend.takeLease(leased, 'La', 50)
       await backend.takeLease(filled, 'La', 60_000)
@@ -111,7 +111,7 @@ for (const [name, open] of Object.entries(backends)) {
       for (const key of [leased, filled, revoked]) t.equal(await backend.takeLease(key, 'Lb', 2_000), null)
     })
 
-    t.test('whoever overwrites learns who answered, also when there is nothing to overwrite', async t => {
+    t.test('an overwrite returns which server answered, even when there is nothing to overwrite', async t => {
       const identity = await backend.identify()
       t.ok(identity.incarnation)
       t.equal(identity.connection, backend.connection)
@@ -128,7 +128,7 @@ t.test('a Redis in trouble', { skip: hasRedisServer ? false : 'needs redis-serve
     return server
   }
 
-  t.test('without memory, entries are deleted instead of overwritten, and the backend is sound', async t => {
+  t.test('when memory runs out, entries are deleted instead of overwritten, and the backend stays usable', async t => {
     const { url } = await own(t, { args: ['--maxmemory-policy', 'noeviction'] })
     const { client, backend } = await openRedis(t, url)
     await backend.takeLease('a', 'La', 60_000)
@@ -144,27 +144,27 @@ t.test('a Redis in trouble', { skip: hasRedisServer ? false : 'needs redis-serve
   })
 
   for (const keys of [['a'], ['a', 'b', 'c']]) {
-    t.test(`${keys.length} looked up at once on a server that was demoted under the connection are not believed`, async t => {
+    t.test(`${keys.length} read at once from a server that was demoted under the connection are not trusted`, async t => {
       const { url } = await own(t)
       const { client, backend } = await openRedis(t, url)
       for (const key of keys) await client.set(key, 'V1|x')
       t.strictSame(await Promise.all(keys.map(backend.get)), keys.map(() => 'V1|x'))
       await client.call('REPLICAOF', '127.0.0.1', '1')
-      t.equal(await client.get('a'), 'V1|x', 'it would answer')
+      t.equal(await client.get('a'), 'V1|x', 'the server would answer')
       const looks = await Promise.allSettled(keys.map(backend.get))
       t.strictSame(looks.map(({ status }) => status), keys.map(() => 'rejected'))
-      t.equal(backend.connection, null, 'and it is left')
+      t.equal(backend.connection, null, 'and the connection is dropped')
     })
   }
 
-  t.test('a server that was demoted is left, and is no master afterwards', async t => {
+  t.test('a server that was demoted is disconnected, and does not count as a master afterwards', async t => {
     const { url } = await own(t)
     const { client, backend } = await openRedis(t, url)
     const before = await backend.identify()
     await client.call('REPLICAOF', '127.0.0.1', '1')
     t.equal((await backend.identify()).incarnation, null)
     t.equal(backend.connection, null, 'at once')
-    t.ok(await becomesTrue(() => backend.connection !== null, 15_000), 'and another one is made')
+    t.ok(await becomesTrue(() => backend.connection !== null, 15_000), 'a new connection is made')
     t.not(backend.connection, before.connection)
     for (const write of [
       () => backend.takeLease('a', 'La', 2_000),
@@ -178,15 +178,15 @@ t.test('a Redis in trouble', { skip: hasRedisServer ? false : 'needs redis-serve
     await client.call('REPLICAOF', 'NO', 'ONE')
     const after = await backend.identify()
     t.ok(after.incarnation, 'promoted again')
-    t.not(after.incarnation, before.incarnation, 'as another one')
+    t.not(after.incarnation, before.incarnation, 'as a different one')
   })
 
-  t.test('a server that was restarted is another one, on another connection', async t => {
+  t.test('a restarted server counts as a different one, on a new connection', async t => {
     const first = await own(t)
     const { backend } = await openRedis(t, first.url)
     const before = await backend.identify()
     await first.kill()
-    t.ok(await becomesTrue(() => backend.connection === null, 15_000), 'its end is noticed')
+    t.ok(await becomesTrue(() => backend.connection === null, 15_000), 'the lost connection is noticed')
     await t.rejects(backend.takeLease('a', 'La', 2_000))
     await t.rejects(backend.overwrite(['a'], 2_000))
     await own(t, { port: first.port })
@@ -196,7 +196,7 @@ t.test('a Redis in trouble', { skip: hasRedisServer ? false : 'needs redis-serve
     t.not(after.incarnation, before.incarnation)
   })
 
-  t.test('a server that is frozen is waited for a tenth of a second', async t => {
+  t.test('a frozen server is waited for a tenth of a second', async t => {
     const server = await own(t)
     const { backend } = await openRedis(t, server.url, { patient: false })
     process.kill(server.pid, 'SIGSTOP')

@@ -8,7 +8,7 @@ import { createPostgres } from '../../src/database/postgres.js'
 import { becomesTrue, newEmail, patienceMs, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
 import { hasRedisServer, startRedis } from '../fixtures/servers.js'
 
-/** Two instances on one PostgreSQL and a redis-server of their own, whose keys and figures are theirs alone. */
+/** Two instances on one PostgreSQL and their own redis-server, whose keys and statistics are theirs alone. */
 
 t.test('what the cache holds', async t => {
   if (!hasRedisServer) return skipMissing(t, 'needs a redis-server binary: install Redis 7 or later')
@@ -35,7 +35,7 @@ t.test('what the cache holds', async t => {
     t.strictSame(statuses, apps.map(() => 401), what)
   }
 
-  t.test('made-up tokens of the right shape reach neither Redis nor PostgreSQL, and a valid one does', async t => {
+  t.test('made-up tokens of the right shape reach neither Redis nor PostgreSQL, but a valid one does', async t => {
     const { token } = await one.account()
     await cacheEverywhere(t, token)
     const lookUps = async () => [await commands('mget'), await commands('getex'), await commands('eval'), one.counters.databaseReads]
@@ -108,7 +108,7 @@ t.test('what the cache holds', async t => {
   })
 })
 
-t.test('a copy of the database beside the original, on one Redis and under one prefix, has a cache of its own', async t => {
+t.test('a copy of the database running beside the original, with the same Redis and prefix, has its own cache', async t => {
   const ground = await serverGround(t)
   if (ground?.databaseUrl == null || ground.redisUrl === null) return
   const first = await startApp(t, ground)
@@ -139,7 +139,7 @@ async function copyDatabase (t: Test, url: string): Promise<string> {
     await admin.unsafe(`drop database if exists ${name(copy.href)} with (force)`)
     await admin.end({ timeout: 1 })
   })
-  // Connections just closed may still be there.
+  // Connections that were just closed may still be there.
   const made = await becomesTrue(
     () => admin.unsafe(`create database ${name(copy.href)} template ${name(url)}`).then(() => true, () => false),
     patienceMs
@@ -148,7 +148,7 @@ async function copyDatabase (t: Test, url: string): Promise<string> {
   return copy.href
 }
 
-/** Values that are none of ours, written where an entry would be. */
+/** Foreign values, written where an entry would be. */
 const poisons: Array<[string, (redis: Redis, key: string, generation: string) => Promise<unknown>]> = [
   ['garbage', (redis, key) => redis.set(key, randomBytes(64))],
   ['an empty string', (redis, key) => redis.set(key, '')],
@@ -193,7 +193,7 @@ const poisons: Array<[string, (redis: Redis, key: string, generation: string) =>
 const nobody = '00000000-0000-4000-8000-000000000000'
 const soon = new Date(Date.now() + 3_600_000).toISOString()
 
-/** A whole entry, of a user who isn't there, with parts exchanged. */
+/** A complete entry for a user who does not exist, with parts exchanged. */
 function shaped (parts: object) {
   return {
     issuedAtMs: 1,
@@ -210,7 +210,7 @@ function madeUpToken (): string {
   return `lk_${Array.from(randomBytes(50), byte => alphabet[byte % 62]).join('')}`
 }
 
-/** What clients sent and got in every way there is. */
+/** What clients sent and received, in every possible way. */
 async function secretsOf (one: TestApp, two: TestApp) {
   const secret = `secret ${randomBytes(8).toString('hex')} phrase`
   const next = `next ${randomBytes(8).toString('hex')} phrase`
@@ -228,7 +228,7 @@ async function secretsOf (one: TestApp, two: TestApp) {
   return { tokens, passwords: [secret, next], emails: [email] }
 }
 
-/** In clear, in hexadecimal or in base64; whole, or only its random part. */
+/** In plain text, in hexadecimal or in base64; in full, or only the random part. */
 function shows (text: string, secret: string): boolean {
   const forms = [
     secret,

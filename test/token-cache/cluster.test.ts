@@ -9,7 +9,7 @@ const half = 8_192
 const row = (from: number, to: number, port: number): SlotRow => [from, to, ['', port, `node${port}`]]
 const halves = [row(0, half - 1, 1), row(half, 16_383, 2)]
 
-/** Servers 1, 2 and 3, whose connections, replies and views are the test's to change. */
+/** Servers 1, 2 and 3, whose connections, replies and views the test can change. */
 function createServers () {
   const servers = [1, 2, 3].map(port => ({
     port, connection: 1 as number
@@ -43,14 +43,14 @@ function createServers () {
   return { backend, at, all: servers }
 }
 
-/** A key in the half of server 1, or of server 2. */
+/** A key in the half that belongs to server 1 or to server 2. */
 const keyAt = (port: number) => ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].find(key => (slotOf(key) < half ? 1 : 2) === port) as string
 const connected = async () => {
   const world = createServers()
   return { ...world, first: await world.backend.identify() }
 }
 
-t.test('there is no connection before the map is known, and none while a shard has none', async t => {
+t.test('there is no connection before the slot map is known, and none while any shard has none', async t => {
   const { backend, at } = createServers()
   t.equal(backend.connection, null)
   await t.rejects(backend.takeLease('a', 'La', 1))
@@ -75,12 +75,12 @@ t.test('each key goes to the server that has its slot', async t => {
   for (const port of [1, 2]) t.strictSame(at(port).written, Array(3).fill(keyAt(port)))
 })
 
-t.test('the connection is another one as soon as any shard has another one, however short the break', async t => {
+t.test('the connection changes as soon as the connection of any shard does, however short the break', async t => {
   const { backend, at, first } = await connected()
   at(2).connection = 2
   t.not(backend.connection, first.connection)
   const second = backend.connection
-  t.equal(backend.connection, second, 'and then stays')
+  t.equal(backend.connection, second, 'and then stays the same')
   t.equal((await backend.identify()).incarnation, first.incarnation, 'of the same cluster')
 })
 
@@ -92,15 +92,15 @@ t.test('the incarnation changes with every master, and with every slot that move
   for (const server of all) server.view = [row(0, half, 1), row(half + 1, 16_383, 2)]
   const { connection } = backend
   seen.push((await backend.identify()).incarnation)
-  t.not(backend.connection, connection, 'another map is another connection')
+  t.not(backend.connection, connection, 'a new map means a new connection')
   for (const server of all) server.view = [row(0, half - 1, 2), row(half, 16_383, 1)]
   seen.push((await backend.identify()).incarnation)
   t.equal(new Set(seen).size, 4)
   for (const server of all) server.view = [row(0, 99, 2), row(half, 16_383, 1), row(100, half - 1, 2)]
-  t.equal((await backend.identify()).incarnation, seen[3], 'but not with the way in which the same is said')
+  t.equal((await backend.identify()).incarnation, seen[3], 'but not with a different notation of the same map')
 })
 
-t.test('one shard that is no master is enough to believe none', async t => {
+t.test('one shard that is not a master is enough to trust none', async t => {
   const { backend, at } = await connected()
   at(1).incarnation = null
   t.equal((await backend.identify()).incarnation, null)
@@ -108,13 +108,13 @@ t.test('one shard that is no master is enough to believe none', async t => {
   t.equal((await backend.overwrite([keyAt(1)], 1)).incarnation, null)
 })
 
-t.test('an overwriting asks the shards it writes to, and the others only if they are not confirmed on this connection', async t => {
+t.test('an overwrite asks the shards it writes to, and the others only if they are not confirmed on this connection', async t => {
   const { backend, at, first } = await connected()
   const before = at(2).identified
   t.strictSame(await backend.overwrite([keyAt(1)], 1), first)
   t.equal(at(2).identified, before)
   at(1).incarnation = 'run5'
-  t.not((await backend.overwrite([keyAt(1)], 1)).incarnation, first.incarnation, 'what the written one says counts at once')
+  t.not((await backend.overwrite([keyAt(1)], 1)).incarnation, first.incarnation, 'the reply of the shard written to counts at once')
   at(1).connection = 2
   await backend.overwrite([keyAt(1)], 1)
   t.equal(at(2).identified, before + 1)
@@ -122,7 +122,7 @@ t.test('an overwriting asks the shards it writes to, and the others only if they
   t.equal(at(2).identified, before + 2, 'with nothing to write, all of them')
 })
 
-t.test('what spans a change is worth nothing', async t => {
+t.test('an operation that spans a change is rejected', async t => {
   for (const work of ['overwrite', 'identify'] as const) {
     const { backend, at } = await connected()
     at(2).meanwhile = () => { at(1).connection = 7 }
@@ -134,7 +134,7 @@ t.test('what spans a change is worth nothing', async t => {
   t.strictSame(await backend.overwrite([keyAt(1)], 1).then(({ incarnation }) => typeof incarnation), 'string')
 })
 
-t.test('MOVED is not followed, but asks for the map; a refused command does not', async t => {
+t.test('MOVED is not followed, but makes the map be fetched again; a refused command does not', async t => {
   const { backend, at, all } = await connected()
   const asked = () => all.reduce((sum, server) => sum + server.asked, 0)
   const before = asked()
@@ -148,7 +148,7 @@ t.test('MOVED is not followed, but asks for the map; a refused command does not'
   t.strictSame([at(2).written, at(3).written], [[], []])
 })
 
-t.test('a node that is not in the map is left, and the seeds are asked when all others are gone', async t => {
+t.test('a node that is not in the map is disconnected, and the seeds are asked when all other nodes are gone', async t => {
   const { backend, at, all } = await connected()
   for (const server of all) server.view = [row(0, half - 1, 3), row(half, 16_383, 2)]
   await backend.identify()
@@ -160,7 +160,7 @@ t.test('a node that is not in the map is left, and the seeds are asked when all 
   await backend.close()
 })
 
-t.test('a map with a hole is none', async t => {
+t.test('a slot map with a gap is rejected', async t => {
   t.throws(() => readSlotMap([row(0, 100, 1), row(102, 16_383, 2)], { host: 'a', port: 1 }), /not every slot/)
   t.throws(() => readSlotMap([], { host: 'a', port: 1 }), /not every slot/)
   t.match(
@@ -169,7 +169,7 @@ t.test('a map with a hole is none', async t => {
   )
   const { backend, all, first } = await connected()
   for (const server of all) server.view = [row(0, 100, 1)]
-  t.strictSame(await backend.identify(), first, 'what was known goes on')
+  t.strictSame(await backend.identify(), first, 'the known map stays in use')
   const { backend: blind, all: torn } = createServers()
   for (const server of torn) server.view = [row(0, 100, 1)]
   await t.rejects(blind.identify(), /not every slot/)

@@ -6,7 +6,7 @@ import { createLastUse, flushEveryMs } from '../../src/tokens/last-use.js'
 import type { AnyPrincipal } from '../../src/tokens/principal.js'
 import { createTestClock } from '../fixtures/app.js'
 
-/** Writes nowhere: what was to be written is the outcome. Its timers are moved by hand. */
+/** Writes nowhere: `written` collects what would be written. Its timers are advanced by hand. */
 function start (t: Test, intervalSeconds: number) {
   const clock = createTestClock()
   const written: Array<Map<string, number>> = []
@@ -31,7 +31,7 @@ function start (t: Test, intervalSeconds: number) {
     written,
     clock,
     use: (id: string) => lastUse.note({ session: { id }, token: {} } as AnyPrincipal),
-    /** So long later: how many were written by each flush meanwhile. */
+    /** Advances by `ms`; returns how many were written by each flush meanwhile. */
     async pass (ms: number): Promise<number[]> {
       const from = written.length
       for (let left = ms; left > 0; left -= flushEveryMs) {
@@ -47,7 +47,7 @@ function start (t: Test, intervalSeconds: number) {
   }
 }
 
-t.test('by default all that were used are written by the next flush', async t => {
+t.test('by default everything that was used is written by the next flush', async t => {
   const { use, pass } = start(t, 5)
   const ids = Array.from({ length: 100 }, () => randomUUID())
   for (const id of ids) use(id)
@@ -55,7 +55,7 @@ t.test('by default all that were used are written by the next flush', async t =>
   t.same(await pass(5_000), [], 'and once')
 })
 
-t.test('within a longer interval each is written once, however often it is used, and each flush writes its share', async t => {
+t.test('within a longer interval each session is written once, however often it is used, and each flush writes its share', async t => {
   const { use, pass, written, clock } = start(t, 60)
   const ids = Array.from({ length: 1_200 }, () => randomUUID())
   const began = clock.now()
@@ -69,7 +69,7 @@ t.test('within a longer interval each is written once, however often it is used,
   for (const [i, used] of written.entries()) t.ok([...used.values()].every(at => at >= began + i * 5_000), 'with the latest use')
 })
 
-t.test('what could not be written keeps its turn, and a stop writes all', async t => {
+t.test('a use that could not be written keeps its turn, and stopping writes all', async t => {
   const { use, pass, written, hold, fail, stop } = start(t, 60)
   const ids = Array.from({ length: 240 }, () => randomUUID())
   for (const id of ids) use(id)

@@ -52,7 +52,7 @@ onEachGround(t, async (t, ground) => {
     return hashes.map(hash => found.get(hash.hex())?.state ?? 'unknown')
   }
 
-  t.test('one is live, or not, whoever it was', async t => {
+  t.test('a token is found live, revoked, over, disabled or unknown, whoever it belongs to', async t => {
     const [user, disabled] = [await addUser(), await addUser(true)]
     const [session, ended] = [await addSession(user), await addSession(user, { expiresAt: past(1_000) })]
     const hashes = [
@@ -66,10 +66,10 @@ onEachGround(t, async (t, ground) => {
       ), await addToken(user, session, { expiresAt: past(10) }),
       await addToken(user, ended), await addToken(disabled, await addSession(disabled)), newHash()
     ]
-    t.strictSame(await find(...hashes), ['live', 'revoked', 'over', 'over', 'disabled', 'unknown'], 'revoked at whatever time is revoked')
+    t.strictSame(await find(...hashes), ['live', 'revoked', 'over', 'over', 'disabled', 'unknown'], 'any revocation time counts as revoked')
   })
 
-  t.test('a live one says whose it is, and ends with its session', async t => {
+  t.test('a live token names its principal, and ends with its session', async t => {
     const user = await addUser()
     const expiresAt = new Date(Date.now() + 30_000)
     const session = await addSession(user, { expiresAt })
@@ -89,7 +89,7 @@ onEachGround(t, async (t, ground) => {
     )
   })
 
-  t.test('one that was told before is the same principal until a word of it, or the time, has changed', async t => {
+  t.test('a repeated look-up returns the same principal until its data changes or it is over', async t => {
     const withIdle = createTokenStore(database, { idleSeconds: 3_600 })
     const user = await addUser()
     const expiresAt = new Date(Date.now() + 7_200_000)
@@ -103,7 +103,7 @@ onEachGround(t, async (t, ground) => {
     t.ok(await live() && await live(withIdle), 'of one that comes once nothing is remembered')
     const [first, idle] = [await live(), await live(withIdle)]
     t.equal(await live(), first)
-    t.ok(Object.isFrozen(first) && Object.isFrozen(first?.user), 'so nobody can change it')
+    t.ok(Object.isFrozen(first) && Object.isFrozen(first?.user), 'so that nobody can change it')
     t.equal((await told(tokenStore, expiresAt.getTime() + 1))?.state, 'over', 'by then')
     t.equal(await live(), first, 'which says nothing of now')
 
@@ -123,7 +123,7 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await find(hash), ['revoked'])
   })
 
-  t.test('a hundred are found in one read', async t => {
+  t.test('a hundred tokens are found in one read', async t => {
     const user = await addUser()
     const session = await addSession(user)
     const hashes: TokenHash[] = []
@@ -131,7 +131,7 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await find(...hashes), hashes.map((_, i) => i % 2 === 0 ? 'live' : 'unknown'))
   })
 
-  t.test('what a session held is revoked and named, again and again', async t => {
+  t.test('the tokens of a session are revoked and returned, on every repetition', async t => {
     const user = await addUser()
     const [one, other] = [await addSession(user), await addSession(user)]
     const [first, kept] = [await addToken(user, one), await addToken(user, other)]
@@ -146,7 +146,7 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await find(first, kept, long), ['revoked', 'live', 'revoked'])
   })
 
-  t.test('a revocation that is rolled back has not been', async t => {
+  t.test('a revocation that is rolled back has no effect', async t => {
     const user = await addUser()
     const session = await addSession(user)
     const hash = await addToken(user, session)

@@ -3,10 +3,10 @@ import t from 'tap'
 import { TokenMint } from '../../src/tokens/token.js'
 
 const mint = new TokenMint(Buffer.alloc(32, 7))
-/** What is left of a token after its prefix and before its check. */
+/** The part of a token between its prefix and its check. */
 const secretOf = (token: string) => token.slice(3, -7)
 
-t.test('a token is told from a made-up one, seen before or not', async t => {
+t.test('a token is distinguished from a made-up one, whether seen before or not', async t => {
   const token = mint.issue('access').reveal()
   for (const time of ['the first time', 'and again', 'by heart']) {
     const plain = mint.parse(token)
@@ -27,11 +27,11 @@ t.test('a token is told from a made-up one, seen before or not', async t => {
     'lk_',
     `${token.slice(0, 10)}é${token.slice(11)}`
   ]) t.equal(mint.parse(text), null, JSON.stringify(text))
-  t.ok(mint.parse(token), 'which did the true one no harm')
+  t.ok(mint.parse(token), 'the real token still works')
   t.equal(new TokenMint(Buffer.alloc(32, 8)).parse(token), null, "another database's")
 })
 
-t.test('tokens are told apart when more have been seen than are kept', async t => {
+t.test('tokens are still distinguished when more have been seen than are kept', async t => {
   const tokens = Array.from({ length: 25_000 }, () => mint.issue('personal').reveal())
   for (const _time of [1, 2, 3]) t.equal(tokens.filter(token => mint.parse(token)?.reveal() !== token).length, 0)
   t.equal(tokens.filter((token, i) => mint.parse(token.slice(0, -7) + (tokens[i + 1] ?? '').slice(-7)) !== null).length, 0)

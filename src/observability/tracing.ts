@@ -15,13 +15,22 @@ interface SpanOptions { kind?: SpanKind, attributes?: Attributes }
  * OpenTelemetry spans around what takes time. They tell what was done and how it ended, not for whom: no token, address, hash, id or
  * URL.
  */
-export type Tracing = NonNullable<ReturnType<typeof findTracing>>
+export interface Tracing {
+  /** A span for each request to the routes of `app` that are declared after this call, by OpenTelemetry's conventions for HTTP servers. */
+  follow (app: FastifyInstance): void
+  database (real: Database): Database
+  tokenStore (real: TokenStore): TokenStore
+  cache (real: TokenCache): TokenCache
+  passwords (real: Passwords): Passwords
+  settle (real: Settle): Settle
+  revocation (real: Revocation): Revocation
+}
 
 /**
  * Spans for the OpenTelemetry SDK that is registered in this process; null where there is none, so that tracing then costs nothing. It is
  * looked for once: load the SDK first, with `node --import ./otel.mjs`.
  */
-export function findTracing () {
+export function findTracing (): Tracing | null {
   if (!hasSdk()) return null
   const tracer = trace.getTracer('latchkey')
 
@@ -42,7 +51,6 @@ export function findTracing () {
   const postgres = { kind: SpanKind.CLIENT, attributes: { 'db.system.name': 'postgresql' } }
 
   return {
-    /** A span for each request to the routes of `app` declared after this call, by OpenTelemetry's conventions for HTTP servers. */
     follow (app: FastifyInstance): void {
       const contexts = new WeakMap<object, Context>()
       app.addHook('onRequest', (request, reply, done) => {

@@ -10,11 +10,14 @@ import { type Check, checksOf, checksOfAll, header, row, totals, totalsByKind, t
 import { type Setup, type SetupName, setupNames, setups } from './setups.js'
 import { createTestbed, MissingServerError } from './testbed.js'
 
+/** The setups of a run without --minutes. */
+const selected = new Set<SetupName>(['server', 'sentinel', 'cluster'])
+
 const setupOf = (name: SetupName): Setup => setups[name]
 
 const usage = `npm run test:faults -- [--minutes N] [--setup name] [--only fault,…] [--mutant name]
   --minutes  repeats all faults for so long; without it, a selection once: about two minutes
-  --setup    ${setupNames.join(', ')}; without it, all of them
+  --setup    ${setupNames.join(', ')}; without it and with --minutes, all of them
   --only     ${setupNames.map(name => `${name}: ${Object.keys(setupOf(name).faults).join(', ')}`).join('\n             ')}
   --mutant   ${Object.keys(mutants).join(', ')}: runs without that rule until a violation shows`
 
@@ -41,7 +44,8 @@ function readOptions (): Options & { names: SetupName[] } {
   const minutes = values.minutes === undefined ? null : Number(values.minutes)
   const only = values.only?.split(',') ?? null
   const mutant = values.mutant ?? null
-  const names = setupNames.filter(name => name === (values.setup ?? (only === null && mutant === null ? name : 'server')))
+  const names = setupNames.filter(name =>
+    name === (values.setup ?? (only === null && mutant === null && (minutes !== null || selected.has(name)) ? name : 'server')))
   const [setup = 'server'] = names
   const wrong = (minutes !== null && !(minutes > 0)) ||
     names.length === 0 ||

@@ -138,6 +138,8 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
         own = 'asking'
         post({ claim: { firm: false } })
         await sleep(windowMs)
+        // After a pause of the whole page the timer comes before messages that have long arrived.
+        await sleep(0)
         if (rival === null && own === 'asking') {
           own = 'firm'
           post({ claim: { firm: true } })

@@ -21,10 +21,11 @@ interface ConnectOptions extends Partial<Abilities> { max: number, statementMs?:
 export function connect (url: string, options: ConnectOptions): Sql {
   const { max, settings = true, prepare, statementMs = statementTimeoutMs, lockMs = statementMs, onclose } = options
   const address = parsePostgresUrl(url)
-  return postgres(address.url, {
+  const prepares = prepare ?? address.prepare
+  const client = postgres(address.url, {
     ...address.ssl === false ? {} : { ssl: address.ssl },
     ...onclose === undefined ? {} : { onclose },
-    prepare: prepare ?? address.prepare,
+    prepare: prepares,
     max,
     connect_timeout: 3,
     onnotice: () => {},
@@ -44,6 +45,22 @@ export function connect (url: string, options: ConnectOptions): Sql {
             ...readingSettings
           }
         : {}
+    }
+  })
+  return prepares ? client : oneAtATime(client)
+}
+
+/**
+ * `client` whose connections get a statement only once the one before it is answered. postgres.js sends more behind a statement without
+ * parameters, and PgBouncer 1.18 gives the server connection away when that one ends: the answer to the next is never seen.
+ */
+function oneAtATime (client: Sql): Sql {
+  return new Proxy(client, {
+    get (target, name) {
+      // What its own transactions are begun with: false keeps others off the connection until the answer.
+      if (name === 'unsafe') return (text: string, parameters?: never[], options?: object) =>
+        target.unsafe(text, parameters, { ...options, onexecute: () => false } as object)
+      return Reflect.get(target, name, target) as unknown
     }
   })
 }

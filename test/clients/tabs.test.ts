@@ -46,6 +46,26 @@ for (const mode of modes) {
       t.strictSame(first.events(), ['TOKEN_REFRESHED', 'USER_UPDATED', 'SIGNED_OUT'])
     })
 
+    t.test('refresh once between them after a pause that was longer than their window', async t => {
+      const first = await enter({ mode, storage: createLocalStorage() })
+      const second = open({ mode, storage: createLocalStorage() }, first.browser)
+      await second.client.getSession()
+      await expire()
+      first.browser.sent.splice(0)
+      const { postMessage } = BroadcastChannel.prototype
+      t.teardown(() => Object.assign(BroadcastChannel.prototype, { postMessage }))
+      let asked = 0
+      // Both have asked, and nothing is delivered before their timers have run out.
+      Object.assign(BroadcastChannel.prototype, {
+        postMessage (this: object, message: unknown) {
+          Reflect.apply(postMessage, this, [message])
+          if (++asked === 2) process.nextTick(() => { for (const until = Date.now() + 100; Date.now() < until;); })
+        }
+      })
+      for (const { error } of await Promise.all([first, second].map(({ client }) => client.refreshSession()))) t.equal(error, null)
+      t.equal(first.browser.count('/v1/refresh'), 1)
+    })
+
     t.test('share the reason why a refresh failed', async t => {
       const first = await enter({ mode, storage: createLocalStorage() })
       const second = open({ mode, storage: createLocalStorage() }, first.browser)

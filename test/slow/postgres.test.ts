@@ -163,6 +163,18 @@ t.test('PgBouncer in transaction mode', async t => {
     await database.close()
   })
 
+  t.test('no answer is lost where one connection has several statements to send', async t => {
+    for (let round = 0; round < 20; round++) {
+      const database = createPostgres(through('postgres'), 5)
+      const asked = Array.from({ length: 100 }, (_, n) => n)
+      const answers = await Promise.all(asked.map(async n => n % 10 === 0
+        ? await database.prepared('select 0 as n', [])
+        : await database.prepared('select $1::int4 as n', [n])))
+      t.same(answers, asked.map(n => [{ n: n % 10 === 0 ? 0 : n }]))
+      await database.close()
+    }
+  })
+
   t.test('settings that it neither passes on nor has are refused by name', async t => {
     const everything = [
       'bytea_output',

@@ -19,6 +19,8 @@ export interface Database extends Transactions {
   dedicated (): DedicatedConnection
   /** Brings the tables to the newest schema. When several instances start at once, one of them does it. */
   migrate (): Promise<void>
+  /** Makes the space of deleted rows usable again; absent for a server, which does so by itself. */
+  vacuum? (): Promise<void>
   /** How busy the pool is; absent for the embedded database, which has none. */
   load? (): DatabaseLoad
   /** Waits up to `patienceMs` for what is running, then cuts it off. */

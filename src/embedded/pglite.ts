@@ -43,6 +43,7 @@ export async function createPglite (folder: string | null, image?: Blob): Promis
       }
     },
     dedicated: () => dedicated,
+    vacuum: async () => { await prepared('vacuum', []) },
     migrate: () => migrate({ kind: 'pglite', db: drizzle(client) }),
     close: () => client.close(),
     dump: async () => await client.dumpDataDir('none')

@@ -96,6 +96,7 @@ export function createPrune ({ store, audit, accounts, idleAttempts, mail, clock
     const startedAt = clock.monotonic()
     try {
       const report = await run({ dryRun, signal })
+      if (!report.skipped && signal?.aborted !== true) await store.reclaim()
       count(report, clock.monotonic() - startedAt)
       return report
     } catch (error) {

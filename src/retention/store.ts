@@ -12,6 +12,8 @@ export interface RetentionStore {
    * are left for the next run: pruning waits for nobody and blocks nobody.
    */
   delete (before: Date, limit: number): Promise<{ tokens: number, sessions: number } | null>
+  /** Makes the space of all deleted rows usable again, where the database does not do so by itself. */
+  reclaim (): Promise<void>
 }
 
 export function createRetentionStore (database: Database): RetentionStore {
@@ -43,6 +45,10 @@ export function createRetentionStore (database: Database): RetentionStore {
         ]
         return { tokens: gone.length, sessions: over.length }
       })
+    },
+
+    async reclaim () {
+      await database.vacuum?.()
     }
   }
 }

@@ -150,6 +150,22 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(problems(one, two), [])
   })
 
+  if (ground.databaseUrl === null) {
+    t.test('the embedded database uses the space of pruned rows again', async t => {
+      const pages = async () => (await one.database.prepared<{ pages: number }>(`
+        select sum(pg_table_size(oid) / 8192)::int as pages from pg_class where relname in ('tokens', 'sessions')`, []))[0]?.pages ?? 0
+      await insertMany(5_000, { expired: 8 })
+      const filled = await pages()
+      for (let round = 0; round < 3; round++) {
+        await one.prune({ dryRun: false })
+        await insertMany(5_000, { expired: 8 })
+      }
+      t.ok(await pages() < filled * 1.1, `${await pages()} pages after ${filled}`)
+      await one.prune({ dryRun: false })
+      t.ok(await pages() < filled, 'pages at the end of a table are given back')
+    })
+  }
+
   t.test('it runs on its own at PRUNE_SCHEDULE', async t => {
     const scheduled = await startApp(t, ground, { env: { PRUNE_SCHEDULE: '* * * * * *' } })
     const [row] = await scheduled.database.prepared<{ id: string }>(

@@ -189,7 +189,11 @@ t.test('V15.2.2 expensive work is bounded: 500 parallel logins leave the authent
     others.push(await least())
   }
   const replies = await logins
-  t.ok(replies.every(({ statusCode }) => statusCode === 401 || statusCode === 503), 'each is answered')
+  t.strictSame(
+    replies.filter(({ statusCode }) => statusCode !== 401 && statusCode !== 503).map(({ statusCode, body }) => `${statusCode} ${body}`),
+    [],
+    'each is answered'
+  )
   t.ok(replies.some(({ statusCode }) => statusCode === 503), 'what cannot be hashed soon is not queued')
   t.ok(unanswered <= readers.length / 10, `${unanswered} of ${readers.length} calls with a token were asked to come back`)
   const p99 = (times: number[]) => [...times].sort((a, b) => a - b)[Math.floor((times.length - 1) * 0.99)] as number

@@ -12,6 +12,8 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 COPY db db
 COPY clients clients
+COPY pages pages
+COPY scripts scripts
 RUN npm run build
 
 # Nothing is written below /app, and all of it is root's: it runs with a read-only root.

@@ -7,14 +7,16 @@ import { createSeeder, register, type Seeded, startLatchkey } from './latchkey.j
 import { type Load, type Outcome, probe, writeHeaders } from './load.js'
 import type { Machinery } from './machinery.js'
 import { measureLogins, measureLogouts, measurePaced, whileLoggingIn } from './measures.js'
+import { hasNginx, startNginx } from './nginx.js'
 import { median } from './statistics.js'
+import { createVerifyingContenders } from './verifying.js'
 
 /** The number of clients, each with its own token, that take turns at each server. */
 const clients = 256
 /** More tokens than a server's memory holds from one turn to the next. */
 const manyClients = 100_000
 
-export type Unit = 'requests/s' | 'logins/s' | 'ms'
+export type Unit = 'requests/s' | 'checks/s' | 'logins/s' | 'ms'
 
 /** `once` measures a contender for so many seconds; `pid` is given if its processor time per request can be measured. */
 export interface Ready { once (seconds: number): Promise<number>, pid?: number }
@@ -47,6 +49,12 @@ export function createContenders (machinery: Machinery, load: Load, connections:
     return { ...instance, databaseUrl, redis, seeder, callers: await seeder.seed(count) }
   }
   const peerRedis = once(() => machinery.redis())
+  const proxied = once(() => seeded(clients, { TRUST_PROXY: '127.0.0.1' }))
+  const application = once(async () => {
+    const env = { NODE_ENV: 'production', CLIENTS: String(clients), REPLY: (await own()).reply }
+    const { url } = await machinery.start(machinery.cores.server, [file('peers/bare.mjs')], env).message<{ url: string }>()
+    return Number(new URL(url).port)
+  })
   const paced = (busy: boolean) => async () => {
     const { base, callers, seeder } = await own()
     const client = createClient(base, connections)
@@ -100,6 +108,27 @@ export function createContenders (machinery: Machinery, load: Load, connections:
     const target = { url, headersFile: writeHeaders(machinery, name, headers), expected: 200 as const }
     await probe(target, headers[0] as string, mustHave)
     return { once: async (seconds: number) => (await load(target, connections, seconds)).perSecond, pid: child.process.pid as number }
+  }
+
+  /** nginx before the bare application: each request is one of the clients', and checked or not. */
+  function behindNginx (name: 'nginx-alone' | 'nginx-forward-auth', label: string, kind: Contender['kind']): Contender {
+    return {
+      name,
+      label,
+      unit: 'requests/s',
+      kind,
+      async start () {
+        const { base, callers } = await proxied()
+        const latchkey = name === 'nginx-alone' ? null : Number(new URL(base).port)
+        const target = {
+          url: `${await startNginx(machinery, await application(), latchkey)}/me`,
+          headersFile: writeHeaders(machinery, name, tokensOf(callers).map(bearer)),
+          expected: 200 as const
+        }
+        await probe(target, bearer(callers[0]?.token), '@example.com')
+        return { once: async seconds => (await load(target, connections, seconds)).perSecond }
+      }
+    }
   }
 
   function logins (name: 'logins' | 'logins-all-cores', label: string, core: string | null): Contender {
@@ -281,7 +310,19 @@ export function createContenders (machinery: Machinery, load: Load, connections:
           }
         }
       }
-    }
+    },
+    ...createVerifyingContenders({
+      machinery,
+      // Longer than the run: only hits are measured.
+      site: count => seeded(count, { CACHE_TTL: '12h' }),
+      peer: (name, script, env) => peer(name, script, env, null)
+    }),
+    ...hasNginx
+      ? [
+        behindNginx('nginx-alone', 'nginx before bare Fastify', 'denominator'),
+        behindNginx('nginx-forward-auth', 'nginx before bare Fastify, asking Latchkey', 'own')
+      ]
+      : []
   ]
 }
 

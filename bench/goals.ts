@@ -3,6 +3,8 @@ export type ContenderName =
   | 'bare' | 'deferred' | 'latchkey' | 'many' | 'redis-dead' | 'embedded' | 'made-up'
   | 'jwt' | 'jwt-redis' | 'jwt-redis-pipelined' | 'jwt-cached' | 'fastify-session' | 'express-session' | 'better-auth-redis' | 'better-auth-database' | 'oidc-provider'
   | 'idle-p99' | 'busy-p99' | 'paced-idle-p99' | 'paced-busy-p99' | 'logins' | 'bcrypt' | 'logins-all-cores' | 'bcrypt-all-cores' | 'logout' | 'transaction'
+  | 'nginx-alone' | 'nginx-forward-auth'
+  | 'verify' | 'verify-many' | 'jose-rs256' | 'jose-es256' | 'fast-jwt' | 'verify-by-url' | 'introspection' | 'express' | 'express-verify' | 'express-jose'
 
 /** A bound on the ratio of `of` to the largest of `against`. */
 export interface Goal {
@@ -101,6 +103,34 @@ export const goals: readonly Goal[] = [
     against: ['transaction'],
     bound: 'at most',
     times: 2.5
+  },
+  {
+    name: 'forward-auth',
+    work: 'forward auth behind nginx: of nginx to the application alone',
+    of: 'nginx-forward-auth',
+    against: ['nginx-alone'],
+    bound: 'at least',
+    times: 0.5
+  },
+  { name: 'verify', work: 'a cached check by latchkey/verifier: of jose, RS256', of: 'verify', against: ['jose-rs256'], bound: 'at least', times: 8 },
+  { name: 'verify', work: 'the same: of jose, ES256', of: 'verify', against: ['jose-es256'], bound: 'at least', times: 12 },
+  { name: 'verify', work: 'the same: of fast-jwt, HS256, without its cache', of: 'verify', against: ['fast-jwt'], bound: 'at least', times: 2 },
+  { name: 'verify', work: 'the same with 100,000 tokens in turn: of 512', of: 'verify-many', against: ['verify'], bound: 'at least', times: 0.67 },
+  {
+    name: 'verify-by-url',
+    work: 'a check by URL, 64 at once: of single introspections by openid-client',
+    of: 'verify-by-url',
+    against: ['introspection'],
+    bound: 'at least',
+    times: 5
+  },
+  {
+    name: 'express',
+    work: 'Express 5 with latchkey/verifier: of Express without a check',
+    of: 'express-verify',
+    against: ['express'],
+    bound: 'at least',
+    times: 0.85
   }
 ]
 

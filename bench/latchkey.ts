@@ -84,6 +84,14 @@ export async function createSeeder (machinery: Machinery, databaseUrl: string, b
     sql,
     mint,
     passwordHash,
+    /** The token of a new service that may introspect. */
+    async service (): Promise<string> {
+      const token = mint.issue('service')
+      await sql`
+        insert into tokens (id, hash, kind, name, abilities, created_at)
+        values (${randomUUID()}, decode(${token.hash().hex()}, 'hex'), 'service', 'bench', '{introspect}', now())`
+      return token.reveal()
+    },
     /** `count` users with a session and a token each. */
     async seed (count: number): Promise<Seeded[]> {
       const plain = Array.from(

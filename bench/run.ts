@@ -7,6 +7,7 @@ import { bestGenerator, createLoad } from './load.js'
 import { describeMachine, processorMs } from './machine.js'
 import { withMachinery } from './machinery.js'
 import { measureMemory } from './memory.js'
+import { hasNginx } from './nginx.js'
 import { type Options, readOptions, usage } from './options.js'
 import { draw } from './picture.js'
 import { judge, type Measured, print, type Report, toResults } from './report.js'
@@ -23,6 +24,7 @@ async function main (options: Options): Promise<void> {
     if (generator === 'autocannon') console.error(
       'wrk is not installed: autocannon, which may be slower than what it measures, takes its place'
     )
+    if (!hasNginx) console.error('nginx is not installed: forward auth is left out')
     const contenders = choose(createContenders(machinery, createLoad(machinery, generator), options.connections), options.only)
     const results = toResults(contenders, await measure(contenders, options))
     const report: Report = {

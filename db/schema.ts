@@ -1,5 +1,7 @@
-import { sql } from 'drizzle-orm'
-import { bigint, boolean, customType, index, integer, pgTable, primaryKey, smallint, text, uuid } from 'drizzle-orm/pg-core'
+import { inArray, sql } from 'drizzle-orm'
+import {
+  bigint, boolean, customType, index, integer, pgTable, pgView, primaryKey, smallint, text, uuid
+} from 'drizzle-orm/pg-core'
 
 const bytea = customType<{ data: Buffer, driverData: Uint8Array }>({
   dataType: () => 'bytea',
@@ -24,6 +26,10 @@ export const secrets = pgTable('secrets', {
   name: text('name').primaryKey(),
   value: bytea('value').notNull()
 })
+
+/** Those that a verifier may read: without the check of tokens it would look up made-up ones, and the other names the database. */
+export const verifierKeys = pgView('verifier_keys').with({ securityBarrier: true })
+  .as(db => db.select().from(secrets).where(inArray(secrets.name, ['token-check', 'database'])))
 
 export const users = pgTable('users', {
   id: uuid('id').primaryKey(),
@@ -66,6 +72,17 @@ export const sessions = pgTable('sessions', {
   index('sessions_ended_at').on(table.endedAt).where(sql`${table.endedAt} is not null`)
 ])
 
+/** What an application keeps with a session: a JSON object. Its row goes with the session's. */
+export const sessionData = pgTable('session_data', {
+  sessionId: uuid('session_id').primaryKey().references(() => sessions.id, { onDelete: 'cascade' }),
+  /** Another one after each write. */
+  version: uuid('version').notNull(),
+  /** JSON as text, which keeps U+0000 in strings. */
+  data: text('data').notNull(),
+  /** When the session ended, by this database's clock, and the data with it. The row stays: a repeated end has to name the same entry. */
+  erasedAt: moment('erased_at')
+})
+
 /** A revoked token keeps its row until it is pruned. If `revoked_at` is not null the token is revoked, whatever any clock says. */
 export const tokens = pgTable('tokens', {
   id: uuid('id').primaryKey(),
@@ -90,7 +107,10 @@ export const tokens = pgTable('tokens', {
 }, table => [
   index('tokens_successor_secret').on(table.consumedAt).where(sql`${table.successorSecret} is not null`),
   index('tokens_user_id').on(table.userId),
+  // Superfluous since the next one; a later version may drop it.
   index('tokens_session_id').on(table.sessionId),
+  // A session's tokens of one kind by age: a refresh looks at the newest, and deletes of the oldest.
+  index('tokens_session').on(table.sessionId, table.kind, table.createdAt),
   index('tokens_expires_at').on(table.expiresAt),
   index('tokens_revoked_at').on(table.revokedAt).where(sql`${table.revokedAt} is not null`)
 ])
@@ -127,7 +147,7 @@ export const events = pgTable('events', {
   ip: text('ip'),
   userAgent: text('user_agent'),
   cause: text('cause'),
-  /** The role that was given, of `role_changed`. */
+  /** The role that was given, of `role_changed` and `first_admin_created`. */
   role: text('role').$type<'user' | 'admin'>(),
   /** The address before, of `email_changed`. */
   previousEmail: text('previous_email')
@@ -184,6 +204,13 @@ export const mails = pgTable('mails', {
   index('mails_user_id').on(table.userId),
   index('mails_registration_id').on(table.registrationId)
 ])
+
+/** SHA-256 of the token in the link that makes the first administrator. One row at most. */
+export const setupLinks = pgTable('setup_links', {
+  hash: bytea('hash').primaryKey(),
+  createdAt: moment('created_at').notNull(),
+  expiresAt: moment('expires_at').notNull()
+})
 
 /** SHA-256 of the tokens in mails. Using one deletes its row. */
 export const mailTokens = pgTable('mail_tokens', {

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { buildPages } from './pages.js'
 
 /** Compiles what has changed. Says so on stderr where it takes long, as on the first start: until then nothing else is printed. */
 
@@ -7,9 +8,14 @@ const quietMs = 1_000
 const timer = setTimeout(() => process.stderr.write('Building…\n'), quietMs)
 const startedAt = performance.now()
 const compiler = spawn(process.execPath, ['node_modules/typescript/bin/tsc', '-b', 'tsconfig.build.json'], { stdio: 'inherit' })
-compiler.on('exit', code => {
+const pages = buildPages().then(() => 0, error => {
+  process.stderr.write(`The pages could not be built: ${error.message}\n`)
+  return 1
+})
+compiler.on('exit', async code => {
+  const worst = Math.max(code ?? 1, await pages)
   clearTimeout(timer)
   const seconds = (performance.now() - startedAt) / 1000
-  if (code === 0 && seconds * 1000 > quietMs) process.stderr.write(`Built in ${seconds.toFixed(1)} s.\n`)
-  process.exitCode = code ?? 1
+  if (worst === 0 && seconds * 1000 > quietMs) process.stderr.write(`Built in ${seconds.toFixed(1)} s.\n`)
+  process.exitCode = worst
 })

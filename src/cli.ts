@@ -1,18 +1,23 @@
 import { readCall, type ServiceCall, unconfirmed } from './commands/index.js'
 import { confirm, isTerminal, readPassword } from './commands/terminal.js'
+import { type ConfigCheck, checkConfig } from './config/check.js'
 import { type Config, ConfigError, loadConfig } from './config/config.js'
-import { explainDatabase, openMigrated } from './database/open.js'
+import { nameDatabase } from './config/names.js'
+import { explainDatabase, openExisting, openMigrated } from './database/open.js'
+import { findUrlProblem } from './database/url.js'
 import { callServer } from './embedded/command-client.js'
 import type { CommandOutcome } from './embedded/command-messages.js'
+import { requireVaultKeys } from './embedded/vault-keys.js'
 import { createLogger } from './observability/logger.js'
 import { openRedis } from './redis/open.js'
 import { createServices } from './services.js'
 
 let config: Config | null = null
 
-/** Read once: the file of a secret may be a pipe. */
-function configured (): Config {
-  config ??= loadConfig()
+/** Reads the configuration, once: the file of a secret may be a pipe. Names the database on stderr: the result is on stdout. */
+function announce (): Config {
+  config = loadConfig()
+  process.stderr.write(`Database: ${nameDatabase(config)}\n`)
   return config
 }
 
@@ -20,10 +25,10 @@ function configured (): Config {
 async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
   const call = readCall(name, args)
   if ('exitCode' in call) return call
-  const config = configured()
+  if ('runLocally' in call) return await call.runLocally({ migrate, checkConfig: checkEnvironment })
+  const config = announce()
   if (call.question !== null && !isTerminal()) return unconfirmed(call.question)
   if (call.question !== null && !await confirm(call.question)) return { exitCode: 1, stdout: '', stderr: 'Nothing was done.' }
-  if ('runLocally' in call) return await call.runLocally({ migrate: () => migrate(config) })
   const password = call.readsPassword ? await readPassword() : undefined
   if (config.databaseUrl !== undefined) return await runAlone(config, call, password)
   const confirmed = call.question === null ? args : ['--yes', ...args]
@@ -31,13 +36,20 @@ async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
   return await callServer(config.dataDir, request) ?? await runAlone(config, call, password)
 }
 
-async function migrate (config: Config): Promise<void> {
-  const database = await openMigrated(config, 'command')
+async function migrate (): Promise<void> {
+  const database = await openMigrated(announce(), 'command')
   await database.close()
 }
 
+/** The check, and what opening the database would complain of before it connects. */
+function checkEnvironment (): ConfigCheck {
+  const { config, ...found } = checkConfig()
+  const problem = config?.databaseUrl === undefined ? null : findUrlProblem(config.databaseUrl)
+  return problem === null ? found : { ...found, problems: [...found.problems, problem] }
+}
+
 async function runAlone (config: Config, call: ServiceCall, password: string | undefined): Promise<CommandOutcome> {
-  const database = await openMigrated(config, 'command')
+  const database = await openExisting(config)
   const logger = createLogger('silent')
   const redis = config.redis === undefined ? null : openRedis(config.redis, { keyPrefix: config.redisKeyPrefix, log: logger })
   try {
@@ -45,7 +57,7 @@ async function runAlone (config: Config, call: ServiceCall, password: string | u
     await redis?.check().catch(() => {})
     // Not started: no poll runs here, so no entry is believed or filled. What ends tokens settles all the same, and waits for who does
     // poll.
-    const services = await createServices(config, { database, redis, logger })
+    const services = await createServices(config, { database, redis, logger, vaultKeys: await requireVaultKeys(config) })
     return await call.run(services, password).finally(services.stop)
   } finally {
     redis?.close()

@@ -1,7 +1,9 @@
 import { type Config, ConfigError } from './config/config.js'
-import { configWarnings } from './config/warnings.js'
+import type { VaultKey } from './config/vault-keys.js'
+import { configWarnings, findServerProblems } from './config/warnings.js'
 import type { Database } from './database/database.js'
 import { openMigrated } from './database/open.js'
+import { requireVaultKeys } from './embedded/vault-keys.js'
 import type { Mailer } from './mail/mailer.js'
 import type { Log } from './observability/logger.js'
 import { type OpenRedis, openRedis } from './redis/open.js'
@@ -10,6 +12,7 @@ import { type OpenRedis, openRedis } from './redis/open.js'
 export interface Connections {
   database: Database
   redis: OpenRedis | null
+  vaultKeys: VaultKey[]
   /** Null: mail stays in the outbox; absent: as configured. */
   mailer?: Mailer | null
   close (): Promise<void>
@@ -20,8 +23,8 @@ export interface Connections {
  * DatabaseUnreachableError, DataDirInUseError, and RedisRefusedError if Redis answers but cannot be used.
  */
 export async function openFoundation (config: Config, log: Log): Promise<Connections> {
-  if (config.production) requireForProduction(config)
-  if (config.bcryptCost < 10) log.warn({ cost: config.bcryptCost }, 'BCRYPT_COST below 10 is for tests')
+  const problems = findServerProblems(config)
+  if (problems.length > 0) throw new ConfigError(problems.join('; '))
   for (const warning of configWarnings(config)) log.warn({}, warning)
 
   const redis = config.redis === undefined ? null : openRedis(config.redis, { keyPrefix: config.redisKeyPrefix, log })
@@ -33,21 +36,20 @@ export async function openFoundation (config: Config, log: Log): Promise<Connect
     throw (checked as PromiseRejectedResult).reason
   }
   const database = opened.value
+  const vaultKeys = await requireVaultKeys(config).catch(async (error: unknown) => {
+    redis?.close()
+    await database.close()
+    throw error
+  })
   let closed: Promise<void> | null = null
   const closeDatabase = (patienceMs?: number) => closed ??= database.close(patienceMs)
   return {
     database: { ...database, close: closeDatabase },
     redis,
+    vaultKeys,
     async close () {
       redis?.close()
       await closeDatabase()
     }
   }
-}
-
-function requireForProduction ({ databaseUrl, smtp }: Config): void {
-  if (databaseUrl === undefined) {
-    throw new ConfigError('NODE_ENV=production needs DATABASE_URL: the embedded database is for development, and for one process')
-  }
-  if (smtp === null) throw new ConfigError('NODE_ENV=production needs SMTP_URL: without it mails, with their tokens, are files in DATA_DIR')
 }

@@ -10,10 +10,11 @@ import { serveCommands } from './embedded/command-server.js'
 import { openFoundation } from './foundation.js'
 import { watchConnections } from './http/connections.js'
 import { listen } from './http/listen.js'
-import { createLogger } from './observability/logger.js'
+import { createLogger, type Log } from './observability/logger.js'
 import { serveMetrics } from './observability/metrics.js'
 import { createReadableLog } from './observability/readable-log.js'
 import { RedisRefusedError } from './redis/open.js'
+import { type Setup, setupMinutes } from './setup/service.js'
 
 /**
  * After DRAIN_DELAY: how long requests may still wait for the database, how long they may take in all, and when the process ends at the
@@ -65,6 +66,7 @@ async function main (config: Config): Promise<void> {
   // In production the output is JSON alone.
   if (isTerminal || !config.production) greet(config, url)
   else logger.info({ sessionLimit: config.sessionLimit }, limitOf(config))
+  if (config.pages) await offerSetup(config, latchkey.setup, url, logger)
 
   function listenForCommands (config: Config, run: Parameters<typeof serveCommands>[1]) {
     return serveCommands(config.dataDir, run).catch((error: Error) => {
@@ -74,8 +76,22 @@ async function main (config: Config): Promise<void> {
   }
 }
 
+/** Where there is no administrator, prints the link that makes one: beside the log, in which no credential may stand. */
+async function offerSetup ({ publicUrl }: Config, setup: Setup, url: string, log: Pick<Log, 'warn'>): Promise<void> {
+  try {
+    const token = await setup.invite()
+    if (token === null) return
+    const page = `${publicUrl ?? url}/admin/setup`
+    process.stderr.write(
+      `There is no administrator yet. To make the first one, open this link within ${setupMinutes} minutes; it works once.\n${page}#token=${token.reveal()}\n`
+    )
+  } catch (error) {
+    log.warn({ err: error }, 'the link that makes the first administrator could not be made: restart, or use users:create -- --admin')
+  }
+}
+
 function greet (config: Config, url: string): void {
-  const lines = [`Latchkey listens on ${url}`, `Documentation: ${url}/docs`, `Sessions: ${limitOf(config)}.`]
+  const lines = [`Latchkey listens on ${url}`, `Documentation: ${url}/docs`, ...config.pages ? [`Pages for people: ${url}/account`] : [], `Sessions: ${limitOf(config)}.`]
   if (config.databaseUrl === undefined) {
     lines.push(
       `Embedded database in ${config.dataDir}: for development, one process; it survives a crash of the process, not a power cut. Set DATABASE_URL for real use.`

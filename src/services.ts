@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { Registry } from 'prom-client'
 import { createAdmin } from './admin/index.js'
+import type { Overview } from './admin/overview.js'
 import type { AdminService } from './admin/service.js'
 import type { TokenStats } from './admin/stats.js'
 import { createFailureCounts } from './attempts/index.js'
@@ -30,14 +31,20 @@ import type { CacheEpoch } from './revocation/epoch.js'
 import { createProtocol } from './revocation/index.js'
 import type { Settle } from './revocation/settle.js'
 import { createServiceTokenService, type ServiceTokenService } from './service-tokens/service.js'
+import { createSessionData } from './session-data/index.js'
+import { createWriteLimiter } from './session-data/limiter.js'
+import type { SessionDataService } from './session-data/service.js'
 import { createSessions } from './sessions/index.js'
+import { createRefreshLimiter } from './sessions/limiter.js'
 import type { SessionService } from './sessions/service.js'
+import { createFirstAdmin } from './setup/index.js'
+import type { Setup } from './setup/service.js'
 import { networkOf } from './shared/address.js'
 import { type Clock, systemClock } from './shared/clock.js'
 import { traced } from './shared/traced.js'
 import { type CacheBackend, noBackend } from './token-cache/backend.js'
 import { createMemoryBackend } from './token-cache/memory.js'
-import { createTokens } from './tokens/index.js'
+import { createTokens, idleSecondsOf } from './tokens/index.js'
 import type { LastUse } from './tokens/last-use.js'
 import type { TokenService } from './tokens/service.js'
 import type { AccountService } from './users/account.js'
@@ -45,12 +52,15 @@ import type { EmailChanges } from './users/email-changes.js'
 import type { UserImport } from './users/import.js'
 import { createAccounts, createUsers } from './users/index.js'
 import type { UserService } from './users/service.js'
+import { createVault, type Vault, type VaultKey } from './vault/vault.js'
 
 /** What the services stand on. All but the first three are for tests, which hold clocks still, break the cache and read mails. */
 export interface Foundation {
   database: Database
   redis: Pick<OpenRedis, 'limiter' | 'backend'> | null
   logger: Log
+  /** By default those of VAULT_KEYS_FILE. */
+  vaultKeys?: VaultKey[]
   clock?: Clock
   backend?: (real: CacheBackend) => CacheBackend
   settle?: (real: Settle) => Settle
@@ -65,6 +75,7 @@ export interface Foundation {
 export interface Services {
   tokens: TokenService
   sessions: SessionService
+  sessionData: SessionDataService
   personalTokens: PersonalTokenService
   serviceTokens: ServiceTokenService
   oauth: OauthService
@@ -72,8 +83,11 @@ export interface Services {
   account: AccountService
   admin: AdminService
   tokenStats: TokenStats
+  overview: Overview
+  setup: Setup
   audit: Audit
   mail: MailService
+  vault: Vault
   prune: Prune
   importUsers: UserImport
   epoch: CacheEpoch
@@ -93,12 +107,12 @@ export async function createServices (config: Config, foundation: Foundation): P
   const { backend: wrapBackend = real => real, settle: wrapSettle = real => real } = foundation
   const database = traced(foundation.database, spans?.database)
   const keys = createKeys(database)
+  const vault = createVault(foundation.vaultKeys ?? config.vaultKeys)
   const counters = createCounters()
   const memory = redis === null && database.embedded ? createMemoryBackend() : null
   const backend = wrapBackend(redis?.backend ?? memory ?? noBackend)
   const limits = { redis: redis?.limiter ?? null, keyPrefix: config.redisKeyPrefix }
-  // Last uses are written late: the idle time must not end a session that is being used elsewhere.
-  const idleSeconds = config.sessionIdleTtlSeconds === null ? null : config.sessionIdleTtlSeconds + 4 * config.lastUseIntervalSeconds
+  const idleSeconds = idleSecondsOf(config)
   const common = { database, clock, log, counters, config, networkOf }
 
   const protocol = await createProtocol({
@@ -110,7 +124,7 @@ export async function createServices (config: Config, foundation: Foundation): P
     spans
   })
   const { revocation, epoch } = protocol
-  const { tokens, lastUse } = await createTokens({ ...common, keys, cache: protocol.cache, idleSeconds, spans })
+  const { tokens, lastUse } = await createTokens({ ...common, keys, cache: protocol.cache, spans })
   const audit = createAuditTrail({ ...common, retentionSeconds: config.auditRetentionSeconds })
   const failures = await createFailureCounts({ ...common, keys, audit })
   const { users, passwords, reauthenticate, importUsers } = await createUsers({
@@ -120,7 +134,9 @@ export async function createServices (config: Config, foundation: Foundation): P
     attempts: failures.attempts,
     spans
   })
-  const sessions = createSessions({ ...common, tokens, users, revocation, audit, idleSeconds })
+  const sessions = createSessions({ ...common, tokens, users, limiter: createRefreshLimiter(limits), revocation, audit, idleSeconds })
+  const limiter = createWriteLimiter(config.sessionDataLimit, limits)
+  const sessionData = createSessionData({ ...common, protocol, sessions, limiter, idleSeconds })
   const personalTokens = createPersonalTokenService({
     tokens,
     reauthenticate,
@@ -130,7 +146,7 @@ export async function createServices (config: Config, foundation: Foundation): P
     limit: config.personalTokenLimit,
     needsVerifiedEmail: config.smtp !== null
   })
-  const serviceTokens = createServiceTokenService({ tokens, sessions, audit, transactions: database, clock })
+  const serviceTokens = createServiceTokenService({ tokens, sessions, revocation, audit, transactions: database, clock })
   const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock, introspectUnverified: config.introspectUnverified })
   const { mail, sender, expired, outbox } = createMail({
     ...common,
@@ -153,7 +169,7 @@ export async function createServices (config: Config, foundation: Foundation): P
     notifyDeleted: mail.notifyDeleted
   })
   const measure = redis === null ? memory?.measure ?? null : () => measureRedis(redis.limiter)
-  const { admin, tokenStats } = createAdmin({
+  const { admin, tokenStats, overview } = createAdmin({
     ...common,
     users,
     sessions,
@@ -164,6 +180,7 @@ export async function createServices (config: Config, foundation: Foundation): P
     reauthenticate,
     measure
   })
+  const setup = createFirstAdmin({ ...common, users, sessions, audit })
   const retention = createRetention({
     ...common,
     counters: counters.prune,
@@ -183,8 +200,8 @@ export async function createServices (config: Config, foundation: Foundation): P
   })
 
   return {
-    tokens, sessions, personalTokens, serviceTokens, oauth, users, account, admin, tokenStats, audit, mail, importUsers,
-    epoch, lastUse, counters, metrics, health,
+    tokens, sessions, sessionData, personalTokens, serviceTokens, oauth, users, account, admin, tokenStats, overview, setup, audit, mail,
+    vault, importUsers, epoch, lastUse, counters, metrics, health,
     prune: retention.prune,
     start () { for (const part of [retention, epoch, lastUse, sender]) part.start() },
     async stop () {

@@ -16,7 +16,7 @@ const imports = sources.flatMap(importsOf)
 
 /** The folders of src that belong to no feature; whatever else is there is a feature. */
 const technicalRooms = ['config', 'http', 'database', 'redis', 'embedded', 'observability']
-const otherRooms = ['commands', 'embedding', 'shared', 'keys']
+const otherRooms = ['commands', 'embedding', 'verifier', 'shared', 'keys']
 const room = (path: string) => /^src\/([^/]+)\//.exec(path)?.[1] ?? null
 const isTechnical = (name: string | null) => name !== null && technicalRooms.includes(name)
 const isFeature = (name: string | null) => name !== null && !isTechnical(name) && !otherRooms.includes(name)
@@ -51,9 +51,9 @@ const modules: Array<[name: RegExp, allowed: RegExp]> = [
   [/^db\/migrate\.ts$/, /^src\/(embedded\/(pglite|pglite-image)|database\/migration)\.ts$/],
   [
     /^src\/(app|server|cli|commands\/index|database\/open|foundation)\.ts$/,
-    /^src\/(server|cli|foundation|embedding\/(plugin|instances))\.ts$/
+    /^src\/(server|cli|foundation|embedding\/(plugin|instances)|verifier\/direct)\.ts$/
   ],
-  [/^src\/redis\/open\.ts$/, /^src\/(server|cli|services|foundation|http\/redis-client)\.ts$/],
+  [/^src\/redis\/open\.ts$/, /^src\/(server|cli|services|foundation|http\/redis-client|verifier\/direct)\.ts$/],
   [/^src\/services\.ts$/, /^src\/(app|cli|embedding\/(plugin|instances))\.ts$/],
   [/^src\/embedding\/.*\.ts$/, /^src\/(app|embedding\/.*)\.ts$/],
   [/^src\/(.*\/)?routes\.ts$/, /^src\/app\.ts$/]
@@ -84,7 +84,7 @@ t.test('services know neither Fastify, nor drizzle, nor Redis, nor how the datab
 
 t.test('the database is reached by stores alone', async t => {
   const queries = imports.filter(({ from, to, typeOnly }) =>
-    /^src\/database\/(database|literals)\.ts$/.test(to) && !typeOnly && !/^src\/(database|embedded)\//.test(from))
+    /^src\/database\/(database|literals|page)\.ts$/.test(to) && !typeOnly && !/^src\/(database|embedded)\//.test(from))
   t.same(queries.filter(({ from }) => !/\/([a-z-]+-)?store\.ts$/.test(from)).map(describe), [])
   t.ok(queries.length > 0)
 })
@@ -101,7 +101,7 @@ t.test('technical rooms know features by their types alone, and features know of
       isTechnical(room(from)) && !/^src\/(redis\/open|http\/health)\.ts$/.test(from) && isFeature(room(to)) && !typeOnly).map(describe),
     []
   )
-  const open = /^src\/(database\/(database|transaction|literals)|observability\/(logger|durations))\.ts$/
+  const open = /^src\/(database\/(database|transaction|literals|page)|observability\/(logger|durations))\.ts$/
   const edges = /\/(routes|schemas|authenticate|cookies|redis|cluster|schedule|transport|form|errors|metadata|limiter|login-limiter)\.ts$/
   t.same(
     imports.filter(({ from, to, typeOnly }) =>
@@ -113,6 +113,17 @@ t.test('technical rooms know features by their types alone, and features know of
         !typeOnly).map(describe),
     []
   )
+})
+
+t.test('pages know preact, the client and what they share, and nothing of the server', async t => {
+  const files = readdirSync(join(root, 'pages'), { recursive: true, encoding: 'utf8' }).filter(name => /\.tsx?$/.test(name))
+  t.ok(files.length > 10)
+  const beyond = files.flatMap(file => [...read(join('pages', file)).matchAll(/(?:from |import\()'([^']+)'/g)].map(([, to = '']) => {
+    const target = to.startsWith('.') ? join(dirname(file), to) : to
+    const isAllowed = /^(preact(\/hooks)?$|latchkey-client$|uplot$|shared\/|texts\/)/.test(target) || target.split('/')[0] === file.split('/')[0]
+    return isAllowed ? '' : `pages/${file} imports ${to}`
+  })).filter(found => found !== '')
+  t.same(beyond, [])
 })
 
 t.test('no modules import each other in a circle, types included', async t => {
@@ -168,6 +179,7 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
     'src/tokens/store.ts revokeOfSessions (RevokingTx)',
     'src/tokens/store.ts revokeOfUsers (RevokingTx)',
     'src/tokens/store.ts revokeOne (RevokingTx)',
+    'src/tokens/surplus-store.ts revokeSurplus (RevokingTx)',
     'src/users/store.ts markDeleted (RevokingTx)',
     'src/users/store.ts setDisabled (RevokingTx)',
     'src/users/store.ts setName (RevokingTx)',
@@ -177,7 +189,7 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
   ])
 })
 
-t.test('rows of tokens, sessions and users are deleted by pruning, and with an account that is dead already', async t => {
+t.test('rows of tokens, sessions and users are deleted by pruning, by refreshing what nobody needs, and with an account that is dead already', async t => {
   const deletions = sources.flatMap(source =>
     all(
       source,
@@ -192,6 +204,7 @@ t.test('rows of tokens, sessions and users are deleted by pruning, and with an a
       'src/retention/store.ts delete',
       'src/sessions/store.ts deleteOfUser',
       'src/tokens/store.ts deleteOfUser',
+      'src/tokens/surplus-store.ts deleteSurplus',
       'src/users/store.ts deleteMarked'
     ]
   )

@@ -1,5 +1,6 @@
 import type { Audit } from '../audit/service.js'
 import type { Database } from '../database/database.js'
+import type { RevocationCounters } from '../revocation/counters.js'
 import type { Protocol } from '../revocation/index.js'
 import type { SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
@@ -8,6 +9,9 @@ import type { TokenService } from '../tokens/service.js'
 import type { AccountService } from '../users/account.js'
 import type { Reauthenticate } from '../users/reauthenticate.js'
 import type { UserService } from '../users/service.js'
+import { createActivity } from './activity.js'
+import { createCacheFigures } from './cache-figures.js'
+import { createOverview, type Overview } from './overview.js'
 import { type AdminService, createAdminService } from './service.js'
 import { createTokenStats, type TokenStats } from './stats.js'
 import { createAdminStore } from './store.js'
@@ -22,7 +26,7 @@ interface AdminPorts {
   audit: Audit
   reauthenticate: Reauthenticate
   clock: Clock
-  counters: CacheCounters
+  counters: CacheCounters & RevocationCounters
   /** Keys and memory of the cache; null where there is none. */
   measure: (() => Promise<{ keys: number, memoryBytes: number | null }>) | null
 }
@@ -31,10 +35,14 @@ interface AdminPorts {
 export function createAdmin ({ database, protocol: { revocation, settle, epoch }, clock, counters, measure, ...ports }: AdminPorts): {
   admin: AdminService
   tokenStats: TokenStats
+  overview: Overview
 } {
   const store = createAdminStore(database)
+  const cache = createCacheFigures({ store, counters, epoch, measure })
+  const activity = createActivity({ store, clock })
   return {
     admin: createAdminService({ store, revocation, settle, forgive: ports.users.forgive, ...ports }),
-    tokenStats: createTokenStats({ store, counters, epoch, measure, clock })
+    tokenStats: createTokenStats({ store, cache, clock }),
+    overview: createOverview({ store, activity, cache, counters, clock })
   }
 }

@@ -4,26 +4,32 @@ import Type from 'typebox'
 import { EventList, toEvent } from '../audit/schemas.js'
 import type { Audit } from '../audit/service.js'
 import { deviceOf } from '../http/device.js'
-import { failures, limitOf } from '../http/schemas.js'
-import { SessionList, toSession } from '../sessions/schemas.js'
+import { failures, LongPage, limitOf, longPageOf, momentOf } from '../http/schemas.js'
+import { SessionList, toSessionList } from '../sessions/schemas.js'
 import type { SessionService } from '../sessions/service.js'
 import { NotFoundError } from '../shared/errors.js'
 import { isUuid } from '../shared/ids.js'
 import { guarded, requireRole } from '../tokens/authenticate.js'
-import { Created, EventQuery, NewUserBody, RevokeBody, RoleBody, Stats, UserList, UserParams, UserQuery } from './schemas.js'
+import type { Overview } from './overview.js'
+import {
+  Created, EventQuery, hoursOf, NewUserBody, OneUser, OverviewQuery, OverviewReply, RevokeBody, RoleBody, Stats, UserList, UserParams,
+  UserQuery
+} from './schemas.js'
 import type { AdminActor, AdminService } from './service.js'
 import type { TokenStats } from './stats.js'
 
 interface Options {
   admin: AdminService
   tokenStats: TokenStats
+  overview: Overview
   sessions: Pick<SessionService, 'list'>
   audit: Pick<Audit, 'list'>
   authenticate (request: FastifyRequest): Promise<void>
 }
 
 /** For administrators, with the token of a session: users, their sessions, events, statistics, and the emergency switch. */
-export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { admin, tokenStats, sessions, audit, authenticate }) => {
+export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, options) => {
+  const { admin, tokenStats, overview, sessions, audit, authenticate } = options
   const administrator = guarded('admin', authenticate)
   const common = { tags: ['admin'], security: [{ bearer: [] }, { cookie: [] }] }
   const Done = Type.Null({ description: 'Done, and true on every instance' })
@@ -34,6 +40,7 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
     schema: {
       ...common,
       summary: 'Users: by the beginning of their address, or all, newest first',
+      operationId: 'listUsers',
       querystring: UserQuery,
       response: { 200: UserList, ...failures(400, 401, 403, 503) }
     }
@@ -41,9 +48,11 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.post('/v1/admin/users', {
     ...administrator,
+    config: { ...administrator.config, passwordField: 'currentPassword' },
     schema: {
       ...common,
       summary: 'Make an account, whatever REGISTRATION says; one with role admin needs a recent login or the password',
+      operationId: 'createUser',
       body: NewUserBody,
       response: { 201: Created, ...failures(400, 401, 403, 409, 413, 415, 429, 503) }
     }
@@ -52,19 +61,26 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
     return await reply.code(201).send({ user: await admin.create(actorOf(request), account, currentPassword) })
   })
 
+  app.get('/v1/admin/users/:id', {
+    ...administrator,
+    schema: { ...common, summary: 'One user', operationId: 'getUser', params, response: { 200: OneUser, ...failures(401, 403, 404, 503) } }
+  }, async request => ({ user: await admin.requireUser(userIdOf(request.params)) }))
+
   app.get('/v1/admin/users/:id/sessions', {
     ...administrator,
     schema: {
       ...common,
       summary: "A user's live sessions, newest first",
+      operationId: 'listSessionsOfUser',
       params,
-      response: { 200: SessionList, ...failures(401, 403, 404, 503) }
+      querystring: LongPage,
+      response: { 200: SessionList, ...failures(400, 401, 403, 404, 503) }
     }
   }, async request => {
     const userId = userIdOf(request.params)
     await admin.requireUser(userId)
     const current = requireRole(request, 'admin').session?.id
-    return { sessions: (await sessions.list(userId)).map(session => toSession(session, current)) }
+    return toSessionList(await sessions.list(userId, longPageOf(request.query)), current)
   })
 
   app.post('/v1/admin/users/:id/revoke', {
@@ -72,6 +88,7 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
     schema: {
       ...common,
       summary: "End a user's sessions, and on request their personal tokens",
+      operationId: 'revokeUser',
       params,
       body: RevokeBody,
       response: { 204: Done, ...failures(400, 401, 403, 404, 413, 415, 503) }
@@ -86,6 +103,7 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
     schema: {
       ...common,
       summary: 'Disable a user: sessions end, personal tokens stop working until the user is enabled',
+      operationId: 'disableUser',
       params,
       response: { 204: Done, ...failures(401, 403, 404, 409, 503) }
     }
@@ -99,6 +117,7 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
     schema: {
       ...common,
       summary: 'Enable a user again, and clear their failed logins',
+      operationId: 'enableUser',
       params,
       response: { 204: Done, ...failures(401, 403, 404, 503) }
     }
@@ -112,6 +131,7 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
     schema: {
       ...common,
       summary: "Change a user's role: needs a recent login or the password",
+      operationId: 'setRoleOfUser',
       params,
       body: RoleBody,
       response: { 204: Done, ...failures(400, 401, 403, 404, 409, 413, 415, 429, 503) }
@@ -125,13 +145,18 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
     ...administrator,
     schema: {
       ...common,
-      summary: 'The audit trail of all accounts, or of one, newest first',
+      summary: 'The audit trail of all accounts, newest first; or of one, of one type, of some time',
+      operationId: 'listAllEvents',
       querystring: EventQuery,
       response: { 200: EventList, ...failures(400, 401, 403, 503) }
     }
   }, async request => {
+    const { userId = null, type = null, from, until } = request.query
     const { events, nextCursor } = await audit.list({
-      userId: request.query.userId ?? null,
+      userId,
+      type,
+      from: momentOf(from, 'from'),
+      until: momentOf(until, 'until'),
       cursor: request.query.cursor,
       limit: limitOf(request.query)
     })
@@ -140,14 +165,31 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { adm
 
   app.get('/v1/admin/token-stats', {
     ...administrator,
-    schema: { ...common, summary: 'Statistics of tokens and cache', response: { 200: Stats, ...failures(401, 403, 503) } }
+    schema: {
+      ...common,
+      summary: 'Statistics of tokens and cache',
+      operationId: 'getTokenStats',
+      response: { 200: Stats, ...failures(401, 403, 503) }
+    }
   }, async () => tokenStats())
+
+  app.get('/v1/admin/overview', {
+    ...administrator,
+    schema: {
+      ...common,
+      summary: 'What a page for administrators shows: sign-ins and failures by hour, users, sessions, tokens, cache and settlements',
+      operationId: 'getOverview',
+      querystring: OverviewQuery,
+      response: { 200: OverviewReply, ...failures(400, 401, 403, 503) }
+    }
+  }, async request => overview(hoursOf(request.query)))
 
   app.post('/v1/admin/cache/clear', {
     ...administrator,
     schema: {
       ...common,
       summary: 'Void every cache entry, on every instance: for when the cache itself is in doubt',
+      operationId: 'clearCache',
       response: { 204: Done, ...failures(401, 403, 503) }
     }
   }, async (request, reply) => {

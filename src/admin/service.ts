@@ -8,13 +8,14 @@ import { NotFoundError } from '../shared/errors.js'
 import { nilUuid } from '../shared/ids.js'
 import type { TokenService } from '../tokens/service.js'
 import type { AccountService } from '../users/account.js'
+import { normaliseEmail } from '../users/email.js'
 import type { Reauthenticate } from '../users/reauthenticate.js'
 import type { NewAccount } from '../users/registration.js'
 import type { UserService } from '../users/service.js'
 import type { User } from '../users/user.js'
 import { type AdminActor, reasonOf } from './actor.js'
 import { createAdminTransactions } from './authorisation.js'
-import type { AdminStore } from './store.js'
+import type { AdminStore, ListedUser } from './store.js'
 import { createUserList, type UserListQuery, type UserPage } from './user-list.js'
 
 export { type AdminActor, operator } from './actor.js'
@@ -52,18 +53,17 @@ export interface AdminService {
   /** See createUserList. */
   list (query: UserListQuery): Promise<UserPage>
   /** Throws NotFoundError when there is no such user. */
-  requireUser (userId: string): Promise<void>
+  requireUser (userId: string): Promise<ListedUser>
   /** The account of that address, or null. */
-  findByEmail (email: string): Promise<User | null>
+  findByEmail (email: string): Promise<ListedUser | null>
 }
 
 interface AdminServiceDependencies {
-  store: AdminStore
+  store: Pick<AdminStore, 'find' | 'newest' | 'byEmail' | 'ofEmail'>
   users: Pick<UserService, 'lockAdmins'
     | 'lockAll'
     | 'lockNext'
     | 'prepareUser'
-    | 'findByEmail'
     | 'requireOtherAdmin'
     | 'setRole'
     | 'setDisabled'>
@@ -180,9 +180,11 @@ export function createAdminService (dependencies: AdminServiceDependencies): Adm
     list: createUserList(store),
 
     async requireUser (userId) {
-      if (!await store.exists(userId)) throw new NotFoundError()
+      const user = await store.find(userId)
+      if (user === null) throw new NotFoundError()
+      return user
     },
 
-    findByEmail: users.findByEmail
+    findByEmail: email => store.ofEmail(normaliseEmail(email))
   }
 }

@@ -1,6 +1,8 @@
 import { and, desc, eq, notLike, type SQL, sql } from 'drizzle-orm'
 import { users } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
+import { isBehind } from '../database/page.js'
+import { overdueMs } from '../revocation/timing.js'
 import type { Position } from '../shared/pagination.js'
 import { deletedEmailPrefix } from '../users/deleted-accounts.js'
 import type { User } from '../users/user.js'
@@ -14,15 +16,24 @@ export interface TokenCount { kind: string, active: number, expired: number, rev
 /** Sessions that are live, and those of them that were never used after the login. */
 export interface SessionCount { active: number, neverUsed: number }
 
-/** Which cache entries count, and how many revocations are waiting to be settled. */
-export interface EpochFacts { generation: number, incarnation: string | null, settlements: number }
+/** Accounts by state: `unverified` are enabled ones whose address nobody has proved, `admins` enabled administrators. */
+export interface UserCount { total: number, disabled: number, unverified: number, admins: number }
+
+/** What happened in one hour, counted since 1970 in UTC. */
+export interface HourCount { hour: number, signIns: number, failures: number, registrations: number }
+
+/** Which cache entries count, and how many revocations are waiting to be settled; overdue: for so long that somebody must have died. */
+export interface EpochFacts { generation: number, incarnation: string | null, settlements: number, overdueSettlements: number }
 
 export interface AdminStore {
   /** Newest first. */
   newest (page: { after: Position | null, limit: number }): Promise<ListedUser[]>
   /** Users whose address begins with `prefix`, by address. */
   byEmail (page: { prefix: string, after: string | null, limit: number }): Promise<ListedUser[]>
-  exists (id: string): Promise<boolean>
+  /** Null for an account that is being deleted, too. */
+  find (id: string): Promise<ListedUser | null>
+  /** The account of exactly this address, normalised; null where there is none. */
+  ofEmail (email: string): Promise<ListedUser | null>
   /** By kind; only personal tokens have a last use of their own. Null where counting would take too long. */
   tokens (now: Date): Promise<TokenCount[] | null>
   /** Null where counting would take too long. */
@@ -32,6 +43,10 @@ export interface AdminStore {
   /** PostgreSQL's own estimate of the rows of tokens; null where it has none. */
   estimatedTokens (): Promise<number | null>
   epoch (): Promise<EpochFacts>
+  /** Null where counting would take too long. */
+  users (): Promise<UserCount | null>
+  /** The hours of [from, until) in which something happened, according to the audit trail; null where counting would take too long. */
+  activity (from: Date, until: Date): Promise<HourCount[] | null>
 }
 
 /** Sorts after every continuation of a prefix, in byte order. */
@@ -73,13 +88,7 @@ export function createAdminStore (database: Database): AdminStore {
 
   return {
     newest: ({ after, limit }) =>
-      select(
-        after === null
-          ? undefined
-          : sql`(${users.createdAt}, ${users.id}) < (${after.createdAt.toISOString()}::timestamptz, ${after.id}::uuid)`,
-        [desc(users.createdAt), desc(users.id)],
-        limit
-      ),
+      select(isBehind(after, users), [desc(users.createdAt), desc(users.id)], limit),
 
     // A range in the order of the index, unlike LIKE, in which some characters would be wildcards.
     byEmail: ({ prefix, after, limit }) =>
@@ -90,10 +99,9 @@ export function createAdminStore (database: Database): AdminStore {
         limit
       ),
 
-    async exists (id) {
-      const rows = await database.query(db => db.select({ id: users.id }).from(users).where(and(eq(users.id, id), isNotDeleted)))
-      return rows.length > 0
-    },
+    find: async id => (await select(eq(users.id, id), [desc(users.id)], 1))[0] ?? null,
+
+    ofEmail: async email => (await select(eq(users.email, email), [], 1))[0] ?? null,
 
     tokens: now => count<TokenCount>(sql`
       select kind,
@@ -127,10 +135,39 @@ export function createAdminStore (database: Database): AdminStore {
       return row === undefined || row.rows < 0 ? null : row.rows
     },
 
+    async users () {
+      const rows = await count<UserCount>(sql`
+        select count(*)::int as total, count(disabled_at)::int as disabled,
+          (count(*) filter (where email_verified_at is null and disabled_at is null))::int as unverified,
+          (count(*) filter (where role = 'admin' and disabled_at is null))::int as admins
+        from users where ${isNotDeleted}`)
+      return rows?.[0] ?? null
+    },
+
+    // By the index on the time, however old and long the trail is.
+    activity: (from, until) => count<HourCount>(sql`
+      select floor(extract(epoch from created_at) / 3600)::int as hour,
+        (count(*) filter (where type = 'login_succeeded'))::int as "signIns",
+        (count(*) filter (where type = 'login_failed'))::int as failures,
+        (count(*) filter (where type = 'registered'))::int as registrations
+      from events
+      where created_at >= ${from.toISOString()}::timestamptz and created_at < ${until.toISOString()}::timestamptz
+        and type in ('login_succeeded', 'login_failed', 'registered')
+      group by 1`),
+
     async epoch () {
-      const [row] = await database.prepared<{ generation: string | number, incarnation: string | null, settlements: number }>(
-        'select generation, incarnation, (select count(*)::int from cache_settlements) as settlements from cache_epoch where id = 1', [])
-      return { generation: Number(row?.generation), incarnation: row?.incarnation ?? null, settlements: row?.settlements ?? 0 }
+      const [row] = await database.prepared<{ generation: string | number, incarnation: string | null, open: number, overdue: number }>(
+        `select generation, incarnation, (select count(*)::int from cache_settlements) as open,
+          (select count(*)::int from cache_settlements where created_at < clock_timestamp() - $1 * interval '1 millisecond') as overdue
+        from cache_epoch where id = 1`,
+        [overdueMs]
+      )
+      return {
+        generation: Number(row?.generation),
+        incarnation: row?.incarnation ?? null,
+        settlements: row?.open ?? 0,
+        overdueSettlements: row?.overdue ?? 0
+      }
     }
   }
 }

@@ -3,7 +3,7 @@ export const eventTypes = [
   'registered', 'login_succeeded', 'login_failed', 'session_ended', 'refresh_token_reused',
   'password_changed', 'password_reset_requested', 'password_reset', 'email_change_requested', 'email_changed', 'email_verified', 'name_changed',
   'personal_token_created', 'personal_token_ended', 'service_created', 'service_ended',
-  'user_created', 'user_disabled', 'user_enabled', 'role_changed', 'account_deleted',
+  'user_created', 'first_admin_created', 'user_disabled', 'user_enabled', 'role_changed', 'account_deleted',
   'login_failures_cleared', 'cache_cleared', 'users_imported'
 ] as const
 
@@ -27,7 +27,7 @@ export interface Happening {
   sessionId?: string | null
   tokenId?: string | null
   cause?: EventCause | null
-  /** The role that was given; of `role_changed`. */
+  /** The role that was given; of `role_changed` and `first_admin_created`. */
   role?: 'user' | 'admin' | null
   /** The address before the change; of `email_changed`. */
   previousEmail?: string | null

@@ -14,6 +14,7 @@ export const auditRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { aud
     schema: {
       tags: ['account'],
       summary: "What happened to the caller's account, newest first",
+      operationId: 'listEvents',
       security: [{ bearer: [] }, { cookie: [] }],
       querystring: Page,
       response: { 200: EventList, ...failures(400, 401, 403, 503) }

@@ -17,7 +17,7 @@ export const EventList = Type.Object({
     cause: nullable(choice(eventCauses)),
     role: nullable(Role),
     previousEmail: nullable(Type.String())
-  })),
+  }, { title: 'Event' })),
   nextCursor: nullable(Type.String())
 })
 

@@ -6,7 +6,7 @@ import type { Device } from '../shared/device.js'
 import { cursorOf, positionOf } from '../shared/pagination.js'
 import type { EventType, Happening } from './event.js'
 import { logEvents } from './event-log.js'
-import type { AuditEvent, AuditStore } from './store.js'
+import type { AuditEvent, AuditStore, EventFilter } from './store.js'
 
 export type { AuditEvent }
 
@@ -26,11 +26,10 @@ export interface Audit {
   /** The newest `limit` events of these types before `event`, of the same account. */
   before (tx: Tx, event: AuditEvent, types: EventType[], limit: number): Promise<AuditEvent[]>
   /**
-   * A page of `limit` events, newest first, of one account, or of all when `userId` is null; `cursor` is the previous page's `nextCursor`.
+   * A page of `limit` events, newest first; `cursor` is the previous page's `nextCursor`. Events of a rare type are looked for in some
+   * thousands at a time: a page may have fewer of them than `limit`, even none, and still a `nextCursor`.
    */
-  list (
-    query: { userId: string | null, cursor: string | undefined, limit: number }
-  ): Promise<{ events: AuditEvent[], nextCursor: string | null }>
+  list (query: EventFilter & { cursor: string | undefined, limit: number }): Promise<{ events: AuditEvent[], nextCursor: string | null }>
   /** Deletes up to `limit` events of an account that is being deleted; returns how many. */
   deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number>
   /** Counts events older than AUDIT_RETENTION. */
@@ -95,11 +94,12 @@ export function createAudit ({ store, clock, retentionSeconds, log }: AuditDepen
     find: store.find,
     before: store.before,
 
-    async list ({ userId, cursor, limit }) {
-      const found = await store.list({ userId, after: cursor === undefined ? null : positionOf(cursor), limit: limit + 1 })
-      const events = found.slice(0, limit)
-      const last = events.at(-1)
-      return { events, nextCursor: found.length > limit && last !== undefined ? cursorOf(last) : null }
+    async list ({ cursor, limit, ...filter }) {
+      const after = cursor === undefined ? null : positionOf(cursor)
+      const { rows, reached } = await store.list({ ...filter, after, limit: limit + 1 })
+      const events = rows.slice(0, limit)
+      const next = rows.length > limit ? events.at(-1) : reached
+      return { events, nextCursor: next == null ? null : cursorOf(next) }
     },
 
     deleteOfUser: store.deleteOfUser,

@@ -1,7 +1,10 @@
 import type { AdminService } from '../admin/service.js'
 import type { TokenStats } from '../admin/stats.js'
+import type { ConfigCheck } from '../config/check.js'
 import type { Prune } from '../retention/prune.js'
 import type { ServiceTokenService } from '../service-tokens/service.js'
+import type { SessionService } from '../sessions/service.js'
+import type { TokenService } from '../tokens/service.js'
 import type { UserImport } from '../users/import.js'
 
 /** What commands use of the services. */
@@ -9,7 +12,9 @@ export interface CommandServices {
   prune: Prune
   importUsers: UserImport
   admin: AdminService
-  serviceTokens: Pick<ServiceTokenService, 'create' | 'list'>
+  sessions: Pick<SessionService, 'list'>
+  tokens: Pick<TokenService, 'listPersonal'>
+  serviceTokens: Pick<ServiceTokenService, 'create' | 'list' | 'endByOperator'>
   tokenStats: TokenStats
 }
 
@@ -17,6 +22,8 @@ export interface CommandServices {
 export interface LocalActions {
   /** Brings the configured database to the newest schema, and creates it where it is embedded. */
   migrate (): Promise<void>
+  /** What a server would make of the environment. */
+  checkConfig (): ConfigCheck
 }
 
 /** One option of a command: how it is given, checked and explained. */
@@ -83,8 +90,16 @@ export function defineCommand<const Options extends Record<string, Option>> (com
   return command as unknown as ServiceCommand
 }
 
+/** The same for one that needs no services. */
+export function defineLocalCommand<const Options extends Record<string, Option>> (command: LocalCommand<Options>): Command {
+  return command as unknown as LocalCommand
+}
+
 /** The option that names an account. */
 export const emailOption = { type: 'string', value: 'ADDRESS', required: true, help: 'the address of the account' } as const
+
+/** Text that a client has chosen, for a terminal: nothing in it moves the cursor or turns the line around. */
+export const shown = (text: string): string => text.replace(/\p{C}/gu, '?')
 
 /** The account of `email`. Throws where there is none. */
 export async function requireAccount ({ admin }: Pick<CommandServices, 'admin'>, email: string) {

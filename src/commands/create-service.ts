@@ -6,7 +6,7 @@ const isName = Compile(Name)
 
 export const createService = defineCommand({
   summary: 'Creates a service that may check tokens, and prints its token once.',
-  details: 'The token goes into the Authorization header of POST /oauth/introspect, as Bearer or as the password of Basic. A name may be used again, so that a new token can replace an old one.',
+  details: 'The token goes into the Authorization header of POST /oauth/introspect, as Bearer or as the password of Basic. No two services have one name: to replace a token, create a service of another name, put its token in place, then end the old one with services:delete.',
   options: {
     name: {
       type: 'string',

@@ -1,10 +1,12 @@
 import { resolve } from 'node:path'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import type { CommandOutcome } from '../embedded/command-messages.js'
+import { checkConfig } from './check-config.js'
 import { clearCache } from './clear-cache.js'
 import type { Command, CommandServices, Input, LocalActions, Option, Report } from './command.js'
 import { createService } from './create-service.js'
 import { createUser } from './create-user.js'
+import { deleteService } from './delete-service.js'
 import { deleteUser } from './delete-user.js'
 import { disableUser } from './disable-user.js'
 import { enableUser } from './enable-user.js'
@@ -16,12 +18,15 @@ import { migrateDatabase } from './migrate-database.js'
 import { promoteUser } from './promote-user.js'
 import { pruneTokens } from './prune-tokens.js'
 import { revokeTokens } from './revoke-tokens.js'
+import { showUser } from './show-user.js'
 import { tokenStats } from './token-stats.js'
+import { verifierRole } from './verifier-role.js'
 
 const commands: Record<string, Command> = {
   'db:migrate': migrateDatabase,
   'users:create': createUser,
   'users:list': listUsers,
+  'users:show': showUser,
   'users:promote': promoteUser,
   'users:disable': disableUser,
   'users:enable': enableUser,
@@ -29,10 +34,13 @@ const commands: Record<string, Command> = {
   'users:import': importUsers,
   'services:create': createService,
   'services:list': listServices,
+  'services:delete': deleteService,
   'tokens:stats': tokenStats,
   'tokens:revoke': revokeTokens,
   'tokens:prune': pruneTokens,
-  'cache:clear': clearCache
+  'cache:clear': clearCache,
+  'config:check': checkConfig,
+  'verifier:role': verifierRole
 }
 
 /** The names of all commands. */

@@ -1,10 +1,11 @@
+import { everyEntry } from '../shared/pagination.js'
 import { defineCommand } from './command.js'
 
 export const listServices = defineCommand({
   summary: 'Lists the services that may check tokens, newest first.',
   options: {},
   async run ({ serviceTokens }) {
-    const found = await serviceTokens.list()
+    const found = await everyEntry(serviceTokens.list)
     const services = found.map(({ createdAt, lastUsedAt, ...service }) =>
       ({ ...service, createdAt: createdAt.toISOString(), lastUsedAt: lastUsedAt?.toISOString() ?? null }))
     const lines = services.map(({ id, name, createdAt, lastUsedAt }) =>

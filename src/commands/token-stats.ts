@@ -17,6 +17,9 @@ export const tokenStats = defineCommand({
         `${show(database.neverUsed)} never used`,
       ...kinds,
       `Sessions: ${show(database.sessions?.active ?? null)} active`,
+      database.users === null
+        ? `Users: ${show(null)}`
+        : `Users: ${database.users.total}, ${database.users.disabled} of them disabled, ${database.users.unverified} unverified, ${database.users.admins} administrators`,
       `Refresh tokens used twice in 30 days: ${show(database.refreshTokenReuses)}`,
       `Cache: generation ${cache.generation}, ${cache.openSettlements} settlements open, ${cache.registered
         ? 'a server registered'

@@ -3,29 +3,46 @@ import { findProblems } from './problems.js'
 import { readRedisConfig } from './redis.js'
 import { readSecretFiles } from './secret-files.js'
 import { mailHost, readSmtp } from './smtp.js'
-import { type Limit, list, secondsOrNone, toLimit, toSeconds } from './values.js'
+import { type Limit, list, secondsOrNone, toBaseUrl, toLimit, toSeconds } from './values.js'
+import { readVaultKeys, type VaultKey } from './vault-keys.js'
 
 /** The configuration cannot be used. The message names every bad variable, and no value. */
 export class ConfigError extends Error {
   override name = 'ConfigError'
 }
 
-/** The validated environment, frozen. Empty variables count as absent. */
+/** The validated environment, frozen. */
 export type Config = Readonly<ReturnType<typeof readConfig>>
 
+/** Variables by name. Those that are empty count as absent. */
+export type Variables = Record<string, string | undefined>
+
+/** What `readVariables` has found; `config` is null where there are problems. */
+export interface ReadVariables { environment: Environment, set: string[], fromFile: string[], problems: string[], config: Config | null }
+
 /** Reads `env` (by default the process's own) and the secret files that it names. Throws ConfigError. */
-export function loadConfig (env: Record<string, string | undefined> = process.env): Config {
+export function loadConfig (env?: Variables): Config {
+  const { config, problems } = readVariables(env)
+  if (config === null) throw new ConfigError(`Invalid environment: ${problems.join('; ')}`)
+  return config
+}
+
+/** The same, with every problem, which names variables and no values; `set` are the names of those that aren't defaults. */
+export function readVariables (env: Variables = process.env): ReadVariables {
   const isOurs = (name: string) => Object.hasOwn(environmentSchema.properties, name)
   const set = Object.entries(env).filter(([name, value]) => isOurs(name) && value !== undefined && value !== '')
   const { given, fromFile, problems: unreadable } = readSecretFiles(Object.fromEntries(set))
   const { environment, problems: malformed } = parseEnvironment(given)
   const nameFile = (problem: string, name: string) => problem.replace(new RegExp(`\\b${name}\\b`), `$& (of ${name}_FILE)`)
-  const problems = [...unreadable, ...[...malformed, ...findProblems(environment)].map(problem => fromFile.reduce(nameFile, problem))]
-  if (problems.length > 0) throw new ConfigError(`Invalid environment: ${[...new Set(problems)].join('; ')}`)
-  return Object.freeze(readConfig(environment))
+  const { VAULT_KEYS_FILE: vaultFile } = environment
+  const vault = vaultFile === undefined ? { keys: [], problems: [] } : readVaultKeys(vaultFile)
+  const found = [...malformed, ...findProblems(environment)].map(problem => fromFile.reduce(nameFile, problem))
+  const problems = [...unreadable, ...vault.problems, ...found]
+  const config = problems.length > 0 ? null : Object.freeze(readConfig(environment, vault.keys))
+  return { environment, set: Object.keys(given), fromFile, problems: [...new Set(problems)], config }
 }
 
-function readConfig (env: Environment) {
+function readConfig (env: Environment, vaultKeys: VaultKey[]) {
   return {
     production: env.NODE_ENV === 'production',
     host: env.HOST,
@@ -33,9 +50,11 @@ function readConfig (env: Environment) {
     drainDelaySeconds: secondsOrNone(env.DRAIN_DELAY),
     databaseUrl: env.DATABASE_URL,
     databasePool: env.DATABASE_POOL,
+    databaseSchema: env.DATABASE_SCHEMA,
     dataDir: env.DATA_DIR,
     redis: readRedisConfig(env),
     redisKeyPrefix: env.REDIS_KEY_PREFIX,
+    vaultKeys,
     sessionLimit: env.SESSION_LIMIT,
     tokenTtlSeconds: toSeconds(env.TOKEN_TTL),
     accessTokenTtlSeconds: toSeconds(env.ACCESS_TOKEN_TTL),
@@ -48,6 +67,7 @@ function readConfig (env: Environment) {
     bcryptCost: env.BCRYPT_COST,
     passwordMinLength: env.PASSWORD_MIN_LENGTH,
     personalTokenLimit: env.PERSONAL_TOKEN_LIMIT,
+    sessionDataLimit: toLimit(env.SESSION_DATA_LIMIT),
     breachedPasswordsUrl: env.BREACHED_PASSWORDS_URL,
     loginLimit: toLimit(env.LOGIN_LIMIT) as Limit,
     addressLimit: toLimit(env.ADDRESS_LIMIT),
@@ -61,8 +81,12 @@ function readConfig (env: Environment) {
     auditRetentionSeconds: toSeconds(env.AUDIT_RETENTION),
     introspectUnverified: env.INTROSPECT_UNVERIFIED === 'true',
     registration: env.REGISTRATION,
-    publicUrl: env.PUBLIC_URL,
+    publicUrl: env.PUBLIC_URL === undefined ? undefined : toBaseUrl(env.PUBLIC_URL),
     appUrl: env.APP_URL,
+    pages: env.PAGES === 'true',
+    appName: env.APP_NAME,
+    appLogo: env.APP_LOGO,
+    appColor: env.APP_COLOR,
     smtp: env.SMTP_URL === undefined ? null : readSmtp(env.SMTP_URL),
     smtpName: env.SMTP_NAME,
     mailFrom: env.MAIL_FROM ?? `latchkey@${mailHost(env.PUBLIC_URL ?? env.APP_URL)}`,

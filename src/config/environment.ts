@@ -5,6 +5,8 @@ import { redisUrlsPattern } from './redis.js'
 const duration = (fallback: string) => Type.String({ pattern: '^[1-9][0-9]{0,8}(ms|s|m|h|d)$', default: fallback })
 /** An address without the quoting and comments that RFC 5322 would allow. */
 const mailbox = '[^\\s<>@,;:"\\p{C}]+@[^\\s<>@,;:"\\p{C}]+'
+/** An address on another host, a path on this one, or the image itself. */
+const logo = 'https://[^\\s"\'<>]+|/[^\\s"\'<>/\\\\][^\\s"\'<>\\\\]*|data:image/(png|svg\\+xml|webp|jpeg|gif)[;,][^\\s"\'<>]+'
 const limit = (fallback: string) => Type.String({ pattern: '^(0|[1-9][0-9]{0,6}/[1-9][0-9]{0,6}(s|m|h|d))$', default: fallback })
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
@@ -15,9 +17,10 @@ export const environmentSchema = Type.Object({
   HOST: Type.String({ minLength: 1, default: '127.0.0.1' }),
   PORT: Type.Integer({ minimum: 0, maximum: 65535, default: 3000 }),
   DRAIN_DELAY: Type.String({ pattern: '^(0|[1-9][0-9]{0,8}(ms|s|m|h|d))$', default: '2s' }),
-  DATABASE_URL: Type.Optional(Type.String({ pattern: '^postgres(ql)?://' })),
+  DATABASE_URL: Type.Optional(Type.String()),
   DATABASE_URL_FILE: Type.Optional(Type.String()),
   DATABASE_POOL: Type.Integer({ minimum: 1, maximum: 1000, default: 10 }),
+  DATABASE_SCHEMA: Type.String({ maxLength: 63, pattern: '^(?!pg_|information_schema$)[a-z_][a-z0-9_]*$', default: 'public' }),
   DATA_DIR: Type.String({ minLength: 1, default: '.latchkey' }),
   REDIS_URL: Type.Optional(Type.String({ pattern: redisUrlsPattern })),
   REDIS_URL_FILE: Type.Optional(Type.String()),
@@ -25,8 +28,10 @@ export const environmentSchema = Type.Object({
   REDIS_SENTINELS_FILE: Type.Optional(Type.String()),
   REDIS_CA_FILE: Type.Optional(Type.String()),
   REDIS_KEY_PREFIX: Type.String({ maxLength: 64, pattern: '^[!-~]*$', default: 'lk:' }),
+  VAULT_KEYS_FILE: Type.Optional(Type.String()),
   SESSION_LIMIT: Type.Integer({ minimum: 0, maximum: 10000, default: 1 }),
   PERSONAL_TOKEN_LIMIT: Type.Integer({ minimum: 1, maximum: 10000, default: 100 }),
+  SESSION_DATA_LIMIT: limit('300/1m'),
   TOKEN_TTL: duration('30d'),
   ACCESS_TOKEN_TTL: duration('15m'),
   REFRESH_TOKEN_TTL: duration('7d'),
@@ -52,6 +57,10 @@ export const environmentSchema = Type.Object({
   REGISTRATION: Type.Union([Type.Literal('open'), Type.Literal('closed'), Type.Literal('confirm')], { default: 'open' }),
   PUBLIC_URL: Type.Optional(Type.String({ pattern: '^https?://' })),
   APP_URL: Type.Optional(Type.String({ pattern: '^https?://[^#\\s]+$', maxLength: 512 })),
+  PAGES: Type.Union([Type.Literal('true'), Type.Literal('false')], { default: 'true' }),
+  APP_NAME: Type.String({ maxLength: 64, pattern: '^[^\\s\\p{C}]([^\\p{C}]*[^\\s\\p{C}])?$', default: 'Latchkey' }),
+  APP_LOGO: Type.Optional(Type.String({ pattern: `^(${logo})$`, maxLength: 16_384 })),
+  APP_COLOR: Type.String({ pattern: '^#[0-9A-Fa-f]{6}$', default: '#1d5fa6' }),
   SMTP_URL: Type.Optional(Type.String({ pattern: '^smtps?://[^#\\s]+$' })),
   SMTP_URL_FILE: Type.Optional(Type.String()),
   SMTP_NAME: Type.Optional(Type.String({ pattern: '^([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\\[[0-9A-Fa-f.:IPv]+\\])$' })),

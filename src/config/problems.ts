@@ -1,6 +1,7 @@
 import { validate as isCronExpression } from 'node-cron'
 import { isNetwork } from '../shared/address.js'
 import type { Environment } from './environment.js'
+import { findPostgresProblem } from './postgres.js'
 import { findRedisProblems } from './redis.js'
 import { readSmtp } from './smtp.js'
 import { isHeaderName, isOrigin, isTimeZone, list, secondsOrNone, toLimit, toSeconds } from './values.js'
@@ -9,8 +10,8 @@ const durations = [
   'TOKEN_TTL', 'ACCESS_TOKEN_TTL', 'REFRESH_TOKEN_TTL', 'REFRESH_GRACE', 'SESSION_TTL', 'SESSION_IDLE_TTL', 'LAST_USE_INTERVAL',
   'CACHE_TTL', 'PRUNE_RETENTION', 'AUDIT_RETENTION'
 ] as const
-const limits = ['LOGIN_LIMIT', 'ADDRESS_LIMIT'] as const
-const urls = ['DATABASE_URL', 'PUBLIC_URL', 'BREACHED_PASSWORDS_URL', 'APP_URL'] as const
+const limits = ['LOGIN_LIMIT', 'ADDRESS_LIMIT', 'SESSION_DATA_LIMIT'] as const
+const urls = ['PUBLIC_URL', 'BREACHED_PASSWORDS_URL', 'APP_URL'] as const
 
 /** A century. A Date could not hold the expiry of a token that lives ten thousand times as long. */
 const maxSeconds = 36_500 * 86_400
@@ -26,7 +27,10 @@ export function findProblems (env: Environment): string[] {
 
 function findUrlProblems (env: Environment): string[] {
   const problems = urls.filter(name => env[name] !== undefined && !URL.canParse(env[name])).map(name => `${name} must be a URL`)
+  const postgresProblem = env.DATABASE_URL === undefined ? null : findPostgresProblem(env.DATABASE_URL)
+  if (postgresProblem !== null) problems.push(postgresProblem)
   problems.push(...findRedisProblems(env))
+  if (env.APP_LOGO?.startsWith('https:') === true && !URL.canParse(env.APP_LOGO)) problems.push('APP_LOGO must be a URL')
   if (env.SMTP_URL !== undefined && readSmtp(env.SMTP_URL) === null) {
     problems.push('SMTP_URL must be like smtps://user:password@host:465 or smtp://host:587, and may end in ?tls=required or ?tls=off only')
   }

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 
 /** Variables that may contain a password. Each may be kept in a file instead, whose path is then in the variable NAME_FILE. */
-const secretVariables = ['DATABASE_URL', 'REDIS_URL', 'REDIS_SENTINELS', 'SMTP_URL']
+export const secretVariables = ['DATABASE_URL', 'REDIS_URL', 'REDIS_SENTINELS', 'SMTP_URL']
 const maxBytes = 64 * 1024
 
 type Variables = Record<string, string | undefined>
@@ -39,7 +39,7 @@ export function readSecretFiles (variables: Variables): SecretFiles {
 }
 
 /** The first `limit` bytes of a file, or all of it. Works for pipes, and for devices that never end. */
-function readAtMost (path: string, limit: number): Buffer {
+export function readAtMost (path: string, limit: number): Buffer {
   const file = openSync(path, 'r')
   try {
     const bytes = Buffer.alloc(limit)

@@ -29,6 +29,17 @@ export function isWebOrigin (text: string): boolean {
   return /^https?:/.test(text)
 }
 
+/** The URL that paths are appended to: without slashes at its end, and without query and fragment. */
+export function toBaseUrl (text: string): string {
+  const { origin, pathname } = new URL(text)
+  return origin + pathname.replace(/\/+$/, '')
+}
+
+/** Whether a URL is unencrypted, and not only within this machine. */
+export function isPlainHttp ({ protocol, hostname }: URL): boolean {
+  return protocol === 'http:' && !/^(localhost|.+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname)
+}
+
 /** Whether `text` is exactly the origin of web pages, or of an app that shows them (`capacitor://localhost`), as browsers send it. */
 export function isOrigin (text: string): boolean {
   if (isWebOrigin(text)) return URL.canParse(text) && new URL(text).origin === text && !text.includes('*')
@@ -47,4 +58,9 @@ export function isTimeZone (name: string): boolean {
   } catch {
     return false
   }
+}
+
+/** The origins of web pages that belong to this installation, besides the one that it answers on. */
+export function ownOrigins ({ publicUrl, corsOrigins }: { publicUrl?: string | undefined, corsOrigins: string[] }): string[] {
+  return [...new Set([...corsOrigins.filter(isWebOrigin), ...publicUrl === undefined ? [] : [new URL(publicUrl).origin]])]
 }

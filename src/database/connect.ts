@@ -1,6 +1,8 @@
-import postgres, { type Sql } from 'postgres'
+import { join } from 'node:path'
+import postgres, { type Options, type Sql } from 'postgres'
+import { isSocketFolder } from '../config/postgres.js'
 import { readBytea } from './bytea.js'
-import { parsePostgresUrl } from './url.js'
+import { parsePostgresUrl, readTlsOptions } from './url.js'
 
 /** PostgreSQL cancels a statement after this time, so a longer silence means that the connection is dead. */
 export const statementTimeoutMs = 5_000
@@ -13,21 +15,22 @@ export interface Abilities {
   settings: boolean
   /** False behind a pooler that hands each transaction another connection: what was prepared on one does not exist on the next. */
   prepare: boolean
+  /** Where the tables are. */
+  schema: string
 }
 
 interface ConnectOptions extends Partial<Abilities> { max: number, statementMs?: number, lockMs?: number, onclose? (): void }
 
 /** A client of the server at `url`, with up to `max` connections that are opened when they are first needed. */
 export function connect (url: string, options: ConnectOptions): Sql {
-  const { max, settings = true, prepare, statementMs = statementTimeoutMs, lockMs = statementMs, onclose } = options
-  const address = parsePostgresUrl(url)
-  const prepares = prepare ?? address.prepare
-  const client = postgres(address.url, {
-    ...address.ssl === false ? {} : { ssl: address.ssl },
+  const { max, settings = true, prepare, schema = 'public', statementMs = statementTimeoutMs, lockMs = statementMs, onclose } = options
+  const driver = driverOptions(url)
+  const prepares = prepare ?? driver.prepare
+  const client = postgres({
+    ...driver,
     ...onclose === undefined ? {} : { onclose },
     prepare: prepares,
     max,
-    connect_timeout: 3,
     onnotice: () => {},
     // Looking up the types of arrays would take a round trip, and arrays are passed as literals here.
     fetch_types: false,
@@ -35,19 +38,40 @@ export function connect (url: string, options: ConnectOptions): Sql {
     // By default the pauses grow to 20 s; a server that is back should be used at once.
     backoff: attempts => Math.min(0.05 * 2 ** attempts, 0.5),
     connection: {
-      application_name: 'latchkey',
+      ...driver.connection,
       ...settings
         ? {
             statement_timeout: statementMs,
             lock_timeout: lockMs,
             idle_in_transaction_session_timeout: idleTransactionMs,
             default_transaction_isolation: 'read committed',
-            ...readingSettings
+            ...readingSettings,
+            search_path: `"${schema}"`
           }
         : {}
     }
   })
   return prepares ? client : oneAtATime(client)
+}
+
+/**
+ * What postgres.js needs to know of `url`, for which it isn't given the URL itself: what it doesn't know there, it sends to the server as a
+ * setting. Throws ConfigError.
+ */
+export function driverOptions (url: string) {
+  const { host, port, user, password, database, tls, prepare, applicationName, options, connectTimeoutSeconds } = parsePostgresUrl(url)
+  return {
+    // Lists, which its types don't know: in a text it takes what is behind a colon for a port.
+    ...{ host: [host], port: [port] } as object,
+    ...isSocketFolder(host) ? { path: join(host, `.s.PGSQL.${port}`) } : {},
+    ...user === undefined ? {} : { user },
+    ...password === undefined ? {} : { password },
+    ...database === undefined ? {} : { database },
+    ssl: tls === null ? false : readTlsOptions(host, tls),
+    prepare,
+    connect_timeout: connectTimeoutSeconds,
+    connection: { application_name: applicationName, ...options === undefined ? {} : { options } }
+  } satisfies Options<Record<string, never>>
 }
 
 /**
@@ -65,13 +89,12 @@ function oneAtATime (client: Sql): Sql {
   })
 }
 
-/** With other values, rows would be read as other bytes or times than were written, or from tables of another schema. */
+/** With other values, rows would be read as other bytes or times than were written. */
 const readingSettings = {
   bytea_output: 'hex',
   DateStyle: 'ISO, MDY',
   TimeZone: 'UTC',
   IntervalStyle: 'postgres',
   extra_float_digits: '1',
-  standard_conforming_strings: 'on',
-  search_path: 'public'
+  standard_conforming_strings: 'on'
 }

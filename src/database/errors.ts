@@ -1,4 +1,4 @@
-import { UnavailableError } from '../shared/errors.js'
+import { unavailable } from '../shared/errors.js'
 
 /**
  * The database rejected a statement. Neither message nor properties contain SQL or parameters: drizzle and PostgreSQL put both into their
@@ -36,9 +36,9 @@ export function translateError (error: unknown): unknown {
   return error instanceof Error && error.name === 'DrizzleQueryError' ? new DatabaseError('XX000', undefined) : error
 }
 
-/** A 503 of the database; `detail` says why, for the operator only. */
-export function unavailable (detail: string, retryAfterSeconds = 2): Error & { detail: string } {
-  return Object.assign(new UnavailableError(), { retryAfterSeconds, detail })
+/** Whether a translated error comes from a connection that leads to a standby: it said so, or it takes no changes. */
+export function isStandby (error: unknown): boolean {
+  return /^(STANDBY|25006)$/.test((error as { detail?: string }).detail ?? '')
 }
 
 /** Whether a translated error says that the connection is gone. */

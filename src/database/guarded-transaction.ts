@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { unavailable } from '../shared/errors.js'
 import type { Queries } from './database.js'
-import { isConnectionLoss, translateError, unavailable } from './errors.js'
+import { isConnectionLoss, translateError } from './errors.js'
 import type { Tx } from './transaction.js'
 
 /**

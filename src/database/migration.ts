@@ -1,8 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { drizzle } from 'drizzle-orm/postgres-js'
-import { migrate } from '../../db/migrate.js'
+import type { Sql } from 'postgres'
+import { addRows, type Connection, journal, migrate, migrationHashes } from '../../db/migrate.js'
 import { type Abilities, connect } from './connect.js'
-import { translateError } from './errors.js'
+import type { Database } from './database.js'
+import { DatabaseError, translateError } from './errors.js'
 
 /** Building an index on many rows takes a while, and so does waiting for the instance that builds it. */
 const statementMs = 600_000
@@ -11,20 +13,54 @@ const lockMs = 1_000
 const attempts = 30
 const pauseMs = 1_000
 
-/** Brings the database at `url` to the newest schema. Instances that start at the same time wait for the one that does it. */
+/**
+ * Brings the tables at `url` to the newest version. Instances that start at the same time wait for the one that does it. Where nothing is
+ * to be done, it takes no lock and needs no right to change tables.
+ */
 export async function migratePostgres (url: string, abilities: Abilities): Promise<void> {
-  const holder = connect(url, { ...abilities, max: 1, statementMs })
   const worker = connect(url, { ...abilities, max: 1, statementMs, lockMs })
+  const connection = drizzle(worker) as unknown as Connection
+  try {
+    const missing = await findMissing(worker)
+    if (missing.length > 0) {
+      const migrating = withLock(url, abilities, () => retryWhileLocked(() => migrate(connection, abilities.schema)))
+      await migrating.catch((error: unknown) => { throw explainRefused(error, missing.length) })
+    }
+    await addRows(connection)
+  } catch (error) {
+    throw translateError(error)
+  } finally {
+    await worker.end({ timeout: 1 }).catch(() => {})
+  }
+}
+
+/** Whoever owns the tables has to bring them up to date, where the server's role may only read and write rows. */
+function explainRefused (error: unknown, missing: number): unknown {
+  const { code } = translateError(error) as { code?: string }
+  if (code !== '42501') return error
+  return new OtherVersionError('The role of DATABASE_URL may not change tables, and ' +
+    `${missing} of ${migrationHashes().length} migrations are missing: run npm run db:migrate as the owner of the tables`)
+}
+
+/** The migrations that the tables still lack: all of them where there are none. */
+async function findMissing (client: Sql): Promise<string[]> {
+  const [found] = await client`select to_regclass(${journal}) is not null as made`
+  if (found?.made !== true) return migrationHashes()
+  const applied = new Set((await client`select hash from ${client(journal)}`).map(({ hash }) => hash as string))
+  return migrationHashes().filter(hash => !applied.has(hash))
+}
+
+/** Runs `work` while no other process of this database does. */
+async function withLock (url: string, abilities: Abilities, work: () => Promise<void>): Promise<void> {
+  const holder = connect(url, { ...abilities, max: 1, statementMs })
   try {
     await holder.begin(async tx => {
       // The lock belongs to the transaction: a pooler may run the next transaction on another connection.
       await tx`select pg_advisory_xact_lock(7402318), set_config('idle_in_transaction_session_timeout', '0', true)`
-      await retryWhileLocked(() => migrate({ kind: 'postgres', db: drizzle(worker) }))
+      await work()
     })
-  } catch (error) {
-    throw translateError(error)
   } finally {
-    await Promise.allSettled([holder.end({ timeout: 1 }), worker.end({ timeout: 1 })])
+    await holder.end({ timeout: 1 }).catch(() => {})
   }
 }
 
@@ -37,5 +73,35 @@ async function retryWhileLocked (work: () => Promise<void>): Promise<void> {
       if (detail !== '55P03' || attempt === attempts) throw error
       await pause(pauseMs)
     }
+  }
+}
+
+/** The tables are those of another version. The message says which is older, and what to do. */
+export class OtherVersionError extends Error {
+  override name = 'OtherVersionError'
+}
+
+/** Throws OtherVersionError unless the tables are exactly those that this version makes; changes nothing. */
+export async function requireNewest (database: Pick<Database, 'prepared'>): Promise<void> {
+  const rows = await database.prepared<{ hash: string }>(`select hash from ${journal}`, []).catch((error: unknown) => {
+    const { code } = error as { code?: string }
+    if (!(error instanceof DatabaseError)) throw error
+    if (code === '42501') {
+      throw new OtherVersionError('The role may not read the journal of migrations: npm run verifier:role prints what it needs')
+    }
+    // Undefined table, or schema.
+    if (code === '42P01' || code === '3F000') throw new OtherVersionError('The database has no tables of Latchkey: start the server first')
+    throw error
+  })
+  const found = new Set(rows.map(({ hash }) => hash))
+  const needed = migrationHashes()
+  const missing = needed.filter(hash => !found.has(hash)).length
+  if (missing > 0) {
+    throw new OtherVersionError('The database is older than this version of Latchkey: ' +
+      `${missing} of ${needed.length} migrations are missing. Start the server of this version first`)
+  }
+  if (found.size > needed.length) {
+    throw new OtherVersionError('The database is newer than this version of Latchkey: ' +
+      `it has ${found.size} migrations, and ${needed.length} are known here. Use the version of the server`)
   }
 }

@@ -1,11 +1,15 @@
+import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Config } from '../config/config.js'
+import { nameDatabase, nameDatabaseServer } from '../config/names.js'
+import { readPostgresUrl } from '../config/postgres.js'
 import { claimDataDir } from '../embedded/lock.js'
 import type { Log } from '../observability/logger.js'
 import { UnavailableError } from '../shared/errors.js'
 import type { Database } from './database.js'
 import { DatabaseError, isCertificateError } from './errors.js'
+import { requireNewest } from './migration.js'
 import { createPostgres } from './postgres.js'
 
 /** The database cannot be used. The message says which one, where it is, and what to do. */
@@ -13,10 +17,57 @@ export class DatabaseUnreachableError extends Error {
   override name = 'DatabaseUnreachableError'
 }
 
-/** The configured database at the newest schema. Throws DatabaseUnreachableError, or DataDirInUseError if the embedded one is in use. */
+/** Nobody has made the configured database yet. The message says where, and what to do. */
+export class NoDatabaseError extends Error {
+  override name = 'NoDatabaseError'
+}
+
+/**
+ * The configured database at the newest schema, made where there is none. Throws DatabaseUnreachableError, or DataDirInUseError if the
+ * embedded one is in use.
+ */
 export async function openMigrated (config: Config, purpose: 'server' | 'command', log?: Pick<Log, 'warn'>): Promise<Database> {
+  return await open(config, purpose, log)
+}
+
+/** The same for a command, which never makes one: throws NoDatabaseError where a server or `db:migrate` has not done so. */
+export async function openExisting (config: Config): Promise<Database> {
+  if (config.databaseUrl === undefined && !existsSync(join(config.dataDir, 'postgres', 'PG_VERSION'))) throw noDatabase(config)
+  return await open(config, 'command', undefined, async database => {
+    const [found] = await database.prepared<{ made: boolean }>("select to_regclass('cache_epoch') is not null as made", [])
+    if (found?.made !== true) throw noDatabase(config)
+  })
+}
+
+/**
+ * The same for a process that only reads: it changes no table, and throws OtherVersionError unless the tables are those of this version.
+ * `config.databaseUrl` is set.
+ */
+export async function openAsIs (config: Config, log: Pick<Log, 'warn'>): Promise<Database> {
+  const database = await openDatabase(config, 'command', log)
+  try {
+    await requireNewest(database)
+    return database
+  } catch (error) {
+    await database.close().catch(() => {})
+    throw explainDatabase(config, error)
+  }
+}
+
+function noDatabase (config: Config): NoDatabaseError {
+  const none = config.databaseUrl === undefined
+    ? `There is no database in ${resolve(config.dataDir)}`
+    : `The database ${nameDatabase(config)} has no tables of Latchkey`
+  const variables = config.databaseUrl === undefined ? 'DATA_DIR or DATABASE_URL' : 'DATABASE_URL'
+  return new NoDatabaseError(`${none}: correct ${variables}, or make it with npm run db:migrate or by starting the server.`)
+}
+
+async function open (
+  config: Config, purpose: 'server' | 'command', log?: Pick<Log, 'warn'>, check?: (database: Database) => Promise<void>
+): Promise<Database> {
   const database = await openDatabase(config, purpose, log)
   try {
+    await check?.(database)
     await database.migrate()
     return database
   } catch (error) {
@@ -29,14 +80,21 @@ export async function openMigrated (config: Config, purpose: 'server' | 'command
 
 /** For an operator: `error` as a DatabaseUnreachableError if the database caused it, else `error` itself. */
 export function explainDatabase ({ databaseUrl }: Config, error: unknown): unknown {
-  const where = databaseUrl === undefined ? 'in DATA_DIR' : `at ${new URL(databaseUrl).host}`
-  const problem = problemOf(error)
+  const where = databaseUrl === undefined ? 'in DATA_DIR' : `at ${nameDatabaseServer(databaseUrl)}`
+  const hasOptions = databaseUrl !== undefined && readPostgresUrl(databaseUrl)?.options !== undefined
+  const problem = problemOf(error, hasOptions)
   return problem === null ? error : new DatabaseUnreachableError(`PostgreSQL ${where} ${problem}.`)
 }
 
-function problemOf (error: unknown): string | null {
+/** A setting that doesn't exist, a value that it can't have, one that this user or a session can't change. */
+const settingRefused = /^(42704|22023|42501|55P02)$/
+
+function problemOf (error: unknown, hasOptions: boolean): string | null {
   if (error instanceof DatabaseError && /^(28|3D)/.test(error.code)) {
     return `refused user or database of DATABASE_URL (SQLSTATE ${error.code})`
+  }
+  if (hasOptions && error instanceof DatabaseError && settingRefused.test(error.code)) {
+    return `refused a setting (SQLSTATE ${error.code}): correct options in DATABASE_URL`
   }
   if (!(error instanceof UnavailableError)) return null
   const { detail = '', problem } = error as { detail?: string, problem?: string }
@@ -51,14 +109,16 @@ function problemOf (error: unknown): string | null {
 }
 
 async function openDatabase (config: Config, purpose: 'server' | 'command', log?: Pick<Log, 'warn'>): Promise<Database> {
-  if (config.databaseUrl !== undefined) return createPostgres(config.databaseUrl, config.databasePool, log)
+  if (config.databaseUrl !== undefined) {
+    return createPostgres(config.databaseUrl, config.databasePool, { schema: config.databaseSchema, ...log === undefined ? {} : { log } })
+  }
   const claim = await claimDataDir(config.dataDir, purpose)
   try {
     const folder = join(config.dataDir, 'postgres')
     await mkdir(folder, { recursive: true, mode: 0o700 })
     // Loaded only when it is needed: it takes time and memory.
     const { createPglite } = await import('../embedded/pglite.js')
-    const database = await createPglite(folder)
+    const database = await createPglite(folder, { schema: config.databaseSchema })
     return {
       ...database,
       async close () {

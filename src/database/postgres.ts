@@ -1,10 +1,11 @@
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Sql } from 'postgres'
 import type { Log } from '../observability/logger.js'
+import { unavailable } from '../shared/errors.js'
 import { withTimeout } from '../shared/timeout.js'
 import { type Abilities, connect } from './connect.js'
 import type { Database, DedicatedConnection, Parameter, Queries } from './database.js'
-import { isConnectionLoss, translateError, unavailable } from './errors.js'
+import { isConnectionLoss, isStandby, translateError } from './errors.js'
 import { guardedTransaction } from './guarded-transaction.js'
 import { migratePostgres } from './migration.js'
 import { findAbilities, requireSettings } from './server-check.js'
@@ -16,21 +17,28 @@ const deadConnectionMs = 7_000
 /** How many may wait per connection. Past that the answer is 503 at once; a longer queue would never empty. */
 const maxWaitingPerConnection = 50
 
+/** Ends the connection that it runs on, if that leads to a standby. */
+const leaveText = 'select pg_terminate_backend(pg_backend_pid()) where pg_is_in_recovery()'
+
 /** `checked`: since the settings were checked no connection was lost, so none is new. */
 interface Pool { client: Sql, queries: Queries, checked: boolean }
 
+/** `schema`: where the tables are. */
+interface PostgresOptions { schema?: string, log?: Pick<Log, 'warn'> }
+
 /** A pool of connections to a PostgreSQL server, opened when first used. The server is checked then, and again after a lost connection. */
-export function createPostgres (url: string, poolSize: number, log?: Pick<Log, 'warn'>): Database {
+export function createPostgres (url: string, poolSize: number, { schema = 'public', log }: PostgresOptions = {}): Database {
   let abilities: Promise<Abilities> | null = null
   let pool: Pool | null = null
   let mayPrepare = true
   let closed = false
   let underWay = 0
   let refused = 0
+  let leaving = false
   let problem: string | undefined
 
   function requireAbilities (): Promise<Abilities> {
-    abilities ??= findAbilities(url).catch((error: unknown) => {
+    abilities ??= findAbilities(url, schema).catch((error: unknown) => {
       abilities = null
       throw report(error)
     })
@@ -49,7 +57,7 @@ export function createPostgres (url: string, poolSize: number, log?: Pick<Log, '
     }
     const used = pool
     used.checked = true
-    await requireSettings(used.client).catch((error: unknown) => {
+    await requireSettings(used.client, schema).catch((error: unknown) => {
       used.checked = false
       throw report(error)
     })
@@ -84,6 +92,15 @@ export function createPostgres (url: string, poolSize: number, log?: Pick<Log, '
     log?.warn({}, 'A pooler in front of PostgreSQL forgets prepared statements, so none are used: set prepare=false in DATABASE_URL')
   }
 
+  /** A balancer may lead some connections to a standby. Left open, they would answer their share of requests with 503. */
+  function leaveStandbys (client: Sql): void {
+    if (leaving) return
+    leaving = true
+    const asked = Array.from({ length: poolSize }, () => client.unsafe(leaveText))
+    // Where there is nothing but a standby, connections mustn't be opened and ended without a pause.
+    void Promise.allSettled(asked).then(() => setTimeout(() => { leaving = false }, 250).unref())
+  }
+
   async function run<T> (work: (pool: Pool) => Promise<T>, timeoutMs: number): Promise<T> {
     if (underWay >= poolSize * maxWaitingPerConnection) {
       refused++
@@ -101,6 +118,7 @@ export function createPostgres (url: string, poolSize: number, log?: Pick<Log, '
       const translated = translateError(error) as { detail?: string }
       // The error of a lost connection may arrive before the news of the loss.
       if (used !== undefined && isConnectionLoss(translated)) used.checked = false
+      if (used !== undefined && isStandby(translated)) leaveStandbys(used.client)
       if (used !== undefined && /^(26000|42P05)$/.test(translated.detail ?? '')) {
         warnUnprepared()
         reconnect(used)
@@ -115,7 +133,11 @@ export function createPostgres (url: string, poolSize: number, log?: Pick<Log, '
     embedded: false,
     query: work => run(({ queries }) => work(queries), deadConnectionMs),
     prepared: <Row>(text: string, parameters: Parameter[]) =>
-      run(async ({ client }) => await client.unsafe(text, parameters, { prepare: true }) as unknown as Row[], deadConnectionMs),
+      run(async ({ client }) => {
+        const rows = await client.unsafe(text, parameters, { prepare: true }) as unknown as Row[]
+        if (saysStandby(rows)) leaveStandbys(client)
+        return rows
+      }, deadConnectionMs),
     transaction: <T>(work: (tx: Tx) => Promise<T>, limitMs = deadConnectionMs * 2) =>
       run(({ queries }) => runTransaction(begun => guardedTransaction(queries, begun), work), limitMs),
     dedicated: () => createDedicated(url, requireAbilities),
@@ -141,27 +163,36 @@ function readCommitted (client: Sql): Sql {
   })
 }
 
+/** The column is for the caller, who believes no answer of a standby. */
+const saysStandby = (rows: unknown[]) => (rows[0] as { standby?: unknown } | undefined)?.standby === true
+
 function createDedicated (url: string, findAbilities: () => Promise<Abilities>): DedicatedConnection {
   let client: Sql | null = null
   let checked = false
 
   async function open (): Promise<Sql> {
-    client ??= connect(url, { max: 1, ...await findAbilities(), onclose () { checked = false } })
-    if (!checked) await requireSettings(client)
+    const found = await findAbilities()
+    client ??= connect(url, { max: 1, ...found, onclose () { checked = false } })
+    if (!checked) await requireSettings(client, found.schema)
     checked = true
     return client
+  }
+
+  function leave (): void {
+    const left = client
+    client = null
+    checked = false
+    void left?.end({ timeout: 0 }).catch(() => {})
   }
 
   return {
     async query<Row> (text: string, parameters: Parameter[], timeoutMs: number) {
       const answer = async () => await (await open()).unsafe(text, parameters, { prepare: true }) as unknown as Row[]
       try {
-        return await withTimeout(answer(), timeoutMs, () => {
-          const dead = client
-          client = null
-          checked = false
-          void dead?.end({ timeout: 0 }).catch(() => {})
-        })
+        const rows = await withTimeout(answer(), timeoutMs, leave)
+        // The next one may lead to the primary.
+        if (saysStandby(rows)) leave()
+        return rows
       } catch (error) {
         throw translateError(error)
       }

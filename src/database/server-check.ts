@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Sql } from 'postgres'
+import { unavailable } from '../shared/errors.js'
 import { type Abilities, connect } from './connect.js'
-import { unavailable } from './errors.js'
 import { parsePostgresUrl } from './url.js'
 
 /** The settings that reading and writing rows relies on: the values that each may have, and how to correct it. */
@@ -13,18 +13,17 @@ const required: Array<[setting: string, allowed: RegExp, cure: string]> = [
   ['bytea_output', /^hex$/, 'set it to hex for the role of DATABASE_URL'],
   ['DateStyle', /^ISO\b/, "set it to 'ISO, MDY' for the role of DATABASE_URL"],
   ['extra_float_digits', /^[0-3]$/, 'set it to 1 for the role of DATABASE_URL'],
-  ['standard_conforming_strings', /^on$/, 'set it to on for the role of DATABASE_URL'],
-  ['current_schema', /^public$/, 'set search_path to public for the role of DATABASE_URL']
+  ['standard_conforming_strings', /^on$/, 'set it to on for the role of DATABASE_URL']
 ]
 
-const settingsText = `select pg_is_in_recovery() as standby, ${required.map(([name], i) =>
-  `${name === 'current_schema' ? 'current_schema()' : `current_setting('${name}')`} as s${i}`).join(', ')}`
+const settingsText = `select pg_is_in_recovery() as standby, current_schema() as schema, ${required.map(([name], i) =>
+  `current_setting('${name}') as s${i}`).join(', ')}`
 
 /** How long the attempt waits for an answer before it counts as none. */
 const holdMs = 2_000
 
 /** Throws UnavailableError, with the `problem` for the operator, if a setting of this connection is not what it must be. */
-export async function requireSettings (client: Sql): Promise<void> {
+export async function requireSettings (client: Sql, schema: string): Promise<void> {
   const [row] = await client.unsafe<Array<Record<string, string | boolean | null>>>(settingsText)
   if (row === undefined) throw unavailable('SETTINGS')
   for (const [i, [name, allowed, cure]] of required.entries()) {
@@ -33,25 +32,36 @@ export async function requireSettings (client: Sql): Promise<void> {
     if (allowed.test(value) || (name === 'default_transaction_read_only' && row.standby === true)) continue
     throw Object.assign(unavailable('SETTINGS'), { problem: `has ${name} = ${value}: ${cure}` })
   }
+  // None: the migrations haven't made it yet.
+  if (row.schema === schema || row.schema === null) return
+  const problem = `has current_schema = ${String(row.schema)}: set search_path to ${schema} for the role of DATABASE_URL`
+  throw Object.assign(unavailable('SETTINGS'), { problem })
 }
 
 /** Tries what the server at `url`, or the pooler in front of it, supports. Throws like `requireSettings`, or the driver's error. */
-export async function findAbilities (url: string): Promise<Abilities> {
+export async function findAbilities (url: string, schema: string): Promise<Abilities> {
   try {
-    return await tryAbilities(url, true)
+    return await tryAbilities(url, schema, true)
   } catch (error) {
-    if (!(error instanceof Error) || !/unsupported startup parameter/.test(error.message)) throw error
-    return await tryAbilities(url, false)
+    if (!isParameterRefused(error)) throw error
+    return await tryAbilities(url, schema, false).catch((reason: unknown) => {
+      if (!isParameterRefused(reason)) throw reason
+      throw Object.assign(unavailable('08P01'), { problem: 'is behind a pooler that refuses options in DATABASE_URL: leave them out' })
+    })
   }
 }
 
-async function tryAbilities (url: string, settings: boolean): Promise<Abilities> {
+function isParameterRefused (error: unknown): boolean {
+  return error instanceof Error && /unsupported startup parameter/.test(error.message)
+}
+
+async function tryAbilities (url: string, schema: string, settings: boolean): Promise<Abilities> {
   // Clients of one connection each: reserve() of postgres.js 3.4.9 hangs without fetch_types.
-  const clients = Array.from({ length: 4 }, () => connect(url, { max: 1, settings }))
+  const clients = Array.from({ length: 4 }, () => connect(url, { max: 1, settings, schema }))
   const [client, ...others] = clients as [Sql, ...Sql[]]
   try {
-    await requireSettings(client)
-    return { settings, prepare: parsePostgresUrl(url).prepare && await keepsPrepared(client, others) }
+    await requireSettings(client, schema)
+    return { settings, schema, prepare: parsePostgresUrl(url).prepare && await keepsPrepared(client, others) }
   } finally {
     for (const ended of clients) void ended.end({ timeout: 0 }).catch(() => {})
   }

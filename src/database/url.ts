@@ -1,44 +1,38 @@
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
 import { ConfigError } from '../config/config.js'
+import { findPostgresProblem, type PostgresAddress, type PostgresTls, readPostgresUrl } from '../config/postgres.js'
 
-/** Where and how a PostgreSQL server is reached. */
-export interface PostgresAddress {
-  url: string
-  ssl: ConnectionOptions
-    | false, /** False behind a pooler that hands each transaction another connection: what was prepared on one isn't there on the next. */
-  prepare: boolean
+/** Throws ConfigError, which names what is wrong and neither the URL nor a part of it. */
+export function parsePostgresUrl (text: string): PostgresAddress {
+  const address = readPostgresUrl(text)
+  if (address === null) throw new ConfigError(findPostgresProblem(text) ?? 'DATABASE_URL cannot be read')
+  return address
 }
 
-const modes = ['disable', 'require', 'verify-ca', 'verify-full']
-
 /**
- * Reads what is not the server's off a connection URL: libpq's sslmode, sslrootcert, sslcert and sslkey, and `prepare=false`. A certificate
- * is always verified, with `require` too: encryption to whoever answers protects nothing. Throws ConfigError, without the URL.
+ * For the TLS layer, with the contents of the files. A certificate is always verified, with sslmode=require too: encryption to whoever
+ * answers protects nothing. Throws ConfigError.
  */
-export function parsePostgresUrl (text: string): PostgresAddress {
-  const url = new URL(text)
-  const take = (name: string) => {
-    const value = url.searchParams.get(name)
-    url.searchParams.delete(name)
-    return value
-  }
-  const prepare = take('prepare') !== 'false'
-  const [root, cert, key] = [take('sslrootcert'), take('sslcert'), take('sslkey')]
-  const mode = take('sslmode') ?? (root === null ? 'disable' : 'verify-full')
-  if (!modes.includes(mode)) throw new ConfigError(`DATABASE_URL: sslmode must be one of ${modes.join(', ')}`)
-  if (mode === 'disable') return { url: url.href, ssl: false, prepare }
+export function readTlsOptions (host: string, { checksName, rootFile, certFile, keyFile }: PostgresTls): ConnectionOptions {
   return {
-    url: url.href,
-    prepare,
-    ssl: {
-      // Of an address postgres.js tells the TLS layer nothing, and "localhost" would be what is verified.
-      host: url.hostname.replace(/^\[|\]$/g, ''),
-      ...root === null || root === 'system' ? {} : { ca: readFile('sslrootcert', root) },
-      ...cert === null ? {} : { cert: readFile('sslcert', cert) },
-      ...key === null ? {} : { key: readFile('sslkey', key) },
-      ...mode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}
-    }
+    // Of an address postgres.js tells the TLS layer nothing, and "localhost" would be what is verified.
+    host,
+    ...rootFile === undefined ? {} : { ca: readFile('sslrootcert', rootFile) },
+    ...certFile === undefined ? {} : { cert: readFile('sslcert', certFile) },
+    ...keyFile === undefined ? {} : { key: readFile('sslkey', keyFile) },
+    ...checksName ? {} : { checkServerIdentity: () => undefined }
+  }
+}
+
+/** Why a connection to the server at `text` could not even be tried, or null. */
+export function findUrlProblem (text: string): string | null {
+  try {
+    const { host, tls } = parsePostgresUrl(text)
+    if (tls !== null) readTlsOptions(host, tls)
+    return null
+  } catch (error) {
+    return (error as Error).message
   }
 }
 

@@ -13,7 +13,7 @@ export async function createInMemory (): Promise<Database> {
   const folder = await requireOwnFolder()
   const file = join(folder, `${schemaDigest()}.tar`)
   const kept = await readFile(file).catch(() => null)
-  if (kept !== null) return await createPglite(null, new Blob([kept]))
+  if (kept !== null) return await createPglite(null, { image: new Blob([kept]) })
 
   const database = await createPglite(null)
   await database.migrate()

@@ -1,15 +1,23 @@
 import { PGlite } from '@electric-sql/pglite'
 import { drizzle } from 'drizzle-orm/pglite'
-import { migrate } from '../../db/migrate.js'
+import { addRows, type Connection, migrate } from '../../db/migrate.js'
 import type { Database, DedicatedConnection, Parameter, Queries } from '../database/database.js'
 import { translateError } from '../database/errors.js'
 import { runTransaction, type Tx } from '../database/transaction.js'
 import { withTimeout } from '../shared/timeout.js'
 
-/** PostgreSQL in this process, kept in `folder` or in memory, started from the dump `image`. Statements take turns: it has one session. */
-export async function createPglite (folder: string | null, image?: Blob): Promise<Database & { dump (): Promise<Blob> }> {
+interface PgliteOptions { schema?: string, image?: Blob }
+
+/**
+ * PostgreSQL in this process, kept in `folder` or in memory, started from the dump `image`; the tables are in `schema`. Statements take
+ * turns: it has one session.
+ */
+export async function createPglite (
+  folder: string | null, { schema = 'public', image }: PgliteOptions = {}
+): Promise<Database & { dump (): Promise<Blob> }> {
   const place = { ...folder === null ? {} : { dataDir: folder }, ...image === undefined ? {} : { loadDataDir: image } }
   const client = await PGlite.create(place)
+  await client.exec(`set search_path to "${schema}"`)
   const queries = drizzle(client) as unknown as Queries
 
   async function prepared<Row> (text: string, parameters: Parameter[]): Promise<Row[]> {
@@ -44,7 +52,11 @@ export async function createPglite (folder: string | null, image?: Blob): Promis
     },
     dedicated: () => dedicated,
     vacuum: async () => { await prepared('vacuum', []) },
-    migrate: () => migrate({ kind: 'pglite', db: drizzle(client) }),
+    async migrate () {
+      const connection = queries as unknown as Connection
+      await migrate(connection, schema)
+      await addRows(connection)
+    },
     close: () => client.close(),
     dump: async () => await client.dumpDataDir('none')
   }

@@ -2,8 +2,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Registry } from 'prom-client'
 import { setRefusalHeaders } from '../http/errors.js'
 import type { Health } from '../http/health.js'
+import { insufficientScope } from '../http/refusal.js'
+import type { SessionDataAccess } from '../session-data/access.js'
 import { InsufficientAbilityError } from '../shared/errors.js'
-import { can, type Principal } from '../tokens/principal.js'
+import { can, type Principal, requireAbilityName } from '../tokens/principal.js'
 
 /** What an application sees of the Latchkey that it mounts. */
 export interface Mounted {
@@ -13,6 +15,8 @@ export interface Mounted {
   health: Health
   /** For the application's own Prometheus endpoint. */
   metrics: Registry
+  /** What the application keeps with the session of `request.token`. */
+  sessionData: SessionDataAccess
 }
 
 declare module 'fastify' {
@@ -46,14 +50,11 @@ export async function authenticate (request: FastifyRequest, reply: FastifyReply
 
 /** The same, and 403 with a challenge (RFC 6750 3.1) for tokens without `ability`. A token with `*` has every ability but `introspect`. */
 export function requireAbility (ability: string): typeof authenticate {
-  // It goes into a quoted string of a header, and tokens can't have others (RFC 6749 3.3).
-  if (!/^[\x21\x23-\x5B\x5D-\x7E]+$/.test(ability)) {
-    throw new TypeError('An ability consists of printable ASCII characters without space, " and \\')
-  }
+  requireAbilityName(ability)
   return async (request, reply) => {
     if (request.token === null) await authenticate(request, reply)
     if (request.token !== null && can(request.token, ability)) return
-    reply.header('www-authenticate', `Bearer realm="latchkey", error="insufficient_scope", scope="${ability}"`)
+    reply.header('www-authenticate', insufficientScope(ability))
     throw new InsufficientAbilityError(ability)
   }
 }

@@ -1,4 +1,5 @@
 export { securitySchemes } from '../http/openapi.js'
+export type { SessionData, SessionDataAccess } from '../session-data/access.js'
 export type { Principal } from '../tokens/principal.js'
 export type { User } from '../users/user.js'
 export { authenticate, type Mounted, requireAbility } from './guards.js'

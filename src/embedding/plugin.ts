@@ -32,7 +32,8 @@ type TestOptions = LatchkeyOptions & { open?: Opener }
  */
 export const latchkey: FastifyPluginAsync<LatchkeyOptions> = fastifyPlugin(async (host, options: TestOptions) => {
   const { prefix = '', env, open = openFoundation } = options
-  const config = loadConfig(env)
+  // The application has its own.
+  const config = { ...loadConfig(env), pages: false }
   const foundation = await open(config, host.log)
   host.addHook('onClose', foundation.close)
   const services = await createServices(config, { ...foundation, logger: host.log, tracing: findTracing() })

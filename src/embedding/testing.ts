@@ -17,7 +17,7 @@ const device = { address: '127.0.0.1', userAgent: 'latchkey/testing' }
 export function inMemory (env: Record<string, string> = {}): LatchkeyOptions {
   const open: Opener = async () => {
     const database = await createInMemory()
-    return { database, redis: null, mailer: null, close: database.close }
+    return { database, redis: null, vaultKeys: [{ id: 'test', key: randomBytes(32) }], mailer: null, close: database.close }
   }
   const options: LatchkeyOptions & { open: Opener } = { env: { BCRYPT_COST: '4', ADDRESS_LIMIT: '0', ...env }, open }
   return options

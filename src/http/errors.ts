@@ -1,7 +1,14 @@
-import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { describe, NotFoundError, UnavailableError, type Waiting } from '../shared/errors.js'
+import { type AboutField, describe, NotFoundError, UnavailableError, type Waiting } from '../shared/errors.js'
+import { refusalHeaders, refusalOf } from './refusal.js'
 import { logRefusal } from './refusal-log.js'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The field of the body that the caller's own password belongs to, where it isn't `password`. */
+    passwordField?: string
+  }
+}
 
 /** The error handler of our routes: a 5xx tells the client nothing, and is logged without what a database puts into its messages. */
 export function answerError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
@@ -10,36 +17,24 @@ export function answerError (error: FastifyError, request: FastifyRequest, reply
   sendError(reply, error)
 }
 
+/** A client that asks for the password has to know where it goes: `password` may be somebody else's. */
+const asksForPassword = /^AUTH_(REAUTHENTICATE|WRONG_PASSWORD)$/
+
 /** The 404 of a URL that has no route. */
 export function answerNotFound (reply: FastifyReply): void {
   sendError(reply, new NotFoundError())
 }
 
 /** Sends `error` in the shape of all errors, and masks one that no client may see. */
-export function sendError (reply: FastifyReply, error: FastifyError & Waiting): void {
-  const known = error.statusCode !== undefined && (error.statusCode < 500 || error instanceof UnavailableError)
-  const status = known ? error.statusCode as number : 500
-  if (known) setRefusalHeaders(reply, error)
-  reply.code(status).send({
-    statusCode: status,
-    code: known ? error.code ?? 'FST_ERR' : 'AUTH_INTERNAL',
-    error: STATUS_CODES[status] ?? 'Error',
-    // The message of a 5xx may carry a query, a path or an address.
-    message: known ? error.message : 'Something went wrong on our side'
-  })
+export function sendError (reply: FastifyReply, error: FastifyError & Waiting & AboutField): void {
+  const { status, headers, body } = refusalOf(error)
+  const field = asksForPassword.test(body.code) ? { field: reply.request.routeOptions.config.passwordField ?? 'password' } : {}
+  reply.code(status).headers(headers).send({ ...body, ...field })
 }
 
-/** The headers of a refusal, whoever writes its body: the challenge of a 401, how long to wait on 429 and 503. */
+/** The headers of a refusal, where another writes its body. */
 export function setRefusalHeaders (reply: FastifyReply, error: Partial<FastifyError> & Partial<Waiting>): void {
-  const { statusCode, code, retryAfterSeconds } = error
-  if (statusCode === 401) reply.header('www-authenticate', challenge(code))
-  if (statusCode === 429 || statusCode === 503) reply.header('retry-after', String(retryAfterSeconds ?? 1))
-}
-
-/** RFC 6750 3: no error code when the request carried no token. */
-function challenge (code: string | undefined): string {
-  if (code !== 'AUTH_INVALID_TOKEN' && code !== 'AUTH_SESSION_REPLACED') return 'Bearer realm="latchkey"'
-  return 'Bearer realm="latchkey", error="invalid_token", error_description="The access token is malformed, unknown, expired or revoked"'
+  reply.headers(refusalHeaders(error))
 }
 
 function report (request: FastifyRequest, error: FastifyError & { detail?: string, constraint?: string }): void {

@@ -12,7 +12,7 @@ const Ready = Type.Object({
     reason: nullable(Type.String({ description: 'Why it is not trusted, or why the service is degraded although it is' })),
     roundTripMs: nullable(Type.Number())
   })
-})
+}, { title: 'Readiness' })
 
 const ServiceInfo = Type.Object({ name: Type.String(), docs: Type.String(), openapi: Type.String(), health: Type.String() })
 
@@ -31,12 +31,17 @@ export const serviceRoutes: FastifyPluginAsyncTypebox<{ health: Health }> = asyn
   const config = { guard: 'anyone' as const }
   app.get('/', {
     config,
-    schema: { tags: ['service'], summary: 'Name and links', response: { 200: ServiceInfo } }
+    schema: { tags: ['service'], summary: 'Name and links', operationId: 'getService', response: { 200: ServiceInfo } }
   }, async () => ({ name: 'latchkey', docs: '/docs', openapi: '/openapi.json', health: '/health/ready' }))
 
   app.get('/health/live', {
     config,
-    schema: { tags: ['service'], summary: 'Liveness: the process answers', response: { 200: Type.Object({ status: Type.String() }) } }
+    schema: {
+      tags: ['service'],
+      summary: 'Liveness: the process answers',
+      operationId: 'getLiveness',
+      response: { 200: Type.Object({ status: Type.String() }) }
+    }
   }, async () => ({ status: 'ok' }))
 
   app.get('/health/ready', {
@@ -44,6 +49,7 @@ export const serviceRoutes: FastifyPluginAsyncTypebox<{ health: Health }> = asyn
     schema: {
       tags: ['service'],
       summary: 'Readiness: 503 when the database is down or a standby, or this server is shutting down',
+      operationId: 'getReadiness',
       response: { 200: Ready, 503: Ready }
     }
   }, async (_request, reply) => {

@@ -1,5 +1,5 @@
 import { eq } from 'drizzle-orm'
-import { secrets } from '../../db/schema.js'
+import { secrets, verifierKeys } from '../../db/schema.js'
 import type { Database } from '../database/database.js'
 import { UnavailableError } from '../shared/errors.js'
 
@@ -14,7 +14,9 @@ export interface Keys {
 export function createKeys (database: Pick<Database, 'query'>): Keys {
   return {
     async require (name) {
-      const [row] = await database.query(db => db.select({ value: secrets.value }).from(secrets).where(eq(secrets.name, name)))
+      // Verifiers may read this view and not the table.
+      const from = name === 'token-check' ? verifierKeys : secrets
+      const [row] = await database.query(db => db.select({ value: from.value }).from(from).where(eq(from.name, name)))
       if (row === undefined) throw new Error(`the database has no key "${name}": run the migrations`)
       // Passwords that are hashed with a wrongly read key could never be verified again.
       const problem = `returns the key "${name}" with ${row.value.length} bytes instead of ${keyBytes}`

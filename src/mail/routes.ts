@@ -22,6 +22,7 @@ export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail
     schema: {
       tags: ['mail'],
       summary: 'Ask for a mail that resets the password; the answer is the same for every address',
+      operationId: 'forgotPassword',
       body: ForgotBody,
       response: { 202: Accepted, ...failures(400, 413, 415, 429, 503) }
     }
@@ -35,6 +36,7 @@ export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail
     schema: {
       tags: ['mail'],
       summary: 'Set a new password with the token of a mail; every session of the account ends',
+      operationId: 'resetPassword',
       body: ResetBody,
       response: { 204: Done, ...failures(400, 413, 415, 429, 503) }
     }
@@ -48,6 +50,7 @@ export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail
     schema: {
       tags: ['mail'],
       summary: 'Confirm an address, a new address or a registration with the token of a mail',
+      operationId: 'verifyEmail',
       body: VerifyBody,
       response: { 204: Done, ...failures(400, 413, 415, 429, 503) }
     }
@@ -61,6 +64,7 @@ export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail
     schema: {
       tags: ['mail'],
       summary: "Ask for another mail that confirms the caller's address",
+      operationId: 'sendVerification',
       security: [{ bearer: [] }, { cookie: [] }],
       response: { 202: Accepted, ...failures(401, 403, 429, 503) }
     }

@@ -1,7 +1,7 @@
 import type { MailTokenUse, MessageText } from './messages.js'
 
-/** The app and the API that mails point to; null where the operator has configured none. */
-export interface MailUrls { appUrl: string | null, publicUrl: string | null }
+/** The app and the API that mails point to; null where the operator has configured none. `hasPages`: the API has pages of its own. */
+export interface MailUrls { appUrl: string | null, publicUrl: string | null, hasPages: boolean }
 
 /** When and from where something happened, so that the owner can recognise it. */
 export interface EventDetails { at: Date, address: string | null, userAgent: string | null }
@@ -16,15 +16,15 @@ const routes = {
 } as const
 
 /**
- * Renders a mail, in ASCII unless an address or a device name isn't. The token goes into a link to APP_URL, after the #, which browsers
- * don't send to servers. Without APP_URL the mail shows the token itself.
+ * Renders a mail, in ASCII unless an address or a device name isn't. The token goes into a link to APP_URL, or to a page of ours, after
+ * the #, which browsers don't send to servers. Without either the mail shows the token itself.
  */
-export function renderMail (
-  message: MessageText, { appUrl, publicUrl }: MailUrls, token: string | null, event: EventDetails | null
-): RenderedMail {
+export function renderMail (message: MessageText, urls: MailUrls, token: string | null, event: EventDetails | null): RenderedMail {
+  const { appUrl, publicUrl } = urls
   const site = appUrl ?? publicUrl
   const facts = event === null ? [] : factsOf(event)
-  const link = token !== null && appUrl !== null ? `${appUrl}#token=${token}` : null
+  const page = token === null || message.token === undefined ? null : pageFor(message.token, urls)
+  const link = page === null ? null : `${page}#token=${token}`
   const howTo = token === null || message.token === undefined || link !== null ? null : instructions(message.token, publicUrl)
   const closing = [...message.closing, ...site === null ? [] : [`This mail is about ${site}`]]
 
@@ -51,9 +51,14 @@ export function renderMail (
   return { subject: message.subject, text: `${text}\n`, html: `${html}\n` }
 }
 
+function pageFor ({ purpose }: MailTokenUse, { appUrl, publicUrl, hasPages }: MailUrls): string | null {
+  if (appUrl !== null) return appUrl
+  return hasPages && publicUrl !== null ? `${publicUrl}/account/${purpose}` : null
+}
+
 function instructions ({ kind, purpose }: MailTokenUse, publicUrl: string | null): string {
   const [route, body] = routes[kind === 'registration' ? kind : purpose]
-  return `Enter this token in the app that you use, or send it yourself: POST ${publicUrl?.replace(/\/$/, '') ?? ''}${route} ${body}`
+  return `Enter this token in the app that you use, or send it yourself: POST ${publicUrl ?? ''}${route} ${body}`
 }
 
 function factsOf ({ at, address, userAgent }: EventDetails): Array<[string, string]> {

@@ -1,14 +1,13 @@
 import type { Credentials } from '../http/credentials.js'
 
 /** The body of an error, as on every other route. */
-export interface ErrorBody { statusCode: number, code: string, error: string, message: string }
+export interface ErrorBody { statusCode: number, code: string, error: string, message: string, field?: string, reason?: string }
 
 /** An error in the shape of RFC 6749 5.2; the fields of all our errors stay beside it, for clients that read `code`. */
 export function toOauthError (failure: ErrorBody, scheme: Credentials['scheme'] | null) {
   // RFC 6749 5.2 allows neither quotes nor backslashes in a description.
   const description = failure.message.replace(/["\\]/g, "'").replace(/[^\x20-\x7E]/g, '?')
-  const { statusCode, code, message } = failure
-  return { error: nameOf(failure, scheme), error_description: description, statusCode, code, message }
+  return { ...failure, error: nameOf(failure, scheme), error_description: description }
 }
 
 function nameOf ({ statusCode, code }: ErrorBody, scheme: Credentials['scheme'] | null): string {

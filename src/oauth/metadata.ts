@@ -7,7 +7,7 @@ type IssuerConfig = Pick<Config, 'publicUrl' | 'production' | 'host' | 'port'>
  * The Host header only chooses among our own loopback names: a client must not choose the issuer.
  */
 export function issuerOf ({ publicUrl, production, host, port }: IssuerConfig, listening: number | null, asked = ''): string | null {
-  if (publicUrl !== undefined) return new URL(publicUrl).origin + new URL(publicUrl).pathname.replace(/\/+$/, '')
+  if (publicUrl !== undefined) return publicUrl
   if (production || !/^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(host)) return null
   const own = host.includes(':') ? `[${host}]` : host
   const names = [own, ...isBoth(host) ? ['localhost', '127.0.0.1', '[::1]'] : []].map(name => `${name}:${listening ?? port}`)

@@ -1,15 +1,17 @@
 import Type from 'typebox'
-import { Id } from '../http/schemas.js'
+import { about, closed, Id } from '../http/schemas.js'
 
 const Hint = Type.Optional(Type.String({ description: 'Not needed: the token itself tells' }))
 
-export const IntrospectForm = Type.Object({ token: Type.String(), token_type_hint: Hint })
-export const RevokeForm = Type.Object({ token: Type.String(), token_type_hint: Hint })
+const anyToken = { examples: [{ token: 'lk_…' }] }
+
+export const IntrospectForm = Type.Object({ token: Type.String(), token_type_hint: Hint }, anyToken)
+export const RevokeForm = Type.Object({ token: Type.String(), token_type_hint: Hint }, anyToken)
 export const TokenForm = Type.Object({
   grant_type: Type.String({ examples: ['refresh_token'] }),
   refresh_token: Type.Optional(Type.String({ description: 'Required' })),
   scope: Type.Optional(Type.String({ description: "Only the refresh token's own: no narrower token is issued" }))
-})
+}, { examples: [{ grant_type: 'refresh_token', refresh_token: 'lkr_…' }] })
 
 /** Of an inactive token `active` alone. */
 export const Introspected = Type.Object({
@@ -22,6 +24,14 @@ export const Introspected = Type.Object({
   sid: Type.Optional(Type.String({ description: 'The session; absent for personal tokens' })),
   email_verified: Type.Optional(Type.Boolean()),
   username: Type.Optional(Type.String({ description: "The user's email, once it is verified; with INTROSPECT_UNVERIFIED=true always" }))
+}, { title: 'Introspection' })
+
+export const IntrospectionsRequest = Type.Object({
+  tokens: Type.Array(Type.String(), { minItems: 1, maxItems: 100, description: 'A token that comes twice is answered twice' })
+}, { ...closed, examples: [{ tokens: ['lk_…', 'lkp_…'] }] })
+
+export const Introspections = Type.Object({
+  results: Type.Array(Introspected, { description: "What `/oauth/introspect` answers about each token, in the request's order" })
 })
 
 export const OauthTokens = Type.Object({
@@ -30,7 +40,7 @@ export const OauthTokens = Type.Object({
   expires_in: Type.Integer({ description: 'Seconds' }),
   refresh_token: Type.Optional(Type.String()),
   scope: Type.Optional(Type.String())
-})
+}, { title: 'OauthTokens' })
 
 /** RFC 7009 2.2: the status is the whole answer. */
 export const Nothing = Type.Unsafe<''>({ type: 'null', description: 'Revoked on every instance; or there was nothing to revoke' })
@@ -48,15 +58,16 @@ export const Metadata = Type.Object({
   revocation_endpoint: Type.String(),
   revocation_endpoint_auth_methods_supported: Names,
   service_documentation: Type.String()
-})
+}, { title: 'OauthMetadata' })
 
 const OauthFailure = Type.Object({
   error: Type.String({ description: 'RFC 6749 5.2, RFC 6750 3.1; temporarily_unavailable with 429 and 503, server_error with 500' }),
   error_description: Type.String(),
   statusCode: Type.Integer(),
   code: Type.String(),
-  message: Type.String()
-})
+  message: Type.String(),
+  ...about
+}, { title: 'OauthFailure' })
 
 const titles: Record<number, string> = {
   400: 'Refused: see error', 401: 'No caller, or none that is live', 403: 'The caller lacks introspect',

@@ -29,8 +29,11 @@ interface OauthPorts {
 export interface OauthService {
   /** The principal of a caller's token. Throws InvalidTokenError unless it is live. */
   requireCaller (candidate: string): Promise<AnyPrincipal>
-  /** What `token` stands for, if the token `caller` may ask. Throws InvalidTokenError, InsufficientAbilityError about `caller`. */
-  introspect (caller: string, token: string): Promise<Introspection>
+  /**
+   * What each of `candidates` stands for, in their order, if the token `caller` may ask. One round trip to the cache serves them all.
+   * Throws InvalidTokenError, InsufficientAbilityError about `caller`.
+   */
+  introspect (caller: string, candidates: string[]): Promise<Introspection[]>
   /**
    * Ends what `candidate` belongs to, whoever presents it: possession is the proof. Either token of a session ends the session with all its
    * tokens, as RFC 7009 2.1 recommends; a personal or service token ends alone. Anything else is no error (2.2).
@@ -47,11 +50,11 @@ export function createOauthService ({ tokens, users, sessions, revocation, audit
     return caller
   }
 
-  async function introspect (caller: string, token: string): Promise<Introspection> {
-    // Looked up in the same event-loop turn, both share the round trips to cache and database.
-    const [asking, asked] = await Promise.all([requireCaller(caller), tokens.authenticate(token)])
+  async function introspect (caller: string, candidates: string[]): Promise<Introspection[]> {
+    // Looked up in the same event-loop turn, all share the round trips to cache and database.
+    const [asking, asked] = await Promise.all([requireCaller(caller), Promise.all(candidates.map(tokens.authenticate))])
     if (!can(asking, 'introspect')) throw new InsufficientAbilityError('introspect')
-    return introspectionOf(asked, introspectUnverified)
+    return asked.map(principal => introspectionOf(principal, introspectUnverified))
   }
 
   async function revoke (candidate: string, by: By): Promise<void> {

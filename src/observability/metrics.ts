@@ -3,6 +3,7 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { Counters } from '../counters.js'
 import type { Database } from '../database/database.js'
 import type { OutboxStore } from '../mail/outbox-store.js'
+import { isSafeMethod } from '../shared/safe-method.js'
 import { withTimeout } from '../shared/timeout.js'
 import type { Passwords } from '../users/password.js'
 import type { Durations } from './durations.js'
@@ -135,18 +136,18 @@ export function addTraffic (registry: Registry, traffic: RouteTraffic[]): void {
 }
 
 /**
- * Serves GET /metrics, with prom-client's metrics of the process, on a port of its own. It asks for no credentials: keep it behind a
- * firewall.
+ * Serves GET and HEAD /metrics, with prom-client's metrics of the process, on a port of its own. It asks for no credentials: keep it
+ * behind a firewall.
  */
 export async function serveMetrics (registry: Registry, host: string, port: number): Promise<Server> {
   collectDefaultMetrics({ register: registry })
   const server = createServer((request, response) => {
-    if (request.method !== 'GET' || request.url !== '/metrics') {
+    if (!isSafeMethod(request.method ?? '') || request.url !== '/metrics') {
       response.writeHead(404).end()
       return
     }
     registry.metrics().then(
-      text => response.writeHead(200, { 'content-type': registry.contentType }).end(text),
+      text => response.writeHead(200, { 'content-type': registry.contentType, 'content-length': Buffer.byteLength(text) }).end(text),
       () => response.writeHead(500).end()
     )
   })

@@ -5,7 +5,8 @@ import type { Database } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { Settle } from '../revocation/settle.js'
-import type { CacheAnswer, TokenCache } from '../token-cache/cache.js'
+import type { Cache, CacheAnswer } from '../token-cache/cache.js'
+import type { Cacheable } from '../token-cache/found.js'
 import type { TokenStore } from '../tokens/store.js'
 import type { Passwords } from '../users/password.js'
 
@@ -20,7 +21,7 @@ export interface Tracing {
   follow (app: FastifyInstance): void
   database (real: Database): Database
   tokenStore (real: TokenStore): TokenStore
-  cache (real: TokenCache): TokenCache
+  cache<Value extends Cacheable> (real: Cache<Value>): Cache<Value>
   passwords (real: Passwords): Passwords
   settle (real: Settle): Settle
   revocation (real: Revocation): Revocation
@@ -110,7 +111,7 @@ export function findTracing (): Tracing | null {
       }
     }),
 
-    cache: (real: TokenCache): TokenCache => ({
+    cache: <Value extends Cacheable>(real: Cache<Value>): Cache<Value> => ({
       ...real,
       read: hash => inSpan('cache look-up', { kind: SpanKind.CLIENT }, async span => {
         const answer = await real.read(hash)
@@ -148,7 +149,7 @@ function hasSdk (): boolean {
   return provider.getDelegateTracer === undefined || provider.getDelegateTracer('latchkey') !== undefined
 }
 
-function outcomeOf (answer: CacheAnswer): 'hit' | 'revoked' | 'miss' | 'bypass' {
+function outcomeOf<Value extends Cacheable> (answer: CacheAnswer<Value>): 'hit' | 'revoked' | 'miss' | 'bypass' {
   if (answer.verdict === 'accept') return 'hit'
   if (answer.verdict === 'refuse') return 'revoked'
   return answer.fill === null ? 'bypass' : 'miss'

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { deviceOf } from '../http/device.js'
-import { Abilities, closed, failures, Id, Moment, Name, nullable, Password } from '../http/schemas.js'
+import { Abilities, closed, failures, Id, LongPage, longPageOf, Moment, Name, nullable, Password } from '../http/schemas.js'
 import { NotFoundError } from '../shared/errors.js'
 import { isUuid } from '../shared/ids.js'
 import { guarded, requireSession } from '../tokens/authenticate.js'
@@ -20,7 +20,11 @@ const Body = Type.Object({
     description: 'Seconds; without it the token lives until it is revoked'
   })),
   password: Type.Optional(Password)
-}, closed)
+}, {
+  ...closed,
+  title: 'NewPersonalToken',
+  examples: [{ name: 'backup script', abilities: ['orders:read'], expiresIn: 2_592_000, password: 'correct horse battery staple' }]
+})
 
 const PersonalToken = Type.Object({
   id: Id,
@@ -29,7 +33,7 @@ const PersonalToken = Type.Object({
   createdAt: Moment,
   expiresAt: nullable(Moment),
   lastUsedAt: nullable(Moment)
-})
+}, { title: 'PersonalToken' })
 
 interface Options {
   personalTokens: PersonalTokenService
@@ -46,6 +50,7 @@ export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (ap
     schema: {
       tags: ['personal tokens'],
       summary: 'Make a personal token',
+      operationId: 'createPersonalToken',
       security,
       body: Body,
       response: {
@@ -63,16 +68,25 @@ export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (ap
     schema: {
       tags: ['personal tokens'],
       summary: "The caller's live personal tokens, newest first",
+      operationId: 'listPersonalTokens',
       security,
-      response: { 200: Type.Object({ tokens: Type.Array(PersonalToken) }), ...failures(401, 403, 503) }
+      querystring: LongPage,
+      response: {
+        200: Type.Object({ tokens: Type.Array(PersonalToken), nextCursor: nullable(Type.String()) }),
+        ...failures(400, 401, 403, 503)
+      }
     }
-  }, async request => ({ tokens: (await personalTokens.list(requireSession(request))).map(show) }))
+  }, async request => {
+    const { entries, nextCursor } = await personalTokens.list(requireSession(request), longPageOf(request.query))
+    return { tokens: entries.map(show), nextCursor }
+  })
 
   app.delete('/v1/tokens/:id', {
     ...caller,
     schema: {
       tags: ['personal tokens'],
       summary: 'End a personal token',
+      operationId: 'endPersonalToken',
       security,
       params: Type.Object({ id: Type.String() }),
       response: { 204: Type.Null(), ...failures(401, 403, 404, 503) }

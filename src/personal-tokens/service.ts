@@ -3,6 +3,7 @@ import type { SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
 import { EmailUnverifiedError, InsufficientAbilityError, NotFoundError, TokenLimitError } from '../shared/errors.js'
+import type { ListPage, PageQuery } from '../shared/pagination.js'
 import { can, type Principal } from '../tokens/principal.js'
 import type { PersonalToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
@@ -22,8 +23,8 @@ export interface PersonalTokenService {
    * lacks, ReauthenticateError, EmailUnverifiedError, TokenLimitError.
    */
   create (caller: Principal, request: PersonalTokenRequest, device: Device): Promise<{ plain: PlainToken, token: PersonalToken }>
-  /** The caller's live tokens, newest first. */
-  list (caller: Principal): Promise<PersonalToken[]>
+  /** A page of the caller's live tokens, newest first. Throws CursorRejectedError. */
+  list (caller: Principal, page: PageQuery): Promise<ListPage<PersonalToken>>
   /** Throws NotFoundError for a token that isn't the caller's. */
   end (caller: Principal, id: string, device: Device): Promise<void>
 }
@@ -69,7 +70,7 @@ export function createPersonalTokenService ({
       })
     },
 
-    list: caller => tokens.listPersonal(caller.user.id),
+    list: (caller, page) => tokens.listPersonal(caller.user.id, page),
 
     end: (caller, id, device) => sessions.withLiveCaller(caller, async tx => {
       const ended = await tokens.revokePersonal(tx, caller.user.id, id)

@@ -25,8 +25,13 @@ const failFast = {
   connectTimeout: connectTimeoutMs,
   socketTimeout: silenceMs,
   disconnectTimeout: 100,
-  connectionName: 'latchkey'
+  disableClientInfo: true
 } satisfies Options
+
+/** A connection's name among others. A user is name enough, and needs no right to set one. */
+function named ({ username }: Options): Options {
+  return username === undefined ? { connectionName: 'latchkey' } : {}
+}
 
 /** The certificates in REDIS_CA_FILE; undefined if it is not set. Throws ConfigError if the file cannot be used. */
 export function readAuthority ({ caFile }: Pick<RedisConfig, 'caFile'>): string | undefined {
@@ -60,8 +65,9 @@ export function createRedis (access: RedisAccess, { host, port }: RedisAddress, 
 
 /** Options for one connection to the Sentinel at `host`, without reconnecting. */
 export function sentinelOptions ({ sentinelAccess }: RedisConfig & { mode: 'sentinel' }, host: string, ca: string | undefined): Options {
-  const once = { retryStrategy: null, enableReadyCheck: false, enableOfflineQueue: false, maxRetriesPerRequest: 0, disconnectTimeout: 100 }
-  return { ...accessOptions(sentinelAccess, host, ca), ...once }
+  const { disableClientInfo, disconnectTimeout } = failFast
+  const once = { retryStrategy: null, enableReadyCheck: false, enableOfflineQueue: false, maxRetriesPerRequest: 0 }
+  return { ...accessOptions(sentinelAccess, host, ca), ...once, disableClientInfo, disconnectTimeout }
 }
 
 /** A client of the server that the Sentinels name as master, now and after each failover. */
@@ -87,8 +93,9 @@ export function createSentinelRedis (config: RedisConfig & { mode: 'sentinel' },
 
 /** The cluster for counters, which may be sent twice. The cache has its own connections: see token-cache/cluster.ts. */
 export function createCluster (config: RedisConfig & { mode: 'cluster' }, ca: string | undefined): Cluster {
+  const access = accessOptions(config, null, ca)
   const client = new Cluster(config.seeds, {
-    redisOptions: { ...failFast, ...accessOptions(config, null, ca) },
+    redisOptions: { ...failFast, ...named(access), ...access },
     enableOfflineQueue: false,
     enableReadyCheck: false,
     maxRedirections: 3,
@@ -117,7 +124,7 @@ function createClient (options: Options): RedisClient {
   let failures = 0
   let closed = false
   const retryStrategy = () => Math.min(25 * 2 ** failures++, 500)
-  const client = new Redis({ ...failFast, enableAutoPipelining: true, ...options, retryStrategy })
+  const client = new Redis({ ...failFast, ...named(options), enableAutoPipelining: true, ...options, retryStrategy })
   // ioredis gives up for good if it is disconnected while it asks the Sentinels.
   client.on('end', () => {
     if (!closed) setTimeout(() => { if (!closed) client.connect().catch(() => {}) }, 500).unref()

@@ -16,6 +16,9 @@ export interface RetentionStore {
   reclaim (): Promise<void>
 }
 
+/** Each installation in a database prunes by itself. */
+const lockId = "7402319 + (case current_schema() when 'public' then 0 else hashtext(current_schema()) end)"
+
 export function createRetentionStore (database: Database): RetentionStore {
   return {
     async count (before) {
@@ -28,7 +31,7 @@ export function createRetentionStore (database: Database): RetentionStore {
     async delete (before, limit) {
       return await database.transaction(async tx => {
         const db = within(tx)
-        const [lock] = await db.select({ held: sql<boolean>`pg_try_advisory_xact_lock(7402319)` }).from(sql`(values (1)) as one`)
+        const [lock] = await db.select({ held: sql<boolean>`pg_try_advisory_xact_lock(${sql.raw(lockId)})` }).from(sql`(values (1)) as one`)
         if (lock?.held !== true) return null
         // By ctid: a join on ids would read the whole table for a large batch.
         const oldest = (of: PgTable, end: PgColumn, unless = sql``) => sql`ctid = any(array(select ctid from ${of}

@@ -43,7 +43,9 @@ export interface CacheEpoch extends CacheTrust {
 interface TrustedPoll extends Trust { sentAt: number, sentAtWall: number }
 
 interface EpochNeeds {
-  store: Pick<EpochStore, 'poll' | 'register' | 'confirm' | 'forget'>
+  store: Pick<EpochStore, 'poll'>
+  /** Null: this instance only reads. It believes what others have registered, or nothing. */
+  registry: Pick<EpochStore, 'register' | 'confirm' | 'forget'> | null
   backend: CacheBackend
   namespace: Pick<Namespace, 'adopt'>
   clock: Clock
@@ -53,7 +55,7 @@ interface EpochNeeds {
   onSettlementsWaiting (): void
 }
 
-export function createEpoch ({ store, backend, namespace, clock, counters, log, onSettlementsWaiting }: EpochNeeds): CacheEpoch {
+export function createEpoch ({ store, registry, backend, namespace, clock, counters, log, onSettlementsWaiting }: EpochNeeds): CacheEpoch {
   const generations = createGenerationAge(clock)
   let held: TrustedPoll | null = null
   let suspectedAt = Number.NEGATIVE_INFINITY
@@ -137,13 +139,13 @@ export function createEpoch ({ store, backend, namespace, clock, counters, log, 
     // A date in the future, of a clock that went back, has to be put right too.
     if ((age === null || age < 0 || age >= confirmEveryMs) && sentAt - lastConfirm >= confirmEveryMs / 2) {
       lastConfirm = sentAt
-      await store.confirm(incarnation, pollTimeoutMs)
+      await registry?.confirm(incarnation, pollTimeoutMs)
     }
   }
 
   /** A server that nobody has confirmed for minutes is gone: revocations should no longer wait for it. */
   async function forgetAbsent ({ incarnation, confirmedAgeMs, generation }: EpochReading): Promise<void> {
-    if (incarnation === null || (confirmedAgeMs ?? 0) < forgetAfterMs || !await store.forget(generation, pollTimeoutMs)) return
+    if (incarnation === null || (confirmedAgeMs ?? 0) < forgetAfterMs || await registry?.forget(generation, pollTimeoutMs) !== true) return
     log.info(
       { incarnation: incarnation.slice(0, 8) },
       'nobody has used the registered cache server for minutes: it is not waited for any more'
@@ -152,7 +154,7 @@ export function createEpoch ({ store, backend, namespace, clock, counters, log, 
 
   /** This is another server than before, which may lack the last revocations: no entry older than its registration will count. */
   async function register (incarnation: string, generation: number): Promise<void> {
-    if (!await store.register(incarnation, generation, pollTimeoutMs)) return
+    if (await registry?.register(incarnation, generation, pollTimeoutMs) !== true) return
     counters.registrations++
     log.info({ incarnation: incarnation.slice(0, 8) }, 'registered another cache server: entries made before are void')
     loop.again()

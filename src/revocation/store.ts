@@ -1,8 +1,9 @@
 import { sql } from 'drizzle-orm'
+import { rowsOf } from '../../db/rows.js'
 import { type Database, type DedicatedConnection, within } from '../database/database.js'
 import { byteaArray, textArray } from '../database/literals.js'
 import type { RevokingTx } from '../database/transaction.js'
-import { UnavailableError } from '../shared/errors.js'
+import { standby, UnavailableError } from '../shared/errors.js'
 import type { DatabaseIdentity } from '../token-cache/namespace.js'
 import { TokenHash } from '../tokens/token.js'
 import { maxNamed } from './naming.js'
@@ -25,8 +26,8 @@ export interface EpochReading extends Epoch {
 
 /** The epoch and the settlements in PostgreSQL, which all instances agree on. */
 export interface EpochStore {
-  /** Which database this is; writes down where it was first seen, unless it is a standby. */
-  identify (): Promise<DatabaseIdentity>
+  /** Which database this is; where `mayWrite`, writes down where it was first seen, unless it is a standby. */
+  identify (mayWrite: boolean): Promise<DatabaseIdentity>
   /** On a connection of its own; rejects after `timeoutMs`. */
   poll (timeoutMs: number): Promise<EpochReading>
   /** Makes `incarnation` the registered server if the generation is still `generation`; true if it did. */
@@ -80,8 +81,8 @@ const durable = "case when current_setting('synchronous_commit') in ('off', 'loc
 const identityColumns = (system: boolean) => `
     concat_ws(':', ${system
       ? '(select system_identifier from pg_control_system()), '
-      : ''}(select oid from pg_database where datname = current_database())) as here,
-    (select convert_from(value, 'UTF8') from secrets where name = 'database') as home`
+      : ''}(select oid from pg_database where datname = current_database()), nullif(current_schema(), 'public')) as here,
+    (select convert_from(value, 'UTF8') from verifier_keys where name = 'database') as home`
 
 const pollText = (system: boolean) => `
   select ${epochColumns}, ${identityColumns(system)}, pg_is_in_recovery() as standby,
@@ -150,14 +151,14 @@ export function createEpochStore (database: Database): EpochStore {
   }
 
   return {
-    async identify () {
+    async identify (mayWrite) {
       const found = await find().catch(async error => {
         if (error instanceof UnavailableError) throw error
         system = false
         return await find()
       })
       if (found === undefined) throw missingEpoch()
-      if (found.home !== null) return found
+      if (found.home !== null || !mayWrite) return found
       // A standby can't; its primary will.
       await writeHome(found.here).catch(() => {})
       return await find() ?? found
@@ -269,8 +270,6 @@ function one (rows: EpochRow[]): Epoch {
 
 const missingEpoch = () => new Error('the database has no cache epoch: run the migrations')
 
-const standby = () => Object.assign(new UnavailableError(), { retryAfterSeconds: 2, detail: 'STANDBY' })
-
 const idsOf = (rows: Array<{ id: string }>) => textArray(rows.map(row => row.id))
 
 /** The first rows whose sizes are at most `limit` together; one at least. */
@@ -278,9 +277,4 @@ function upTo<Row extends { size: number }> (limit: number, rows: Row[]): Row[] 
   let sum = 0
   const over = rows.findIndex(({ size }, i) => (sum += size) > limit && i > 0)
   return over === -1 ? rows : rows.slice(0, over)
-}
-
-/** Of drizzle's two drivers one gives an array, the other an object around it. */
-function rowsOf<Row> (result: unknown): Row[] {
-  return (Array.isArray(result) ? result : (result as { rows: unknown[] }).rows) as Row[]
 }

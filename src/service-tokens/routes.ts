@@ -2,13 +2,13 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { deviceOf } from '../http/device.js'
-import { failures, Id, Moment, nullable } from '../http/schemas.js'
+import { failures, Id, LongPage, longPageOf, Moment, nullable } from '../http/schemas.js'
 import { NotFoundError } from '../shared/errors.js'
 import { isUuid } from '../shared/ids.js'
 import { guarded, requireRole } from '../tokens/authenticate.js'
 import type { ServiceTokenService } from './service.js'
 
-const Service = Type.Object({ id: Id, name: Type.String(), createdAt: Moment, lastUsedAt: nullable(Moment) })
+const Service = Type.Object({ id: Id, name: Type.String(), createdAt: Moment, lastUsedAt: nullable(Moment) }, { title: 'Service' })
 
 interface Options {
   serviceTokens: ServiceTokenService
@@ -25,13 +25,19 @@ export const serviceTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (app
     schema: {
       tags: ['admin'],
       summary: 'The services that may check tokens, newest first',
+      operationId: 'listServices',
       security,
-      response: { 200: Type.Object({ services: Type.Array(Service) }), ...failures(401, 403, 503) }
+      querystring: LongPage,
+      response: {
+        200: Type.Object({ services: Type.Array(Service), nextCursor: nullable(Type.String()) }),
+        ...failures(400, 401, 403, 503)
+      }
     }
-  }, async () => {
-    const services = await serviceTokens.list()
+  }, async request => {
+    const { entries, nextCursor } = await serviceTokens.list(longPageOf(request.query))
     return {
-      services: services.map(({ createdAt, lastUsedAt, ...service }) =>
+      nextCursor,
+      services: entries.map(({ createdAt, lastUsedAt, ...service }) =>
         ({ ...service, createdAt: createdAt.toISOString(), lastUsedAt: lastUsedAt?.toISOString() ?? null }))
     }
   })
@@ -41,6 +47,7 @@ export const serviceTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (app
     schema: {
       tags: ['admin'],
       summary: 'End a service: its token stops working at once',
+      operationId: 'endService',
       security,
       params: Type.Object({ id: Type.String() }),
       response: { 204: Type.Null(), ...failures(401, 403, 404, 503) }

@@ -1,9 +1,12 @@
 import { fastifyCookie } from '@fastify/cookie'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { PageLog } from '../http/page-log.js'
+import { isOwnPage, readTokenCookie, tokenCookieNames } from '../http/token-cookie.js'
 import { CrossSiteError } from '../shared/errors.js'
 import type { IssuedTokens } from './opening.js'
 
-interface CookieOptions { secure: boolean, publicUrl: string | undefined, corsOrigins: string[] }
+/** `origins`: those whose pages may send the cookies, besides our own. */
+interface CookieOptions { secure: boolean, origins: string[], pages: Pick<PageLog, 'cookieLogin'> }
 
 /**
  * Tokens in cookies, for single-page apps on the same site. They are HttpOnly, so scripts can't read them, and they count only in requests
@@ -19,22 +22,16 @@ export interface Cookies {
   isOwnSite (request: FastifyRequest): boolean
   /** Throws CrossSiteError unless `isOwnSite`. */
   requireOwnSite (request: FastifyRequest): void
+  /** The same for a login that sets cookies; a page that could not keep them is named in the log. */
+  requireOwnPage (request: FastifyRequest): void
 }
 
-export function createCookies ({ secure, publicUrl, corsOrigins }: CookieOptions): Cookies {
-  // Browsers accept this prefix only from this very host and over TLS: a neighbouring subdomain can't set it (RFC 6265bis 4.1.3).
-  const prefix = secure ? '__Host-' : ''
-  const names = { access: `${prefix}latchkey`, refresh: `${prefix}latchkey-refresh` }
-  const origins = new Set([...corsOrigins, ...publicUrl === undefined ? [] : [new URL(publicUrl).origin]])
+export function createCookies ({ secure, origins, pages }: CookieOptions): Cookies {
+  const names = tokenCookieNames(secure)
+  const trusted = new Set(origins)
   const attributes = { path: '/', httpOnly: true, secure, sameSite: 'strict' } as const
 
-  function read (request: FastifyRequest, which: 'access' | 'refresh'): string | null {
-    const header = request.headers.cookie
-    if (header === undefined) return null
-    const name = names[which]
-    if (header.split(';').filter(pair => pair.split('=', 1)[0]?.trim() === name).length !== 1) return null
-    return fastifyCookie.parse(header)[name] ?? null
-  }
+  const read = ({ headers }: FastifyRequest, which: 'access' | 'refresh') => readTokenCookie(headers.cookie, names[which])
 
   function set (reply: FastifyReply, { access, refresh }: IssuedTokens): void {
     reply.header('set-cookie', [
@@ -53,13 +50,16 @@ export function createCookies ({ secure, publicUrl, corsOrigins }: CookieOptions
     return fastifyCookie.serialize(names[which], '', { ...attributes, maxAge: 0 })
   }
 
-  function isOwnSite ({ headers: { origin, 'sec-fetch-site': site } }: FastifyRequest): boolean {
-    return site === 'same-origin' || (origin !== undefined && origins.has(origin))
-  }
+  const isOwnSite = ({ headers }: FastifyRequest) => isOwnPage(headers, trusted)
 
   function requireOwnSite (request: FastifyRequest): void {
     if (!isOwnSite(request)) throw new CrossSiteError()
   }
 
-  return { read, set, clear, isOwnSite, requireOwnSite }
+  function requireOwnPage (request: FastifyRequest): void {
+    pages.cookieLogin(request, isOwnSite(request))
+    requireOwnSite(request)
+  }
+
+  return { read, set, clear, isOwnSite, requireOwnSite, requireOwnPage }
 }

@@ -6,6 +6,7 @@ import type { Clock } from '../shared/clock.js'
 import type { TokenService } from '../tokens/service.js'
 import type { UserService } from '../users/service.js'
 import type { RefreshCounters } from './counters.js'
+import type { RefreshLimiter } from './limiter.js'
 import type { Lifetimes } from './opening.js'
 import { createSessionService, type SessionService } from './service.js'
 import { createSessionStore } from './store.js'
@@ -14,6 +15,7 @@ interface SessionPorts {
   database: Database
   tokens: TokenService
   users: UserService
+  limiter: RefreshLimiter
   revocation: Revocation
   audit: Audit
   clock: Clock

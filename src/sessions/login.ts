@@ -1,10 +1,11 @@
 import type { Audit } from '../audit/service.js'
-import type { Transactions } from '../database/transaction.js'
+import type { Transactions, Tx } from '../database/transaction.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
 import { InsufficientAbilityError, InvalidCredentialsError } from '../shared/errors.js'
 import type { UserService, VerifiedCredentials } from '../users/service.js'
+import type { User } from '../users/user.js'
 import type { SessionEnder } from './ending.js'
 import type { IssuedTokens, LoginOptions, SessionOpener } from './opening.js'
 import type { SessionStore } from './store.js'
@@ -19,6 +20,8 @@ export interface RegistrationRequest extends LoginRequest { name?: string | unde
 export interface Login {
   /** Makes an account and opens its first session. Throws EmailTakenError, PasswordRejectedError, RegistrationClosedError. */
   register (request: RegistrationRequest, device: Device): Promise<IssuedTokens>
+  /** The first session of the account that `tx` has just made. */
+  openFirst (tx: Tx, user: User, options: LoginOptions, device: Device): Promise<IssuedTokens>
   /** Opens a session; ends the oldest ones past SESSION_LIMIT. Throws InvalidCredentialsError and 429 errors. */
   logIn (request: LoginRequest, device: Device): Promise<IssuedTokens>
 }
@@ -49,13 +52,14 @@ export function createLogin (
   async function register (request: RegistrationRequest, device: Device): Promise<IssuedTokens> {
     requireGrantable(request.abilities)
     const insertUser = await users.prepareRegistration(request)
-    return await transactions.transaction(async tx => {
-      const user = await insertUser(tx)
-      await users.recordLogin(tx, user, device)
-      const issued = await opener.open(tx, user, request, device)
-      await audit.record(tx, device, { type: 'registered', userId: user.id, sessionId: issued.session.id })
-      return issued
-    })
+    return await transactions.transaction(async tx => openFirst(tx, await insertUser(tx), request, device))
+  }
+
+  async function openFirst (tx: Tx, user: User, options: LoginOptions, device: Device): Promise<IssuedTokens> {
+    await users.recordLogin(tx, user, device)
+    const issued = await opener.open(tx, user, options, device)
+    await audit.record(tx, device, { type: 'registered', userId: user.id, sessionId: issued.session.id })
+    return issued
   }
 
   async function logIn (request: LoginRequest, device: Device): Promise<IssuedTokens> {
@@ -88,10 +92,10 @@ export function createLogin (
     return { named: named.length > 0 ? named : null, outcome: issued }
   }, { of: seen.user.id })
 
-  return { register, logIn }
+  return { register, openFirst, logIn }
 }
 
-/** Only `services:create` grants `introspect`. */
-function requireGrantable (abilities: string[] | undefined): void {
+/** Only `services:create` grants `introspect`; throws InsufficientAbilityError. */
+export function requireGrantable (abilities: string[] | undefined): void {
   if (abilities?.includes('introspect')) throw new InsufficientAbilityError('introspect')
 }

@@ -44,7 +44,7 @@ export function createPasswordChange ({ store, tokens, users, audit, opener, end
       return { named, outcome: { ...issued, endedSessions: others.length } }
     })
     const seen = await prove()
-    const passwordHash = await users.hashNew(newPassword, seen.user)
+    const passwordHash = await users.hashNew(newPassword, seen.user, 'newPassword')
     // A login may have rehashed the password meanwhile: check it once more.
     const issued = await change(seen) ?? await change(await prove())
     if (issued === null) throw new InvalidTokenError()

@@ -5,9 +5,11 @@ import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
 import { InvalidTokenError, SessionReplacedError, type Superseded, superseded, TokenReusedError } from '../shared/errors.js'
 import type { RefreshToken, TokenService } from '../tokens/service.js'
+import type { TokenHash } from '../tokens/token.js'
 import type { UserService } from '../users/service.js'
 import type { RefreshCounters } from './counters.js'
 import type { SessionEnder } from './ending.js'
+import type { RefreshLimiter } from './limiter.js'
 import type { IssuedTokens, Lifetimes, SessionOpener } from './opening.js'
 import type { IsReplaced } from './replaced.js'
 import type { SessionStore } from './store.js'
@@ -20,7 +22,8 @@ export function isWithinGrace (consumedAt: Date, now: Date, { refreshGraceSecond
 /**
  * Exchanges a refresh token for its successors. Within the grace period the same token returns the same successors again, for clients
  * whose reply got lost and for tabs that refresh at the same time. After it, a second use means that the token was stolen: either the
- * thief or the owner is using it, so the session ends (RFC 9700 4.14.2). Throws InvalidTokenError, TokenReusedError.
+ * thief or the owner is using it, so the session ends (RFC 9700 4.14.2). Past `mostAccessTokens` the session's oldest access token ends,
+ * in every cache, before this resolves. Throws InvalidTokenError, TokenReusedError, RateLimitedError.
  */
 export type Refresh = (candidate: string, device: Device) => Promise<IssuedTokens>
 
@@ -28,8 +31,9 @@ type Outcome = keyof RefreshCounters
 
 interface RefreshDependencies {
   store: Pick<SessionStore, 'find'>
-  tokens: Pick<TokenService, 'findRefresh' | 'findRefreshLocked'>
+  tokens: Pick<TokenService, 'findRefresh' | 'findRefreshLocked' | 'endSurplus' | 'namedSurplus'>
   users: Pick<UserService, 'lock'>
+  limiter: RefreshLimiter
   revocation: Pick<Revocation, 'revoke'>
   audit: Pick<Audit, 'record'>
   clock: Clock
@@ -42,7 +46,7 @@ interface RefreshDependencies {
 }
 
 export function createRefresh (
-  { store, tokens, users, revocation, audit, clock, counters, log, lifetimes, opener, ender, isReplaced }: RefreshDependencies
+  { store, tokens, users, limiter, revocation, audit, clock, counters, log, lifetimes, opener, ender, isReplaced }: RefreshDependencies
 ): Refresh {
   const now = () => new Date(clock.now())
 
@@ -53,6 +57,8 @@ export function createRefresh (
       throw new InvalidTokenError()
     }
     const { plain, row: { userId, sessionId } } = presented
+    // A stolen token ends its session, however often it is presented.
+    if (!isReused(presented.row)) await limiter.consume(sessionId)
     const { issued, outcome } = await revocation.revoke<{ issued: IssuedTokens, outcome: 'succeeded' | 'repeated' }>(async tx => {
       const owner = await users.lock(tx, userId)
       const row = await tokens.findRefreshLocked(tx, plain)
@@ -61,12 +67,15 @@ export function createRefresh (
       if (row.revoked) return { named: null, refusal: superseded() }
       if (row.consumedAt === null) {
         if (row.expiresAt <= now()) return { named: null, refusal: new InvalidTokenError() }
+        const ended = await tokens.endSurplus(tx, session.id)
         const issued = await opener.succeed(tx, session, owner.user, plain, row)
-        return { named: null, outcome: { issued, outcome: 'succeeded' } }
+        return { named: namedIfAny(ended), outcome: { issued, outcome: 'succeeded' } }
       }
       if (row.successorSecret !== null && isWithinGrace(row.consumedAt, now(), lifetimes)) {
         const issued = await opener.repeat(tx, session, owner.user, plain, row.successorSecret)
-        return issued === null ? { named: null, refusal: superseded() } : { named: null, outcome: { issued, outcome: 'repeated' } }
+        if (issued === null) return { named: null, refusal: superseded() }
+        // The first request may have ended an access token and died before it reached the caches.
+        return { named: namedIfAny(await tokens.namedSurplus(tx, session.id)), outcome: { issued, outcome: 'repeated' } }
       }
       await audit.record(tx, device, { type: 'refresh_token_reused', userId, sessionId, tokenId: row.id })
       const named = await ender.endSessions(tx, userId, [sessionId], { device, cause: 'refresh_token_reused' })
@@ -78,6 +87,10 @@ export function createRefresh (
     })
     count(outcome, presented.row, device)
     return issued
+  }
+
+  function isReused ({ revoked, consumedAt }: RefreshToken): boolean {
+    return !revoked && consumedAt !== null && !isWithinGrace(consumedAt, now(), lifetimes)
   }
 
   /** A login past SESSION_LIMIT is told as what it is. */
@@ -95,3 +108,6 @@ export function createRefresh (
 
   return refresh
 }
+
+/** Most refreshes end nothing, and need no settling. */
+const namedIfAny = (hashes: TokenHash[]) => hashes.length > 0 ? hashes : null

@@ -4,7 +4,7 @@ import Type from 'typebox'
 import { bearerOf } from '../http/credentials.js'
 import { deviceOf } from '../http/device.js'
 import { answerError } from '../http/errors.js'
-import { Accepted, failures } from '../http/schemas.js'
+import { Accepted, failures, LongPage, longPageOf } from '../http/schemas.js'
 import type { MailService } from '../mail/service.js'
 import { InvalidTokenError, MissingTokenError, NotFoundError, SessionRequiredError, type Superseded } from '../shared/errors.js'
 import { isUuid } from '../shared/ids.js'
@@ -20,7 +20,8 @@ import {
   SessionList,
   SessionParams,
   TokenReply,
-  toSession
+  toSessionList,
+  toTokenReply
 } from './schemas.js'
 import type { SessionService } from './service.js'
 
@@ -46,11 +47,12 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     schema: {
       tags: ['sessions'],
       summary: 'Create an account and open its first session; with REGISTRATION=confirm a mail has to confirm it first',
+      operationId: 'register',
       body: RegisterBody,
       response: { 201: TokenReply, 202: Accepted, ...failures(400, 403, 409, 413, 415, 429, 503) }
     }
   }, async (request, reply) => {
-    if (request.body.cookies === true) cookies.requireOwnSite(request)
+    if (request.body.cookies === true) cookies.requireOwnPage(request)
     if (mail.confirms) {
       await mail.register(request.body, deviceOf(request))
       return await reply.code(202).send({})
@@ -63,12 +65,13 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     schema: {
       tags: ['sessions'],
       summary: 'Open a session; past SESSION_LIMIT the oldest ends',
+      operationId: 'login',
       body: LoginBody,
       response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) }
     }
   }, async (request, reply) => {
     // Before the password is looked at: another site's page must not log its visitor in as somebody else.
-    if (request.body.cookies === true) cookies.requireOwnSite(request)
+    if (request.body.cookies === true) cookies.requireOwnPage(request)
     return await give(reply, await sessions.logIn(request.body, deviceOf(request)), request.body.cookies)
   })
 
@@ -78,6 +81,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     schema: {
       tags: ['sessions'],
       summary: 'Exchange a refresh token, from the body or its cookie, for new tokens',
+      operationId: 'refresh',
       body: RefreshBody,
       response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) }
     }
@@ -86,9 +90,9 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     return await give(reply, await sessions.refresh(token, deviceOf(request)), byCookie)
   })
 
-  for (const [url, everywhere, summary] of [
-    ['/v1/logout', false, 'End this session'],
-    ['/v1/logout-all', true, 'End every session of the caller']
+  for (const [url, operationId, everywhere, summary] of [
+    ['/v1/logout', 'logout', false, 'End this session'],
+    ['/v1/logout-all', 'logoutEverywhere', true, 'End every session of the caller']
   ] as const) {
     app.post(url, {
       config: { guard: 'session', limitByAddress: request => !hasAccessToken(request) },
@@ -99,6 +103,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
       schema: {
         tags: ['sessions'],
         summary: `${summary}: by access token, or by refresh token from the body or its cookie`,
+        operationId,
         security: [...security, {}],
         body: RefreshBody,
         response: { 204: Done, ...failures(400, 401, 403, 413, 415, 429, 503) }
@@ -115,9 +120,11 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   app.put('/v1/password', {
     ...caller,
+    config: { ...caller.config, passwordField: 'currentPassword' },
     schema: {
       tags: ['sessions'],
       summary: 'Change the password: every other session ends, this one goes on under new tokens',
+      operationId: 'changePassword',
       security,
       body: ChangePasswordBody,
       response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) }
@@ -133,6 +140,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     schema: {
       tags: ['sessions'],
       summary: 'Who is signed in, if anybody: for an application that starts',
+      operationId: 'getCurrentSession',
       security: [{}, ...security],
       response: { 200: CurrentSession, ...failures(503) }
     }
@@ -148,18 +156,25 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     schema: {
       tags: ['sessions'],
       summary: "The caller's live sessions, newest first",
+      operationId: 'listSessions',
       security,
-      response: { 200: SessionList, ...failures(401, 403, 503) }
+      querystring: LongPage,
+      response: { 200: SessionList, ...failures(400, 401, 403, 503) }
     }
   }, async request => {
-    const principal = requireSession(request)
-    const live = await sessions.list(principal.user.id)
-    return { sessions: live.map(session => toSession(session, principal.session?.id)) }
+    const { user, session } = requireSession(request)
+    return toSessionList(await sessions.list(user.id, longPageOf(request.query)), session?.id)
   })
 
   app.delete('/v1/sessions', {
     ...caller,
-    schema: { tags: ['sessions'], summary: 'End every session but this one', security, response: { 204: Done, ...failures(401, 403, 503) } }
+    schema: {
+      tags: ['sessions'],
+      summary: 'End every session but this one',
+      operationId: 'endOtherSessions',
+      security,
+      response: { 204: Done, ...failures(401, 403, 503) }
+    }
   }, async (request, reply) => {
     await sessions.endOthers(requireSession(request), deviceOf(request))
     return await reply.code(204).send(null)
@@ -170,6 +185,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
     schema: {
       tags: ['sessions'],
       summary: 'End one session of the caller',
+      operationId: 'endSession',
       security,
       params: SessionParams,
       response: { 204: Done, ...failures(401, 403, 404, 503) }
@@ -231,7 +247,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
 
   async function give (reply: FastifyReply, issued: IssuedTokens, byCookie = false) {
     if (byCookie) cookies.set(reply, issued)
-    return await reply.send(toReply(issued, byCookie))
+    return await reply.send(toTokenReply(issued, byCookie))
   }
 }
 
@@ -242,21 +258,4 @@ function isAboutBody (error: FastifyError): boolean {
 
 function hasBearer ({ headers }: FastifyRequest): boolean {
   return bearerOf(headers.authorization) !== null
-}
-
-function toReply ({ access, refresh, session, user, endedSessions }: IssuedTokens, byCookie: boolean) {
-  return {
-    tokenType: 'Bearer' as const,
-    ...byCookie ? {} : { accessToken: access.plain.reveal() },
-    expiresIn: access.expiresInSeconds,
-    ...refresh === null ? {} : { ...byCookie ? {} : { refreshToken: refresh.plain.reveal() }, refreshExpiresIn: refresh.expiresInSeconds },
-    session: {
-      id: session.id,
-      deviceName: session.deviceName,
-      createdAt: session.createdAt.toISOString(),
-      expiresAt: session.expiresAt.toISOString()
-    },
-    user,
-    endedSessions
-  }
 }

@@ -4,11 +4,13 @@ import type { Log } from '../observability/logger.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
+import { type ListPage, type PageQuery, readPage } from '../shared/pagination.js'
 import type { Principal } from '../tokens/principal.js'
 import type { TokenService } from '../tokens/service.js'
 import type { UserService } from '../users/service.js'
 import type { RefreshCounters } from './counters.js'
 import { createSessionEnder, type EndReason, type SessionEnder } from './ending.js'
+import type { RefreshLimiter } from './limiter.js'
 import { createLiveCaller, type LiveCaller } from './live-caller.js'
 import { createLogin, type Login } from './login.js'
 import { createLogout, type Logout } from './logout.js'
@@ -27,8 +29,8 @@ export interface SessionService extends Login, Logout, SessionEnder, LiveCaller 
   /** How many whole seconds the caller's token still lives. */
   secondsLeft (caller: Principal): number
   isReplaced: IsReplaced
-  /** The live sessions of the user, newest first. */
-  list (userId: string): Promise<Session[]>
+  /** A page of the user's live sessions, newest first. Throws CursorRejectedError. */
+  list (userId: string, page: PageQuery): Promise<ListPage<Session>>
   /** Deletes up to `limit` sessions of an account that has no tokens left; returns how many. */
   deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number>
 }
@@ -37,6 +39,7 @@ interface SessionDependencies {
   store: SessionStore
   tokens: TokenService
   users: UserService
+  limiter: RefreshLimiter
   revocation: Revocation
   audit: Pick<Audit, 'record'>
   transactions: Transactions
@@ -63,7 +66,7 @@ export function createSessionService (dependencies: SessionDependencies): Sessio
     isReplaced,
     changePassword: createPasswordChange(parts),
     secondsLeft: ({ expiresAtMs }) => Math.max(0, Math.floor((expiresAtMs - clock.now()) / 1000)),
-    list: userId => store.list(userId, new Date(clock.now())),
+    list: (userId, query) => readPage(query, page => store.list(userId, new Date(clock.now()), page)),
     deleteOfUser: store.deleteOfUser
   }
 }

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { and, asc, desc, eq, gt, inArray, isNull, ne, notInArray, sql } from 'drizzle-orm'
-import { events, sessions, tokens } from '../../db/schema.js'
+import { and, desc, eq, gt, inArray, isNull, ne, notInArray, type SQL, sql } from 'drizzle-orm'
+import { events, sessionData, sessions, tokens } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
+import { isBehind } from '../database/page.js'
 import type { Tx } from '../database/transaction.js'
 import type { RevokingTx } from '../revocation/revocation.js'
+import type { Position } from '../shared/pagination.js'
 import type { TokenHash } from '../tokens/token.js'
 
 export interface Session {
@@ -25,8 +27,8 @@ export interface Unended { id: string, live: boolean }
 /** Sessions in PostgreSQL. */
 export interface SessionStore {
   readonly idleSeconds: number | null
-  /** The user's live sessions, newest first. */
-  list (userId: string, now: Date): Promise<Session[]>
+  /** Up to `limit` of the user's live sessions behind `after`, newest first. */
+  list (userId: string, now: Date, page: { after: Position | null, limit: number }): Promise<Session[]>
   insert (tx: Tx, session: NewSession): Promise<Session>
   /** Null when the session isn't this user's, has ended or has expired. */
   find (tx: Tx, userId: string, id: string, now: Date): Promise<Session | null>
@@ -43,7 +45,7 @@ export interface SessionStore {
    * accepts them, and raising SESSION_IDLE_TTL would bring idle ones back.
    */
   unendedExcept (tx: Tx, userId: string, except: string | null): Promise<string[]>
-  /** Returns the ids of the sessions that had not been ended before. */
+  /** Erases their data too. Returns the ids of the sessions that had not been ended before. */
   end (tx: RevokingTx, ids: string[], now: Date): Promise<string[]>
   /** Ends every session of these users; returns those that had not been ended before. */
   endOfUsers (tx: RevokingTx, userIds: string[], now: Date): Promise<Array<{ id: string, userId: string }>>
@@ -62,9 +64,10 @@ export function createSessionStore (database: Database, { idleSeconds }: { idleS
   return {
     idleSeconds,
 
-    async list (userId: string, now: Date): Promise<Session[]> {
+    async list (userId: string, now: Date, { after, limit }): Promise<Session[]> {
       return await database.query(db =>
-        db.select().from(sessions).where(live(userId, now)).orderBy(desc(sessions.createdAt), asc(sessions.id)))
+        db.select().from(sessions).where(and(live(userId, now), isBehind(after, sessions)))
+          .orderBy(desc(sessions.createdAt), desc(sessions.id)).limit(limit))
     },
 
     async insert (tx: Tx, session: NewSession): Promise<Session> {
@@ -115,12 +118,16 @@ export function createSessionStore (database: Database, { idleSeconds }: { idleS
       if (ids.length === 0) return []
       const ended = await within(tx).update(sessions).set({ endedAt: now })
         .where(and(inArray(sessions.id, ids), isNull(sessions.endedAt))).returning({ id: sessions.id })
+      await erase(tx, inArray(sessionData.sessionId, ids))
       return ended.map(row => row.id)
     },
 
     async endOfUsers (tx: RevokingTx, userIds: string[], now: Date): Promise<Array<{ id: string, userId: string }>> {
-      return await within(tx).update(sessions).set({ endedAt: now })
+      const ended = await within(tx).update(sessions).set({ endedAt: now })
         .where(and(inArray(sessions.userId, userIds), isNull(sessions.endedAt))).returning({ id: sessions.id, userId: sessions.userId })
+      const ofUsers = within(tx).select({ id: sessions.id }).from(sessions).where(inArray(sessions.userId, userIds))
+      await erase(tx, inArray(sessionData.sessionId, ofUsers))
+      return ended
     },
 
     async deleteOfUser (tx: Tx, userId: string, limit: number): Promise<number> {
@@ -128,4 +135,9 @@ export function createSessionStore (database: Database, { idleSeconds }: { idleS
       return (await within(tx).delete(sessions).where(inArray(sessions.id, some)).returning({ id: sessions.id })).length
     }
   }
+}
+
+/** Erases the data of sessions that end, or have ended on an instance of a version without data. */
+async function erase (tx: RevokingTx, which: SQL): Promise<void> {
+  await within(tx).update(sessionData).set({ data: '{}', erasedAt: sql`now()` }).where(and(which, isNull(sessionData.erasedAt)))
 }

@@ -3,6 +3,16 @@ import createError from '@fastify/error'
 /** Nobody reads where a refusal was made, and finding out costs as much as the rest of it: a flood of made-up tokens gets one each. */
 const traced = false
 
+/** What a 400 says about the field that it refuses; a reason is part of the contract as a code is. */
+export type Reason =
+  | 'missing' | 'unknown' | 'wrong_type' | 'too_short' | 'too_long' | 'malformed' | 'not_allowed' | 'duplicate' | 'out_of_range'
+  | PasswordReason
+/** Why a password may not be chosen. */
+export type PasswordReason = 'too_short' | 'common' | 'breached' | 'personal'
+
+/** An error about one field of the request; `body` and `query` stand for the whole of it. */
+export type AboutField = Error & { field?: string, reason?: Reason }
+
 /** Every error that a client can meet by name; `code` is part of the contract and never changes. */
 export const MissingTokenError = createError(
   'AUTH_MISSING_TOKEN',
@@ -76,8 +86,21 @@ export const TokenLimitError = createError(
   traced
 )
 export const LastAdminError = createError('AUTH_LAST_ADMIN', 'This is the last administrator: make another one first', 409, Error, traced)
-export const EmailRejectedError = createError('AUTH_EMAIL_REJECTED', 'This is no email address', 400, Error, traced)
-export const PasswordRejectedError = createError('AUTH_PASSWORD_REJECTED', 'The password %s', 400, Error, traced)
+export class EmailRejectedError extends createError('AUTH_EMAIL_REJECTED', 'This is no email address', 400, Error, traced) {
+  readonly field = 'email'
+  readonly reason = 'malformed'
+}
+/** `why` completes a sentence that begins with "The password"; `field` is where the request has it. */
+export class PasswordRejectedError extends createError('AUTH_PASSWORD_REJECTED', 'The password %s', 400, Error, traced) {
+  readonly field: string
+  readonly reason: PasswordReason
+
+  constructor (why: string, reason: PasswordReason, field = 'password') {
+    super(why)
+    this.field = field
+    this.reason = reason
+  }
+}
 export const MailTokenInvalidError = createError(
   'AUTH_MAIL_TOKEN_INVALID',
   'The token is malformed, unknown, used, expired or void: ask for another mail',
@@ -85,8 +108,20 @@ export const MailTokenInvalidError = createError(
   Error,
   traced
 )
-export const CursorRejectedError = createError('AUTH_CURSOR_REJECTED', 'The cursor is none that this list gave', 400, Error, traced)
-export const InvalidRequestError = createError('AUTH_INVALID_REQUEST', '%s', 400, Error, traced)
+export const SetupTokenInvalidError = createError(
+  'AUTH_SETUP_TOKEN_INVALID',
+  'The token is malformed, unknown, used, expired or void, or there is an administrator by now',
+  400,
+  Error,
+  traced
+)
+export class CursorRejectedError extends createError('AUTH_CURSOR_REJECTED', 'The cursor is none that this list gave', 400, Error, traced) {
+  readonly field = 'cursor'
+  readonly reason = 'malformed'
+}
+export const InvalidRequestError = errorAboutField('AUTH_INVALID_REQUEST')
+/** A field of the request is not as its schema says; Fastify's own code for that. */
+export const ValidationError = errorAboutField('FST_ERR_VALIDATION')
 export const InvalidGrantError = createError(
   'AUTH_INVALID_GRANT',
   'The refresh token is malformed, unknown, expired, revoked or used before',
@@ -109,6 +144,8 @@ export const UnsupportedGrantTypeError = createError(
   traced
 )
 export const NotSupportedError = createError('AUTH_NOT_SUPPORTED', '%s', 400, Error, traced)
+export const ConflictError = createError('AUTH_CONFLICT', 'It has changed: read it again, and decide anew', 412, Error, traced)
+export const TooLargeError = createError('AUTH_TOO_LARGE', 'The data of a session may have 16 KB as JSON without white space', 413, Error, traced)
 export const NotFoundError = createError('AUTH_NOT_FOUND', 'There is nothing here by that name', 404, Error, traced)
 export const RateLimitedError = createError(
   'AUTH_RATE_LIMITED',
@@ -125,6 +162,14 @@ export const UnavailableError = createError(
   traced
 )
 
+/** A 503 of the database; `detail` says why, for the operator only. */
+export function unavailable (detail: string, retryAfterSeconds = 2): Error & { detail: string } {
+  return Object.assign(new UnavailableError(), { retryAfterSeconds, detail })
+}
+
+/** The 503 where a standby has answered: it may lag, and would accept what the primary has revoked. */
+export const standby = () => unavailable('STANDBY')
+
 /** Seconds a client is asked to wait, on 429 and 503 (RFC 9110 10.2.3). */
 export type Waiting = Error & { retryAfterSeconds?: number }
 
@@ -139,6 +184,19 @@ export type Superseded = Error & { sessionGoesOn?: true }
 /** The refusal of a refresh token that others have come after. */
 export function superseded (): Superseded {
   return Object.assign(new InvalidTokenError(), { sessionGoesOn: true as const })
+}
+
+function errorAboutField (code: string) {
+  return class extends createError(code, '%s', 400, Error, traced) {
+    readonly field: string
+    readonly reason: Reason
+
+    constructor (message: string, field: string, reason: Reason) {
+      super(message)
+      this.field = field
+      this.reason = reason
+    }
+  }
 }
 
 /** What a `%s` of the log may say about `error`: never a query, a parameter or a path. */

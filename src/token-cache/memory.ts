@@ -3,9 +3,14 @@ import { LRUCache } from 'lru-cache'
 import { nextEventLoopTurn } from '../shared/event-loop.js'
 import type { CacheBackend, Identity } from './backend.js'
 
+/** Characters of all values together. */
+const maxSize = 200_000_000
+
 /** The embedded mode's cache: the same commands on a map in this process, which ends with it. */
 export function createMemoryBackend (maxEntries = 100_000): CacheBackend & { measure (): Promise<{ keys: number, memoryBytes: null }> } {
-  const entries = new LRUCache<string, string>({ max: maxEntries, ttl: 60_000, ttlResolution: 0 })
+  const entries = new LRUCache<string, string>({
+    max: maxEntries, maxSize, sizeCalculation: value => value.length + 1, ttl: 60_000, ttlResolution: 0
+  })
   const identity: Identity = { connection: 1, incarnation: `memory:${randomUUID()}` }
 
   return {

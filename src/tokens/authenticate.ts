@@ -4,6 +4,7 @@ import {
   ForbiddenError, InsufficientAbilityError, InvalidTokenError, MissingTokenError, SessionReplacedError, SessionRequiredError
 } from '../shared/errors.js'
 import { nextEventLoopTurn } from '../shared/event-loop.js'
+import { isSafeMethod } from '../shared/safe-method.js'
 import { can, type Principal } from './principal.js'
 import type { TokenReader } from './reader.js'
 
@@ -25,11 +26,15 @@ export interface TokenCookies {
   requireOwnSite (request: FastifyRequest): void
 }
 
-/** The onRequest hook of routes that need a live token; it runs before a body is read. With a Bearer header no cookie is read. */
+/**
+ * The onRequest hook of routes that need a live token; it runs before a body is read. With a Bearer header no cookie is read. With a
+ * cookie, a request that `isUnsafe` has to come from a page of our own.
+ */
 export function createAuthenticate (
   tokens: Pick<TokenReader, 'authenticate'>,
   cookies: TokenCookies,
-  isReplaced: (candidate: string) => Promise<boolean>
+  isReplaced: (candidate: string) => Promise<boolean>,
+  isUnsafe: (request: FastifyRequest) => boolean = ({ method }) => !isSafeMethod(method)
 ) {
   return async (request: FastifyRequest): Promise<void> => {
     const candidate = candidateOf(request)
@@ -51,7 +56,7 @@ export function createAuthenticate (
     const cookie = cookies.read(request, 'access')
     if (cookie === null) throw new MissingTokenError()
     // Browsers send cookies along with requests that other sites' pages make.
-    if (request.method !== 'GET' && request.method !== 'HEAD') cookies.requireOwnSite(request)
+    if (isUnsafe(request)) cookies.requireOwnSite(request)
     request.byCookie = true
     return cookie
   }

@@ -1,14 +1,12 @@
 import Type from 'typebox'
 import { Compile } from 'typebox/compile'
+import type { Cacheable, Found } from '../token-cache/found.js'
 import type { User } from '../users/user.js'
 
-interface TokenFacts {
+/** `expiresAtMs` is the end of token or session, whichever comes first. */
+interface TokenFacts extends Cacheable {
   /** Milliseconds since 1970. */
   issuedAtMs: number
-  /** Milliseconds since 1970: the end of token or session, whichever comes first; the largest safe integer for none. */
-  expiresAtMs: number
-  /** When the session ends for lack of use, as far as its last use was known; absent without SESSION_IDLE_TTL. */
-  idleAtMs?: number
   token: { id: string, kind: string, abilities: string[], expiresAt: string | null }
 }
 
@@ -23,15 +21,8 @@ export interface ServicePrincipal extends TokenFacts { session: null, user: null
 
 export type AnyPrincipal = Principal | ServicePrincipal
 
-/**
- * What the database says about a token. Only `revoked` is final for every instance: clocks differ about `over`, and a disabled user may be
- * enabled again.
- */
-export type TokenState = { state: 'live', principal: AnyPrincipal }
-  | { state: 'revoked' }
-  | { state: 'over' }
-  | { state: 'disabled' }
-  | { state: 'unknown' }
+/** What the database says about a token. */
+export type TokenState = Found<AnyPrincipal>
 
 const text = Type.String()
 const textOrNull = Type.Union([text, Type.Null()])
@@ -66,4 +57,10 @@ export function frozen (principal: AnyPrincipal): AnyPrincipal {
 /** Whether this token has `ability`: `*` stands for all of them but the reserved `introspect`. */
 export function can ({ token }: Pick<AnyPrincipal, 'token'>, ability: string): boolean {
   return token.abilities.includes(ability) || (ability !== 'introspect' && token.abilities.includes('*'))
+}
+
+/** Throws TypeError unless tokens can have an ability of this name (RFC 6749 3.3); it also goes into a quoted string of a header. */
+export function requireAbilityName (ability: string): void {
+  if (/^[\x21\x23-\x5B\x5D-\x7E]+$/.test(ability)) return
+  throw new TypeError('An ability consists of printable ASCII characters without space, " and \\')
 }

@@ -1,7 +1,9 @@
 import { and, desc, eq, gt, gte, isNull, lt, not, or, sql } from 'drizzle-orm'
 import { tokens } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
+import { isBehind } from '../database/page.js'
 import type { RevokingTx, Tx } from '../database/transaction.js'
+import type { Position } from '../shared/pagination.js'
 import type { PersonalToken, ServiceToken } from './rows.js'
 
 /** From `from` on, and before `until`. */
@@ -11,15 +13,17 @@ export interface Period { from: Date, until: Date }
 export interface ProgramTokenStore {
   /** How many live personal tokens the user has. */
   countPersonal (tx: Tx, userId: string, now: Date): Promise<number>
-  /** The user's live personal tokens, newest first. */
-  listPersonal (userId: string, now: Date): Promise<PersonalToken[]>
+  /** Up to `limit` of the user's live personal tokens behind `after`, newest first. */
+  listPersonal (userId: string, now: Date, page: { after: Position | null, limit: number }): Promise<PersonalToken[]>
   /**
    * Revokes one personal token of the user's, or all of them (null) but those made in `keep`. Returns the ids of those that were live; null
    * if there is no such token.
    */
   revokePersonal (tx: RevokingTx, userId: string, id: string | null, keep?: Period): Promise<string[] | null>
-  /** The services whose tokens aren't revoked, newest first. */
-  listServices (): Promise<ServiceToken[]>
+  /** Whether a living service has the name. Until `tx` ends, nobody else finds that out: of two that ask, one sees what the other made. */
+  isServiceNamed (tx: Tx, name: string): Promise<boolean>
+  /** Up to `limit` of the services whose tokens aren't revoked behind `after`, newest first. */
+  listServices (page: { after: Position | null, limit: number }): Promise<ServiceToken[]>
   /** Revokes the tokens of all services and returns their ids. For callers that void every cache entry: names none. */
   revokeServices (tx: RevokingTx): Promise<string[]>
 }
@@ -28,10 +32,10 @@ export function createProgramTokenStore (database: Pick<Database, 'query'>): Pro
   return {
     countPersonal: (tx, userId, now) => within(tx).$count(tokens, livePersonal(userId, now)),
 
-    async listPersonal (userId, now) {
+    async listPersonal (userId, now, { after, limit }) {
       const rows = await database.query(db => db.select().from(tokens)
-        .where(livePersonal(userId, now))
-        .orderBy(desc(tokens.createdAt), desc(tokens.id)))
+        .where(and(livePersonal(userId, now), isBehind(after, tokens)))
+        .orderBy(desc(tokens.createdAt), desc(tokens.id)).limit(limit))
       return rows.map(({ id, name, abilities, createdAt, expiresAt, lastUsedAt }) =>
         ({ id, name: name ?? '', abilities, createdAt, expiresAt, lastUsedAt }))
     },
@@ -46,8 +50,16 @@ export function createProgramTokenStore (database: Pick<Database, 'query'>): Pro
       return exists ? ended.map(row => row.id) : null
     },
 
-    async listServices () {
-      const rows = await database.query(db => db.select().from(tokens).where(liveService).orderBy(desc(tokens.createdAt), desc(tokens.id)))
+    async isServiceNamed (tx, name) {
+      // Not by a unique index: databases from before may have two services of one name.
+      await within(tx).execute(sql`select pg_advisory_xact_lock(7402320)`)
+      return (await within(tx).select({ id: tokens.id }).from(tokens).where(and(liveService, eq(tokens.name, name))).limit(1)).length > 0
+    },
+
+    async listServices ({ after, limit }) {
+      const rows = await database.query(db => db.select().from(tokens)
+        .where(and(liveService, isBehind(after, tokens)))
+        .orderBy(desc(tokens.createdAt), desc(tokens.id)).limit(limit))
       return rows.map(({ id, name, createdAt, lastUsedAt }) => ({ id, name: name ?? '', createdAt, lastUsedAt }))
     },
 

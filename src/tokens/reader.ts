@@ -22,9 +22,11 @@ export interface TokenReaderNeeds {
   store: TokenLookUp
   clock: Clock
   counters: LookUpCounters
+  /** How long a session may be unused; null: for ever. */
+  idleSeconds: number | null
 }
 
-export function createTokenReader ({ lastUse, mint, cache, store, clock, counters }: TokenReaderNeeds): TokenReader {
+export function createTokenReader ({ lastUse, mint, cache, store, clock, counters, idleSeconds }: TokenReaderNeeds): TokenReader {
   const lookUp = batchPerTurn<TokenState>(async hexes => {
     counters.databaseReads++
     const found = await store.find([...new Set(hexes)], clock.now())
@@ -34,7 +36,12 @@ export function createTokenReader ({ lastUse, mint, cache, store, clock, counter
   async function askDatabase (hash: TokenHash, fill: ((found: TokenState) => void) | null): Promise<AnyPrincipal | null> {
     const found = await lookUp(hash.hex())
     fill?.(found)
-    return found.state === 'live' ? found.principal : null
+    return found.state === 'live' ? found.value : null
+  }
+
+  /** An instance without SESSION_IDLE_TTL fills entries that don't say when their session is over for lack of use. */
+  function saysWhenIdle ({ session, idleAtMs }: AnyPrincipal): boolean {
+    return idleSeconds === null || session === null || idleAtMs !== undefined
   }
 
   return {
@@ -44,7 +51,9 @@ export function createTokenReader ({ lastUse, mint, cache, store, clock, counter
       const hash = plain.hash()
       const answer = await cache.read(hash)
       if (answer.verdict === 'refuse') return null
-      const principal = answer.verdict === 'accept' ? answer.principal : await askDatabase(hash, answer.fill)
+      const principal = answer.verdict === 'accept' && saysWhenIdle(answer.value)
+        ? answer.value
+        : await askDatabase(hash, answer.verdict === 'database' ? answer.fill : null)
       if (principal !== null) lastUse.note(principal)
       return principal
     },

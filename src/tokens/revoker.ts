@@ -1,9 +1,14 @@
 import type { RevokingTx, Tx } from '../database/transaction.js'
 import type { Clock } from '../shared/clock.js'
+import { type ListPage, type PageQuery, readPage } from '../shared/pagination.js'
 import type { Period, ProgramTokenStore } from './program-store.js'
 import type { PersonalToken, ServiceToken, TokenRow } from './rows.js'
 import type { TokenWriter } from './store.js'
+import type { SurplusStore } from './surplus-store.js'
 import type { PlainToken, TokenHash, TokenKind } from './token.js'
+
+/** Live access tokens that a session may have: for tabs and retries there are never so many. A refresh past it ends the oldest. */
+export const mostAccessTokens = 10
 
 /** Revokes tokens, and names the hashes that caches may hold. */
 export interface TokenRevoker {
@@ -14,6 +19,13 @@ export interface TokenRevoker {
   revokeOne (tx: RevokingTx, id: string, kind: TokenKind): Promise<{ hash: TokenHash, ended: boolean } | null>
   /** Revokes the tokens of these sessions and names every revoked hash of the user's that a cache may still hold. */
   endSessions (tx: RevokingTx, userId: string, sessionIds: string[]): Promise<TokenHash[]>
+  /**
+   * Makes room for one more access token in the session: ends the oldest past `mostAccessTokens` and names them. Rows of the session that
+   * have been dead for long are deleted.
+   */
+  endSurplus (tx: RevokingTx, sessionId: string): Promise<TokenHash[]>
+  /** Names again what `endSurplus` has ended and a cache may still hold: whoever ended it may have died before it reached the cache. */
+  namedSurplus (tx: RevokingTx, sessionId: string): Promise<TokenHash[]>
   /** Names every hash of the user's that a cache may hold, of live tokens too: for changes of the user. */
   namedOfUser (tx: RevokingTx, userId: string): Promise<TokenHash[]>
   /** Revokes every token of these users and returns the personal ones among them. For callers that void every cache entry: names none. */
@@ -26,19 +38,23 @@ export interface TokenRevoker {
 export interface ProgramTokens {
   /** How many live personal tokens the user has. */
   countPersonal (tx: Tx, userId: string): Promise<number>
-  listPersonal (userId: string): Promise<PersonalToken[]>
+  /** A page of the user's live personal tokens, newest first. Throws CursorRejectedError. */
+  listPersonal (userId: string, page: PageQuery): Promise<ListPage<PersonalToken>>
   /**
    * Revokes one personal token of the user's, or all of them (null) but those made in `keep`. Returns the ids of those that were live; null
    * if there is no such token.
    */
   revokePersonal (tx: RevokingTx, userId: string, id: string | null, keep?: Period): Promise<string[] | null>
-  listServices (): Promise<ServiceToken[]>
+  /** Whether a living service has the name; nobody else makes one of that name before `tx` ends. */
+  isServiceNamed (tx: Tx, name: string): Promise<boolean>
+  /** A page of the services whose tokens aren't revoked, newest first. Throws CursorRejectedError. */
+  listServices (page: PageQuery): Promise<ListPage<ServiceToken>>
   /** Revokes the tokens of all services and returns their ids. For callers that void every cache entry: names none. */
   revokeServices (tx: RevokingTx): Promise<string[]>
 }
 
 export interface TokenRevokerNeeds {
-  store: Omit<TokenWriter, 'insert'> & ProgramTokenStore
+  store: Omit<TokenWriter, 'insert'> & ProgramTokenStore & SurplusStore
   clock: Clock
   cacheTtlSeconds: number
 }
@@ -55,13 +71,19 @@ export function createTokenRevoker ({ store, clock, cacheTtlSeconds }: TokenRevo
       await store.revokeOfSessions(tx, sessionIds)
       return await store.revokedOfUser(tx, userId, cacheableSeconds)
     },
+    async endSurplus (tx, sessionId) {
+      await store.deleteSurplus(tx, sessionId, cacheableSeconds)
+      return await store.revokeSurplus(tx, sessionId, mostAccessTokens - 1, new Date(clock.now()))
+    },
+    namedSurplus: (tx, sessionId) => store.revokedOfSession(tx, sessionId, cacheableSeconds),
     namedOfUser: (tx, userId) => store.cacheableOfUser(tx, userId, cacheableSeconds),
     revokeOfUsers: store.revokeOfUsers,
     forget: store.deleteOfUser,
     countPersonal: (tx, userId) => store.countPersonal(tx, userId, new Date(clock.now())),
-    listPersonal: userId => store.listPersonal(userId, new Date(clock.now())),
+    listPersonal: (userId, query) => readPage(query, page => store.listPersonal(userId, new Date(clock.now()), page)),
     revokePersonal: store.revokePersonal,
-    listServices: store.listServices,
+    isServiceNamed: store.isServiceNamed,
+    listServices: query => readPage(query, store.listServices),
     revokeServices: store.revokeServices
   }
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { and, eq, inArray, isNotNull, isNull, ne, or, type SQL, sql } from 'drizzle-orm'
-import { tokens } from '../../db/schema.js'
+import { and, eq, gt, inArray, isNull, ne, or, type SQL, sql } from 'drizzle-orm'
+import { unionAll } from 'drizzle-orm/pg-core'
+import { sessionData, sessions, tokens } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { RevokingTx, Tx } from '../database/transaction.js'
 import { maxNamed } from '../revocation/naming.js'
@@ -8,7 +9,8 @@ import { createTokenLookUp, type TokenLookUp } from './lookup-store.js'
 import { createProgramTokenStore, type ProgramTokenStore } from './program-store.js'
 import { createRefreshTokenStore, type RefreshTokenStore } from './refresh-store.js'
 import type { NewToken, TokenRow } from './rows.js'
-import { TokenHash, type TokenKind } from './token.js'
+import { createSurplusStore, revokedWithin, type SurplusStore } from './surplus-store.js'
+import { sessionDataHash, TokenHash, type TokenKind } from './token.js'
 
 /** Inserts, ends and deletes tokens of every kind. */
 export interface TokenWriter {
@@ -23,8 +25,8 @@ export interface TokenWriter {
   /** Revokes every token of these users and returns the personal ones among them. For callers that void every cache entry: names none. */
   revokeOfUsers (tx: RevokingTx, userIds: string[]): Promise<Array<{ id: string, userId: string }>>
   /**
-   * Hashes of the user's tokens revoked within the last `withinSeconds`, in this transaction or before: a first revoker may have died
-   * before it reached the cache, so a repeated request has to name the same tokens again.
+   * Hashes of the user's tokens revoked within the last `withinSeconds`, in this transaction or before, and of the data of sessions ended
+   * then: a first revoker may have died before it reached the cache, so a repeated request has to name the same ones again.
    */
   revokedOfUser (tx: RevokingTx, userId: string, withinSeconds: number): Promise<TokenHash[]>
   /** The same, and the hashes of the user's live tokens: for changes of what an entry says about its user. */
@@ -34,13 +36,14 @@ export interface TokenWriter {
 }
 
 /** Tokens in PostgreSQL: the truth. */
-export interface TokenStore extends TokenLookUp, TokenWriter, RefreshTokenStore, ProgramTokenStore {}
+export interface TokenStore extends TokenLookUp, TokenWriter, RefreshTokenStore, ProgramTokenStore, SurplusStore {}
 
 export function createTokenStore (database: Database, { idleSeconds }: { idleSeconds: number | null } = { idleSeconds: null }): TokenStore {
   return {
     ...createTokenLookUp(database, idleSeconds),
     ...createRefreshTokenStore(database),
     ...createProgramTokenStore(database),
+    ...createSurplusStore(),
 
     async insert (tx, token) {
       const id = randomUUID()
@@ -82,8 +85,9 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
       return ended.flatMap(({ id, userId, kind }) => kind === 'personal' && userId !== null ? [{ id, userId }] : [])
     },
 
-    revokedOfUser: (tx, userId, withinSeconds) => cacheable(tx, userId, revokedWithin(withinSeconds)),
-    cacheableOfUser: (tx, userId, withinSeconds) => cacheable(tx, userId, or(isNull(tokens.revokedAt), revokedWithin(withinSeconds))),
+    revokedOfUser: (tx, userId, withinSeconds) => cacheable(tx, userId, revokedWithin(withinSeconds), withinSeconds),
+    cacheableOfUser: (tx, userId, withinSeconds) =>
+      cacheable(tx, userId, or(isNull(tokens.revokedAt), revokedWithin(withinSeconds)), withinSeconds),
 
     async deleteOfUser (tx, userId, limit) {
       const some = within(tx).select({ id: tokens.id }).from(tokens).where(eq(tokens.userId, userId)).limit(limit)
@@ -92,21 +96,24 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
   }
 }
 
-const revokedWithin = (seconds: number) =>
-  and(isNotNull(tokens.revokedAt), sql`${tokens.revokedAt} > now() - make_interval(secs => ${seconds})`)
+/** A column of either half of a union, of which the other half has another. */
+const either = (column: SQL) => sql<string | null>`${column}`
 
 /**
  * Hashes `which` a cache may hold: no refresh tokens, and none that expired long ago, as a session that was refreshed for weeks leaves
- * thousands of rows. At most one more than may be named: then none of them is.
+ * thousands of rows; and those of the data of sessions ended within `withinSeconds`. At most one more than may be named: then none is.
  */
-async function cacheable (tx: RevokingTx, userId: string, which: SQL | undefined): Promise<TokenHash[]> {
-  const rows = await within(tx).select({ hash: tokens.hash }).from(tokens)
+async function cacheable (tx: RevokingTx, userId: string, which: SQL | undefined, withinSeconds: number): Promise<TokenHash[]> {
+  const ofTokens = within(tx).select({ hex: either(sql`encode(${tokens.hash}, 'hex')`), sessionId: either(sql`null::uuid`) }).from(tokens)
     .where(and(
       eq(tokens.userId, userId),
       ne(tokens.kind, 'refresh'),
       which,
       or(isNull(tokens.expiresAt), sql`${tokens.expiresAt} > now() - interval '1 hour'`)
     ))
-    .limit(maxNamed + 1)
-  return rows.map(row => new TokenHash(row.hash.toString('hex')))
+  const ofData = within(tx).select({ hex: either(sql`null::text`), sessionId: either(sql`${sessionData.sessionId}`) }).from(sessionData)
+    .innerJoin(sessions, eq(sessions.id, sessionData.sessionId))
+    .where(and(eq(sessions.userId, userId), gt(sessionData.erasedAt, sql`now() - make_interval(secs => ${withinSeconds})`)))
+  const rows = await unionAll(ofTokens, ofData).limit(maxNamed + 1)
+  return rows.map(({ hex, sessionId }) => sessionId === null ? new TokenHash(hex as string) : sessionDataHash(sessionId))
 }

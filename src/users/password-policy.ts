@@ -1,4 +1,4 @@
-import { PasswordRejectedError } from '../shared/errors.js'
+import { type PasswordReason, PasswordRejectedError } from '../shared/errors.js'
 import { commonPasswords } from './common-passwords.js'
 import type { User } from './user.js'
 
@@ -10,19 +10,23 @@ const minRemaining = 5
 
 /** What a new password must meet. Existing passwords and imported hashes are not checked. */
 export interface PasswordPolicy {
-  /** Throws PasswordRejectedError, whose message says why. No rules of composition: they make passwords worse (NIST SP 800-63B 3.1.1.2). */
-  requireAcceptable (password: string, owner: Pick<User, 'email' | 'name'>): Promise<void>
+  /**
+   * Throws PasswordRejectedError, which says why and names the field. No rules of composition: they make passwords worse
+   * (NIST SP 800-63B 3.1.1.2).
+   */
+  requireAcceptable (password: string, owner: Pick<User, 'email' | 'name'>, field?: 'password' | 'newPassword'): Promise<void>
 }
 
 export function createPasswordPolicy ({ minLength, isBreached }: { minLength: number, isBreached: BreachCheck }): PasswordPolicy {
   const common = new Set(commonPasswords.map(fold).filter(password => lengthOf(password) >= minLength))
 
   return {
-    async requireAcceptable (password, owner) {
-      if (lengthOf(password) < minLength) throw new PasswordRejectedError(`must have at least ${minLength} characters`)
-      if (common.has(fold(password))) throw new PasswordRejectedError('is one of the most common ones: choose another')
-      if (isOwnersWords(fold(password), owner)) throw new PasswordRejectedError('must be more than your email address or name')
-      if (await isBreached(password)) throw new PasswordRejectedError('is known from a data breach: choose another')
+    async requireAcceptable (password, owner, field) {
+      const refuse = (why: string, reason: PasswordReason) => { throw new PasswordRejectedError(why, reason, field) }
+      if (lengthOf(password) < minLength) refuse(`must have at least ${minLength} characters`, 'too_short')
+      if (common.has(fold(password))) refuse('is one of the most common ones: choose another', 'common')
+      if (isOwnersWords(fold(password), owner)) refuse('must be more than your email address or name', 'personal')
+      if (await isBreached(password)) refuse('is known from a data breach: choose another', 'breached')
     }
   }
 }

@@ -25,7 +25,12 @@ export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { acco
   // The most frequent request of most clients.
   app.get('/v1/me', {
     ...guarded('token', authenticate),
-    schema: { ...common, summary: 'The user, session and token of this request', response: { 200: Me, ...failures(401, 403, 503) } }
+    schema: {
+      ...common,
+      summary: 'The user, session and token of this request',
+      operationId: 'getMe',
+      response: { 200: Me, ...failures(401, 403, 503) }
+    }
   }, (request, reply) => {
     const principal = requirePrincipal(request)
     let text = texts.get(principal)
@@ -42,6 +47,7 @@ export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { acco
     schema: {
       ...common,
       summary: 'Change the name, at once, or the address, once the new one is verified',
+      operationId: 'updateMe',
       body: ChangeBody,
       response: { 200: Changed, ...failures(400, 401, 403, 413, 415, 429, 503) }
     }
@@ -52,6 +58,7 @@ export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { acco
     schema: {
       ...common,
       summary: 'Delete the account and everything that belongs to it',
+      operationId: 'deleteMe',
       body: RemoveBody,
       response: { 204: Type.Null({ description: 'Done, and true on every instance' }), ...failures(400, 401, 403, 409, 413, 415, 429, 503) }
     }

@@ -3,6 +3,7 @@ import type { Tx } from '../database/transaction.js'
 import type { RevokingTx } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
 import { LastAdminError } from '../shared/errors.js'
+import { nilUuid } from '../shared/ids.js'
 import { type CredentialsCheck, createCredentialsCheck, type LoginLimiter } from './credentials.js'
 import { isMarkedDeleted } from './deleted-accounts.js'
 import { normaliseEmail } from './email.js'
@@ -36,7 +37,6 @@ export interface UserDirectory {
   find (userId: string): Promise<Credentials | null>
   /** By address, with what decides whether a login succeeds. */
   findAccount (email: string): Promise<Credentials | null>
-  findByEmail (email: string): Promise<User | null>
 }
 
 /**
@@ -49,6 +49,8 @@ export interface UserChanges {
   /** Sets an address that its owner has just proved to be theirs; null when another account has it. */
   setVerifiedEmail (tx: RevokingTx, userId: string, email: string): Promise<User | null>
   setPassword (tx: RevokingTx, userId: string, passwordHash: string): Promise<void>
+  /** Whether there is an enabled administrator. The caller has called `lockAdmins`. */
+  hasAdmin (tx: Tx): Promise<boolean>
   /** Throws LastAdminError where nobody else could administer. The caller has called `lockAdmins`. */
   requireOtherAdmin (tx: Tx, target: Credentials): Promise<void>
 }
@@ -60,8 +62,8 @@ export interface UserService extends CredentialsCheck, Registration, UserLocks, 
    * holds the row.
    */
   forgive (tx: Tx, email: string): Promise<void>
-  /** The hash of a new password for `user`. Throws PasswordRejectedError. */
-  hashNew (password: string, user: Pick<User, 'email' | 'name'>): Promise<string>
+  /** The hash of a new password for `user`, which the request has in `field`, by default `password`. Throws PasswordRejectedError. */
+  hashNew (password: string, user: Pick<User, 'email' | 'name'>, field?: 'password' | 'newPassword'): Promise<string>
 }
 
 interface UserServiceDependencies {
@@ -82,7 +84,6 @@ export function createUserService (dependencies: UserServiceDependencies): UserS
 
     find: store.findById,
     findAccount: email => store.findByEmail(normaliseEmail(email)),
-    findByEmail: async email => (await store.findByEmail(normaliseEmail(email)))?.user ?? null,
 
     lock: store.lock,
     async lockUnchanged (tx, seen) {
@@ -97,14 +98,15 @@ export function createUserService (dependencies: UserServiceDependencies): UserS
     setDisabled: (tx, userId, disabled) => store.setDisabled(tx, userId, disabled ? new Date(clock.now()) : null),
     setVerifiedEmail: (tx, userId, email) => store.setVerifiedEmail(tx, userId, email, new Date(clock.now())),
     setPassword: store.setPassword,
+    hasAdmin: tx => store.hasOtherAdmin(tx, nilUuid),
     async requireOtherAdmin (tx, { user, disabled }) {
       if (user.role === 'admin' && !disabled && !await store.hasOtherAdmin(tx, user.id)) throw new LastAdminError()
     },
 
     forgive: (tx, email) => attempts.forgive(tx, normaliseEmail(email)),
 
-    async hashNew (password, user) {
-      await policy.requireAcceptable(password, user)
+    async hashNew (password, user, field) {
+      await policy.requireAcceptable(password, user, field)
       return await passwords.hash(password)
     }
   }

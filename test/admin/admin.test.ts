@@ -2,7 +2,9 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import type { LightMyRequestResponse as Response } from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import { createActivity } from '../../src/admin/activity.js'
 import { operator } from '../../src/admin/service.js'
+import { reused } from '../../src/shared/reused.js'
 import { becomesTrue, newEmail, onEachGround, password, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { createDeath } from '../fixtures/death.js'
 import { createGate } from '../fixtures/gate.js'
@@ -121,6 +123,13 @@ onEachGround(t, async (t, ground) => {
       403,
       'AUTH_WRONG_PASSWORD'
     )
+    for (const [method, path, body, field] of [
+      ['POST', '/v1/admin/users', { email: newEmail(), role: 'admin' }, 'currentPassword'],
+      ['POST', '/v1/admin/users', { email: newEmail(), role: 'admin', currentPassword: 'wrong' }, 'currentPassword'],
+      ['PUT', '/v1/password', { currentPassword: 'wrong', newPassword: 'another battery staple' }, 'currentPassword'],
+      ['PUT', `/v1/admin/users/${old.userId}/role`, { role: 'user' }, 'password'],
+      ['POST', '/v1/tokens', { name: 'script' }, 'password']
+    ] as const) t.equal((await one.call(method, path, { token: old.token, body })).json().field, field, `${path} says where the password goes`)
     t.equal((await post(one, old.token, 'users', { email: newEmail(), role: 'admin', currentPassword: password })).statusCode, 201)
     t.equal((await post(one, old.token, 'users', { email: newEmail() })).statusCode, 201, 'creating a plain user needs no password')
 
@@ -164,7 +173,7 @@ onEachGround(t, async (t, ground) => {
     t.equal((await post(one, boss.token, `users/${victim.userId}/revoke`)).statusCode, 204)
     for (const token of [victim.token, second]) refused(t, await one.me(token), 401, 'AUTH_INVALID_TOKEN')
     t.equal((await one.me(personal)).statusCode, 200)
-    t.same((await get(one, boss.token, `users/${victim.userId}/sessions`)).json(), { sessions: [] })
+    t.same((await get(one, boss.token, `users/${victim.userId}/sessions`)).json(), { sessions: [], nextCursor: null })
     t.equal((await post(one, boss.token, `users/${victim.userId}/revoke`, { personalTokens: true })).statusCode, 204)
     refused(t, await one.me(personal), 401, 'AUTH_INVALID_TOKEN')
     t.match(
@@ -216,7 +225,7 @@ onEachGround(t, async (t, ground) => {
         'enable'
       ]) refused(t, await post(one, boss.token, `users/${id}/${action}`), 404, 'AUTH_NOT_FOUND', `${action} ${id}`)
       refused(t, await roleOf(one, boss.token, id, { role: 'user', password }), 404, 'AUTH_NOT_FOUND', id)
-      refused(t, await get(one, boss.token, `users/${id}/sessions`), 404, 'AUTH_NOT_FOUND', id)
+      for (const path of ['', '/sessions']) refused(t, await get(one, boss.token, `users/${id}${path}`), 404, 'AUTH_NOT_FOUND', `${id}${path}`)
     }
     t.same((await get(one, boss.token, 'users?email=deleted:')).json<UserPage>().users, [])
     t.equal((await get(one, boss.token, `users/${boss.userId.toUpperCase()}/sessions`)).statusCode, 200)
@@ -250,6 +259,41 @@ onEachGround(t, async (t, ground) => {
     )
   })
 
+  t.test('events are found by type and time, and a rare type is looked for page by page, however long the trail is', async t => {
+    const { userId, token } = await one.account()
+    const insert = (type: string, at: string, count: number) => one.database.prepared(
+      `insert into events (id, created_at, type, user_id)
+        select gen_random_uuid(), $1::timestamptz - n * interval '1 second', $2, $3 from generate_series(0, $4::int - 1) n`,
+      [at, type, userId, String(count)]
+    )
+    await insert('login_failed', '2020-01-02T00:00:00Z', 20_001)
+    await insert('role_changed', '2020-01-01T00:00:00Z', 3)
+    const search = async (query: string) =>
+      (await get(one, boss.token, `events?${query}`)).json<{ events: Array<Event & { createdAt: string }>, nextCursor: string | null }>()
+    const times = async (query: string) => (await search(query)).events.map(({ createdAt }) => createdAt)
+
+    const mine = `userId=${userId}&type=role_changed&until=2021-01-01T00:00:00Z`
+    for (const query of [mine, 'type=role_changed&until=2021-01-01T00:00:00Z&from=2019-01-01T00:00:00Z']) {
+      const first = await search(query)
+      t.same(first.events, [])
+      t.type(first.nextCursor, 'string', 'the search goes on')
+      const next = await search(`${query}&limit=2&cursor=${first.nextCursor}`)
+      t.same(next.events.map(({ createdAt }) => createdAt), ['2020-01-01T00:00:00.000Z', '2019-12-31T23:59:59.000Z'])
+      const last = await search(`${query}&limit=2&cursor=${next.nextCursor}`)
+      t.same([last.events.length, last.nextCursor], [1, null])
+    }
+    t.same(await times(`${mine.replace('until=2021', 'until=2020')}`), ['2019-12-31T23:59:59.000Z', '2019-12-31T23:59:58.000Z'])
+    t.same(await times(`userId=${userId}&until=2020-01-02T00:00:00Z&from=2020-01-02T00:59:59%2B01:00`), ['2020-01-01T23:59:59.000Z'])
+    t.same((await search(`userId=${userId}&type=registered`)).events.length, 1)
+    t.equal((await search('type=login_failed&limit=100')).events.every(({ type }) => type === 'login_failed'), true)
+    for (const query of ['type=no', 'from=x', 'from=2020-01-01', 'until=0000-01-01T00:00:00Z', 'from=2020-06-30T23:59:60Z', 'until=2020-02-30T00:00:00Z']) {
+      t.equal((await get(one, boss.token, `events?${query}`)).statusCode, 400, query)
+    }
+    t.match((await get(one, boss.token, `users/${userId}`)).json(), { user: { id: userId, role: 'user', disabledAt: null } })
+    refused(t, await get(one, token, `users/${userId}`), 403, 'AUTH_FORBIDDEN')
+    await one.database.prepared("delete from events where created_at < '2021-01-01'", [])
+  })
+
   t.test('the figures match the database and the cache', async t => {
     // Writes earlier uses now, so that they count as earlier.
     await one.lastUse.flush()
@@ -273,6 +317,10 @@ onEachGround(t, async (t, ground) => {
       }
     )
     t.equal(before.database.total, before.database.active + before.database.expired + before.database.revoked)
+    const users = await one.database.prepared<{ users: object }>(`select json_build_object('total', count(*), 'disabled', count(disabled_at),
+      'unverified', count(*) filter (where disabled_at is null and email_verified_at is null),
+      'admins', count(*) filter (where disabled_at is null and role = 'admin')) as users from users where email not like 'deleted:%'`, [])
+    t.strictSame(before.database.users, users[0]?.users)
     const [row] = await one.database.prepared<{ total: number, revoked: number }>(
       'select count(*)::int as total, count(revoked_at)::int as revoked from tokens',
       []
@@ -295,6 +343,10 @@ onEachGround(t, async (t, ground) => {
       [2, 1, 1]
     )
     t.equal(database.neverUsed - before.database.neverUsed, 1)
+    t.strictSame(
+      [database.users.total - before.database.users.total, database.users.unverified - before.database.users.unverified],
+      [1, 1]
+    )
   })
 
   t.test('figures that take too long to count are left out, and the reply says so', async t => {
@@ -310,6 +362,160 @@ onEachGround(t, async (t, ground) => {
     )
     await one.pass(10_001)
     t.equal((await one.tokenStats()).database.exact, true)
+  })
+
+  t.test('the overview counts each hour of the audit trail, users, sessions and tokens, and is live within seconds', async t => {
+    interface Hour { startsAt: string, signIns: number, failures: number, registrations: number }
+    interface OverviewReply {
+      at: string
+      hours: Hour[]
+      users: object
+      sessions: object
+      tokens: object
+      cache: object
+      settlements: { done: number, longestSeconds: number }
+      instance: { startedAt: string }
+    }
+    const read = async (query = '') => {
+      // Longer than any count is reused for that took the database its two seconds.
+      await one.pass(60_001)
+      const reply = await get(one, boss.token, `overview${query}`)
+      t.equal(reply.statusCode, 200, reply.body)
+      return reply.json<OverviewReply>()
+    }
+    // Far enough from the end of an hour that none ends meanwhile.
+    const intoHour = one.clock.now() % 3_600_000
+    if (intoHour > 3_000_000) await one.pass(3_600_000 - intoHour)
+    const current = Math.floor(one.clock.now() / 3_600_000) * 3_600_000
+    const add = (type: string, hoursAgo: number, ms: number) => one.database.prepared(
+      'insert into events (id, created_at, type) values (gen_random_uuid(), $1, $2)',
+      [new Date(current - hoursAgo * 3_600_000 + ms).toISOString(), type]
+    )
+    for (const [type, hoursAgo, ms] of [
+      ['login_succeeded', 167, 0], ['login_succeeded', 167, 3_599_999], ['login_failed', 100, 1], ['registered', 51, 5],
+      ['session_ended', 51, 5], ['login_succeeded', 168, 3_599_999]
+    ] as const) await add(type, hoursAgo, ms)
+    const account = await one.account()
+    const before = await read()
+    t.equal(before.hours.length, 24)
+    const starts = before.hours.map(({ startsAt }) => Date.parse(startsAt))
+    t.ok(starts.every((start, i) => start % 3_600_000 === 0 && start === (starts[0] as number) + i * 3_600_000), 'whole hours of UTC, oldest first')
+    t.equal(starts.at(-1), current, 'the last one is the current')
+
+    await one.login(account.email)
+    await one.login(account.email)
+    for (const _ of [1, 2, 3]) await one.login(account.email, { password: 'wrong' })
+    await one.account()
+    const after = await read()
+    const growth = (name: 'signIns' | 'failures' | 'registrations') =>
+      (after.hours.at(-1) as Hour)[name] - (before.hours.at(-1) as Hour)[name]
+    t.same([growth('signIns'), growth('failures'), growth('registrations')], [2, 3, 1])
+
+    const week = (await get(one, boss.token, 'overview?hours=168')).json<{ hours: Hour[] }>().hours
+    t.equal(week.length, 168)
+    const at = (hoursAgo: number) => {
+      const { startsAt: _, ...counts } = week[167 - hoursAgo] as Hour
+      return counts
+    }
+    t.same(at(167), { signIns: 2, failures: 0, registrations: 0 })
+    t.same(at(100), { signIns: 0, failures: 1, registrations: 0 })
+    t.same(at(51), { signIns: 0, failures: 0, registrations: 1 })
+    t.same(at(50), { signIns: 0, failures: 0, registrations: 0 }, 'an hour in which nothing happened is zero')
+    t.same(week.slice(-24), (await read()).hours)
+    t.same((await get(one, boss.token, 'overview?hours=1')).json<{ hours: Hour[] }>().hours, week.slice(-1))
+
+    const [row] = await one.database.prepared<Record<string, number>>(
+      `select (select count(*)::int from users where email not like 'deleted:%') as total,
+        (select count(*)::int from users where disabled_at is not null and email not like 'deleted:%') as disabled,
+        (select count(*)::int from users where role = 'admin' and disabled_at is null) as admins,
+        (select count(*)::int from sessions where ended_at is null and expires_at > $1) as sessions,
+        (select count(*)::int from tokens where kind = 'personal' and revoked_at is null) as personal`,
+      [new Date(one.clock.now()).toISOString()]
+    )
+    t.match(after.users, { total: row?.total, disabled: row?.disabled, admins: row?.admins })
+    t.match(after.sessions, { active: row?.sessions })
+    t.match(after.tokens, { access: { active: Number }, personal: { active: row?.personal } })
+
+    const { settlements } = await read()
+    await one.logout((await one.account()).token)
+    const settled = await read()
+    t.match(settled.settlements, { pending: 0, overdue: 0, done: settlements.done + 1 })
+    t.ok(settled.settlements.longestSeconds > 0 && settled.settlements.longestSeconds < 60, String(settled.settlements.longestSeconds))
+    t.match(settled.cache, { trusted: true, state: 'trusted', lookUps: Number, answered: Number, hitRatio: Number, trustLosses: 0 })
+    t.ok(Date.parse(settled.instance.startedAt) < Date.parse(settled.at))
+
+    for (const query of ['hours=0', 'hours=169', 'hours=1000', 'hours=x', 'hours=1.5', 'hours=-1', 'hours=', 'days=1', 'hours=1&hours=2']) {
+      t.equal((await get(one, boss.token, `overview?${query}`)).statusCode, 400, query)
+    }
+    refused(t, await get(one, account.token, 'overview'), 403, 'AUTH_FORBIDDEN')
+  })
+
+  t.test('an hour that ends is counted on, and a day that takes too long to count is null and does not delay the others', async t => {
+    const hourMs = 3_600_000
+    let now = Date.parse('2026-03-29T12:58:00Z')
+    const asked: Array<[from: string, until: string]> = []
+    let slow: string | null = null
+    const happened = [Date.parse('2026-03-29T11:59:00Z'), Date.parse('2026-03-29T12:59:00Z'), Date.parse('2026-03-27T00:00:00Z')]
+    const activity = createActivity({
+      clock: { now: () => now, monotonic: () => now, sleep: async () => {} },
+      store: {
+        async activity (from, until) {
+          asked.push([from.toISOString(), until.toISOString()])
+          if (slow !== null && from.toISOString().startsWith(slow)) return null
+          const hours = happened.filter(at => at >= from.getTime() && at < until.getTime() && at <= now).map(at => Math.floor(at / hourMs))
+          return [...new Set(hours)].map(hour => ({ hour, signIns: hours.filter(each => each === hour).length, failures: 0, registrations: 0 }))
+        }
+      }
+    })
+    const signIns = async (hours: number) => (await activity(hours)).map(({ signIns }) => signIns)
+    t.same(await signIns(3), [0, 1, 0])
+    now += 150_000
+    t.same(await signIns(4), [0, 1, 1, 0], 'at half past one minute the hours before are complete')
+    const before = asked.length
+    for (let i = 0; i < 100; i++) await activity(168)
+    t.equal(asked.length - before, 7, 'each day before is counted once, however often the week is asked for')
+    t.equal((await signIns(168)).reduce<number>((sum, count) => sum + (count ?? 0), 0), 3)
+    now += 600_001
+    slow = '2026-03-27'
+    const week = await activity(168)
+    t.same(week.filter(({ signIns }) => signIns === null).map(({ startsAt }) => startsAt.slice(0, 10)), Array(24).fill('2026-03-27'))
+  })
+
+  t.test('what several ask for at once is read once, and a slow read is not repeated at once', async t => {
+    let now = 0
+    let reads = 0
+    let fails = false
+    const read = reused(async () => {
+      reads++
+      now += 1_000
+      if (fails) throw new Error('gone')
+      return reads
+    }, { monotonic: () => now }, { freshMs: 2_000, share: 0.05 })
+    t.same(await Promise.all([read(), read(), read()]), [1, 1, 1])
+    now += 18_999
+    t.equal(await read(), 1, 'it took a second, so it is read again after twenty')
+    now += 1
+    fails = true
+    await t.rejects(read())
+    fails = false
+    t.equal(await read(), 3, 'a failure is not kept')
+  })
+
+  t.test('a settlement that nobody carries out shows as overdue', async t => {
+    if (ground.databaseUrl === null) return
+    const two = await startApp(t, ground)
+    await one.database.prepared(
+      "insert into cache_settlements (id, token_hashes, created_at, help) values (gen_random_uuid(), '{}', clock_timestamp(), false)",
+      []
+    )
+    // Who settles needs the whole row; a row made older needs less than that. So nobody can carry it out before it is seen.
+    const held = await hold(t, ground, 'select from cache_settlements for key share')
+    await one.database.prepared("update cache_settlements set created_at = created_at - interval '4 s'", [])
+    const { settlements } = (await get(two, boss.token, 'overview')).json<{ settlements: object }>()
+    await held.release()
+    t.match(settlements, { pending: 1, overdue: 1 })
+    t.ok(await becomesTrue(async () => (await get(two, boss.token, 'overview')).json().settlements.pending === 0, patienceMs), 'until somebody does')
+    await one.trusted()
   })
 
   t.test('clearing the cache invalidates every entry and ends nothing', async t => {

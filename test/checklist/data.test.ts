@@ -47,7 +47,7 @@ t.test('data', async t => {
     /** All rows of all that a transaction may touch, but for what is written beside it. */
     async function snapshot (): Promise<string> {
       const tables = await one.database.prepared<{ name: string }>(
-        "select table_name as name from information_schema.tables where table_schema = 'public' and table_name in ('users', 'sessions', 'tokens', 'events', 'cache_settlements') order by 1",
+        "select table_name as name from information_schema.tables where table_schema = 'public' and table_name in ('users', 'sessions', 'tokens', 'events', 'cache_settlements', 'session_data') order by 1",
         []
       )
       const rows = await Promise.all(tables.map(async ({ name }) =>
@@ -68,8 +68,14 @@ t.test('data', async t => {
         const { refreshToken } = (await one.register(newEmail(), { refresh: true })).json<Opened>()
         return () => one.call('POST', '/v1/refresh', { body: { refreshToken } })
       }, 200],
+      ['session data', async () => {
+        const { token } = await one.account()
+        await one.call('PUT', '/v1/session/data', { token, body: { a: 1 } })
+        return () => one.call('PATCH', '/v1/session/data', { token, body: { b: 2 } })
+      }, 200],
       ['logout', async () => {
         const { token } = await one.account()
+        await one.call('PUT', '/v1/session/data', { token, body: { a: 1 } })
         return () => one.logout(token)
       }, 204],
       ['logout-all', async () => {

@@ -192,7 +192,7 @@ t.test('V15.2.2 expensive work is bounded: 500 parallel logins leave the authent
   t.strictSame(
     replies.filter(({ statusCode }) => statusCode !== 401 && statusCode !== 503).map(({ statusCode, body }) => `${statusCode} ${body}`),
     [],
-    'each is answered'
+    `each is answered${one.log.filter(line => /"level":50/.test(line)).map(line => `\n${line}`).join('')}`
   )
   t.ok(replies.some(({ statusCode }) => statusCode === 503), 'what cannot be hashed soon is not queued')
   t.ok(unanswered <= readers.length / 10, `${unanswered} of ${readers.length} calls with a token were asked to come back`)

@@ -181,7 +181,11 @@ export const rows: Row[] = [
       [sessions, names.forms]
     ]
   },
-  { ids: ['V4.1.3'], requirement: 'Clients cannot say what proxies have to say', tests: [[limits, names.forwarded]] },
+  {
+    ids: ['V4.1.3'],
+    requirement: 'Clients cannot say what proxies have to say, to Latchkey or to an application behind one that asks it',
+    tests: [[limits, names.forwarded], ['slow/proxies.test.ts', "V4.1.3 a client's own X-Auth-User never reaches the application"]]
+  },
   {
     ids: ['V4.2.1'],
     requirement: 'Framing can be read in one way alone',
@@ -199,7 +203,11 @@ export const rows: Row[] = [
   {
     ids: ['V2.3.3', 'V15.4.2'],
     requirement: 'Everything happens whole or not at all, and once',
-    tests: [[data, 'V2.3.3 transactional: with every statement failed in turn no half state is left'], [sessions, names.refreshes]]
+    tests: [
+      [data, 'V2.3.3 transactional: with every statement failed in turn no half state is left'],
+      [sessions, names.refreshes],
+      ['session-data/races.test.ts', 'V15.4.2 of forty patches at once on two instances none is lost']
+    ]
   },
   {
     ids: ['RFC 9700 4.14.2'],
@@ -232,6 +240,13 @@ export const rows: Row[] = [
     ]
   },
   {
+    ids: ['V2.4', 'V15.2.2'],
+    requirement: "One account's data starves nobody else",
+    tests: [
+      ['slow/large-account.test.ts', 'V2.4, V15.2.2 an account of 10,000 live rows with 60 parallel writers leaves the p99 of other users within 2x']
+    ]
+  },
+  {
     ids: ['V13.2.6', 'V15.2.2'],
     requirement: 'Pools and expensive work are bounded',
     tests: [
@@ -256,7 +271,8 @@ export const rows: Row[] = [
     tests: [
       [http, 'V15.3.1 a reply has the fields that OpenAPI names and no other: no hash, no flag'],
       [http, names.assignment],
-      [http, 'V15.3.5, V15.3.6 no type juggling: arrays, objects, numbers, __proto__ and duplicate keys']
+      [http, 'V15.3.5, V15.3.6 no type juggling: arrays, objects, numbers, __proto__ and duplicate keys'],
+      ['session-data/merge-patch.test.ts', 'V15.3.6 a member of any name, __proto__ too, is a member and nothing else']
     ],
     deviation: 'Of a key that stands twice the last one counts, as everywhere in JavaScript'
   },

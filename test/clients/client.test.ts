@@ -64,6 +64,18 @@ for (const mode of modes) {
       t.strictSame(events(), ['USER_UPDATED'])
     })
 
+    t.test('keeps data with the session on the server, which ends with it', async t => {
+      const { client } = await enter({ mode })
+      t.strictSame(await client.sessionData.get(), { data: { data: {} }, error: null })
+      t.strictSame(await client.sessionData.replace({ cart: ['a'], dark: true }), { data: { data: { cart: ['a'], dark: true } }, error: null })
+      await expire()
+      t.strictSame(await client.sessionData.merge({ dark: null, size: 1 }), { data: { data: { cart: ['a'], size: 1 } }, error: null })
+      t.match(await client.sessionData.merge({ cart: 'x'.repeat(17_000) }), { data: null, error: { code: 'AUTH_TOO_LARGE', status: 413 } })
+      t.match(await client.sessionData.get<{ cart: string[] }>(), { data: { data: { cart: ['a'], size: 1 } } })
+      await client.signOut()
+      t.match(await client.sessionData.get(), { data: null, error: { code: 'AUTH_MISSING_TOKEN' } })
+    })
+
     t.test('retries with the same token when a reply was lost, and the session continues', async t => {
       const { client, browser } = await enter({ mode })
       await expire()
@@ -151,9 +163,14 @@ for (const mode of modes) {
         await client.tokens.create({ name: 'nightly build', abilities: ['orders:read'] }),
         { data: { accessToken: /^lkp_/, token: { name: 'nightly build' } } }
       )
+      await client.tokens.create({ name: 'weekly build' })
+      const { data: newest } = await client.tokens.list({ limit: 1 })
+      const { data: older } = await client.tokens.list({ cursor: newest?.nextCursor })
+      t.match([newest?.tokens, older], [[{ name: 'weekly build' }], { tokens: [{ name: 'nightly build' }], nextCursor: null }])
+      t.match(await client.tokens.list({ cursor: 'none' }), { data: null, error: { code: 'AUTH_CURSOR_REJECTED', field: 'cursor' } })
       const { data: made } = await client.tokens.list()
-      t.strictSame(await client.tokens.end(made?.tokens[0]?.id ?? ''), { data: null, error: null })
-      t.strictSame((await client.tokens.list()).data, { tokens: [] })
+      for (const { id } of made?.tokens ?? []) t.strictSame(await client.tokens.end(id), { data: null, error: null })
+      t.strictSame((await client.tokens.list()).data, { tokens: [], nextCursor: null })
       t.match(await client.sessions.end('../../v1/me'), { error: { code: 'AUTH_NOT_FOUND', status: 404 } })
       const { data: live } = await client.sessions.list()
       t.match(live, { sessions: [{ current: true }] })

@@ -13,8 +13,8 @@ t.test('latchkey-client has no dependencies except React, where its hook is used
   t.equal(manifest.dependencies, undefined)
   t.strictSame(manifest.peerDependenciesMeta, { react: { optional: true } })
   t.equal(manifest.type, 'module')
-  for (const entry of ['.', './react']) t.equal(Object.keys(manifest.exports[entry])[0], 'types', `${entry}: types first`)
-  const imports = readdirSync(join(folder, 'src')).flatMap(name => {
+  for (const entry of ['.', './react', './edge', './next']) t.equal(Object.keys(manifest.exports[entry])[0], 'types', `${entry}: types first`)
+  const imports = readdirSync(join(folder, 'src'), { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.ts')).flatMap(name => {
     const source = ts.createSourceFile(name, readFileSync(join(folder, 'src', name), 'utf8'), ts.ScriptTarget.ESNext)
     return source.statements.flatMap(statement =>
       (ts.isImportDeclaration(statement) || ts.isExportDeclaration(statement)) && statement.moduleSpecifier !== undefined
@@ -22,19 +22,30 @@ t.test('latchkey-client has no dependencies except React, where its hook is used
         : [])
   })
   t.ok(imports.length > 10)
-  t.strictSame(imports.filter(([, to]) => !to?.startsWith('./')), [['react.ts', 'react']])
+  t.strictSame(imports.filter(([, to]) => !/^\.\.?\//.test(to ?? '')), [['react.ts', 'react']])
 })
 
-t.test('createClient is less than 6 KB, minified and compressed', async t => {
+/** Bytes of what `source` needs of the package, minified and compressed. */
+async function sizeOf (source: string): Promise<number> {
   const { outputFiles } = await build({
-    stdin: { contents: "export { createClient } from './src/index.ts'", resolveDir: folder },
+    stdin: { contents: source, resolveDir: folder },
     bundle: true,
     minify: true,
     write: false,
     format: 'esm',
     target: 'es2022'
   })
-  const bytes = gzipSync(outputFiles[0]?.contents ?? '', { level: 9 }).length
-  t.comment(`${bytes} bytes`)
-  t.ok(bytes > 3_000 && bytes < 6_000, `${bytes} bytes`)
+  return gzipSync(outputFiles[0]?.contents ?? '', { level: 9 }).length
+}
+
+t.test('createClient is less than 6 KB, and the verifier of an edge less than 4 KB, minified and compressed', async t => {
+  for (const [source, least, most] of [
+    ["export { createClient } from './src/index.ts'", 3_000, 6_000],
+    ["export { createEdgeVerifier } from './src/edge.ts'", 1_000, 4_000],
+    ["export { createNextVerifier } from './src/next.ts'", 1_500, 4_600]
+  ] as const) {
+    const bytes = await sizeOf(source)
+    t.comment(`${bytes} bytes: ${source}`)
+    t.ok(bytes > least && bytes < most, `${bytes} bytes: ${source}`)
+  }
 })

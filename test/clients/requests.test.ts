@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { createMemoryStorage } from '../../clients/js/src/index.js'
+import { operator } from '../../src/admin/service.js'
 import { newEmail, password } from '../fixtures/app.js'
 import { createBrowserFetch } from '../fixtures/browser-fetch.js'
 import { modes, page, startScene } from './scene.js'
@@ -172,7 +173,7 @@ t.test('fetch', async t => {
 
 for (const mode of modes) {
   t.test(`${mode} mode: what needs the password again`, async t => {
-    const { enter, expire } = await startScene(t)
+    const { one, enter, expire } = await startScene(t)
     const { client, email, browser } = await enter({ mode })
     await expire()
     const create = () => client.tokens.create({ name: 'script' })
@@ -207,6 +208,25 @@ for (const mode of modes) {
       const { unsubscribe: stop } = client.onAuthStateChange(event => event === 'REAUTHENTICATION_REQUIRED' ? answers.shift() : null)
       t.match(await create(), { error: { code: 'AUTH_REAUTHENTICATE' } })
       stop()
+    })
+
+    t.test('puts the password where the route wants it, which is not where that of a new account stands', async t => {
+      const { data } = await client.getUser()
+      await one.admin.setRole(operator, data?.user.id as string, 'admin')
+      await expire()
+      const answers = [{ password: 'wrong' }, { password }]
+      const { unsubscribe } = client.onAuthStateChange(event => event === 'REAUTHENTICATION_REQUIRED' ? answers.shift() : null)
+      const [other, chosen] = [newEmail(), 'chosen by another']
+      const reply = await client.fetch('/v1/admin/users', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ email: other, password: chosen, role: 'admin' })
+      })
+      unsubscribe()
+      t.equal(reply.status, 201, await reply.text())
+      t.equal(answers.length, 0)
+      t.equal((await one.login(other, { password: chosen })).statusCode, 200)
+      t.equal((await one.login(other)).statusCode, 401, 'the password of whoever made it opens nothing')
     })
 
     t.test('is sent again after a new sign-in', async t => {

@@ -42,7 +42,9 @@ t.test('each command', async t => {
         '--email',
         newEmail(),
         '--yes'
-      ], ['cache:clear', 'now'], ['users:delete'], ['users:delete', '--yes'], ['tokens:stats', '--all']
+      ], ['cache:clear', 'now'], ['users:delete'], ['users:delete', '--yes'], ['tokens:stats', '--all'],
+      ['users:show'], ['services:delete'], ['services:delete', '--id', '7', '--yes'],
+      ['services:delete', '--name', 'orders', '--id', '00000000-0000-4000-8000-000000000000', '--yes']
     ]
     for (const [name, ...args] of bad) t.match(
       await run(name, ...args),
@@ -102,6 +104,28 @@ t.test('each command', async t => {
     t.equal((await one.me(personal)).statusCode, 200)
     t.equal((await one.login(email)).statusCode, 200)
     for (const name of ['users:disable', 'users:enable']) await t.rejects(run(name, '--email', newEmail()), /no account/)
+  })
+
+  t.test('users:show shows an account with its sessions and personal tokens, and no secret', async t => {
+    const { email, token, userId, sessionId } = await one.account({ name: 'Ada', deviceName: 'Phone' })
+    const personal = await one.personal(token)
+    const shown = await json('users:show', '--email', email.toUpperCase())
+    t.match(shown, {
+      user: { id: userId, email, name: 'Ada', role: 'user', emailVerifiedAt: null, disabledAt: null },
+      sessions: [{ id: sessionId, deviceName: 'Phone', lastUsedAt: String, current: undefined }],
+      tokens: [{ name: 'script', abilities: ['*'], expiresAt: null, lastUsedAt: null }]
+    })
+    const { stdout } = await run('users:show', '--email', email)
+    t.match(stdout, new RegExp(`^${email} \\(${userId}\\)\n.*role: user\n.*Sessions: 1\n  ${sessionId}  Phone, from .*Personal tokens: 1\n  .*  script `, 's'))
+    for (const text of [JSON.stringify(shown), stdout]) for (const secret of [token, personal, 'sha384', '$2']) t.notOk(text.includes(secret))
+
+    await one.call('POST', '/v1/login', { body: { email, password }, headers: { 'user-agent': 'evil\u009b2J agent' } })
+    await run('users:disable', '--email', email)
+    t.match((await run('users:show', '--email', email)).stdout, /disabled: \d{4}-.*\nSessions: 0\n/s)
+    await run('users:enable', '--email', email)
+    await one.call('POST', '/v1/login', { body: { email, password }, headers: { 'user-agent': 'evil\u009b2J agent' } })
+    t.match((await run('users:show', '--email', email)).stdout, / evil\?2J agent, from /, 'nothing that a terminal would obey')
+    await t.rejects(run('users:show', '--email', newEmail()), /no account/)
   })
 
   t.test('each command has its npm script', async t => {
@@ -198,5 +222,32 @@ t.test('each command', async t => {
     const { stdout } = await run('services:list')
     t.match(stdout, new RegExp(`^${id}  listed  created .*, never used`))
     t.notMatch(stdout + JSON.stringify(services), accessToken)
+  })
+
+  t.test('services:delete asks first, then ends that service alone, named or by its id', async t => {
+    const make = async (name: string) => await json('services:create', '--name', name) as { accessToken: string, id: string }
+    const [first, second, other] = [await make('twin'), await make('other twin'), await make('single')]
+    // From a time when two services could have one name.
+    await one.database.prepared("update tokens set name = 'twin' where id = $1", [second.id])
+    const status = async ({ accessToken: token }: { accessToken: string }) => (await one.call('POST', '/oauth/introspect', {
+      token, body: 'token=x', headers: { 'content-type': 'application/x-www-form-urlencoded' }
+    })).statusCode
+    t.match(await run('services:delete', '--name', 'single'), { exitCode: 2, stdout: '', stderr: /^End the service single, .* pass --yes\.$/ })
+    t.equal(await status(other), 200)
+    t.same(await json('services:delete', '--name', 'single', '--yes'), { id: other.id, name: 'single' })
+    t.equal(await status(other), 401)
+    t.match(
+      await one.database.prepared('select type, actor_id, cause from events where token_id = $1 order by created_at desc limit 1', [other.id]),
+      [{ type: 'service_ended', actor_id: null, cause: 'command' }]
+    )
+    await t.rejects(run('services:delete', '--name', 'twin', '--yes'), {
+      message: `There are 2 services of this name: give the --id of one.\n${second.id}\n${first.id}`
+    })
+    t.strictSame(
+      await run('services:delete', '--id', first.id, '--yes'),
+      { exitCode: 0, stdout: `Ended the service twin (${first.id}).`, stderr: '' }
+    )
+    t.strictSame([await status(first), await status(second)], [401, 200])
+    for (const gone of [['--id', first.id], ['--name', 'single']]) await t.rejects(run('services:delete', ...gone, '--yes'), /no such service/)
   })
 })

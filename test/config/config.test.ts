@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import t, { type Test } from 'tap'
+import { checkConfig } from '../../src/config/check.js'
 import { ConfigError, loadConfig } from '../../src/config/config.js'
 import { environmentSchema } from '../../src/config/environment.js'
 
@@ -74,10 +75,14 @@ const bad: Record<string, string[]> = {
     'localhost:5432',
     'postgres:SENTINEL',
     'postgres://user:SENTINEL@:99999/x',
-    'postgres://[SENTINEL/x'
+    'postgres://[SENTINEL/x',
+    'postgres://user:SENT#INEL@db/x',
+    'postgres://db/x?SENTINEL',
+    'postgres://user:SENTINEL@db/x?nosuch=SENTINEL'
   ],
   DATABASE_URL_FILE: files,
   DATABASE_POOL: ['SENTINEL', '0', '-1', '1.5', '1001'],
+  DATABASE_SCHEMA: ['SENTINEL', 'pg_sentinel', 'information_schema', '1st', 'a b', 'a"b', 'x'.repeat(64)],
   REDIS_URL: [
     'SENTINEL',
     'http://:SENTINEL@redis',
@@ -104,6 +109,7 @@ const bad: Record<string, string[]> = {
     'redis://a,'
   ],
   REDIS_SENTINELS_FILE: files,
+  VAULT_KEYS_FILE: files,
   REDIS_KEY_PREFIX: ['SENTINEL with space', 'SENTINEL\n', 'é', 'x'.repeat(65)],
   SESSION_LIMIT: ['SENTINEL', '-1', '1.5', '10001', 'unlimited'],
   TOKEN_TTL: durations,
@@ -114,6 +120,7 @@ const bad: Record<string, string[]> = {
   LAST_USE_INTERVAL: [...durations, '4999ms', '61m'],
   COOKIE_SECURE: ['SENTINEL', '1', 'yes', 'TRUE'],
   PERSONAL_TOKEN_LIMIT: ['SENTINEL', '0', '-1', '1.5'],
+  SESSION_DATA_LIMIT: limits,
   INTROSPECT_UNVERIFIED: ['SENTINEL', '1', 'yes', 'TRUE'],
   SESSION_TTL: durations,
   CACHE_TTL: durations,
@@ -185,6 +192,13 @@ const bad: Record<string, string[]> = {
     'https://app.example.com/#SENTINEL',
     'https://app.example.com/a b'
   ],
+  PAGES: ['SENTINEL', 'yes', '1', 'TRUE'],
+  APP_NAME: ['SENTINEL\n', ' SENTINEL', 'SENTINEL\u202e', 'x'.repeat(65)],
+  APP_LOGO: [
+    'SENTINEL', 'http://SENTINEL', 'https://', '//SENTINEL', '/\\SENTINEL', '/a b', 'javascript:SENTINEL', 'data:text/html,SENTINEL',
+    'https://SENTINEL"onerror='
+  ],
+  APP_COLOR: ['SENTINEL', 'red', '#fff', '#12345g', '123456', '#1234567'],
   SMTP_URL: [
     'SENTINEL', 'http://SENTINEL', 'smtp://', 'smtp:SENTINEL', 'mail.example.com:25', 'smtp://user:SENTINEL@mail.example.com/path', 'smtp://user:SENTINEL@mail.example.com:99999', 'smtp://user:%SENTINEL@mail.example.com',
     'smtp://user:SENTINEL@mail.example.com?tls=no', 'smtp://mail.example.com?pool=true', 'smtp://mail.example.com?tls=off&tls=required', 'smtps://mail.example.com?tls=off', 'smtp://mail.example.com#SENTINEL'
@@ -238,7 +252,7 @@ t.test('the defaults match the contract', async t => {
     production: false, host: '127.0.0.1', port: 3000, drainDelaySeconds: 2, databaseUrl: undefined, databasePool: 10, dataDir: '.latchkey', redis: undefined, redisKeyPrefix: 'lk:',
     sessionLimit: 1, tokenTtlSeconds: 30 * 86_400, sessionTtlSeconds: 30 * 86_400, cacheTtlSeconds: 300, bcryptCost: 12, passwordMinLength: 8, breachedPasswordsUrl: undefined,
     loginLimit: { points: 5, seconds: 60 }, addressLimit: { points: 300, seconds: 60 }, trustProxy: [], corsOrigins: [],
-    pruneSchedule: '0 2 * * *', pruneTimezone: 'UTC', pruneRetentionSeconds: 7 * 86_400, registration: 'open', publicUrl: undefined, appUrl: undefined, smtp: null, mailFrom: 'latchkey@localhost', metricsPort: undefined, logLevel: 'info'
+    pruneSchedule: '0 2 * * *', pruneTimezone: 'UTC', pruneRetentionSeconds: 7 * 86_400, registration: 'open', publicUrl: undefined, appUrl: undefined, pages: true, appName: 'Latchkey', appLogo: undefined, appColor: '#1d5fa6', smtp: null, mailFrom: 'latchkey@localhost', metricsPort: undefined, logLevel: 'info'
   })
 })
 
@@ -253,8 +267,8 @@ t.test('variables of other programs are ignored', async t => {
 t.test('each variable is read into the configuration', async t => {
   t.match(loadConfig({
     NODE_ENV: 'production', HOST: '::', PORT: '0', DRAIN_DELAY: '0', DATABASE_URL: 'postgresql://a:b@db.example:5433/x?sslmode=require', DATABASE_POOL: '1000', REDIS_URL: 'rediss://u:p@redis.example:6380/2', REDIS_KEY_PREFIX: 'my:',
-    SESSION_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
-    PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', AUDIT_RETENTION: '30d', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', APP_URL: 'https://app.example/account?x=1', SMTP_URL: 'smtps://ada%40example.com:p%40ss@mail.example', MAIL_FROM: 'Our Service <auth@mail.example>', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
+    SESSION_LIMIT: '0', SESSION_DATA_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
+    PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', AUDIT_RETENTION: '30d', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', APP_URL: 'https://app.example/account?x=1', PAGES: 'false', APP_NAME: 'Our „Tools“', APP_LOGO: 'https://cdn.example/logo.svg', APP_COLOR: '#Ff8800', SMTP_URL: 'smtps://ada%40example.com:p%40ss@mail.example', MAIL_FROM: 'Our Service <auth@mail.example>', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
   }), {
     production: true, host: '::', port: 0, drainDelaySeconds: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redis: {
       mode: 'server',
@@ -265,7 +279,7 @@ t.test('each variable is read into the configuration', async t => {
       db: 2,
       caFile: undefined
     }, redisKeyPrefix: 'my:',
-    sessionLimit: 0, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, breachedPasswordsUrl: 'https://pwned.example/range/', loginLimit: {
+    sessionLimit: 0, sessionDataLimit: null, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, breachedPasswordsUrl: 'https://pwned.example/range/', loginLimit: {
       points: 10,
       seconds: 24 * 86_400
     }, addressLimit: null, trustProxy: [
@@ -274,7 +288,7 @@ t.test('each variable is read into the configuration', async t => {
       '192.0.2.1/32',
       'fd00::/8'
     ], corsOrigins: ['https://a.example', 'http://b.example:8080'],
-    pruneSchedule: '*/5 * * * *', pruneTimezone: 'Europe/Berlin', pruneRetentionSeconds: 3_600, auditRetentionSeconds: 30 * 86_400, registration: 'closed', publicUrl: 'https://auth.example', appUrl: 'https://app.example/account?x=1',
+    pruneSchedule: '*/5 * * * *', pruneTimezone: 'Europe/Berlin', pruneRetentionSeconds: 3_600, auditRetentionSeconds: 30 * 86_400, registration: 'closed', publicUrl: 'https://auth.example', appUrl: 'https://app.example/account?x=1', pages: false, appName: 'Our „Tools“', appLogo: 'https://cdn.example/logo.svg', appColor: '#Ff8800',
     smtp: {
       host: 'mail.example',
       port: 465,
@@ -283,6 +297,16 @@ t.test('each variable is read into the configuration', async t => {
       password: 'p@ss'
     }, mailFrom: 'Our Service <auth@mail.example>', metricsPort: 9464, logLevel: 'silent'
   })
+})
+
+t.test('PUBLIC_URL is what paths are appended to, however it is written', async t => {
+  for (const [given, expected] of [
+    ['https://auth.example.com', 'https://auth.example.com'],
+    ['https://auth.example.com/', 'https://auth.example.com'],
+    ['https://Auth.example.com:443//', 'https://auth.example.com'],
+    ['http://localhost:3000/base/', 'http://localhost:3000/base'],
+    ['https://auth.example.com/base//?x#y', 'https://auth.example.com/base']
+  ] as const) t.equal(loadConfig({ PUBLIC_URL: given }).publicUrl, expected, given)
 })
 
 t.test('a secret may be read from a file', async t => {
@@ -321,8 +345,8 @@ t.test('a secret may be read from a file', async t => {
       [`${database}\0`, /DATABASE_URL_FILE must be a file of one line/],
       [Buffer.from([0x70, 0xff]), /DATABASE_URL_FILE must be a file of UTF-8/],
       [`${database}?x=${'x'.repeat(70_000)}`, /DATABASE_URL_FILE must be a file of at most 65536 bytes/],
-      ['mysql://u:SENTINEL@db/x', /DATABASE_URL \(of DATABASE_URL_FILE\) must match/],
-      ['postgres://[SENTINEL/x', /DATABASE_URL \(of DATABASE_URL_FILE\) must be a URL/]
+      ['mysql://u:SENTINEL@db/x', /DATABASE_URL \(of DATABASE_URL_FILE\) must begin with postgres:/],
+      ['postgres://[SENTINEL/x', /DATABASE_URL \(of DATABASE_URL_FILE\) must have .* IPv6/]
     ] as const) {
       const message = refusal(t, { DATABASE_URL_FILE: file(content) })
       t.match(message, reason)
@@ -340,6 +364,38 @@ t.test('a secret may be read from a file', async t => {
       )
     }
   })
+})
+
+t.test('VAULT_KEYS_FILE has a key a line; what is wrong is told by the number of the line, without what stands in it', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-vault-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'keys')
+  const read = (text: string) => {
+    writeFileSync(file, text)
+    return { VAULT_KEYS_FILE: file }
+  }
+  const key = (byte: number) => Buffer.alloc(32, byte)
+  const line = (id: string, byte = 1) => `${id}:${key(byte).toString('base64')}`
+  t.same(loadConfig(read(`# since November\n${line('2026-11', 2)}\r\n\n${line('2026-05')}`)).vaultKeys, [
+    { id: '2026-11', key: key(2) },
+    { id: '2026-05', key: key(1) }
+  ])
+  t.same(loadConfig({}).vaultKeys, [])
+  for (const [text, problem] of [
+    ['', 'VAULT_KEYS_FILE must have a key'],
+    ['# SENTINEL\n', 'VAULT_KEYS_FILE must have a key'],
+    [`${line('1')}\nSENTINEL:c2hvcnQ=\n`, 'VAULT_KEYS_FILE line 2 must be id:base64 of 32 bytes'],
+    [`SENTINEL ${line('1')}\n`, 'VAULT_KEYS_FILE line 1 must be id:base64 of 32 bytes'],
+    [`${line('1')}SENTINEL\n`, 'VAULT_KEYS_FILE line 1 must be id:base64 of 32 bytes'],
+    [`1:${key(255).toString('base64url')}\n`, 'VAULT_KEYS_FILE line 1 must be id:base64 of 32 bytes'],
+    [`${line('SENTINEL')}\n${line('SENTINEL', 2)}\n`, 'VAULT_KEYS_FILE line 2 has the id of an earlier line']
+  ] as const) {
+    const message = refusal(t, read(text))
+    t.match(message, problem)
+    t.notMatch(message, 'SENTINEL')
+    t.notMatch(message, folder)
+  }
+  t.match(refusal(t, { ...read('x'), PORT: 'x' }), /VAULT_KEYS_FILE line 1.*PORT/s, 'together with what is wrong elsewhere')
 })
 
 t.test('mail is sent over TLS unless the server is local or the URL says otherwise', async t => {
@@ -416,4 +472,51 @@ t.test('.env.example has the same keys and the defaults', async t => {
     'each once'
   )
   t.same(loadConfig(parseEnv(text) as Record<string, string>), loadConfig({}))
+})
+
+t.test('config:check shows every variable with its source, and masks what is secret', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-check-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const file = join(dir, 'smtp')
+  writeFileSync(file, 'smtps://mailer:HIDDEN@mail.example.com\n')
+  const shown = (env: Record<string, string>) => {
+    const found = checkConfig(env)
+    t.strictSame(found.problems, [])
+    t.notMatch(JSON.stringify({ ...found, config: null }), /HIDDEN/)
+    return { ...found, values: Object.fromEntries(found.variables.map(({ name, value, source }) => [name, [value, source]])) }
+  }
+  const { values, uses, warnings } = shown({
+    DATABASE_URL: 'postgres://latchkey:HIDDEN@db.example.com:6432/auth?sslmode=require&password=HIDDEN&options=HIDDEN',
+    REDIS_URL: 'rediss://lk:HIDDEN@one:7000,rediss://lk:HIDDEN@two:7001',
+    SMTP_URL_FILE: file,
+    BREACHED_PASSWORDS_URL: 'https://key:HIDDEN@breaches.example.com/range/',
+    DATA_DIR: dir,
+    PORT: '0',
+    BCRYPT_COST: '4',
+    MAIL_FROM: ''
+  })
+  t.match(values, {
+    DATABASE_URL: ['postgres://latchkey:***@db.example.com:6432/auth?sslmode=require&password=***&options=***', 'environment'],
+    REDIS_URL: ['rediss://lk:***@one:7000,rediss://lk:***@two:7001', 'environment'],
+    SMTP_URL: ['smtps://mailer:***@mail.example.com', 'file'],
+    SMTP_URL_FILE: [file, 'environment'],
+    BREACHED_PASSWORDS_URL: ['https://key:***@breaches.example.com/range/', 'environment'],
+    PORT: ['0', 'environment'],
+    HOST: ['127.0.0.1', 'default'],
+    MAIL_FROM: [null, 'default']
+  })
+  t.same(Object.keys(values), Object.keys(environmentSchema.properties), 'all of them, in one order')
+  t.same(uses, {
+    database: 'auth at db.example.com:6432',
+    cache: 'Redis Cluster, found at one:7000, two:7001',
+    mail: 'SMTP at mail.example.com:465, TLS implicit, from latchkey@localhost'
+  })
+  t.match(warnings, [/^BCRYPT_COST=4 is for tests/])
+  t.match(shown({ REDIS_URL: 'redis://HIDDEN@localhost' }).values.REDIS_URL, ['redis://***@localhost', 'environment'])
+  t.match(shown({ REDIS_URL: 'redis://:hid%2FdenHIDDEN@[::1]' }), { values: { REDIS_URL: ['redis://:***@[::1]'] }, uses: { cache: 'Redis at [::1]:6379, database 0' } })
+  t.match(shown({ DATA_DIR: dir }).uses, { database: `embedded in ${dir}`, cache: 'in the process', mail: `files in ${join(dir, 'mail')}` })
+  t.match(shown({ DATABASE_URL: 'postgres://root@localhost/a' }), { values: { DATABASE_URL: ['postgres://root@localhost/a'] }, uses: { cache: /none/ } })
+
+  t.match(checkConfig({ PORT: 'x', LOG_LEVEL: 'loud' }), { config: null, problems: [/^PORT/, /^LOG_LEVEL/], uses: null, variables: [] })
+  t.match(checkConfig({ NODE_ENV: 'production' }).problems, [/needs DATABASE_URL/, /needs SMTP_URL/], 'valid, but no server starts')
 })

@@ -3,6 +3,7 @@ import { loadConfig } from '../../src/config/config.js'
 import { configWarnings } from '../../src/config/warnings.js'
 
 const warningsOf = (env: Record<string, string>) => configWarnings(loadConfig(env))
+const production = { NODE_ENV: 'production', APP_URL: 'https://app.example.com/auth' }
 
 t.test('working settings give no warning', async t => {
   for (const env of [
@@ -12,10 +13,10 @@ t.test('working settings give no warning', async t => {
     {
       PUBLIC_URL: 'https://api.example.com',
       CORS_ORIGINS: 'https://app.example.com,https://example.com,https://www.example.com:8443',
-      NODE_ENV: 'production'
+      ...production
     },
-    { PUBLIC_URL: 'https://auth.example.co.uk/base/', CORS_ORIGINS: 'https://example.co.uk', NODE_ENV: 'production' },
-    { PUBLIC_URL: 'https://192.0.2.1:8443', CORS_ORIGINS: 'https://192.0.2.1', NODE_ENV: 'production' },
+    { PUBLIC_URL: 'https://auth.example.co.uk/base/', CORS_ORIGINS: 'https://example.co.uk', ...production },
+    { PUBLIC_URL: 'https://192.0.2.1:8443', CORS_ORIGINS: 'https://192.0.2.1', MAIL_FROM: 'auth@example.com', ...production },
     { PUBLIC_URL: 'http://localhost:3000', CORS_ORIGINS: 'http://localhost:5173' },
     { PUBLIC_URL: 'http://localhost:3000', CORS_ORIGINS: 'http://localhost:5173', COOKIE_SECURE: 'false' },
     { PUBLIC_URL: 'http://[::1]:3000', CORS_ORIGINS: 'http://[::1]:5173' },
@@ -31,7 +32,7 @@ t.test('Secure cookies over http give a warning, except on loopback', async t =>
 })
 
 t.test('cookies without Secure give a warning in production and where https is served', async t => {
-  t.match(warningsOf({ COOKIE_SECURE: 'false', NODE_ENV: 'production', PUBLIC_URL: 'http://api.example.com' }), [/COOKIE_SECURE=false/])
+  t.match(warningsOf({ COOKIE_SECURE: 'false', PUBLIC_URL: 'http://api.example.com', ...production }), [/COOKIE_SECURE=false/])
   t.match(warningsOf({ COOKIE_SECURE: 'false', PUBLIC_URL: 'https://api.example.com' }), [/COOKIE_SECURE=false/])
 })
 
@@ -50,9 +51,23 @@ t.test('an origin on another site is named, because its pages get no cookies', a
   }
 })
 
-t.test('production without PUBLIC_URL and CORS_ORIGINS gives a warning', async t => {
-  t.match(warningsOf({ NODE_ENV: 'production' }), [/Neither PUBLIC_URL nor CORS_ORIGINS/])
-  t.strictSame(warningsOf({ NODE_ENV: 'production', CORS_ORIGINS: 'https://app.example.com' }), [])
+t.test('production names each variable without which mails and cookies are of little use', async t => {
+  const whole = { ...production, PUBLIC_URL: 'https://api.example.com', MAIL_FROM: 'auth@example.com' }
+  const without = (...names: string[]) => warningsOf(Object.fromEntries(Object.entries(whole).filter(([name]) => !names.includes(name))))
+  t.strictSame(without(), [])
+  t.strictSame(without('MAIL_FROM'), [], 'mails come from latchkey@api.example.com')
+  t.match(without('PUBLIC_URL'), [/^PUBLIC_URL is not set: .*without CORS_ORIGINS too, cookies work only on pages of this origin/])
+  t.strictSame(without('APP_URL'), [], 'links lead to the pages')
+  t.match(warningsOf({ ...whole, APP_URL: '', PAGES: 'false' }), [/^APP_URL is not set: .*a token and how to POST it/])
+  t.match(without('PUBLIC_URL', 'APP_URL', 'MAIL_FROM'), [
+    /^PUBLIC_URL is not set/,
+    /^APP_URL is not set/,
+    /^MAIL_FROM is not set: mails come from latchkey@localhost/
+  ])
+  t.match(warningsOf({ ...whole, MAIL_FROM: '', PUBLIC_URL: 'https://192.0.2.1' }), [/latchkey@localhost/], 'an address is no host name')
+  const withOrigin = { NODE_ENV: 'production', CORS_ORIGINS: 'https://app.example.com' }
+  t.match(warningsOf(withOrigin), [/^PUBLIC_URL is not set(?!.*CORS_ORIGINS)/, /^APP_URL/, /^MAIL_FROM/])
+  t.strictSame(warningsOf({ CORS_ORIGINS: 'https://app.example.com' }), [], 'in development mails are files')
 })
 
 t.test('anything but an exact origin is refused', async t => {

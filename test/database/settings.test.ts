@@ -1,4 +1,3 @@
-import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { users } from '../../db/schema.js'
 import { loadConfig } from '../../src/config/config.js'
@@ -9,13 +8,14 @@ import { createPostgres } from '../../src/database/postgres.js'
 import { createEpochStore } from '../../src/revocation/store.js'
 import { createTokenLookUp } from '../../src/tokens/lookup-store.js'
 import { becomesTrue, newEmail, password, patienceMs, serverGround, startApp } from '../fixtures/app.js'
+import { openSql } from '../fixtures/servers.js'
 
 /** A database that has `settings` as its defaults. */
 async function databaseWith (t: Test, settings: Record<string, string>) {
   const ground = await serverGround(t)
   if (ground?.databaseUrl == null) return null
   const name = new URL(ground.databaseUrl).pathname.slice(1)
-  const sql = postgres(ground.databaseUrl, { max: 1, onnotice: () => {} })
+  const sql = openSql(ground.databaseUrl)
   t.teardown(() => sql.end({ timeout: 1 }))
   for (const [setting, value] of Object.entries(settings)) await sql.unsafe(`alter database ${name} set ${setting} = '${value}'`)
   return { ...ground, url: ground.databaseUrl, sql }
@@ -52,7 +52,7 @@ t.test('a setting that cannot be overridden is refused by name, at startup and o
   const database = createPostgres(
     ground.url,
     2,
-    { warn: (_fields: object, text: string) => { lines.push(text) } } as Parameters<typeof createPostgres>[2]
+    { log: { warn: (_fields: object, text: string) => { lines.push(text) } } } as Parameters<typeof createPostgres>[2]
   )
   t.teardown(() => database.close())
   for (let i = 0; i < 2; i++) {

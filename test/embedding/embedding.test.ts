@@ -9,14 +9,13 @@ import rateLimit from '@fastify/rate-limit'
 import swagger from '@fastify/swagger'
 import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { Redis } from 'ioredis'
-import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { authenticate, type LatchkeyOptions, latchkey, requireAbility, securitySchemes } from '../../src/embedding/index.js'
 import type { Opener } from '../../src/embedding/instances.js'
 import { actingAs, inMemory } from '../../src/embedding/testing.js'
 import { UnavailableError } from '../../src/shared/errors.js'
 import { becomesTrue, newEmail, password, patienceMs, serverGround, skipMissing } from '../fixtures/app.js'
-import { freePort, hasRedisServer, startRedis } from '../fixtures/servers.js'
+import { freePort, hasRedisServer, openSql, startRedis } from '../fixtures/servers.js'
 
 /** One database for most of these tests: creating one takes longer than everything else. */
 const shared = inMemory() as LatchkeyOptions & { open: Opener }
@@ -82,6 +81,70 @@ t.test('without a prefix the routes are at the root, and leave / and /health to 
   t.equal((await app.inject('/')).body, 'mine')
   t.equal((await app.inject('/health/ready')).body, 'true')
   t.match(await app.latchkey.metrics.metrics(), 'latchkey_cache_trusted')
+})
+
+t.test("an application's own routes read and write what is kept with the session, as its clients do", async t => {
+  const app = await startHost(t, { prefix: '/auth', ...onShared() }, {
+    async before (app) {
+      app.get('/cart', { onRequest: authenticate }, request => app.latchkey.sessionData.read(request.token))
+      app.put<{ Body: object, Querystring: { version?: string } }>('/cart', { onRequest: authenticate }, request =>
+        app.latchkey.sessionData.replace(request.token, request.body as object, request.query.version))
+      app.patch<{ Body: object }>('/cart', { onRequest: authenticate }, request => app.latchkey.sessionData.merge(request.token, request.body as object))
+      app.get('/open', () => app.latchkey.sessionData.read(null))
+      app.put('/odd', { onRequest: authenticate }, request =>
+        app.latchkey.sessionData.merge(request.token, { at: new Date(0), none: undefined, nan: Number.NaN, list: [undefined] }))
+      app.put('/cyclic', { onRequest: authenticate }, request => {
+        const data: Record<string, unknown> = {}
+        data.data = data
+        return app.latchkey.sessionData.replace(request.token, data)
+      })
+    }
+  })
+  const { inject, token } = await actingAs(app)
+  const ask = async (method: 'GET' | 'PUT' | 'PATCH', url: string, payload?: object) => {
+    const reply = await inject({ method, url, ...payload === undefined ? {} : { payload } })
+    return reply.statusCode === 200 ? reply.json() : [reply.statusCode, reply.json().code]
+  }
+  t.match(await ask('GET', '/cart'), { data: {}, version: '00000000-0000-0000-0000-000000000000' })
+  const first = await ask('PUT', '/cart', { items: ['a'] }) as { version: string }
+  t.match(await ask('PUT', '/cart?version=none', { items: [] }), [412, 'AUTH_CONFLICT'])
+  t.match(await ask('PUT', `/cart?version=${first.version}`, { items: ['b'] }), { data: { items: ['b'] } })
+  t.match(await ask('PATCH', '/cart', { size: 1 }), { data: { items: ['b'], size: 1 } })
+  const wire = await app.inject({ url: '/auth/v1/session/data', headers: bearer(token) })
+  t.strictSame(wire.json(), { data: { items: ['b'], size: 1 } })
+  t.equal(wire.headers.etag, `"${(await ask('GET', '/cart') as { version: string }).version}"`)
+  t.strictSame((await ask('PUT', '/odd') as { data: object }).data, { items: ['b'], size: 1, at: '1970-01-01T00:00:00.000Z', list: [null] })
+  t.match(await ask('PUT', '/cart', []), [400, 'AUTH_INVALID_REQUEST'])
+  t.match(await ask('PUT', '/cart', { a: 'x'.repeat(17_000) }), [413, 'AUTH_TOO_LARGE'])
+  t.equal((await app.inject('/open')).json().code, 'AUTH_MISSING_TOKEN')
+  t.match(await ask('PUT', '/cyclic'), [500, undefined])
+  const personal = await actingAs(app, { kind: 'personal' })
+  t.equal((await personal.inject('/cart')).json().code, 'AUTH_SESSION_REQUIRED')
+})
+
+t.test('forward auth works below a prefix, and no ETag of the application makes a 304 of it', async t => {
+  const before = async (app: FastifyInstance) => {
+    app.addHook('onSend', async (request, reply) => {
+      reply.header('etag', '"x"')
+      if (request.headers['if-none-match'] !== undefined) reply.code(304)
+    })
+  }
+  const env = { TRUST_PROXY: '127.0.0.1', APP_URL: 'https://app.example.com/sign-in', PUBLIC_URL: 'https://app.example.com' }
+  const app = await startHost(t, { prefix: '/auth', ...onShared(env) }, { before })
+  const { accessToken } = (await app.inject({
+    method: 'POST', url: '/auth/v1/register', payload: { email: newEmail(), password, abilities: ['orders:read'] }
+  })).json<{ accessToken: string }>()
+  const ask = (headers: Record<string, string>, query = '') => app.inject({ url: `/auth/v1/forward-auth${query}`, headers })
+  const passed = await ask({ ...bearer(accessToken), 'if-none-match': '"x"' })
+  t.strictSame([passed.statusCode, passed.body, passed.headers['x-auth-abilities']], [200, '', 'orders:read'])
+  const forwarded = { 'x-forwarded-method': 'GET', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'app.example.com', 'x-forwarded-uri': '/x' }
+  const sent = await ask({ ...forwarded, accept: 'text/html' }, '?redirect=true')
+  t.strictSame(
+    [sent.statusCode, sent.headers.location],
+    [302, 'https://app.example.com/sign-in?return_to=https%3A%2F%2Fapp.example.com%2Fx']
+  )
+  const post = { ...forwarded, 'x-forwarded-method': 'POST', cookie: `__Host-latchkey=${accessToken}` }
+  t.strictSame([(await ask(post)).statusCode, (await ask({ ...post, 'sec-fetch-site': 'same-origin' })).statusCode], [403, 200])
 })
 
 t.test("refusals on the application's own routes have their headers, however it handles errors", async t => {
@@ -184,7 +247,7 @@ t.test('an application that has plugins and settings of its own keeps them, and 
     headers: Record<string, string> = json
   ) => app.inject({ method: 'POST', url: '/auth/v1/login', headers, payload })
   const coerced = await login(JSON.stringify({ email: 'ada@example.com', password: 12345678 }))
-  t.match(coerced.json(), { statusCode: 400, code: 'FST_ERR_VALIDATION' }, 'our validator and our message')
+  t.match(coerced.json(), { statusCode: 400, code: 'FST_ERR_VALIDATION', field: 'password', reason: 'wrong_type' }, 'our validator and our message')
   t.match(
     coerced.headers,
     { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'strict-transport-security': 'max-age=5; includeSubDomains' }
@@ -336,7 +399,7 @@ t.test('closing the application closes its connections to PostgreSQL and Redis',
   const server = await startRedis()
   t.teardown(() => server.kill())
   const redis = new Redis(server.url)
-  const sql = postgres(ground.databaseUrl as string, { max: 1 })
+  const sql = openSql(ground.databaseUrl as string)
   t.teardown(async () => { redis.disconnect(); await sql.end() })
   const open = async () => [
     (await sql`select 1 from pg_stat_activity where application_name = 'latchkey' and datname = current_database()`).length,

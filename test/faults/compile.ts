@@ -7,7 +7,7 @@ import ts from 'typescript'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** The instance compiled to plain JavaScript: it starts in a third of the time, and edits during a run don't reach restarted processes. */
-export interface Compiled { entry: string, remove (): void }
+export interface Compiled { entry: string, verifier: string, remove (): void }
 
 export function compileInstance (): Compiled {
   const out = mkdtempSync(join(tmpdir(), 'latchkey-faults-code-'))
@@ -25,5 +25,6 @@ export function compileInstance (): Compiled {
   writeFileSync(join(out, 'package.json'), '{"type":"module"}')
   symlinkSync(join(root, 'node_modules'), join(out, 'node_modules'))
   symlinkSync(join(root, 'db/migrations'), join(out, 'db/migrations'))
-  return { entry: join(out, 'test/faults/instance.js'), remove: () => rmSync(out, { recursive: true, force: true }) }
+  const built = (name: string) => join(out, 'test/faults', `${name}.js`)
+  return { entry: built('instance'), verifier: built('verifier'), remove: () => rmSync(out, { recursive: true, force: true }) }
 }

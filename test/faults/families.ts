@@ -11,7 +11,10 @@ export const graceMs = 6_000
 /** Allows for the difference between the driver's clock and the time an instance recorded. */
 const marginMs = 700
 const mostPersonal = 2
-const mostAccess = 4
+/** Live access tokens of a session: the server ends the oldest for one more. */
+const mostLive = 10
+/** How often a session is refreshed before it ends: a third of them so often that their first access tokens end by it. */
+const leastRefreshes = [3, 3, mostLive + 1]
 
 type Answer = Reply & { excused: boolean }
 
@@ -32,6 +35,7 @@ interface Account {
   user: User
   sessionId: string
   refresh: string
+  leastRefreshes: number
   /** Consumed refresh tokens, oldest first, each with the time of the answer. */
   consumed: Array<{ plain: string, answeredAt: number }>
   personal: Array<{ id: string, token: Token }>
@@ -58,7 +62,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     if (reply?.status !== 201) return null
     const opened = JSON.parse(reply.body) as Opened
     const user: User = { id: opened.user.id, email, password, tokens: [], busy: true, certain: true, bornAt: performance.now() }
-    return adopt({ user, sessionId: '', refresh: '', consumed: [], personal: [] }, opened)
+    return adopt({ user, sessionId: '', refresh: '', leastRefreshes: 0, consumed: [], personal: [] }, opened)
   }
 
   /** Opens the account's next session; its personal tokens stay. */
@@ -82,6 +86,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
   function adopt (account: Account, { session, refreshToken, accessToken }: Opened): Account {
     account.sessionId = session.id
     account.refresh = refreshToken
+    account.leastRefreshes = any(leastRefreshes)
     account.consumed = []
     account.user.tokens = [createToken(accessToken, session.id, 'refreshed')]
     return account
@@ -102,11 +107,18 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     const stats = () => oracle.statsOf(oracle.fault)
     let given: Pair | null = null
     let late = false
+    const surplus = account.user.tokens.splice(0, account.user.tokens.length - mostLive + 1)
+    for (const token of surplus) {
+      token.sentAt ??= performance.now()
+      load.dying.add(token)
+    }
 
     async function exchange (): Promise<void> {
       const api = testbed.anyUp()
       if (api === null) return
+      const during = oracle.fault
       const reply = await present(presented, api)
+      for (const token of surplus) oracle.note(token, api, 'POST /v1/refresh past the most access tokens', reply)
       // It may have counted as reuse, which ends the session.
       if (reply.status !== 200 && reply.endedAt > firstAt + graceMs - marginMs) late = true
       if (!oracle.judgeStatus(api, 'POST /v1/refresh', reply, [200])) return
@@ -117,6 +129,11 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
       if (given !== null && (given.accessToken !== accessToken || given.refreshToken !== refreshToken)) {
         oracle.broken(account.user, 'a refresh token was given two successors', account.user.tokens[0] ?? null)
       }
+      if (given === null && surplus.length > 0) {
+        oracle.ended(surplus, reply, during)
+        oracle.statsOf(during).surplus += surplus.length
+        for (const token of surplus) load.hammer(token)
+      }
       given ??= { accessToken, refreshToken }
     }
 
@@ -124,6 +141,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
       await Promise.all(Array.from({ length: times }, exchange))
       if (given === null) await delay(100)
     }
+    for (const token of surplus) load.dying.delete(token)
     if (given === null) return false
     stats().refreshes++
     if (times > 1) stats().parallel++
@@ -253,7 +271,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
       await readAll(account)
       const { user, personal, consumed } = account
       if (oracle.mayBeLost(user)) return abandon(account)
-      if (user.tokens.length < mostAccess || Math.random() < 0.1) {
+      if (consumed.length < account.leastRefreshes || Math.random() < 0.1) {
         if (!await refresh(account, any([1, 1, 2]))) return abandon(account)
         continue
       }

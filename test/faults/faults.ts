@@ -40,7 +40,7 @@ function broken (one: (testbed: Testbed) => Api, breakIt: (api: Api) => void, me
 }
 
 let turn = 0
-const oneOf = ({ apis }: Testbed): Api => apis[turn++ % apis.length] as Api
+const oneOf = ({ members }: Testbed): Api => members[turn++ % members.length] as Api
 
 /** Promotes a replica; revocations written to the old master afterwards are missing in it. */
 async function failOver ({ testbed, hold }: Scene, killClients: boolean): Promise<void> {
@@ -51,7 +51,7 @@ async function failOver ({ testbed, hold }: Scene, killClients: boolean): Promis
   await hold(300)
   const old = testbed.succeed(replica)
   await testbed.onRedis(old.port, client => client.call('REPLICAOF', '127.0.0.1', replica.port))
-  if (killClients) for (const { redisLink } of testbed.apis) redisLink.drop()
+  if (killClients) for (const { redisLink } of testbed.members) redisLink.drop()
   await hold(2_500)
 }
 
@@ -161,7 +161,7 @@ export const faults: Record<string, Fault> = {
   'redis-stranded-for-all': {
     short: false,
     async strike ({ testbed, hold }) {
-      for (const { redisLink } of testbed.apis) redisLink.strand()
+      for (const { redisLink } of testbed.members) redisLink.strand()
       await hold(1_000)
     }
   },
@@ -181,9 +181,9 @@ export const faults: Record<string, Fault> = {
   'postgres-cut': {
     short: false,
     async strike ({ testbed, hold }) {
-      for (const { databaseLink } of testbed.apis) databaseLink.mode('cut')
+      for (const { databaseLink } of testbed.members) databaseLink.mode('cut')
       await hold(3_000)
-      for (const { databaseLink } of testbed.apis) databaseLink.mode('pass')
+      for (const { databaseLink } of testbed.members) databaseLink.mode('pass')
     }
   },
   'postgres-frozen': {
@@ -192,7 +192,7 @@ export const faults: Record<string, Fault> = {
       const { own } = testbed.database
       const set = (frozen: boolean) => {
         if (own !== null) own.freeze(frozen)
-        else for (const { databaseLink } of testbed.apis) databaseLink.mode(frozen ? 'stall' : 'pass')
+        else for (const { databaseLink } of testbed.members) databaseLink.mode(frozen ? 'stall' : 'pass')
       }
       set(true)
       await hold(3_000)
@@ -227,12 +227,23 @@ export const faults: Record<string, Fault> = {
         const behind = oneOf(testbed)
         const old = testbed.succeed(replica)
         behind.redisLink.target(old.port)
-        for (const api of testbed.apis) if (api !== behind) api.redisLink.drop()
+        for (const api of testbed.members) if (api !== behind) api.redisLink.drop()
         await hold(2_500)
         behind.redisLink.target(replica.port)
         await testbed.onRedis(old.port, client => client.call('REPLICAOF', '127.0.0.1', replica.port))
       } finally {
         replication.close()
+      }
+    }
+  },
+
+  'verifier-killed': {
+    short: false,
+    async strike ({ testbed, hold }) {
+      for (const verifier of testbed.verifiers) {
+        await verifier.kill()
+        await hold(300)
+        await verifier.revive()
       }
     }
   },
@@ -245,9 +256,9 @@ export const faults: Record<string, Fault> = {
   'api-killed-without-redis': {
     short: false,
     async strike (scene) {
-      for (const { redisLink } of scene.testbed.apis) redisLink.mode('cut')
+      for (const { redisLink } of scene.testbed.members) redisLink.mode('cut')
       await killAtEachAwait(scene, scene.thorough ? null : ['after transaction'])
-      for (const { redisLink } of scene.testbed.apis) redisLink.mode('pass')
+      for (const { redisLink } of scene.testbed.members) redisLink.mode('pass')
     }
   }
 }

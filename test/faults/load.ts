@@ -43,16 +43,16 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
 
   /** Presents the token on every instance at once, frozen ones too, and again later, so that an instance that still accepts it is found. */
   function hammer (token: Token): void {
-    for (const api of testbed.apis) if (api.state !== 'down') void track(read(token, api))
-    later(api => read(token, api))
+    for (const api of testbed.members) if (api.state !== 'down') void track(read(token, api))
+    later(api => read(token, api), testbed.anyReader)
   }
 
   /** Runs `work` with a random instance several times within the next seconds. */
-  function later (work: (api: Api) => Promise<unknown>): void {
+  function later (work: (api: Api) => Promise<unknown>, choose: () => Api | null = testbed.anyUp): void {
     for (const ms of laterMs) {
       const timer = setTimeout(() => {
         timers.delete(timer)
-        const api = testbed.anyUp()
+        const api = choose()
         if (api !== null) void track(work(api))
       }, ms)
       timers.add(timer)
@@ -165,7 +165,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
 
   async function reader (): Promise<void> {
     while (!stopped) {
-      const api = testbed.anyUp()
+      const api = testbed.anyReader()
       const token = Math.random() < 0.3 && dying.size > 0 ? [...dying][Math.floor(Math.random() * dying.size)] : anyLive()
       if (api !== null && token !== undefined) await read(token, api)
       await delay(6 + Math.random() * 8)

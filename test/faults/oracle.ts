@@ -47,8 +47,11 @@ export function createStats () {
     reads: 0, hits: 0, accepted: 0, revoked: 0, revokedAfterHit: 0, revocations: 0, unresolved: 0, deaths: 0, slowestMs: 0, trustBackMs: 0 as number
       | null, cold: false,
     kinds: { access: createCounts(), refreshed: createCounts(), personal: createCounts() } satisfies Record<Kind, Counts>,
-    /** Uses of refresh tokens: exchanged, exchanged twice at once, repeated within the grace, and reuses that ended a session. */
-    refreshes: 0, parallel: 0, repeats: 0, reuses: 0, /** Refresh tokens presented after their session had ended. */ late: 0,
+    /**
+     * Uses of refresh tokens: exchanged, exchanged twice at once, repeated within the grace, and reuses that ended a session; access tokens
+     * that ended because a refresh gave one too many.
+     */
+    refreshes: 0, parallel: 0, repeats: 0, reuses: 0, surplus: 0, /** Refresh tokens presented after their session had ended. */ late: 0,
     unavailable: new Set<number>(), violations: { accepted: 0, refused: 0, answer: 0 } satisfies Record<Verdict, number>
   }
 }

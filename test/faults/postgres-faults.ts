@@ -49,7 +49,7 @@ async function setOtherwise (scene: Scene): Promise<void> {
 async function killUnsynced (scene: Scene, withoutRedis: boolean): Promise<void> {
   const { testbed, load, oracle, hold } = scene
   const own = requireOwn(scene)
-  const cutRedis = (cut: boolean) => { if (withoutRedis) for (const { redisLink } of testbed.apis) redisLink.mode(cut ? 'cut' : 'pass') }
+  const cutRedis = (cut: boolean) => { if (withoutRedis) for (const { redisLink } of testbed.members) redisLink.mode(cut ? 'cut' : 'pass') }
   await own.run('alter system set synchronous_commit = off', 'select pg_reload_conf()')
   await delay(200)
   own.freezeWalWriter(true)
@@ -110,7 +110,7 @@ export const standbyFaults: Record<string, Fault> = {
     short: true,
     async strike (scene) {
       const standby = requireStandby(scene)
-      const behind = oneOf(scene.testbed.apis)
+      const behind = oneOf(scene.testbed.members)
       const { databaseLink } = behind
       await standby.pauseReplay(true)
       databaseLink.target(standby.port)
@@ -127,14 +127,14 @@ export const standbyFaults: Record<string, Fault> = {
     short: true,
     async strike (scene) {
       const standby = requireStandby(scene)
-      const { apis } = scene.testbed
+      const { members } = scene.testbed
       await standby.pauseReplay(true)
-      for (const { databaseLink } of apis) {
+      for (const { databaseLink } of members) {
         databaseLink.target(requireOwn(scene).port, standby.port)
         databaseLink.drop()
       }
       await scene.hold(3_000)
-      for (const { databaseLink } of apis) {
+      for (const { databaseLink } of members) {
         databaseLink.target(requireOwn(scene).port)
         databaseLink.drop()
       }

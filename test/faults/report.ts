@@ -84,7 +84,7 @@ export function totals (all: Iterable<Stats>): string {
     `${sum.deaths} APIs killed during a revocation; ${sum.dead} dead tokens accepted, ${sum.refused} live tokens refused`
 }
 
-const exchanges = ['refreshes', 'parallel', 'repeats', 'reuses', 'late'] as const
+const exchanges = ['refreshes', 'parallel', 'repeats', 'reuses', 'surplus', 'late'] as const
 
 /** Totals by kind of token, and of the uses of refresh tokens. */
 export function totalsByKind (all: Stats[]): string {
@@ -92,10 +92,10 @@ export function totalsByKind (all: Stats[]): string {
     const sum = (name: keyof Stats['kinds'][typeof kind]) => all.reduce((total, stats) => total + stats.kinds[kind][name], 0)
     return `${kind}: ${sum('reads')} reads, ${sum('accepted')} accepted; ${sum('revoked')} revoked, ${sum('revokedAfterHit')} of them after a cache hit`
   })
-  const [refreshes, parallel, repeats, reuses, late] = exchanges.map(name => all.reduce((total, stats) => total + stats[name], 0))
+  const [refreshes, parallel, repeats, reuses, surplus, late] = exchanges.map(name => all.reduce((total, stats) => total + stats[name], 0))
   return [
     ...lines,
-    `${refreshes} refreshes, ${parallel} of them twice at once, ${repeats} repeated within the grace; ${reuses} reuses ended a session; ${late} refresh tokens presented after their session had ended`
+    `${refreshes} refreshes, ${parallel} of them twice at once, ${repeats} repeated within the grace; ${reuses} reuses ended a session; ${surplus} access tokens ended by a refresh; ${late} refresh tokens presented after their session had ended`
   ].join('\n')
 }
 

@@ -81,7 +81,7 @@ async function runFaults (options: Options): Promise<Check[]> {
   const testbed = await createTestbed(options.mutant, setupOf(options.setup))
   const oracle = createOracle()
   const load = createLoad(testbed, oracle)
-  for (const api of testbed.apis) api.onCrash = oracle.crashed
+  for (const api of testbed.members) api.onCrash = oracle.crashed
   let closing: Promise<void> | null = null
   const close = () => closing ??= testbed.close()
   const interrupt = () => { void close().finally(() => process.exit(130)) }
@@ -126,20 +126,23 @@ async function runFaults (options: Options): Promise<Check[]> {
       load.revoking(false)
       say(row(name, stats))
       await tell()
-      if (backMs === null) say(testbed.apis.map(({ index, log }) => `    API ${index}: ${log.slice(-3).join('\n           ')}`).join('\n'))
+      if (backMs === null) say(testbed.members.map(({ index, log }) => `    API ${index}: ${log.slice(-3).join('\n           ')}`).join('\n'))
       if (enough()) break
     }
     await load.stop(options.mutant === null ? 5_000 : 0)
     await tell()
-    if (oracle.violations.length > 0) for (const { index, log } of testbed.apis) say(
+    if (oracle.violations.length > 0) for (const { index, log } of testbed.members) say(
       `API ${index} logged last:\n${log.slice(-6).map(line => `    ${line}`).join('\n')}`
     )
     const all = [...oracle.byFault.values()]
+    const { verified, hits } = await testbed.verifierStats()
     say(totals(all))
+    say(`verifier: ${verified} checks since it was started, ${hits} of them by the cache`)
     say(totalsByKind(all))
     const checks = [...oracle.byFault].flatMap(([name, stats]) => name === 'start' ? violationsOf(name, stats) : checksOf(name, stats))
+    const verifiersChecked = { fault: 'the whole run', claim: 'a verifier was answered by the cache', held: hits > 0 }
     // A single fault may end before any token is old enough for reuse.
-    return options.only === null && options.mutant === null ? [...checks, ...checksOfAll(all)] : checks
+    return options.only === null && options.mutant === null ? [...checks, ...checksOfAll(all), verifiersChecked] : checks
   } finally {
     await close()
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt)

@@ -4,9 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import postgres from 'postgres'
 import { type RedisClusterSet, type SentinelSet, startClusterSet, startSentinelSet } from '../fixtures/redis-sets.js'
-import { hasRedisServer, type RedisServer, startRedis } from '../fixtures/servers.js'
+import { hasRedisServer, openSql, type RedisServer, startRedis } from '../fixtures/servers.js'
 import { type Api, createApi } from './api.js'
 import { closeConnections } from './client.js'
 import { compileInstance } from './compile.js'
@@ -19,7 +18,7 @@ export class MissingServerError extends Error {
   override name = 'MissingServerError'
 }
 
-/** Three APIs, their PostgreSQL and Redis, and a proxy on each connection to a single server. */
+/** Three APIs and a verifier, their PostgreSQL and Redis, and a proxy on each connection to a single server. */
 export type Testbed = Awaited<ReturnType<typeof createTestbed>>
 
 export async function createTestbed (mutant: string | null, setup: Setup) {
@@ -30,17 +29,18 @@ export async function createTestbed (mutant: string | null, setup: Setup) {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-faults-redis-'))
   const folderOf = (name: string) => { mkdirSync(join(folder, name)); return join(folder, name) }
   const prefix = `lkf:${randomBytes(4).toString('hex')}:`
-  const connect = () => postgres(database.url, { max: 2, onnotice: () => {} })
+  const connect = () => openSql(database.url, { max: 2 })
   let sql = connect()
   const code = compileInstance()
   const apis: Api[] = []
+  const verifiers: Api[] = []
   const spares: RedisServer[] = []
   let sentinels: SentinelSet | null = null
   let cluster: RedisClusterSet | null = null
   let redis = await startRedis({ dir: folderOf('first') })
 
   async function close (): Promise<void> {
-    await Promise.all(apis.map(api => api.close()))
+    await Promise.all([...apis, ...verifiers].map(api => api.close()))
     await Promise.all([redis, ...spares].map(server => server.kill().catch(() => {})))
     await sentinels?.close()
     await cluster?.close()
@@ -60,21 +60,23 @@ export async function createTestbed (mutant: string | null, setup: Setup) {
         : { REDIS_URL: `redis://${sentinels.masterName}`, REDIS_SENTINELS: sentinels.sentinels.map(({ url }) => url).join() },
       ...cluster === null ? {} : { REDIS_URL: cluster.url }
     }
+    const servers = { redisPort: redis.port, databasePort: database.port, databaseUrl: database.urlThrough }
+    const shared = { DATABASE_POOL: '10', REDIS_KEY_PREFIX: prefix, ...where }
     for (let index = 0; index < 3; index++) {
-      apis.push(await createApi(index, code.entry, {
-        redisPort: redis.port,
-        databasePort: database.port,
-        databaseUrl: database.urlThrough
-      }, {
-        BCRYPT_COST: '4', LOGIN_LIMIT: '1000000/1m', ADDRESS_LIMIT: '0', SESSION_LIMIT: '3', REFRESH_GRACE: `${graceMs}ms`, DATABASE_POOL: '10', REDIS_KEY_PREFIX: prefix, ...where,
+      apis.push(await createApi(index, code.entry, servers, {
+        BCRYPT_COST: '4', LOGIN_LIMIT: '1000000/1m', ADDRESS_LIMIT: '0', SESSION_LIMIT: '3', REFRESH_GRACE: `${graceMs}ms`, ...shared,
         ...mutant === null ? {} : { FAULTS_MUTANT: mutant }
       }))
     }
+    verifiers.push(await createApi(apis.length, code.verifier, servers, shared))
     await Promise.all(apis.map(api => api.start()))
+    await Promise.all(verifiers.map(api => api.start()))
   } catch (error) {
     await close()
     throw error
   }
+
+  const members = [...apis, ...verifiers]
 
   /** Runs commands on the Redis at `port`; error replies reject. */
   async function onRedis<T> (port: number, work: (client: Redis) => Promise<T>): Promise<T> {
@@ -90,6 +92,10 @@ export async function createTestbed (mutant: string | null, setup: Setup) {
 
   return {
     apis,
+    /** Processes that only check tokens. */
+    verifiers,
+    /** All that check tokens: the APIs and the verifiers. */
+    members,
     get sql () { return sql },
     database,
     sentinels,
@@ -107,9 +113,11 @@ export async function createTestbed (mutant: string | null, setup: Setup) {
 
     /** A random instance that takes requests, as a load balancer would choose. */
     anyUp (except?: Api): Api | null {
-      const up = apis.filter(api => api.state === 'up' && !api.shunned && api !== except)
-      return up[Math.floor(Math.random() * up.length)] ?? null
+      return anyOf(apis, except)
     },
+
+    /** The same, of all that can be asked about a token. */
+    anyReader: (): Api | null => anyOf(members),
 
     /** Starts Redis again on its port; it loads the dump in its folder, if there is one. */
     async restartRedis (): Promise<void> {
@@ -136,14 +144,14 @@ export async function createTestbed (mutant: string | null, setup: Setup) {
       const old = redis
       redis = next
       spares.splice(spares.indexOf(next), 1, old)
-      for (const { redisLink } of apis) redisLink.target(next.port)
+      for (const { redisLink } of members) redisLink.target(next.port)
       return old
     },
 
     /** Kills the primary, promotes its standby, and leads every connection there; it soon has a standby of its own. */
     async promoteStandby (): Promise<void> {
       await database.promote()
-      for (const { databaseLink } of apis) {
+      for (const { databaseLink } of members) {
         databaseLink.target(Number(new URL(database.url).port))
         databaseLink.drop()
       }
@@ -155,11 +163,18 @@ export async function createTestbed (mutant: string | null, setup: Setup) {
     async trustReturns (withinMs: number): Promise<number | null> {
       const since = performance.now()
       while (performance.now() - since < withinMs) {
-        const ready = await Promise.all(apis.map(api => isTrusted(api)))
+        const ready = await Promise.all(members.map(api => isTrusted(api)))
         if (ready.every(Boolean)) return performance.now() - since
         await delay(100)
       }
       return null
+    },
+
+    /** How many tokens the verifiers that run now have been asked about, and how many of them the cache answered. */
+    async verifierStats (): Promise<{ verified: number, hits: number }> {
+      const replies = await Promise.all(verifiers.filter(({ state }) => state === 'up').map(api => api.ask({ method: 'GET', path: '/health/ready' })))
+      const all = replies.map(({ body }) => (JSON.parse(body) as { stats: { verified: number, hits: number } }).stats)
+      return { verified: all.reduce((sum, { verified }) => sum + verified, 0), hits: all.reduce((sum, { hits }) => sum + hits, 0) }
     },
 
     /** The epoch and a key's value in Redis, for the report. */
@@ -170,6 +185,11 @@ export async function createTestbed (mutant: string | null, setup: Setup) {
       return `epoch ${epoch?.generation} in ${String(epoch?.incarnation).slice(0, 8)}; Redis has ${there?.slice(0, 24) ?? 'nothing'}`
     }
   }
+}
+
+function anyOf (among: Api[], except?: Api): Api | null {
+  const up = among.filter(api => api.state === 'up' && !api.shunned && api !== except)
+  return up[Math.floor(Math.random() * up.length)] ?? null
 }
 
 async function isTrusted (api: Api): Promise<boolean> {

@@ -24,16 +24,19 @@ import { createPostbox, tokenIn } from '../fixtures/mail.js'
 import { findPostgres, hasRedisServer, startRedis } from '../fixtures/servers.js'
 
 interface Operation {
+  operationId?: string
   summary?: string
   tags?: string[]
   security?: unknown[]
+  requestBody?: { required: boolean, content: Record<string, { schema: object, example?: Record<string, unknown> }> }
   responses: Record<string, { description: string, content?: Record<string, { schema: object }> }>
 }
 interface Openapi {
   openapi: string
   info: { title: string, version: string }
+  tags: Array<{ name: string, description: string }>
   paths: Record<string, Record<string, Operation>>
-  components: { securitySchemes: Record<string, unknown> }
+  components: { securitySchemes: Record<string, unknown>, schemas: Record<string, object> }
 }
 
 interface Session {
@@ -83,12 +86,13 @@ t.test('OpenAPI', async t => {
 
   t.test('is 3.1 and says how to authenticate', async t => {
     t.match(openapi.openapi, /^3\.1\./)
-    t.match(openapi.info, { title: String, version: String })
+    t.match(openapi.info, { title: 'Latchkey API', version: '1' })
     t.match(openapi.components.securitySchemes.bearer, { type: 'http', scheme: 'bearer' })
   })
 
   t.test('lists exactly the routes of the app', async t => {
-    const own = routes.filter(route => !/ (\/docs|\*|\/openapi\.json$)/.test(route)).map(route => route.replace(/:(\w+)/g, '{$1}'))
+    const others = /^HEAD | (\/docs|\*|\/openapi\.json$|\/(account|admin|pages)\b)/
+    const own = routes.filter(route => !others.test(route)).map(route => route.replace(/:(\w+)/g, '{$1}'))
     const listed = Object.entries(openapi.paths).flatMap(([path, operations]) =>
       Object.keys(operations).map(method => `${method.toUpperCase()} ${path}`))
     t.ok(own.length >= 11, own.join(', '))
@@ -101,6 +105,7 @@ t.test('OpenAPI', async t => {
       '/health/live',
       '/health/ready',
       '/v1/register',
+      '/v1/admin/setup',
       '/v1/login',
       '/v1/refresh',
       '/.well-known/oauth-authorization-server',
@@ -113,6 +118,45 @@ t.test('OpenAPI', async t => {
         t.type(summary, 'string', `${method} ${path}`)
         t.equal(security.length > 0, !open.includes(path), `${method} ${path}: ${open.includes(path) ? 'open' : 'needs a token'}`)
       }
+    }
+  })
+
+  const operations = Object.entries(openapi.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ ...operation, name: `${method.toUpperCase()} ${path}` })))
+
+  t.test('has a name of its own for each route, as methods of generated clients have', async t => {
+    const names = operations.map(({ operationId }) => operationId ?? '')
+    for (const { name, operationId } of operations) t.match(operationId, /^[a-z][A-Za-z]+$/, name)
+    t.equal(new Set(names).size, names.length)
+    for (const name of ['login', 'getMe', 'listSessions', 'introspectToken']) t.ok(names.includes(name), name)
+  })
+
+  t.test('has the routes in groups, in the order in which they are needed', async t => {
+    const groups = openapi.tags.map(({ name }) => name)
+    t.equal(groups[0], 'sessions')
+    t.same([...new Set(operations.flatMap(({ tags = [] }) => tags))].sort(), groups.toSorted())
+    for (const { name, tags } of operations) t.equal(tags?.length, 1, name)
+    for (const { name, description } of openapi.tags) t.match(description, /\w{3}/, name)
+  })
+
+  t.test('has a component for each schema with a name, and none that nothing refers to', async t => {
+    const whole = JSON.stringify(openapi)
+    const referred = new Set([...whole.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)].map(([, name]) => name as string))
+    t.same([...referred].sort(), Object.keys(openapi.components.schemas))
+    t.equal(whole.match(/"\$ref"/g)?.length, [...whole.matchAll(/"\$ref":"#\/components\/schemas\//g)].length, 'and refers to nothing else')
+    for (const name of ['User', 'Tokens', 'Session', 'Failure', 'Refusal', 'Introspection']) t.ok(referred.has(name), name)
+    t.same(
+      openapi.paths['/v1/login']?.post?.responses[401],
+      { description: 'No token, or none that is live', content: { 'application/json': { schema: { $ref: '#/components/schemas/Failure' } } } }
+    )
+    t.notMatch(whole, 'Default Response', 'every answer is described')
+  })
+
+  t.test('says which bodies may be left out', async t => {
+    const optional = operations.filter(({ requestBody }) => requestBody?.required === false).map(({ name }) => name)
+    t.same(optional.sort(), ['DELETE /v1/me', 'POST /v1/admin/users/{id}/revoke', 'POST /v1/logout', 'POST /v1/logout-all', 'POST /v1/refresh'])
+    for (const { name, requestBody } of operations) {
+      for (const { schema } of Object.values(requestBody?.content ?? {})) t.notMatch(JSON.stringify(schema), /"type":\["object","null"\]/, name)
     }
   })
 
@@ -130,16 +174,18 @@ t.test('OpenAPI', async t => {
         t.equal(reply.body, '', `${name} has no body`)
       } else {
         t.match(reply.headers['content-type'], /^application\/json/)
-        const validate = ajv.compile(schema)
+        const validate = ajv.compile({ ...schema, components: openapi.components })
         t.ok(validate(reply.json()), `${name} ${JSON.stringify(validate.errors)}`, { body: reply.body })
       }
     }
 
     const bodies = {
       '/v1/register': { email: newEmail(), password, name: 'Ada', deviceName: 'phone' },
-      '/v1/login': { email: newEmail(), password }
+      '/v1/login': { email: newEmail(), password },
+      '/v1/admin/setup': { token: (await one.setup.invite())?.reveal(), email: newEmail(), password }
     }
     const { email, token } = await one.account()
+    conforms('POST', '/v1/admin/setup', await one.call('POST', '/v1/admin/setup', { body: { ...bodies['/v1/admin/setup'], email } }))
     for (const path of ['/', '/health/live', '/health/ready']) conforms('GET', path, await one.call('GET', path))
     for (const [path, body] of Object.entries(bodies)) {
       conforms('POST', path, await one.call('POST', path, { body }))
@@ -149,6 +195,7 @@ t.test('OpenAPI', async t => {
       conforms('POST', path, await one.app.inject({ method: 'POST', url: path, payload: 'x', headers: { 'content-type': 'text/plain' } }))
       conforms('POST', path, await one.call('POST', path, { body: { ...body, name: 'x'.repeat(100_000) } }))
     }
+    await one.database.prepared("update users set role = 'user'", [])
     conforms('POST', '/v1/register', await one.register(email))
     const device = await one.login(email, { deviceName: 'laptop', abilities: ['read'] })
     conforms('POST', '/v1/login', device)
@@ -194,6 +241,21 @@ t.test('OpenAPI', async t => {
         })
       )
     }
+    const keeper = (await one.account()).token
+    const data = (method: 'GET' | 'PUT' | 'PATCH', body?: object, headers: Record<string, string> = {}) =>
+      one.call(method, '/v1/session/data', { token: keeper, headers, ...body === undefined ? {} : { body } })
+    const empty = await data('GET')
+    conforms('GET', '/v1/session/data', empty)
+    conforms('GET', '/v1/session/data', await data('GET', undefined, { 'if-none-match': String(empty.headers.etag) }))
+    for (const method of ['PUT', 'PATCH'] as const) {
+      conforms(method, '/v1/session/data', await data(method, { a: [1, { b: null }] }))
+      conforms(method, '/v1/session/data', await data(method, []))
+      conforms(method, '/v1/session/data', await data(method, { a: 'x'.repeat(17_000) }))
+      conforms(method, '/v1/session/data', await data(method, {}, { 'if-match': '"none"' }))
+      conforms(method, '/v1/session/data', await one.app.inject({
+        method, url: '/v1/session/data', payload: 'x', headers: { 'content-type': 'text/plain', authorization: `Bearer ${keeper}` }
+      }))
+    }
     const leaver = await one.account()
     conforms('PATCH', '/v1/me', await one.call('PATCH', '/v1/me', { token: leaver.token, body: { name: 'Grace' } }))
     await one.database.prepared("update users set role = 'admin' where id = $1", [leaver.userId])
@@ -238,7 +300,7 @@ t.test('OpenAPI', async t => {
       'users/{id}/disable',
       'users/{id}/enable'
     ]) for (const id of [last.userId, 'none']) await ask('POST', path, undefined, id)
-    for (const id of [last.userId, 'none']) await ask('GET', 'users/{id}/sessions', undefined, id)
+    for (const id of [last.userId, 'none']) for (const path of ['users/{id}', 'users/{id}/sessions']) await ask('GET', path, undefined, id)
     for (const [role, id] of [
       ['user', last.userId],
       ['user', 'none'],
@@ -249,6 +311,7 @@ t.test('OpenAPI', async t => {
     await ask('POST', 'users/{id}/revoke', { extra: 1 })
     for (const body of [{ email: newEmail() }, { email: boss.email }, { email: 'none' }]) await ask('POST', 'users', body)
     await ask('GET', 'token-stats')
+    for (const query of ['', '?hours=168', '?hours=0']) conforms('GET', '/v1/admin/overview', await one.call('GET', `/v1/admin/overview${query}`, { token: boss.token }))
     await ask('POST', 'cache/clear')
     for (const [method, path] of [
       ['POST', '/v1/admin/users'],
@@ -274,6 +337,11 @@ t.test('OpenAPI', async t => {
     const { plain, service } = await one.serviceTokens.create('orders')
     conforms('GET', '/v1/admin/services', await one.call('GET', '/v1/admin/services', { token: admin.token }))
     conforms('GET', '/v1/admin/services', await one.call('GET', '/v1/admin/services', { token: maker }))
+    for (const [path, token] of [
+      ['/v1/sessions', maker], ['/v1/tokens', maker], ['/v1/admin/services', admin.token], ['/v1/admin/users/{id}/sessions', admin.token]
+    ] as const) for (const query of ['?limit=1', '?limit=0']) {
+      conforms('GET', path, await one.call('GET', `${path.replace('{id}', last.userId)}${query}`, { token }))
+    }
     conforms('GET', '/v1/me', await one.me(plain.reveal()))
     conforms('GET', '/.well-known/oauth-authorization-server', await one.call('GET', '/.well-known/oauth-authorization-server'))
     const renewed = (await one.register(newEmail(), { refresh: true })).json<{ refreshToken: string, accessToken: string }>()
@@ -295,6 +363,12 @@ t.test('OpenAPI', async t => {
       conforms('POST', path, await form(one, path, body, { authorization: 'Basic eDp5' }))
     }
     conforms('POST', '/oauth/introspect', await form(one, '/oauth/introspect', forms['/oauth/revoke'], asService))
+    const introspections = (app: TestApp, payload: string, type = 'application/json') =>
+      app.app.inject({ method: 'POST', url: '/v1/introspections', payload, headers: { ...asService, 'content-type': type } })
+    for (const payload of [JSON.stringify({ tokens: [maker, 'x'] }), '{}', 'x'.repeat(100_000)]) {
+      conforms('POST', '/v1/introspections', await introspections(one, payload))
+    }
+    conforms('POST', '/v1/introspections', await introspections(one, 'x', 'text/plain'))
     conforms('POST', '/oauth/introspect', await form(one, '/oauth/introspect', 'token=x', { authorization: `Bearer ${maker}` }))
     for (const id of [
       service.id,
@@ -343,9 +417,16 @@ t.test('OpenAPI', async t => {
           transaction: work => away ? gone() : shared.transaction(work)
         })
     }
-    const confirming = await startApp(t, embedded, { env: { REGISTRATION: 'confirm' } })
+    const confirming = await startApp(t, embedded, { env: { REGISTRATION: 'confirm', PUBLIC_URL: 'https://app.example.com' } })
     conforms('POST', '/v1/register', await confirming.register())
-    const other = await startApp(t, flaky, { env: { LOGIN_LIMIT: '1/1m', ADDRESS_LIMIT: '12/1m', HOST: '0.0.0.0' } })
+    const toPage = { headers: { accept: 'text/html' } }
+    conforms('GET', '/v1/forward-auth', await confirming.call('GET', '/v1/forward-auth?redirect=true', toPage))
+    for (const query of ['', '?ability=introspect', '?ability=']) {
+      conforms('GET', '/v1/forward-auth', await one.call('GET', `/v1/forward-auth${query}` as '/', { token: held }))
+    }
+    const other = await startApp(t, flaky, {
+      env: { LOGIN_LIMIT: '1/1m', ADDRESS_LIMIT: '12/1m', SESSION_DATA_LIMIT: '4/1m', HOST: '0.0.0.0' }
+    })
     conforms('GET', '/.well-known/oauth-authorization-server', await other.call('GET', '/.well-known/oauth-authorization-server'))
     const wrong = { currentPassword: 'not this', newPassword: 'another long one' }
     conforms('PUT', '/v1/password', await other.call('PUT', '/v1/password', { token: held, body: wrong }))
@@ -372,6 +453,7 @@ t.test('OpenAPI', async t => {
       await other.call('POST', '/v1/email/verify/send', { token: held })
     )
     away = true
+    conforms('POST', '/v1/introspections', await introspections(other, JSON.stringify({ tokens: [maker] })))
     for (const [path, body] of Object.entries(forms)) conforms(
       'POST',
       path,
@@ -383,6 +465,7 @@ t.test('OpenAPI', async t => {
         const body = path === '/v1/password'
           ? wrong
           : {
+            '/v1/session/data': {},
             ...bodies,
             ...mails,
             '/v1/email/verify': { token: well },
@@ -400,6 +483,10 @@ t.test('OpenAPI', async t => {
       }
     }
     away = false
+    for (let i = 0; i < 4; i++) await other.call('PUT', '/v1/session/data', { token: held, body: {} })
+    for (const method of ['PUT', 'PATCH'] as const) {
+      conforms(method, '/v1/session/data', await other.call(method, '/v1/session/data', { token: held, body: {} }))
+    }
     for (let i = 0; i < 12; i++) await other.login(newEmail())
     for (const path of ['/oauth/revoke', '/oauth/token']) conforms('POST', path, await form(other, path, 'token=x'))
     for (const [path, body] of Object.entries({
@@ -417,6 +504,54 @@ t.test('OpenAPI', async t => {
     // Refusals for other sites and for personal tokens have their own tests.
     t.same(unseen.filter(name => !/ 403$/.test(name)), [], 'every declared answer was given')
   })
+})
+
+t.test('the example of each body in OpenAPI can be sent as it is', async t => {
+  const one = await startApp(t, await embeddedGround())
+  const server = await one.app.listen({ host: '127.0.0.1', port: 0 })
+  const openapi = await (await fetch(`${server}/openapi.json`)).json() as Openapi
+  const ajv = new Ajv2020({ strict: false, formats: { 'date-time': moment } })
+  const service = (await one.serviceTokens.create('orders')).plain.reveal()
+
+  /** What a caller who may use the route gets for `body`. */
+  async function send (method: string, path: string, type: string, body: Record<string, unknown>): Promise<{ status: number, code?: string }> {
+    const { token, userId } = await one.account()
+    if (path.startsWith('/v1/admin/')) await one.admin.setRole(operator, userId, 'admin')
+    const asService = path === '/oauth/introspect' || path === '/v1/introspections'
+    const reply = await fetch(server + path.replace('{id}', userId), {
+      method: method.toUpperCase(),
+      headers: { 'content-type': type, ...path === '/oauth/token' ? {} : { authorization: `Bearer ${asService ? service : token}` } },
+      body: type.endsWith('json') ? JSON.stringify(body) : new URLSearchParams(body as Record<string, string>)
+    })
+    const text = await reply.text()
+    return { status: reply.status, ...text === '' ? {} : { code: (JSON.parse(text) as { code?: string }).code ?? '' } }
+  }
+
+  const takesAnything = new Set(['/v1/session/data'])
+  let seen = 0
+  for (const [path, methods] of Object.entries(openapi.paths)) {
+    for (const [method, { requestBody }] of Object.entries(methods)) {
+      for (const [type, { schema, example }] of Object.entries(requestBody?.content ?? {})) {
+        const name = `${method.toUpperCase()} ${path}`
+        seen++
+        if (example === undefined) {
+          t.fail(`${name} has no example`)
+          continue
+        }
+        const validate = ajv.compile({ ...schema, components: openapi.components })
+        t.ok(validate(example), `${name} ${JSON.stringify(validate.errors)}`)
+        const reply = await send(method, path, type, example)
+        t.not(reply.code, 'FST_ERR_VALIDATION', name)
+        t.not(reply.code, 'AUTH_INVALID_REQUEST', name)
+        t.ok(reply.status < 500 && reply.status !== 415, `${name} ${reply.status}`)
+        // Or else the request was refused before its body was looked at.
+        const unknown = type.endsWith('json') ? { ...example, unknown: 1 } : {}
+        const wrong = takesAnything.has(path) ? [] as unknown as typeof unknown : unknown
+        t.equal((await send(method, path, type, wrong)).code, 'FST_ERR_VALIDATION', `${name} checks its body`)
+      }
+    }
+  }
+  t.ok(seen >= 18, `${seen} bodies`)
 })
 
 t.test('the pages for people', async t => {
@@ -439,6 +574,7 @@ t.test('the pages for people', async t => {
       /https?:|\*|\.io|\.com|upgrade-insecure-requests/,
       'the policy lets nothing in either, and works over http'
     )
+    t.match(page.body, '<title>Latchkey API</title>')
     const settings = (await one.call('GET', '/docs/static/swagger-initializer.js')).body
     t.match(settings, /validatorUrl["']?\s*:\s*null/, 'no badge from an external validator')
     t.equal((await one.call('GET', '/docs/json')).json<Openapi>().openapi, '3.1.0')

@@ -36,6 +36,18 @@ onEachGround(t, async (t, ground) => {
     t.equal(reply.headers['access-control-allow-headers'], 'Authorization, Content-Type, traceparent, tracestate, baggage')
   })
 
+  t.test('they may send conditions, and read the ETag that these are made of', async t => {
+    for (const asked of ['if-match', 'content-type,If-Match', 'authorization, if-none-match']) {
+      const reply = await app.inject({
+        method: 'OPTIONS',
+        url: '/v1/session/data',
+        headers: { origin: page, 'access-control-request-method': 'PUT', 'access-control-request-headers': asked }
+      })
+      t.match(reply.headers['access-control-allow-headers'], /^Authorization, .*, If-Match, If-None-Match$/, asked)
+    }
+    t.match((await call('GET', '/v1/me', { headers: { origin: page } })).headers['access-control-expose-headers'], /\bETag\b/)
+  })
+
   t.test('pages from anywhere else may not: null, prefixes and suffixes, another scheme or port (V3.4.2)', async t => {
     for (const origin of strangers) {
       for (const reply of [await preflight(origin), await call('GET', '/v1/me', { headers: { origin } })]) {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { type AddressInfo, connect } from 'node:net'
-import type { LightMyRequestResponse as Response } from 'fastify'
+import fastify, { type LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
+import { addAddressLimit } from '../../src/http/address-limit.js'
 import {
   becomesTrue,
   embeddedGround,
@@ -14,13 +15,22 @@ import {
   type TestApp
 } from '../fixtures/app.js'
 
+const keys = ['code', 'error', 'message', 'statusCode']
+/** Refusals of one field say which it is, and why. */
+const fieldKeys = ['code', 'error', 'field', 'message', 'reason', 'statusCode']
+/** These say where the caller's password goes. */
+const asksForPassword = new Set(['AUTH_REAUTHENTICATE', 'AUTH_WRONG_PASSWORD'])
+const aboutAField = new Set([
+  'FST_ERR_VALIDATION', 'AUTH_INVALID_REQUEST', 'AUTH_PASSWORD_REJECTED', 'AUTH_EMAIL_REJECTED', 'AUTH_CURSOR_REJECTED'
+])
+
 /** Every refusal has Fastify's shape, a stable code, the challenge or Retry-After that belongs to it, and the common headers. */
 function refused (t: Test, reply: Response, status: number, code: string, name: string = code): void {
   const { statusCode, headers } = reply
   const body = reply.json<Record<string, unknown>>()
   t.equal(
     [statusCode, body.statusCode, body.code, ...Object.keys(body).sort()].join(),
-    [status, status, code, 'code', 'error', 'message', 'statusCode'].join(),
+    [status, status, code, ...aboutAField.has(code) ? fieldKeys : asksForPassword.has(code) ? [...keys, 'field'].sort() : keys].join(),
     name
   )
   t.match({ body, headers }, {
@@ -661,7 +671,7 @@ t.test('a body that is not UTF-8 is refused, and so is a form that encodes such 
       'AUTH_INVALID_REQUEST'
     )
   }
-  const { plain } = await one.serviceTokens.create('orders')
+  const { plain } = await one.serviceTokens.create('headers')
   const introspect = (payload: string | Buffer) =>
     one.app.inject({
       method: 'POST',
@@ -857,7 +867,8 @@ t.test('paths and methods', async t => {
       '/v1/',
       '/v1/me%3fx',
       '/v1/users',
-      '/admin',
+      '/administrator',
+      '/accounts',
       '/metrics',
       '/.env',
       '/.git/config',
@@ -903,7 +914,7 @@ t.test('paths and methods', async t => {
       '/openapi.json': ['GET']
     }
     for (const [url, own] of Object.entries(routes)) {
-      for (const method of methods.filter(name => !own.includes(name))) {
+      for (const method of methods.filter(name => !own.includes(name === 'HEAD' ? 'GET' : name))) {
         refused(
           t,
           await one.app.inject({
@@ -1005,10 +1016,31 @@ t.test('framing over a real socket', async t => {
     t.equal((await exchange(port, 'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n')).raw, '')
   })
 
-  t.test('HEAD has no body', async t => {
-    const reply = await exchange(port, `HEAD /v1/me HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\nConnection: close\r\n\r\n`)
-    t.equal(reply.status, 404)
-    t.equal(reply.body, '')
+  t.test('HEAD has the headers of GET and no body, whatever the answer is', async t => {
+    const own = `Authorization: Bearer ${token}\r\n`
+    for (const [path, headers, status] of [
+      ['/health/ready', '', 200], ['/openapi.json', '', 200], ['/docs', '', 200], ['/v1/me', own, 200],
+      ['/v1/me', '', 401], ['/v1/admin/users', own, 403], ['/nowhere', '', 404], ['/v1/events?cursor=x', own, 400]
+    ] as const) {
+      const asked = (method: string) => exchange(port, `${method} ${path} HTTP/1.1\r\nHost: a\r\n${headers}Connection: close\r\n\r\n`)
+      const [head, get] = [await asked('HEAD'), await asked('GET')]
+      t.equal(head.status, status, path)
+      t.equal(get.status, status, path)
+      t.equal(head.body, '', path)
+      const varying = path === '/health/ready' ? /^(date|content-length): / : /^date: /
+      const described = ({ raw }: typeof head) => (raw.split('\r\n\r\n', 1)[0] as string).toLowerCase().split('\r\n')
+        .filter(line => !varying.test(line)).sort()
+      t.same(described(head), described(get), path)
+    }
+  })
+
+  t.test('HEAD counts against limits as GET does', async t => {
+    const app = fastify()
+    t.teardown(() => app.close())
+    await addAddressLimit(app, { points: 2, seconds: 60 }, { redis: null, keyPrefix: 'lk:' })
+    app.get('/limited', { config: { guard: 'anyone', limitByAddress: true }, onRequest: [async () => {}] }, async () => ({}))
+    const asked = async (method: 'HEAD' | 'GET') => (await app.inject({ method, url: '/limited' })).statusCode
+    t.same([await asked('HEAD'), await asked('GET'), await asked('HEAD'), await asked('GET')], [200, 200, 429, 429])
   })
 
   t.test('a request in progress while the app closes is answered, and its connection is closed', async t => {

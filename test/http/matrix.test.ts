@@ -19,9 +19,10 @@ subscribe('fastify.initialization', watch)
 const one = await startApp(t, await embeddedGround())
 unsubscribe('fastify.initialization', watch)
 
-/** Routes that packages add for the documentation pages and for preflights. */
-const others = /^(OPTIONS|HEAD) |^GET (\/docs(\/.*)?|\/openapi\.json)$/
-const own = routes.filter(({ method, url }) => !others.test(`${method} ${url}`))
+/** Routes that packages add for the documentation pages, for files and for preflights. */
+const others = /^OPTIONS |^(GET|HEAD) (\/docs(\/.*)?|\/openapi\.json|\/pages\/assets\/.*)$/
+const declared = routes.filter(({ method, url }) => !others.test(`${method} ${url}`))
+const own = declared.filter(({ method }) => method !== 'HEAD')
 const undeclared = (some: Route[]) => some.filter(({ guard }) => guard === undefined).map(({ method, url }) => `${method} ${url}`)
 
 const account = () => one.account()
@@ -95,7 +96,9 @@ const answers: Record<Exclude<Guard, 'anyone' | 'client'>, Record<string, string
 }
 /** Routes that change or delete the account need a token with the ability `account`. */
 const changesAccount = new Set(['PATCH /v1/me', 'DELETE /v1/me'])
-const refusals = new Set([missing, invalid, '403 AUTH_SESSION_REQUIRED', '403 AUTH_FORBIDDEN', lacking])
+/** Its 401s have no body, and so no code. */
+const hasBare401 = (name: string) => name === 'GET /v1/forward-auth'
+const refusals = new Set(['401', missing, invalid, '403 AUTH_SESSION_REQUIRED', '403 AUTH_FORBIDDEN', lacking])
 
 async function answer ({ method, url }: Route, token: string | undefined, unreadable = false): Promise<string> {
   const { userId } = await account()
@@ -105,10 +108,16 @@ async function answer ({ method, url }: Route, token: string | undefined, unread
     headers: { ...token === undefined ? {} : { authorization: `Bearer ${token}` }, ...unreadable ? { 'content-type': 'text/plain' } : {} },
     ...unreadable ? { payload: 'x' } : {}
   })
-  const { code = '' } = reply.headers['content-type']?.toString().startsWith('application/json') === true && reply.statusCode >= 400
+  const isJson = reply.body !== '' && reply.headers['content-type']?.toString().startsWith('application/json') === true
+  const { code = '' } = isJson && reply.statusCode >= 400
     ? reply.json<{ code: string }>()
     : {}
   return `${reply.statusCode} ${code}`.trim()
+}
+
+/** The status of the same request with HEAD, whose reply has no body. */
+async function head (route: Route, token: string | undefined): Promise<string> {
+  return (await answer({ ...route, method: 'HEAD' }, token)).slice(0, 3)
 }
 
 t.test('every route declares who may call it', async t => {
@@ -116,16 +125,22 @@ t.test('every route declares who may call it', async t => {
   t.same(undeclared(own), [])
   t.same(undeclared([{ method: 'GET', url: '/v1/new', guard: undefined }]), ['GET /v1/new'], 'a new route without one would be noticed')
   t.same(
-    own.filter(({ url, guard }) => url.startsWith('/v1/admin/') !== (guard === 'admin')),
-    [],
-    'administrators alone have the routes below /v1/admin'
+    own.filter(({ url, guard }) => url.startsWith('/v1/admin/') !== (guard === 'admin')).map(({ url, guard }) => [url, guard]),
+    [['/v1/admin/setup', 'anyone']],
+    'administrators alone have the routes below /v1/admin, but for the one that makes the first of them'
   )
   t.same([...new Set(own.map(({ guard }) => guard))].sort(), ['admin', 'anyone', 'client', 'session', 'token'])
   t.same(
     own.filter(({ guard }) => guard === 'client').map(({ url }) => url).sort(),
-    ['/oauth/introspect', '/oauth/revoke', '/oauth/token'],
-    'by their RFCs: see test/oauth'
+    ['/oauth/introspect', '/oauth/revoke', '/oauth/token', '/v1/introspections'],
+    'by OAuth: see test/oauth'
   )
+})
+
+t.test('HEAD is there wherever GET is, for the same callers (RFC 9110 9.1)', async t => {
+  const guardsOf = (wanted: string) => declared.filter(({ method }) => method === wanted).map(({ url, guard }) => `${url} ${guard}`).sort()
+  t.ok(guardsOf('GET').length >= 14)
+  t.same(guardsOf('HEAD'), guardsOf('GET'))
 })
 
 t.test('OpenAPI agrees: every route that needs a token declares its security and its 401', async t => {
@@ -150,7 +165,11 @@ for (const route of own) {
   if (route.guard === 'anyone' || route.guard === undefined) {
     t.test(`${name} answers everybody alike`, async t => {
       const alike = await answer(route, undefined)
-      for (const [caller, token] of Object.entries(callers)) t.equal(await answer(route, await token()), alike, caller)
+      for (const [caller, token] of Object.entries(callers)) {
+        const given = await token()
+        t.equal(await answer(route, given), alike, caller)
+        if (route.method === 'GET') t.equal(await head(route, given), alike.slice(0, 3), `HEAD by ${caller}`)
+      }
     })
     continue
   }
@@ -160,11 +179,12 @@ for (const route of own) {
   }
   t.test(`${name} is for: ${route.guard}`, async t => {
     for (const [caller, token] of Object.entries(callers)) {
-      const refusal = expected[caller]
+      const refusal = hasBare401(name) ? expected[caller]?.replace(/^401 .*/, '401') : expected[caller]
       const given = await token()
       const got = await answer(route, given)
       if (refusal === undefined) t.notOk(refusals.has(got) || got.startsWith('5'), `${caller} passes: ${got}`)
       else t.equal(got, refusal, caller)
+      if (route.method === 'GET') t.equal(await head(route, given), got.slice(0, 3), `HEAD by ${caller}`)
       if (refusal !== undefined &&
         given !== undefined &&
         route.method !== 'GET') t.equal(await answer(route, given, true), refusal, `${caller}, before the body is read`)

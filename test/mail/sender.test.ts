@@ -373,9 +373,24 @@ t.test('without SMTP_URL mails are written to files that nobody else can read', 
   t.notMatch(one.log.join(''), /lkm[rv]_|@example\.com/)
 })
 
-t.test('without APP_URL a mail shows the token and where to send it', async t => {
+t.test('without APP_URL links lead to the pages below PUBLIC_URL', async t => {
   const postbox = createPostbox()
-  const one = await startApp(t, await embeddedGround(), { env: { PUBLIC_URL: 'https://api.example.com/' }, mailer: postbox.mailer })
+  const one = await startApp(t, await embeddedGround(), { env: { PUBLIC_URL: 'https://api.example.com/auth/' }, mailer: postbox.mailer })
+  const { email } = await one.account()
+  await one.call('POST', '/v1/password/forgot', { body: { email } })
+  for (const [kind, page] of [['verify_email', 'verify'], ['reset_password', 'reset']] as const) {
+    const letter = await postbox.wait(email, kind)
+    const link = `https://api.example.com/auth/account/${page}#token=${tokenIn(letter)}`
+    t.match(letter.text, `\n\n${link}\n\n`)
+    t.match(letter.html, `<a href="${link}">`)
+    t.notMatch(letter.text, 'POST')
+  }
+})
+
+t.test('without APP_URL and pages a mail shows the token and where to send it', async t => {
+  const postbox = createPostbox()
+  const env = { PUBLIC_URL: 'https://api.example.com/', PAGES: 'false' }
+  const one = await startApp(t, await embeddedGround(), { env, mailer: postbox.mailer })
   const { email } = await one.account()
   const { text, html } = await postbox.wait(email, 'verify_email')
   t.match(text, `\n\n${tokenIn({ text })}\n\n`)

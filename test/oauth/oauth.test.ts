@@ -1,5 +1,6 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { LightMyRequestResponse as Response } from 'fastify'
 import { Redis } from 'ioredis'
@@ -26,6 +27,7 @@ import {
 import { createDeath } from '../fixtures/death.js'
 import { createGate } from '../fixtures/gate.js'
 import { holdUser } from '../fixtures/locks.js'
+import { freePort } from '../fixtures/servers.js'
 
 // Takes some seconds on an idle machine.
 t.setTimeout(240_000)
@@ -40,7 +42,7 @@ const form = (one: TestApp, url: string, fields: Record<string, string> | string
     ? fields
     : new URLSearchParams(fields).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers }
 })
-const newService = async (one: TestApp) => (await one.serviceTokens.create('orders')).plain.reveal()
+const newService = async (one: TestApp) => (await one.serviceTokens.create(`orders-${randomBytes(4).toString('hex')}`)).plain.reveal()
 const pairOf = async (one: TestApp, body: object = {}) => (await one.register(newEmail(), { refresh: true, ...body })).json<Pair>()
 const personalOf = async (
   one: TestApp,
@@ -201,6 +203,39 @@ onEachGround(t, async (t, ground) => {
         ])
       t.same(Object.values(row ?? {}).map(used => Number(used) >= at), [true, true, true])
     })
+  })
+
+  t.test('POST /v1/introspections says about each token what introspection says, in their order', async t => {
+    const { accessToken, refreshToken } = await pairOf(one, { abilities: ['orders:read'] })
+    const { accessToken: script } = await personalOf(one, accessToken)
+    const { accessToken: ended } = await pairOf(one)
+    await one.logout(ended)
+    const ask = (tokens: unknown, headers: Record<string, string> = bearer(service), more: object = {}) =>
+      one.app.inject({ method: 'POST', url: '/v1/introspections', payload: { tokens, ...more }, headers })
+    const asked = [accessToken, 'no token', script, refreshToken, ended, service, accessToken]
+    const alone = []
+    for (const token of asked) alone.push((await introspect(one, service, token)).json<Introspected>())
+    t.strictSame(alone.map(({ active }) => active), [true, false, true, false, false, false, true])
+
+    for (const headers of [bearer(service), basic(service)]) {
+      const reply = await ask(asked, headers)
+      t.strictSame([reply.statusCode, reply.json(), reply.headers['cache-control']], [200, { results: alone }, 'no-store'])
+    }
+    t.strictSame((await ask(Array.from({ length: 100 }, () => script))).json<{ results: object[] }>().results.length, 100)
+
+    for (const tokens of [[], Array.from({ length: 101 }, () => script), script, [1], [null], undefined]) {
+      t.equal((await ask(tokens)).statusCode, 400, JSON.stringify(tokens)?.slice(0, 20))
+    }
+    t.equal((await ask([script], bearer(service), { more: 1 })).statusCode, 400)
+    const codeOf = async (headers: Record<string, string>) => {
+      const reply = await ask([script], headers)
+      t.type(reply.headers['www-authenticate'], reply.statusCode === 401 ? 'string' : 'undefined')
+      return [reply.statusCode, reply.json<{ code: string }>().code]
+    }
+    t.strictSame(await codeOf({}), [401, 'AUTH_MISSING_TOKEN'])
+    t.strictSame(await codeOf({ cookie: `__Host-latchkey=${service}` }), [401, 'AUTH_MISSING_TOKEN'], 'cookies are not read')
+    t.strictSame(await codeOf(bearer('lkp_no')), [401, 'AUTH_INVALID_TOKEN'])
+    t.strictSame(await codeOf(bearer(script)), [403, 'AUTH_INSUFFICIENT_ABILITY'], 'a user, whatever their token may do')
   })
 
   t.test('who may introspect', async t => {
@@ -643,6 +678,8 @@ t.test('of a PUBLIC_URL with a path the metadata stands where RFC 8414 3.1 has c
   }
   t.equal((await one.call('GET', '/.well-known/oauth-authorization-server/other')).statusCode, 404)
   t.strictSame((await one.call('GET', '/openapi.json')).json().servers, [{ url: 'https://auth.example.com/base' }])
+  const versioned = await startApp(t, await embeddedGround(), { env: { PUBLIC_URL: 'https://auth.example.com/v1' } })
+  t.type((await versioned.call('GET', '/openapi.json')).json().paths['/v1/me'], 'object', 'paths are whole, below whatever server')
 })
 
 t.test('metadata (RFC 8414) is about PUBLIC_URL, whatever the Host header says', async t => {
@@ -791,21 +828,38 @@ t.test('client libraries, unmodified', async t => {
       'utf8'
     ))?.[1] ??
       ''
-    const settings = { AUTH_URL: issuer.href, AUTH_TOKEN: secret }
-    const code = shown.replace("'openid-client'", JSON.stringify(import.meta.resolve('openid-client'))).replace(
-      /process\.env\.(\w+)/g,
-      (_all, name: keyof typeof settings) => JSON.stringify(settings[name])
-    )
-    const { callerOf, may } = await import(`data:text/javascript,${encodeURIComponent(code)}`) as {
-      callerOf (header?: string): Promise<object | null>
-      may (caller: object, ability: string): boolean
+    const settings = { AUTH_URL: `http://127.0.0.1:${await freePort()}`, AUTH_TOKEN: secret }
+    let copies = 0
+    const load = async () => {
+      const name = `caller${copies++}`
+      Object.assign(globalThis, { [name]: settings })
+      const code = shown.replace("'openid-client'", JSON.stringify(import.meta.resolve('openid-client')))
+        .replaceAll('process.env.', `globalThis.${name}.`)
+      return await import(`data:text/javascript,${encodeURIComponent(code)}`) as {
+        callerOf (header?: string): Promise<object | null>
+        may (caller: object, ability: string): boolean
+      }
     }
+    const unavailable = { name: 'Error', message: 'Nobody can say who calls', statusCode: 503 }
+    const { callerOf, may } = await load()
+    await t.rejects(callerOf('Bearer x'), unavailable, 'the server is not there yet, and the service is')
+    settings.AUTH_URL = issuer.href
     const { accessToken, user } = await pairOf(one, { abilities: ['orders:read'] })
     const caller = await callerOf(`Bearer ${accessToken}`)
     t.strictSame(caller, { id: user.id, abilities: ['orders:read'] })
     t.strictSame([may(caller ?? {}, 'orders:read'), may(caller ?? {}, 'orders:write')], [true, false])
     await one.logout(accessToken)
     for (const header of [`Bearer ${accessToken}`, undefined, 'Basic x', 'Bearer x']) t.equal(await callerOf(header), null)
+
+    const ailing = createServer((request, response) => {
+      const { AUTH_URL: url } = settings
+      if (request.method === 'POST') response.writeHead(503, { 'content-type': 'application/json' }).end('{"error":"temporarily_unavailable"}')
+      else response.setHeader('content-type', 'application/json').end(JSON.stringify({ issuer: url, introspection_endpoint: `${url}/introspect` }))
+    })
+    t.teardown(() => ailing.close())
+    await new Promise<void>(resolve => ailing.listen(0, '127.0.0.1', resolve))
+    settings.AUTH_URL = `http://127.0.0.1:${(ailing.address() as AddressInfo).port}`
+    await t.rejects((await load()).callerOf(`Bearer ${accessToken}`), unavailable, 'a 503 stays a 503')
   })
 })
 
@@ -948,6 +1002,15 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     const { databaseReads } = three.counters
     t.equal(await active(three, accessToken), true)
     t.equal(three.counters.databaseReads - databaseReads, 1)
+
+    const many = [accessToken, ...await Promise.all(Array.from({ length: 20 }, async () => (await pairOf(one)).accessToken))]
+    await redis.del(keyOf(service), ...many.map(keyOf))
+    const reads = three.counters.databaseReads
+    const reply = await three.app.inject({
+      method: 'POST', url: '/v1/introspections', payload: { tokens: many }, headers: bearer(service)
+    })
+    t.ok(reply.json<{ results: Array<{ active: boolean }> }>().results.every(({ active }) => active))
+    t.equal(three.counters.databaseReads - reads, 1, 'so do twenty of them')
   })
 
   t.test('introspection answers 503, never inactive, while PostgreSQL cannot be reached', async t => {

@@ -257,8 +257,14 @@ async function serve (t: Test, { metrics }: { metrics: Parameters<typeof serveMe
   const server = await serveMetrics(metrics, '127.0.0.1', 0)
   t.teardown(async () => { server.close(); await once(server, 'close') })
   return async () => {
-    const reply = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/metrics`, { headers: { connection: 'close' } })
+    const ask = (method: 'GET' | 'HEAD') =>
+      fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/metrics`, { method, headers: { connection: 'close' } })
+    const head = await ask('HEAD')
+    t.equal(head.status, 200)
+    t.equal(await head.text(), '')
+    const reply = await ask('GET')
     t.equal(reply.status, 200)
+    t.equal(reply.headers.get('content-type'), head.headers.get('content-type'))
     t.match(reply.headers.get('content-type'), 'text/plain')
     return await reply.text()
   }

@@ -176,6 +176,14 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
       t.equal((await root.keys('lk:limit:*')).length, 2, 'both limits count in Redis')
       await app.close()
     }
+    const refused = await root.call('ACL', 'LOG') as string[][]
+    t.same([...new Set(refused.map(entry => entry[entry.indexOf('object') + 1]))], ['config|get'], 'what is asked though it may be refused')
+    const said = await overheard(t, redis.port, async port => {
+      const { check } = open(t, { REDIS_URL: url.replace(String(redis.port), String(port)) })
+      await check(patienceMs)
+    })
+    t.match(said, /\bINFO\b/)
+    t.notMatch(said, /\bclient\b/i, 'nor does a newer server, which knows CLIENT SETINFO, have anything to refuse')
 
     for (const rule of rules.filter(rule => rule.startsWith('+'))) {
       await root.call('ACL', 'SETUSER', 'latchkey', `-${rule.slice(1)}`)
@@ -263,6 +271,21 @@ async function pretend (t: Test, ...lines: string[]): Promise<number> {
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => server.close())
   return (server.address() as AddressInfo).port
+}
+
+/** What reaches the server at `port` from `work`, which is given the port of a proxy. */
+async function overheard (t: Test, port: number, work: (port: number) => Promise<void>): Promise<string> {
+  const heard: Buffer[] = []
+  const proxy = createServer(socket => {
+    const upstream = connect(port, '127.0.0.1')
+    socket.on('data', chunk => heard.push(chunk)).on('error', () => {}).on('close', () => upstream.destroy())
+    upstream.on('error', () => {}).on('close', () => socket.destroy())
+    socket.pipe(upstream).pipe(socket)
+  })
+  await new Promise<void>(resolve => proxy.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => proxy.close())
+  await work((proxy.address() as AddressInfo).port)
+  return Buffer.concat(heard).toString('latin1')
 }
 
 function answerAs (socket: Socket, lines: string[]): void {

@@ -1,10 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { mock } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import postgres from 'postgres'
 import t from 'tap'
 import { schedulePrune } from '../../src/retention/schedule.js'
 import { becomesTrue, onEachGround, patienceMs, startApp, type TestApp } from '../fixtures/app.js'
+import { openSql } from '../fixtures/servers.js'
 
 const dayMs = 86_400_000
 /** The default PRUNE_RETENTION. */
@@ -189,7 +189,7 @@ onEachGround(t, async (t, ground) => {
 
     t.test('a prune that finds another one running says so and deletes nothing', async t => {
       await insertMany(3, { expired: 8 })
-      const other = postgres(url, { max: 1, onnotice: () => {} })
+      const other = openSql(url)
       t.teardown(() => other.end({ timeout: 1 }))
       await other`select pg_advisory_lock(7402319)`
       t.match(await one.prune({ dryRun: false }), { tokens: 0, sessions: 0, skipped: true })
@@ -199,7 +199,7 @@ onEachGround(t, async (t, ground) => {
 
     t.test('locked rows are left for the next run', async t => {
       await insertMany(3, { expired: 8 })
-      const other = postgres(url, { max: 1, onnotice: () => {} })
+      const other = openSql(url)
       t.teardown(() => other.end({ timeout: 1 }))
       await other.unsafe("begin; select from tokens where expires_at < now() - interval '7 days' limit 1 for update")
       t.match(await one.prune({ dryRun: false }), { tokens: 2, sessions: 2, skipped: false })

@@ -1,8 +1,7 @@
 
-import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { becomesTrue, password, serverGround, skipMissing, startApp, } from '../fixtures/app.js'
-import { hasRedisServer, startRedis } from '../fixtures/servers.js'
+import { hasRedisServer, openSql, startRedis } from '../fixtures/servers.js'
 
 /** Two instances on one PostgreSQL and their own redis-server, which may be killed. */
 
@@ -128,7 +127,7 @@ t.test('two instances on one PostgreSQL and one Redis', async t => {
   t.test('parallel writes of one user hold one connection, so others are answered meanwhile; past a hundred are told to wait', async t => {
     const busy = await one.account()
     const other = await one.account()
-    const locker = postgres(ground.databaseUrl as string, { max: 1, onnotice: () => {} })
+    const locker = openSql(ground.databaseUrl as string)
     t.teardown(() => locker.end({ timeout: 1 }))
     await locker.unsafe(`begin; select from users where id = '${busy.userId}' for update`)
     let answered = 0

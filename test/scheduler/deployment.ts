@@ -20,6 +20,8 @@ export const cacheTtlSeconds = 60
 /** One instance of the service: the real code on simulated parts. */
 export interface Api {
   process: Process
+  /** True of a verifier. */
+  onlyReads: boolean
   clock: Clock
   link: SimulatedLink
   transactions: Transactions
@@ -82,10 +84,11 @@ export function createDeployment ({
   const keyPartOf = ({ identity, rules }: SimulatedPostgres) =>
     identity === mainDatabase.identity || !rules.databaseBelongsToKey ? '' : `${identity}:`
 
+  /** `onlyReads`: as a verifier does. */
   function start (
     name: string,
     route = redis.servers[0],
-    { prefix = '', database = mainDatabase }: { prefix?: string, database?: SimulatedPostgres } = {}
+    { prefix = '', database = mainDatabase, onlyReads = false }: { prefix?: string, database?: SimulatedPostgres, onlyReads?: boolean } = {}
   ): Api {
     if (route === undefined) throw new Error('the deployment has no Redis server')
     const process: Process = { name, alive: true, suspended: false, stood: 0, parked: [] }
@@ -96,7 +99,7 @@ export function createDeployment ({
       sleep: ms =>
         new Promise(resolve => { schedule.after(ms, `${name} slept ${Math.round(ms)} ms`, resolve, { process, timer: true, wakes: true }) })
     }
-    const api = { process, clock, counters: createCounters() } as Api
+    const api = { process, onlyReads, clock, counters: createCounters() } as Api
     const { counters } = api
     api.link = redis.link(process, route)
     const named = inNamespace(mutant.link?.(api.link, api) ?? api.link, { prefix: `${prefix}${keyPartOf(database)}` })
@@ -111,12 +114,13 @@ export function createDeployment ({
     }
     api.epoch = createEpoch({
       store,
+      registry: onlyReads ? null : store,
       backend: link,
       namespace: { adopt: () => true },
       clock: mutant.epochClock?.(clock, api) ?? clock,
       counters,
       log,
-      onSettlementsWaiting: () => { void api.settle.assist() }
+      onSettlementsWaiting: () => { if (!onlyReads) void api.settle.assist() }
     })
     api.epoch = mutant.epoch?.(api.epoch, api) ?? api.epoch
     const { epoch } = api
@@ -126,7 +130,7 @@ export function createDeployment ({
     api.settle = createSettle({ store, cache, backend: link, epoch, clock, counters })
     api.settle = mutant.settle?.(api.settle, api) ?? api.settle
     api.revocation = createRevocation({ transactions, store, settle: api.settle, log })
-    api.tokens = createTokenService({ mint, lastUse: { note () {} }, cache, store: tokenStore, clock, counters, cacheTtlSeconds })
+    api.tokens = createTokenService({ mint, lastUse: { note () {} }, cache, store: tokenStore, clock, counters, cacheTtlSeconds, idleSeconds: null })
     apis.push(api)
     epoch.start()
     return api

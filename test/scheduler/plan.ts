@@ -106,7 +106,7 @@ export const faults = {
     deployment.schedule.after(
       between(random, 20, 2_000),
       `${api.process.name} is started again`,
-      () => deployment.start(`${api.process.name}'`, route)
+      () => deployment.start(`${api.process.name}'`, route, { onlyReads: api.onlyReads })
     )
   } }],
   suspension: ({ deployment, random, hot, excuse }: Scene): Action[] =>
@@ -218,6 +218,9 @@ export async function play ({
     () => deployment.start(`api${i}`),
     { wakes: true }
   )
+  // Drawn apart, so that the other schedules stay as they are.
+  const verifies = createRandom(-seed)() < 0.4
+  if (verifies) schedule.after(100, 'a verifier is started', () => deployment.start('verifier', route, { onlyReads: true }), { wakes: true })
   const tokens: Watched[] = Array.from(
     { length: 3 },
     (_, i) => ({ ...deployment.seedToken(`00000000-0000-4000-8000-00000000000${i >> 1}`, crypto.randomUUID()), ended: false })
@@ -227,6 +230,7 @@ export async function play ({
     (chosen.some(fault => ['databaseAway', 'standby', 'promotion', 'unsynced'].includes(fault)) ? 4_000 : 0)
 
   const someone = () => pick(random, deployment.apis)
+  const revoker = () => pick(random, deployment.apis.filter(({ onlyReads }) => !onlyReads))
   const read = (
     api: Api | undefined,
     token: Watched | undefined
@@ -236,7 +240,7 @@ export async function play ({
     if (api === undefined) return
     if (repeats > 0) {
       const again = { after: between(random, 0, 800), chance: random() }
-      const repeat = () => { if (!token.ended && again.chance < 0.7) void revoke(someone(), token, repeats - 1) }
+      const repeat = () => { if (!token.ended && again.chance < 0.7) void revoke(revoker(), token, repeats - 1) }
       // Clients repeat after a lost connection as after a 503, and don't always wait for either.
       schedule.after(again.after + 40, 'the client repeats the revocation', repeat, { wakes: true })
     }
@@ -265,29 +269,29 @@ export async function play ({
       name: 'read',
       act: () => read(someone(), pick(random, tokens))
     })
-    actions.push({ at: hot, name: 'revoke', act: () => { void revoke(someone(), victim, 2) } })
+    actions.push({ at: hot, name: 'revoke', act: () => { void revoke(revoker(), victim, 2) } })
     const other = random()
     if (other < 0.2) actions.push({
       at: hot + between(random, -20, 100),
       name: 'revoke another',
-      act: () => { void revoke(someone(), tokens[(i + 1) % tokens.length] as Watched, 0) }
+      act: () => { void revoke(revoker(), tokens[(i + 1) % tokens.length] as Watched, 0) }
     })
     else if (other < 0.4) actions.push({
       at: hot + between(random, -20, 100),
       name: 'rename',
-      act: () => { const api = someone(); if (api !== undefined) void watch.rename(api, victim.userId, slackMs) }
+      act: () => { const api = revoker(); if (api !== undefined) void watch.rename(api, victim.userId, slackMs) }
     })
     else if (other < 0.6) actions.push({ at: hot + between(random, -60, 60), name: 'issue', act: () => { void issue(victim.userId) } })
     for (const fault of chosen) actions.push(...faults[fault](scene))
   })
 
   async function issue (userId: string): Promise<void> {
-    const api = someone()
+    const api = revoker()
     const token = api === undefined ? null : await watch.issue(api, userId)
     if (token === null) return
     tokens.push(token)
     read(someone(), token)
-    schedule.after(between(random, 0, 30), 'the issued token is revoked', () => { void revoke(someone(), token, 1) }, { wakes: true })
+    schedule.after(between(random, 0, 30), 'the issued token is revoked', () => { void revoke(revoker(), token, 1) }, { wakes: true })
   }
 
   actions.sort((a, b) => a.at - b.at)

@@ -3,7 +3,7 @@ import type { LightMyRequestResponse as Response } from 'fastify'
 import t, { type Test } from 'tap'
 import { runCommand } from '../../src/commands/index.js'
 import { createTestClock, onEachGround, serverGround, startApp, type TestApp } from '../fixtures/app.js'
-import { holdUser } from '../fixtures/locks.js'
+import { hold, holdUser } from '../fixtures/locks.js'
 
 t.setTimeout(120_000)
 
@@ -64,15 +64,26 @@ onEachGround(t, async (t, ground) => {
     t.notMatch((await list(one, admin.token)).body, /lkp_|hash/)
   })
 
-  t.test('services:create --json gives machine-readable output, and a name may be used again', async t => {
-    const [
-      first,
-      second
-    ] = [JSON.parse((await create('--json', '--name=billing')).stdout), JSON.parse((await create('--name', 'billing', '--json')).stdout)]
-    t.strictSame(Object.keys(first).sort(), ['accessToken', 'createdAt', 'id', 'name'])
-    t.not(first.accessToken, second.accessToken)
+  t.test('services:create --json gives machine-readable output', async t => {
+    const made = JSON.parse((await create('--json', '--name=billing')).stdout)
+    t.strictSame(Object.keys(made).sort(), ['accessToken', 'createdAt', 'id', 'name'])
     const { token } = await one.account()
-    for (const { accessToken } of [first, second]) t.equal((await introspect(one, accessToken, token)).statusCode, 200)
+    t.equal((await introspect(one, made.accessToken, token)).statusCode, 200)
+  })
+
+  t.test('services:create refuses the name of a living service, and takes that of one that has ended', async t => {
+    const first = JSON.parse((await create('--json', '--name=stock')).stdout)
+    const before = (await listed(one, admin.token)).length
+    await t.rejects(create('--name', 'stock'), { message: 'There is a service named stock: choose another name, or end that one first with services:delete.' })
+    t.equal((await listed(one, admin.token)).length, before)
+    t.equal((await create('--name', 'Stock')).exitCode, 0, 'another name')
+    t.equal((await end(one, admin.token, first.id)).statusCode, 204)
+    const second = JSON.parse((await create('--json', '--name=stock')).stdout)
+    const { token } = await one.account()
+    t.strictSame(
+      [(await introspect(one, first.accessToken, token)).statusCode, (await introspect(one, second.accessToken, token)).statusCode],
+      [401, 200]
+    )
   })
 
   t.test('services:create makes nothing when its arguments are bad', async t => {
@@ -187,6 +198,19 @@ t.test('an admin who is demoted while their request waits ends nothing', async t
   await row.commit()
   refused(t, await ending, 403, 'AUTH_FORBIDDEN')
   t.match((await introspect(one, plain.reveal(), admin.token)).json(), { active: true })
+})
+
+t.test('of two services made at once under one name, one is', async t => {
+  const ground = await serverGround(t)
+  if (ground === null) return
+  const [one, two] = [await startApp(t, ground), await startApp(t, ground)]
+  const names = await hold(t, ground, 'select pg_advisory_xact_lock(7402320)')
+  const making = Promise.allSettled([one.serviceTokens.create('orders'), two.serviceTokens.create('orders')])
+  await names.waiters(2)
+  await names.release()
+  t.strictSame((await making).map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+  const { entries } = await one.serviceTokens.list({ limit: 100 })
+  t.strictSame(entries.map(({ name }) => name), ['orders'])
 })
 
 t.test('the look-up that every request makes uses its indexes', async t => {

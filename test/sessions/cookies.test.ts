@@ -181,7 +181,7 @@ onEachGround(t, async (t, ground) => {
     }
     t.equal((await mine.call('GET', '/v1/me')).statusCode, 200)
     t.equal((await mine.call('GET', '/v1/sessions')).json<{ sessions: unknown[] }>().sessions.length, 1)
-    t.strictSame((await mine.call('GET', '/v1/tokens')).json(), { tokens: [] })
+    t.strictSame((await mine.call('GET', '/v1/tokens')).json(), { tokens: [], nextCursor: null })
     t.equal((await app.login(mine.email)).statusCode, 200, 'the old password still works')
     t.equal((await mine.call('POST', '/v1/refresh')).statusCode, 200)
   })
@@ -690,4 +690,51 @@ t.test('without PUBLIC_URL and CORS_ORIGINS only pages of the same origin get co
     'the client controls the Host header'
   )
   t.equal((await bare.call('POST', '/v1/register', { headers: { 'sec-fetch-site': 'same-origin' }, body })).statusCode, 201)
+})
+
+t.test('a page that cannot keep the cookies of its login is named in the log, with the cure', async t => {
+  const localPage = 'http://127.0.0.1:5173'
+  const plainPage = 'http://app.example.com'
+  const app = await startApp(t, await embeddedGround(), { env: { CORS_ORIGINS: [page, localPage, plainPage, 'capacitor://localhost'].join(',') } })
+  const { email } = await app.account()
+  const said = async (act: () => Promise<Response>) => {
+    const before = app.log.length
+    const { statusCode } = await act()
+    const lines = app.log.slice(before).map(line => JSON.parse(line) as { msg: string, level: number, reqId?: string })
+    return { statusCode, lines: lines.filter(({ msg }) => msg.startsWith('a page at ')) }
+  }
+  const login = (headers: Record<string, string>, body: object = {}) => said(() =>
+    app.call('POST', '/v1/login', { headers, body: { email, password, cookies: true, ...body } }))
+  const preflight = (origin: string, url = '/v1/login') => said(() =>
+    app.app.inject({ method: 'OPTIONS', url, headers: { origin, 'access-control-request-method': 'POST' } }))
+
+  t.match(await login({ origin: localPage, 'sec-fetch-site': 'cross-site' }), {
+    statusCode: 200,
+    lines: [{ level: 40, origin: localPage, reqId: String, msg: /^a page at http:\/\/127\.0\.0\.1:5173 cannot .* another site.* pass \/v1 on .*localhost/ }]
+  })
+  t.match(await login({ origin: plainPage }), { statusCode: 200, lines: [{ level: 40, msg: /no Secure ones.*COOKIE_SECURE=false/ }] })
+  t.match(await login({ origin: 'http://localhost:8080', 'sec-fetch-site': 'same-site' }), {
+    statusCode: 403,
+    lines: [{ level: 30, msg: /^a page at http:\/\/localhost:8080 cannot .* not in CORS_ORIGINS; add it there, or .* pass \/v1 on/ }]
+  })
+  t.match(await login({ origin: 'null' }), { statusCode: 403, lines: [{ msg: /from a file/ }] })
+  t.match(await login({ origin: 'capacitor://localhost' }), { statusCode: 403, lines: [{ msg: /an app.*bearer/ }] })
+  t.match(await preflight('http://localhost:8081', '/v1/register'), { lines: [{ level: 30, msg: /not in CORS_ORIGINS/ }] }, 'all that ever arrives')
+
+  app.clock.advance(60_000)
+  for (const headers of [
+    { origin: page }, { origin: page, 'sec-fetch-site': 'same-site' }, { 'sec-fetch-site': 'same-origin', origin: 'https://this.example.com' }
+  ]) t.strictSame(await login(headers), { statusCode: 200, lines: [] }, JSON.stringify(headers))
+  t.match((await login({ origin: 'http://localhost:8080' }, { cookies: false })).lines, [], 'without cookies nothing is amiss')
+  t.strictSame((await preflight(page)).lines, [])
+  t.strictSame((await preflight('http://localhost:8080', '/v1/me')).lines, [])
+  for (const origin of ['https://a b', 'x'.repeat(300), `https://${'x'.repeat(300)}.example`, '']) {
+    t.strictSame((await login({ origin })).lines, [], 'no browser sends that')
+  }
+
+  let lines = 0
+  for (let round = 0; round < 40; round++) lines += (await preflight(`https://page-${round % 20}.example`)).lines.length
+  t.equal(lines, 10, 'each once, and no more than ten in a minute')
+  app.clock.advance(60_000)
+  t.equal((await preflight('https://page-0.example')).lines.length, 1)
 })

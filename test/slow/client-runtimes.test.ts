@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import t, { type Test } from 'tap'
+import { checkEdge, expectedAtEdge } from '../clients/edge-everywhere.js'
 import { checkEverywhere, expected } from '../clients/everywhere.js'
 import { becomesTrue, embeddedGround, newEmail, password, patienceMs, startApp } from '../fixtures/app.js'
 import { alone, root } from '../fixtures/programs.js'
@@ -20,12 +21,20 @@ async function startServer (t: Test) {
   await one.app.listen({ host: '127.0.0.1', port: 0 })
   const email = newEmail()
   await one.register(email)
-  return { email, url: `http://127.0.0.1:${(one.app.server.address() as AddressInfo).port}` }
+  const url = `http://127.0.0.1:${(one.app.server.address() as AddressInfo).port}`
+  const [{ token, userId, sessionId }, { plain }] = [await one.account(), await one.serviceTokens.create('edge')]
+  const edge = { url, service: plain.reveal(), token }
+  return { email, url, edge, wanted: { everywhere: expected(email), edge: expectedAtEdge(userId, sessionId) } }
 }
 
 async function bundleFor (format: 'esm' | 'iife', source: string): Promise<string> {
   const { outputFiles } = await build({
-    stdin: { contents: `import { checkEverywhere } from './test/clients/everywhere.ts'\n${source}`, resolveDir: root },
+    stdin: {
+      contents: `import { checkEverywhere } from './test/clients/everywhere.ts'
+        import { checkEdge } from './test/clients/edge-everywhere.ts'
+        ${source}`,
+      resolveDir: root
+    },
     bundle: true,
     write: false,
     format,
@@ -35,34 +44,36 @@ async function bundleFor (format: 'esm' | 'iife', source: string): Promise<strin
 }
 
 t.test('Node.js', async t => {
-  const { url, email } = await startServer(t)
-  t.strictSame(await checkEverywhere(url, email, password), expected(email))
+  const { url, email, edge, wanted } = await startServer(t)
+  t.strictSame(await checkEverywhere(url, email, password), wanted.everywhere)
+  t.strictSame(await checkEdge(edge), wanted.edge)
 })
 
 t.test('edge-runtime', async t => {
-  const { url, email } = await startServer(t)
+  const { url, email, edge, wanted } = await startServer(t)
   const { EdgeVM } = requireInstalled('@edge-runtime/vm') as { EdgeVM: new () => { evaluate <T>(code: string): T } }
   const vm = new EdgeVM()
-  vm.evaluate(await bundleFor('iife', 'globalThis.checkEverywhere = checkEverywhere'))
+  vm.evaluate(await bundleFor('iife', 'Object.assign(globalThis, { checkEverywhere, checkEdge })'))
+  const run = async (call: string) => JSON.parse(await vm.evaluate<Promise<string>>(`${call}.then(JSON.stringify)`)) as unknown
   t.strictSame(
-    JSON.parse(
-      await vm.evaluate<Promise<string>>(
-        `checkEverywhere(${JSON.stringify(url)}, ${JSON.stringify(email)}, ${JSON.stringify(password)}).then(JSON.stringify)`
-      )
-    ),
-    expected(email)
+    await run(`checkEverywhere(${JSON.stringify(url)}, ${JSON.stringify(email)}, ${JSON.stringify(password)})`),
+    wanted.everywhere
   )
+  t.strictSame(await run(`checkEdge(${JSON.stringify(edge)})`), wanted.edge)
 })
 
 t.test('workerd', { timeout: 120_000 }, async t => {
-  const { url, email } = await startServer(t)
+  const { url, email, edge, wanted } = await startServer(t)
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-workerd-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const port = await freePort()
   writeFileSync(join(folder, 'worker.js'), await bundleFor('esm', `export default {
     async fetch () {
       try {
-        return Response.json(await checkEverywhere(${JSON.stringify(url)}, ${JSON.stringify(email)}, ${JSON.stringify(password)}))
+        return Response.json({
+          everywhere: await checkEverywhere(${JSON.stringify(url)}, ${JSON.stringify(email)}, ${JSON.stringify(password)}),
+          edge: await checkEdge(${JSON.stringify(edge)})
+        })
       } catch (error) {
         return Response.json({ failed: String(error?.stack ?? error) })
       }
@@ -88,5 +99,5 @@ const config :Workerd.Config = (
   const ask = () => fetch(`http://127.0.0.1:${port}/`).then(reply => reply.json(), () => null)
   let found: unknown = null
   t.ok(await becomesTrue(async () => (found = await ask()) !== null, patienceMs))
-  t.strictSame(found, expected(email))
+  t.strictSame(found, wanted)
 })

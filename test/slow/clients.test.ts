@@ -24,7 +24,7 @@ const blocks = readBlocks('docs/CLIENTS.md')
 t.test('every example is run by some test', async t => {
   t.strictSame(
     blocks.filter(({ info }) => info === 'js').map(({ text }) => text.split('\n', 1)[0]),
-    ['// page.js', '// vite.config.js', '// step-up.js', '// elsewhere.js', '// phone.js', '// caller.js']
+    ['// page.js', '// vite.config.js', '// step-up.js', '// cart.js', '// elsewhere.js', '// phone.js', '// caller.js']
   )
   t.strictSame([...new Set(blocks.map(({ info }) => info))].sort(), ['', 'js', 'jsx', 'sh', 'text'])
 })
@@ -50,7 +50,7 @@ t.test('each shell command prints what the document shows below it', async t => 
   }
 })
 
-t.test('elsewhere.js, phone.js and step-up.js keep a user signed in', async t => {
+t.test('elsewhere.js, phone.js and step-up.js keep a user signed in, and cart.js what is in the cart', async t => {
   const one = await startApp(t, await embeddedGround(), { env: { SESSION_LIMIT: '0' } })
   await one.app.listen({ host: '127.0.0.1', port: 0 })
   const base = `http://127.0.0.1:${(one.app.server.address() as AddressInfo).port}`
@@ -64,11 +64,14 @@ t.test('elsewhere.js, phone.js and step-up.js keep a user signed in', async t =>
     'step-up.js',
     base
   )
+  const { addToCart } = await load<{ addToCart (client: Client, item: string): Promise<object | null> }>('cart.js', base)
   for (const name of ['elsewhere.js', 'phone.js']) {
     const { client } = await load<{ client: Client }>(name, base, keychain)
     t.teardown(() => client.dispose())
     t.match(await client.signInWithPassword({ email, password }), { data: { user: { email } }, error: null })
+    t.strictSame(await addToCart(client, 'tea'), { tea: 1 })
     await one.pass(16 * 60_000)
+    t.strictSame(await addToCart(client, 'milk'), { tea: 1, milk: 1 })
     t.strictSame(await Promise.all([1, 2].map(async () => (await client.fetch('/v1/me')).status)), [200, 200])
     const asked: string[] = []
     askForPassword(client, async code => {
@@ -111,7 +114,10 @@ t.test('the package is what Install says', async t => {
     'dist/index.js',
     'dist/index.d.ts',
     'dist/react.js',
-    'dist/react.d.ts'
+    'dist/react.d.ts',
+    'dist/edge.js',
+    'dist/next.d.ts',
+    'dist/verifying/introspection.js'
   ]) t.ok(files.some((file: { path: string }) => file.path === path), path)
   t.notOk(files.some(({ path }: { path: string }) => path.startsWith('src')))
   writeFileSync(join(project, 'package.json'), '{"type":"module"}')

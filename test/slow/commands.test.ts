@@ -1,24 +1,32 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import bcrypt from 'bcrypt'
 import t, { type Test } from 'tap'
-import { newEmail, password, serverGround, startApp } from '../fixtures/app.js'
+import { commandNames } from '../../src/commands/index.js'
+import { newEmail, password, serverGround, skipMissing, startApp } from '../fixtures/app.js'
 import { alone, cliFile, compile, serverFile } from '../fixtures/programs.js'
+import { createEmptyDatabase, findPostgres } from '../fixtures/servers.js'
 
 /** Each command as a process of its own, as an operator runs it. */
 
 await compile()
-const cli = (
-  t: Test,
-  env: Record<string, string>,
-  args: string[],
-  input: string | Buffer = '',
-  folder = '.'
-) => shell(t, args, { BCRYPT_COST: '4', ...env }, input, folder)
+
+/** Runs a command, and takes the line off stderr that names the database, which has to be there whatever else happens. */
+async function cli (t: Test, env: Record<string, string>, args: string[], input: string | Buffer = '', folder = '.') {
+  const ended = await shell(t, args, { BCRYPT_COST: '4', ...env }, input, folder)
+  const [, place = null, stderr = ended.stderr] = /^Database: (.*)\n([\s\S]*)$/.exec(ended.stderr) ?? []
+  if (/^Usage|\nUsage/.test(ended.stdout + ended.stderr)) t.equal(place, null, 'there is nothing to do')
+  else t.equal(place, placeOf(env, folder), `${args.join(' ')} names its database`)
+  return { ...ended, stderr }
+}
+
+function placeOf ({ DATABASE_URL: url, DATA_DIR: dir = '.latchkey' }: Record<string, string>, folder: string): string {
+  return url === undefined ? `embedded in ${resolve(folder, dir)}` : `${new URL(url).pathname.slice(1)} at ${new URL(url).host}`
+}
 
 t.test('a command without Redis takes effect on all running instances with Redis before it returns', async t => {
   const ground = await serverGround(t)
@@ -64,6 +72,7 @@ t.test('without a terminal a command that would ask is refused, and a password i
   const dir = mkdtempSync(join(tmpdir(), 'latchkey-commands-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const env = { DATA_DIR: dir }
+  t.match(await cli(t, env, ['db:migrate']), { code: 0, stdout: 'The database is at the newest schema.\n', stderr: '' })
   for (const answer of [
     '',
     'yes\n'
@@ -103,13 +112,76 @@ t.test('arguments are read before anything is done', async t => {
     t.match(await cli(t, env, args), { code: 2, stdout: '', stderr: /\nUsage: npm run / }, args.join(' '))
   }
   t.notOk(existsSync(env.DATA_DIR), 'no database was made')
-  t.match(await cli(t, env, ['db:migrate', '--json']), { code: 0, stdout: '{"migrated":true}\n' })
+})
+
+/** Arguments with which each command that needs a database would do something. */
+const complete: Record<string, string[]> = {
+  'users:create': ['--email', newEmail()], 'users:promote': ['--email', newEmail()], 'users:disable': ['--email', newEmail()],
+  'users:show': ['--email', newEmail()], 'services:delete': ['--name', 'orders', '--yes'],
+  'users:enable': ['--email', newEmail()], 'users:delete': ['--email', newEmail(), '--yes'], 'users:import': ['/dev/null'],
+  'services:create': ['--name', 'orders'], 'tokens:revoke': ['--all', '--yes']
+}
+
+t.test('no command but db:migrate makes a database', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-wrong-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true, maxRetries: 20 }))
+  const env = { DATA_DIR: join(dir, 'data') }
+  for (const name of commandNames.filter(name => !['db:migrate', 'config:check', 'verifier:role'].includes(name))) {
+    t.strictSame(
+      await cli(t, env, [name, ...complete[name] ?? []]),
+      {
+        code: 1,
+        stdout: '',
+        stderr: `There is no database in ${env.DATA_DIR}: correct DATA_DIR or DATABASE_URL, or make it with npm run db:migrate or by starting the server.\n`
+      },
+      name
+    )
+  }
+  t.strictSame(readdirSync(dir), [], 'not even a folder')
+  t.strictSame(await cli(t, env, ['db:migrate', '--json']), { code: 0, stdout: '{"migrated":true}\n', stderr: '' })
+  t.match(await cli(t, env, ['services:create', '--name', 'orders', '--json']), { code: 0, stdout: /^\{.*"accessToken":"lkp_.*\}\n$/, stderr: '' })
+
+  const server = await findPostgres()
+  if (server === null) return skipMissing(t, 'needs PostgreSQL: install and start it, or set TEST_DATABASE_URL')
+  const url = await createEmptyDatabase(t, server)
+  const { pathname, host } = new URL(url)
+  t.strictSame(await cli(t, { DATABASE_URL: url }, ['services:create', '--name', 'orders']), {
+    code: 1,
+    stdout: '',
+    stderr: `The database ${pathname.slice(1)} at ${host} has no tables of Latchkey: correct DATABASE_URL, or make it with npm run db:migrate or by starting the server.\n`
+  })
+  t.match(await cli(t, { DATABASE_URL: url }, ['db:migrate']), { code: 0 })
+  t.match(await cli(t, { DATABASE_URL: url }, ['services:list']), { code: 0, stdout: 'There are no services.\n' })
+})
+
+t.test('config:check shows what a server would use, and fails where none would start, without touching anything', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-check-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const check = (env: Record<string, string>, ...args: string[]) => shell(t, ['config:check', ...args], env, '', dir)
+  const good = await check({ DATA_DIR: 'data', COOKIE_SECURE: 'false' })
+  t.match(good, { code: 0, stderr: '', stdout: /^Database: embedded in (.*)\nCache: in the process\nMail: files in .*\nNo warnings\.\nVariables:\n/ })
+  t.match(good.stdout, new RegExp(`^Database: embedded in ${join(realpathSync(dir), 'data')}\n`))
+  t.match(good.stdout, /\n {2}COOKIE_SECURE +false\n/)
+  t.match(good.stdout, /\n {2}PORT +3000 \(default\)\n/)
+  const url = 'postgres://u:hidden-word@h:1/d?sslmode=perhaps'
+  const bad = await check({ DATABASE_URL: url })
+  t.match(bad, { code: 1, stdout: '', stderr: /^A server would not start:\n {2}DATABASE_URL: sslmode must be/ })
+  t.match(await check({ NODE_ENV: 'production', DATABASE_URL: url.replace('sslmode=perhaps', 'sslrootcert=/nowhere.pem') }), {
+    code: 1, stdout: '', stderr: /^A server would not start:\n {2}NODE_ENV=production needs SMTP_URL.*\n {2}DATABASE_URL: the file of sslrootcert/
+  })
+  const { code, stdout, stderr } = await check({ PORT: 'x' }, '--json')
+  t.strictSame([code, stderr], [1, ''])
+  t.match(JSON.parse(stdout), { valid: false, problems: [/^PORT/], uses: null, variables: [] })
+  t.match(JSON.parse((await check({ DATABASE_URL: url.replace('perhaps', 'disable') }, '--json')).stdout), { valid: true, uses: { database: 'd at h:1' } })
+  t.notMatch(good.stdout + bad.stderr, 'hidden-word')
+  t.strictSame(readdirSync(dir), [])
 })
 
 t.test('a password that is not UTF-8, or no password at all, makes no account', async t => {
   const dir = mkdtempSync(join(tmpdir(), 'latchkey-passwords-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const email = newEmail()
+  await cli(t, { DATA_DIR: dir }, ['db:migrate'])
   const create = (input: string | Buffer) => cli(t, { DATA_DIR: dir }, ['users:create', '--email', email, '--password-stdin'], input)
   t.match(
     await create(Buffer.from('müller und söhne\n', 'latin1')),
@@ -127,6 +199,7 @@ t.test('users:import opens the database itself when no server runs, and hands th
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-import-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const env = { DATA_DIR: join(folder, 'data') }
+  await cli(t, env, ['db:migrate'])
   const [first, second] = [newEmail(), newEmail()]
   const passwordHash = await bcrypt.hash(password, 4)
   for (const [name, email] of [

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { becomesTrue, type Ground, patienceMs, serverGround } from '../fixtures/app.js'
+import { openSql } from '../fixtures/servers.js'
 import { type Accounts, createAccounts } from './fuzz/accounts.js'
 import { createReplyCheck, headsOf, leaksIn, type Openapi, operationsOf, secretsOf } from './fuzz/checks.js'
 import { createClient, type Incoming, type Outgoing } from './fuzz/client.js'
@@ -29,7 +29,7 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
   const marker = `s3cret${randomBytes(8).toString('hex')}`
   const server = await startServer(t, ground)
   const client = createClient(server.port)
-  const sql = postgres(ground.databaseUrl as string, { max: 2, onnotice: () => {} })
+  const sql = openSql(ground.databaseUrl as string, { max: 2 })
   t.teardown(async () => { client.close(); await sql.end({ timeout: 1 }) })
 
   const openapi = JSON.parse((await client.send(get('/openapi.json')))?.body ?? '') as Openapi
@@ -37,6 +37,8 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
   const run = createRun({ openapi, operations, marker, client })
   const accounts = createAccounts({ call: run.call, sql, marker, mailFolder: server.mailFolder, command: server.command })
   const startedAt = performance.now()
+  // While there is no administrator yet.
+  await run.call('POST', '/v1/admin/setup', null, { token: server.setupToken(), email: accounts.newEmail(), password: accounts.newPassword() })
   let turn = 0
   await Promise.all(Array.from({ length: workers }, async () => {
     while (run.sent() < leastRequests && server.isAlive()) await run.turn(turn++, accounts)
@@ -79,7 +81,7 @@ t.test('every route of /openapi.json under valid and mutated requests', async t 
   })
 
   t.test('every line of the log is one JSON object, and none tells of an error of the server', async t => {
-    const lines = log.split('\n').filter(line => line !== '' && !/^(Latchkey listens|Documentation|Try|Sessions|Embedded|Mails)\b/.test(line))
+    const lines = log.split('\n').filter(line => line !== '' && !/^(Latchkey listens|Documentation|Try|Sessions|Embedded|Mails|Pages)\b/.test(line))
     t.same(lines.filter(line => !isJsonObject(line)).slice(0, 5), [])
     t.same(lines.filter(line => /"level":(50|60)/.test(line)).slice(0, 5), [])
   })
@@ -107,10 +109,10 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
   const sent = () => [...statuses.values()].reduce((sum, count) => sum + count, 0) + unanswered
   const fault = (what: string) => { faults.set(what, (faults.get(what) ?? 0) + 1) }
 
-  function note (operation: Operation | null, method: string, reply: Incoming, what: string): void {
+  function note (operation: Operation | null, method: string, path: string, reply: Incoming, what: string): void {
     statuses.set(reply.status, (statuses.get(reply.status) ?? 0) + 1)
     if (operation !== null && reply.status < 300) successes.set(operation.name, (successes.get(operation.name) ?? 0) + 1)
-    for (const found of check(operation, method, reply)) fault(`${what}: ${found}`)
+    for (const found of check(operation, method, path, reply)) fault(`${what}: ${found}`)
   }
 
   async function call (method: string, path: string, token: string | null, body: object | null): Promise<Incoming> {
@@ -120,7 +122,7 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
     ]
     const reply = await client.send({ method, path, headers, body: body === null ? null : JSON.stringify(body) })
     if (reply === null) throw new Error(`${method} ${path} got no reply`)
-    note(operations.find(({ name }) => name === `${method} ${path}`) ?? null, method, reply, `${method} ${path}`)
+    note(operations.find(({ name }) => name === `${method} ${path}`) ?? null, method, path, reply, `${method} ${path}`)
     return reply
   }
 
@@ -148,7 +150,7 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
       for (const reply of replies) {
         statuses.set(reply.status, (statuses.get(reply.status) ?? 0) + 1)
         // What follows the head may belong to this reply or be the next one.
-        for (const found of check(null, 'HEAD', { ...reply, body: '' })) fault(`raw ${what}: ${found}`)
+        for (const found of check(null, 'HEAD', draft.path, { ...reply, body: '' })) fault(`raw ${what}: ${found}`)
       }
       return
     }
@@ -156,7 +158,7 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
     const outgoing: Outgoing = { method: draft.method, path: path === '' ? '/' : path, headers: draft.headers, body }
     const reply = await client.send(outgoing).catch((error: Error) => { fault(`${what}: ${error.message}`); return null })
     if (reply === null) unanswered++
-    else note(draft.operation, draft.method, reply, what)
+    else note(draft.operation, draft.method, draft.path, reply, what)
     settle(draft, valid, reply, accounts)
   }
 
@@ -241,7 +243,10 @@ async function startServer (t: Test, ground: Ground) {
   }
   const child = spawn(process.execPath, [join(root, 'dist/src/server.js')], { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
   const said: string[] = []
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => said.push(text))
+  const errors: string[] = []
+  child.stdout.setEncoding('utf8').on('data', (text: string) => said.push(text))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => errors.push(text))
+  const link = /^There is no administrator yet.*\n\S+#token=(\S+)\n/
   const exited = new Promise<void>(resolve => { child.once('close', () => resolve()) })
   t.teardown(async () => {
     child.kill('SIGKILL')
@@ -250,21 +255,22 @@ async function startServer (t: Test, ground: Ground) {
   })
   const isAlive = () => child.exitCode === null && child.signalCode === null
   const port = () => /^Latchkey listens on http:\/\/\S+:(\d+)$/m.exec(said.join(''))?.[1]
-  if (!await becomesTrue(() => port() !== undefined || !isAlive(), 60_000) ||
-    port() === undefined) throw new Error(`the server did not start: ${said.join('')}`)
+  if (!await becomesTrue(() => link.test(errors.join('')) || !isAlive(), 60_000) ||
+    port() === undefined) throw new Error(`the server did not start: ${said.join('')}${errors.join('')}`)
   return {
     port: Number(port()),
     mailFolder: join(folder, 'mail'),
+    setupToken: () => link.exec(errors.join(''))?.[1],
     isAlive,
     command: async (
       name: string,
       ...args: string[]
     ) => (await promisify(execFile)(process.execPath, [join(root, 'dist/src/cli.js'), name, ...args], { cwd: root, env })).stdout,
-    /** Stops it and returns everything it wrote to stdout and stderr. */
+    /** Stops it and returns everything it wrote to stdout and stderr, but for the link that makes the first administrator. */
     async end (): Promise<string> {
       child.kill('SIGTERM')
       await exited
-      return said.join('')
+      return said.join('') + errors.join('').replace(link, '')
     }
   }
 }

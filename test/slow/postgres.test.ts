@@ -5,20 +5,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
-import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { ConfigError, loadConfig } from '../../src/config/config.js'
+import { connect } from '../../src/database/connect.js'
 import { within } from '../../src/database/database.js'
 import { explainDatabase } from '../../src/database/open.js'
 import { createPostgres } from '../../src/database/postgres.js'
-import { parsePostgresUrl } from '../../src/database/url.js'
 import { createEpochStore } from '../../src/revocation/store.js'
 import { UnavailableError } from '../../src/shared/errors.js'
 import { becomesTrue, type Ground, newEmail, password, patienceMs, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
 import { type OwnPostgres, startOwnPostgres } from '../fixtures/own-postgres.js'
 import { findPgbouncer, startPgbouncer } from '../fixtures/pgbouncer.js'
 import { findPostgresPrograms } from '../fixtures/postgres-programs.js'
-import { createTestDatabase, findRedis, hasRedisServer, startRedis } from '../fixtures/servers.js'
+import { createTestDatabase, findRedis, hasRedisServer, openSql, startRedis } from '../fixtures/servers.js'
 
 const bin = findPostgresPrograms()
 const redisUrl = await findRedis()
@@ -118,13 +117,9 @@ t.test('TLS to PostgreSQL', async t => {
       ['?sslmode=allow', /sslmode/],
       ['?sslmode=require&sslrootcert=/nowhere.pem', /sslrootcert cannot be read/]
     ] as const) {
-      t.throws(() => parsePostgresUrl(`postgres://u:secret@h/d${query}`), reason)
-      t.throws(() => parsePostgresUrl(`postgres://u:secret@h/d${query}`), ConfigError)
+      t.throws(() => connect(`postgres://u:secret@h/d${query}`, { max: 1 }), reason)
+      t.throws(() => connect(`postgres://u:secret@h/d${query}`, { max: 1 }), ConfigError)
     }
-    t.match(
-      parsePostgresUrl('postgres://u@h/d?sslmode=require&target_session_attrs=read-write').url,
-      'postgres://u@h/d?target_session_attrs=read-write'
-    )
   })
 
   t.test('a whole instance works over TLS', async t => {
@@ -152,7 +147,7 @@ t.test('PgBouncer in transaction mode', async t => {
     const database = createPostgres(
       through('postgres').replace('?prepare=false', ''),
       5,
-      { warn: (_fields: object, text: string) => { lines.push(text) } } as Parameters<typeof createPostgres>[2]
+      { log: { warn: (_fields: object, text: string) => { lines.push(text) } } } as Parameters<typeof createPostgres>[2]
     )
     await database.migrate()
     const asked = Array.from({ length: 200 }, (_, n) => n)
@@ -186,7 +181,7 @@ t.test('PgBouncer in transaction mode', async t => {
       'idle_in_transaction_session_timeout',
       'default_transaction_isolation'
     ]
-    const sql = postgres(server.url, { max: 1, onnotice: () => {} })
+    const sql = openSql(server.url)
     await sql.unsafe('create database other')
     await sql.unsafe("alter database other set bytea_output = 'escape'")
     for (const ignored of [[], everything]) {
@@ -203,9 +198,14 @@ t.test('PgBouncer in transaction mode', async t => {
   t.test('start-up parameters that it refuses are left out', async t => {
     const strict = await startPgbouncer(program, server.port, [])
     t.teardown(strict.stop)
-    const database = createPostgres(`postgres://postgres@127.0.0.1:${strict.port}/postgres`, 2)
+    const url = `postgres://postgres@127.0.0.1:${strict.port}/postgres`
+    const database = createPostgres(url, 2)
     t.same(await database.prepared('select 1 as one', []), [{ one: 1 }])
     await database.close()
+    const asked = createPostgres(`${url}?options=-c%20geqo%3Doff`, 2)
+    const error = await asked.prepared('select 1', []).then(() => null, (error: unknown) => error)
+    t.match(error, { statusCode: 503, problem: /refuses options in DATABASE_URL/ }, 'those that the operator asked for are not')
+    await asked.close()
   })
 
   t.test('instances that start together migrate once', async t => {
@@ -300,14 +300,16 @@ t.test('a primary that became a standby answers 503, and works again once it is 
   await caughtUp.close()
 
   const standbyUrl = url.replace(String(primary.port), String(standby.port))
-  const lagging = createPostgres(standbyUrl, 1)
-  await lagging.prepared('select pg_wal_replay_pause()', [])
+  const pauser = openSql(standbyUrl)
+  await pauser`select pg_wal_replay_pause()`
   const writer = await startApp(t, groundAt(url))
   const { token: unseen } = await writer.account()
   await writer.close()
+  const lagging = createPostgres(standbyUrl, 1)
   const epochStore = createEpochStore(lagging)
   await t.rejects(epochStore.waiting([randomUUID()]), UnavailableError, 'that a settlement is missing there says nothing')
   await epochStore.close()
+  await lagging.close()
 
   const one = await startApp(t, groundAt(standbyUrl), { backend: real => real })
   const form = { 'content-type': 'application/x-www-form-urlencoded' }
@@ -326,8 +328,8 @@ t.test('a primary that became a standby answers 503, and works again once it is 
     t.ok(reply.headers['retry-after'], name)
   }
   t.equal(await becomesTrue(() => one.epoch.state() === 'database-standby', patienceMs), true)
-  await lagging.prepared('select pg_wal_replay_resume()', [])
-  await lagging.close()
+  await pauser`select pg_wal_replay_resume()`
+  await pauser.end()
   await standby.promote()
   t.equal(await becomesTrue(async () => (await one.me(token)).statusCode === 200, 60_000), true, 'once it is the primary')
   t.equal((await one.login(email, { password })).statusCode, 200)

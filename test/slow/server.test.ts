@@ -6,12 +6,11 @@ import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { createPglite } from '../../src/embedded/pglite.js'
 import { becomesTrue, password, patienceMs, skipMissing } from '../fixtures/app.js'
 import { alone, cliFile, compile, root, serverFile } from '../fixtures/programs.js'
-import { createTestDatabase, findPostgres, freePort, hasRedisServer, startRedis } from '../fixtures/servers.js'
+import { createEmptyDatabase, createTestDatabase, findPostgres, freePort, hasRedisServer, openSql, startRedis } from '../fixtures/servers.js'
 
 /** The real process, compiled, as an operator runs it. */
 
@@ -39,6 +38,11 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
     t.match(server.stdout(), /for development, one process/)
     t.equal(new URL(server.base).hostname, 'localhost')
     t.equal((await fetch(`${server.base}/docs`)).status, 200)
+    const [, page, setupToken] = /^There is no administrator yet\. .* within 30 minutes; it works once\.\n(\S+)#token=(lksu_\w+)\n$/.exec(server.stderr()) ?? []
+    t.equal(page, `${server.base}/admin/setup`)
+    t.equal((await fetch(page as string)).status, 200)
+    t.notMatch(server.stdout(), /lksu_/)
+    t.equal((await post(server, '/v1/admin/setup', { token: setupToken, email: 'boss@example.com', password })).status, 201)
     const line = /^Try: (curl .*)$/m.exec(server.stdout())?.[1] ?? 'no line to try'
     const { stdout } = await promisify(execFile)('sh', ['-c', line])
     token = JSON.parse(stdout).accessToken
@@ -71,6 +75,7 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
 
   t.test('after kill -9 the token still works, and SIGTERM lets a request finish', async t => {
     const server = await startServer(t, { ...env, BCRYPT_COST: '11', LOG_LEVEL: 'debug' })
+    t.equal(server.stderr(), '', 'there is an administrator')
     t.equal(await me(server, token), 200)
     await drains(t, server)
     const after = await fetch(`${server.base}/v1/me`).catch(() => null)
@@ -104,7 +109,8 @@ t.test('with neither DATABASE_URL nor REDIS_URL', async t => {
     const alone = await run(cliFile, ['services:create', '--name', 'orders', '--json'], env)
     t.equal(alone.code, 0, alone.stderr)
     const server = await startServer(t, env)
-    const beside = await run(cliFile, ['services:create', '--name', 'orders', '--json'], env)
+    t.match(await run(cliFile, ['services:create', '--name', 'orders', '--json'], env), { code: 1, stdout: '', stderr: /There is a service named orders/ })
+    const beside = await run(cliFile, ['services:create', '--name', 'billing', '--json'], env)
     t.equal(beside.code, 0, beside.stderr)
     for (const { stdout } of [alone, beside]) {
       const { accessToken } = onlyJson(t, stdout) as { accessToken: string }
@@ -181,7 +187,7 @@ t.test('server and command end with one line when the database does not answer',
       const ended = await run(file as string, args, { DATABASE_URL: url })
       t.equal(ended.code, 1)
       t.ok(ended.ms < 45_000, `${Math.round(ended.ms)} ms`)
-      t.equal(oneLine(ended.stderr), true)
+      t.equal(oneLine(ended.stderr.replace(/^Database: .*\n/, '')), true)
       t.match(ended.stderr, new URL(url).host)
       t.match(ended.stderr, /DATABASE_URL/)
       t.notMatch(ended.stdout + ended.stderr, hidden)
@@ -199,8 +205,8 @@ t.test('with PostgreSQL', async t => {
   t.test('four instances that start at once on an empty database migrate it once', async t => {
     const fresh = await createEmptyDatabase(t, maintenance)
     const servers = await Promise.all(Array.from({ length: 4 }, () => startServer(t, { DATABASE_URL: fresh })))
-    const sql = postgres(fresh, { max: 1 })
-    const migrations = await sql`select hash from drizzle.__drizzle_migrations`
+    const sql = openSql(fresh)
+    const migrations = await sql`select hash from latchkey_migrations`
     const keys = await sql`select name from secrets`
     const epochs = await sql`select id from cache_epoch`
     await sql.end()
@@ -287,13 +293,23 @@ t.test('with PostgreSQL', async t => {
         PUBLIC_URL: 'https://auth.example.com',
         APP_URL: 'https://app.example.com',
         MAIL_FROM: 'auth@example.com',
-        SESSION_LIMIT: '3'
+        SESSION_LIMIT: '3',
+        LOG_LEVEL: 'trace'
       }
     )
     await server.logged(/"sessionLimit":3.*a user may have 3 at a time/)
+    t.ok(await becomesTrue(() => server.stderr() !== '', patienceMs))
     for (const line of server.stdout().trimEnd().split('\n')) t.type(JSON.parse(line).level, 'number', line)
-    t.equal(server.stderr(), '')
+    t.match(server.stderr(), /^There is no administrator yet\..*\nhttps:\/\/auth\.example\.com\/admin\/setup#token=lksu_\w+\n$/)
+    t.notMatch(server.stdout(), /lksu_/)
     t.equal((await server.end('SIGTERM')).code, 0)
+  })
+
+  t.test('without pages there is no link that makes the first administrator', async t => {
+    const server = await startServer(t, { DATABASE_URL: url, PAGES: 'false' })
+    t.equal(await fetch(`${server.base}/admin/setup`).then(({ status }) => status), 404)
+    t.equal((await server.end('SIGTERM')).code, 0)
+    t.equal(server.stderr(), '')
   })
 
   t.test('Ctrl+C does not wait for a load balancer', async t => {
@@ -500,19 +516,6 @@ async function insertDead (dir: string, ages: number[]): Promise<void> {
     insert into tokens (id, hash, kind, user_id, session_id, abilities, created_at, expires_at)
     select gen_random_uuid(), sha256(id::text::bytea), 'access', user_id, id, '{*}', ended, ended from dead`, [`{${ages.join(',')}}`])
   await database.close()
-}
-
-async function createEmptyDatabase (t: Test, maintenance: string): Promise<string> {
-  const admin = postgres(maintenance, { max: 1, onnotice: () => {} })
-  const name = `latchkey_test_${process.pid}_empty`
-  await admin.unsafe(`create database ${name}`)
-  t.teardown(async () => {
-    await admin.unsafe(`drop database if exists ${name} with (force)`)
-    await admin.end({ timeout: 1 })
-  })
-  const url = new URL(maintenance)
-  url.pathname = `/${name}`
-  return url.href
 }
 
 /** A port that accepts connections and never answers. */

@@ -72,6 +72,9 @@ t.test('a command asks before what cannot be undone, and does not show the passw
   if (!hasTerminal) return skipMissing(t, 'needs script: install util-linux')
   const env = { DATA_DIR: newFolder(t) }
   const email = newEmail()
+  const migrate = new Terminal(t, env, cliFile, 'db:migrate')
+  t.equal(await migrate.exited, 0)
+  t.equal(migrate.output, `Database: embedded in ${env.DATA_DIR}\r\nThe database is at the newest schema.\r\n`)
   const create = new Terminal(t, env, cliFile, 'users:create', '--email', email, '--password-stdin')
   await create.sees(/Password: $/)
   create.type(`${password}\r`)
@@ -85,7 +88,7 @@ t.test('a command asks before what cannot be undone, and does not show the passw
     ['y\r', 0, `Deleted the account of ${email}.`]
   ] as const) {
     const remove = new Terminal(t, env, cliFile, 'users:delete', '--email', email)
-    await remove.sees(/\? \[y\/N\] $/)
+    await remove.sees(/^Database: embedded in .*\r\nDelete the account .*\? \[y\/N\] $/)
     remove.type(answer)
     t.equal(await remove.exited, code, outcome)
     t.match(remove.output, outcome)

@@ -2,11 +2,10 @@ import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
-import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { createPostgres } from '../../src/database/postgres.js'
 import { becomesTrue, newEmail, patienceMs, serverGround, skipMissing, startApp, type TestApp } from '../fixtures/app.js'
-import { hasRedisServer, startRedis } from '../fixtures/servers.js'
+import { hasRedisServer, openSql, startRedis } from '../fixtures/servers.js'
 
 /** Two instances on one PostgreSQL and their own redis-server, whose keys and statistics are theirs alone. */
 
@@ -133,7 +132,7 @@ t.test('a copy of the database running beside the original, with the same Redis 
 async function copyDatabase (t: Test, url: string): Promise<string> {
   const copy = new URL(url)
   copy.pathname += '_copy'
-  const admin = postgres(new URL('/postgres', url).href, { max: 1, onnotice: () => {} })
+  const admin = openSql(new URL('/postgres', url).href)
   const name = (of: string) => new URL(of).pathname.slice(1)
   t.teardown(async () => {
     await admin.unsafe(`drop database if exists ${name(copy.href)} with (force)`)

@@ -79,7 +79,7 @@ onEachGround(t, async (t, ground) => {
       found,
       {
         state: 'live',
-        principal: {
+        value: {
           expiresAtMs: expiresAt.getTime(),
           token: { kind: 'access', abilities: ['*'] },
           session: { id: session },
@@ -98,7 +98,7 @@ onEachGround(t, async (t, ground) => {
     const told = async (store: typeof tokenStore, atMs = Date.now()) => (await store.find([hash.hex()], atMs)).get(hash.hex())
     const live = async (store = tokenStore) => {
       const found = await told(store)
-      return found?.state === 'live' ? found.principal : null
+      return found?.state === 'live' ? found.value : null
     }
     t.ok(await live() && await live(withIdle), 'of one that comes once nothing is remembered')
     const [first, idle] = [await live(), await live(withIdle)]

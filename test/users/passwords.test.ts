@@ -14,10 +14,13 @@ const tooShort = /^The password must have at least 8 characters$/
 const common = /^The password is one of the most common ones: choose another$/
 const own = /^The password must be more than your email address or name$/
 const breached = /^The password is known from a data breach: choose another$/
+const reasons = new Map([[tooShort, 'too_short'], [common, 'common'], [own, 'personal'], [breached, 'breached']])
 
 function rejected (t: Test, reply: Response, why: RegExp, what = why.source): void {
   t.equal(reply.statusCode, 400, what)
-  t.match(reply.json(), { statusCode: 400, code: 'AUTH_PASSWORD_REJECTED', error: 'Bad Request', message: why }, what)
+  const field = reply.raw.req.url === '/v1/password' ? 'newPassword' : 'password'
+  const said = { statusCode: 400, code: 'AUTH_PASSWORD_REJECTED', error: 'Bad Request', message: why, field, reason: reasons.get(why) }
+  t.match(reply.json(), said, what)
 }
 
 t.test('the list has more than ten thousand common passwords that are long enough', async t => {

@@ -66,10 +66,16 @@ export function createAuthorizedFetch ({ state, refreshing, transport, fetch, or
       // A wrong password is asked for again only if it was asked for here.
       const proof = error.code === 'AUTH_REAUTHENTICATE' || (asked && error.code === 'AUTH_WRONG_PASSWORD') ? await state.ask(error) : null
       if (proof === null) break
-      reply = await attempt(proof)
+      reply = await attempt(placed(proof, error))
     }
     return reply
   }
+}
+
+/** A password under the name that this route has for it: `password` may be that of an account which is being made. */
+function placed (proof: object, { field = 'password' }: AuthError): object {
+  const { password, ...others } = proof as { password?: unknown }
+  return password === undefined ? proof : { ...others, [field]: password }
 }
 
 /** The refusal in a reply that is left to be read by others. */

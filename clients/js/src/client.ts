@@ -15,6 +15,7 @@ import type {
   AuthSession,
   ClientOptions,
   ListedSession,
+  ListOptions,
   PersonalToken,
   Result,
   SessionResult,
@@ -52,6 +53,12 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
     if (error !== null) return { data: null, error }
     if (state.auth === null) return refuse('AUTH_MISSING_TOKEN', 'Nobody is signed in', 401)
     return await readReply<T>(authorized(transport.base() + path, { method, ...jsonOf(body) }))
+  }
+
+  /** A page of one of the user's lists. */
+  function list<T> (path: string, { cursor, limit }: ListOptions = {}) {
+    const query = [...cursor == null ? [] : [`cursor=${encodeURIComponent(cursor)}`], ...limit == null ? [] : [`limit=${limit}`]].join('&')
+    return call<T & { nextCursor: string | null }>('GET', query === '' ? path : `${path}?${query}`)
   }
 
   /** A request that opens a session. Null where a mail has to confirm it first. */
@@ -138,7 +145,8 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
     },
 
     sessions: {
-      list: () => call<{ sessions: ListedSession[] }>('GET', 'v1/sessions'),
+      /** Newest first, 100 at a time: `nextCursor` is the `cursor` of the next page, and null at the end. */
+      list: (page?: ListOptions) => list<{ sessions: ListedSession[] }>('v1/sessions', page),
       /** Ends one of the user's sessions; the user is signed out here if it is this one. */
       async end (id: string): Promise<Result<null>> {
         const isThis = id === state.auth?.session.id
@@ -149,12 +157,21 @@ export function createClient ({ url, mode = 'cookie', storage: given, fetch: giv
     },
 
     tokens: {
-      list: () => call<{ tokens: PersonalToken[] }>('GET', 'v1/tokens'),
+      /** As `sessions.list`. */
+      list: (page?: ListOptions) => list<{ tokens: PersonalToken[] }>('v1/tokens', page),
       /** Makes a personal token. `accessToken` is its plaintext, and is shown this once. */
       create: (
         body: { name: string, abilities?: string[], expiresIn?: number, password?: string }
       ) => call<{ accessToken: string, token: PersonalToken }>('POST', 'v1/tokens', body),
       end: (id: string) => call<null>('DELETE', `v1/tokens/${encodeURIComponent(id)}`)
+    },
+
+    /** What the application keeps with this session on the server: an object of 16 KB at most, which ends with it. */
+    sessionData: {
+      get: <T extends object>() => call<{ data: T }>('GET', 'v1/session/data'),
+      replace: <T extends object>(data: T) => call<{ data: T }>('PUT', 'v1/session/data', data),
+      /** By a JSON Merge Patch (RFC 7396): objects merge, and null removes a member. */
+      merge: <T extends object>(patch: object) => call<{ data: T }>('PATCH', 'v1/session/data', patch)
     },
 
     fetch: ((input, init) => {

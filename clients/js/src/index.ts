@@ -7,6 +7,7 @@ export type {
   AuthSession,
   ClientOptions,
   ListedSession,
+  ListOptions,
   PersonalToken,
   Result,
   Session,

@@ -137,9 +137,8 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
       if (rival === null) {
         own = 'asking'
         post({ claim: { firm: false } })
-        await sleep(windowMs)
-        // After a pause of the whole page the timer comes before messages that have long arrived.
-        await sleep(0)
+        // In two parts: after a pause of the whole page the first timer comes before messages that have long arrived.
+        for (let part = 0; part < 2; part++) await sleep(windowMs / 2)
         if (rival === null && own === 'asking') {
           own = 'firm'
           post({ claim: { firm: true } })

@@ -17,6 +17,9 @@ export interface AuthSession { user: User, session: Session }
 /** A session as the list of sessions shows it. */
 export interface ListedSession extends Session { userAgent: string | null, ip: string | null, lastUsedAt: string, current: boolean }
 
+/** Which page of a list: the one behind `cursor`, the `nextCursor` of the page before, with up to `limit` entries. */
+export interface ListOptions { cursor?: string | null | undefined, limit?: number | undefined }
+
 /** A personal token, without its plaintext. */
 export interface PersonalToken {
   id: string
@@ -54,8 +57,8 @@ export type AuthEvent = 'INITIAL_SESSION' | 'SIGNED_IN' | 'SIGNED_OUT' | 'TOKEN_
 /**
  * `error` comes with SIGNED_OUT, where it is the refusal that ended the session (null after signOut), and with REAUTHENTICATION_REQUIRED,
  * where it is the refusal that a listener may answer by what it returns, or promises: an object such as `{ password }` is sent along when
- * the request is sent again, and after a new sign-in the request is sent again as it was. Else the refusal stands. Whatever else a listener
- * returns is ignored.
+ * the request is sent again, the password under the name in `error.field`; after a new sign-in the request is sent again as it was. Else
+ * the refusal stands. Whatever else a listener returns is ignored.
  */
 export type AuthListener = (event: AuthEvent, session: AuthSession | null, error: AuthError | null) => unknown
 

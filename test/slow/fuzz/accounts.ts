@@ -121,7 +121,7 @@ export function createAccounts ({ call, sql, marker, mailFolder, command }: Part
 
     /** A service that the request may delete. */
     async newServiceId (): Promise<string> {
-      const [row] = await sql<Array<{ id: string }>>`insert into tokens (id, hash, kind, abilities, name, created_at) values (gen_random_uuid(), sha256(gen_random_uuid()::text::bytea), 'service', '{introspect}', 'fuzz', now()) returning id`
+      const [row] = await sql<Array<{ id: string }>>`insert into tokens (id, hash, kind, abilities, name, created_at) values (gen_random_uuid(), sha256(gen_random_uuid()::text::bytea), 'service', '{introspect}', gen_random_uuid(), now()) returning id`
       return row?.id ?? ''
     },
 

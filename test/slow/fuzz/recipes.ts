@@ -111,6 +111,10 @@ const recipes: Record<string, Recipe> = {
     const account = await accounts.borrow()
     return { ...alone({ token: account.token }), concerns: [account], authorization: `Bearer ${await accounts.serviceToken()}` }
   },
+  'POST /v1/introspections': async accounts => {
+    const account = await accounts.borrow()
+    return { ...alone({ tokens: [account.token] }), concerns: [account], authorization: `Bearer ${await accounts.serviceToken()}` }
+  },
   'POST /oauth/revoke': async accounts => {
     const account = await accounts.borrow()
     return { ...alone({ token: account.token }), concerns: [account] }

@@ -1,0 +1,1 @@
+CREATE OR REPLACE VIEW "verifier_keys" WITH (security_barrier = true) AS (select "name", "value" from "secrets" where "secrets"."name" in ('token-check', 'database'));

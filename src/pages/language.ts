@@ -1,0 +1,15 @@
+/**
+ * The language of `known` that suits an Accept-Language header best (RFC 4647 3.4, lookup): the first of `known` where none does. A tag of
+ * a region or a script counts as its language.
+ */
+export function chooseLanguage (known: string[], header: string | undefined): string {
+  const wanted = (header ?? '').slice(0, 1_000).split(',').map(part => {
+    const [tag = '', ...parameters] = part.trim().toLowerCase().split(/\s*;\s*/)
+    const quality = parameters.find(parameter => parameter.startsWith('q='))
+    return { tag, quality: quality === undefined ? 1 : Number(quality.slice(2)) }
+  }).filter(({ quality }) => quality > 0).sort((one, other) => other.quality - one.quality)
+  for (const { tag } of wanted) {
+    for (let rest = tag; rest !== ''; rest = rest.replace(/(^|-)[^-]*$/, '')) if (known.includes(rest)) return rest
+  }
+  return known[0] as string
+}

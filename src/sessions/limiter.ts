@@ -1,0 +1,15 @@
+import { type CounterStorage, consume, createCounter } from '../redis/counter.js'
+
+/** Far more than an app with many tabs needs, and few enough for a session's rows of a week to be deleted in time. */
+const refreshesPerMinute = 120
+
+/** Limits how often a session's refresh tokens are exchanged. */
+export interface RefreshLimiter {
+  /** Counts one exchange in the session; throws RateLimitedError past the limit. */
+  consume (sessionId: string): Promise<void>
+}
+
+export function createRefreshLimiter (storage: CounterStorage): RefreshLimiter {
+  const counter = createCounter({ points: refreshesPerMinute, seconds: 60 }, 'refresh', { ...storage, final: true })
+  return { consume: sessionId => consume(counter, sessionId) }
+}

@@ -27,6 +27,7 @@ export function epochSteps (moment: Moment) {
   moment.state.instances.forEach((_, index) => {
     if (!moment.scenario.slowPolls.includes(index)) pollAtOnce(moment, index)
     askInfo(moment, index)
+    if (moment.scenario.verifiers.includes(index)) return
     register(moment, index)
     forgetServer(moment, index)
   })

@@ -30,6 +30,14 @@ for (const rule of ruleNames) {
   })
 }
 
+t.test('an instance that registers nothing, as verifiers do, needs the rules of reading too', async t => {
+  for (const rule of ['fillOnlyOverOwnLease', 'trustNeedsRegisteredIncarnation', 'infoOnEachConnection', 'bumpOnRegistering'] as const) {
+    const { states, violation } = explore(scenarios.verifier, rulesWithout(rule))
+    total += states
+    t.ok(violation, `without ${rule} a counterexample is found in ${states} states`)
+  }
+})
+
 t.test('the promise needs none of the comforts', async t => {
   for (const name of ['race', 'repeat', 'twoPolls', 'restart', 'revokerMoves', 'readerMoves', 'swap'] as const) {
     const { states, complete } = explore(scenarios[name], rulesWithout(...comfortNames))

@@ -9,6 +9,8 @@ export interface Scenario {
   revokers: number[]
   /** The instance each helping poll runs in. */
   helpers: number[]
+  /** Instances that only read, as verifiers do: they register no server and forget none. */
+  verifiers: number[]
   /** The instance of each poll that can be under way for a while; the others' polls take no time. */
   slowPolls: number[]
   /** H in ticks of the clock. */
@@ -63,6 +65,7 @@ const quiet: Scenario = {
   readers: [1],
   revokers: [0],
   helpers: [],
+  verifiers: [],
   slowPolls: [],
   h: 2,
   settlementLimit: 1,
@@ -171,6 +174,7 @@ export const scenarios = {
     isolation: true, issuing: true
   },
   mixedUp: { ...quiet, name: 'answers of the database are mixed up', mixedUpAnswers: true, evictions: true },
+  verifier: { ...failover, name: 'Redis fails over, and a verifier reads', verifiers: [1], reconnects: [0, 1] },
   swap: {
     ...quiet, name: 'a server is demoted and promoted again under its connections',
     instances: 1, readers: [0], revokers: [0], second: 'swap', clock: true, maxGeneration: 2, maxIncarnation: 2

@@ -39,6 +39,8 @@ export const users = pgTable('users', {
   role: text('role').$type<'user' | 'admin'>().notNull().default('user'),
   passwordHash: text('password_hash').notNull(),
   disabledAt: moment('disabled_at'),
+  /** Of the mails to it; null until a sign-in has told. */
+  language: text('language'),
   createdAt: moment('created_at').notNull()
 }, table => [
   index('users_created_at').on(table.createdAt, table.id),
@@ -196,6 +198,8 @@ export const mails = pgTable('mails', {
   registrationId: uuid('registration_id').references(() => registrations.id, { onDelete: 'cascade' }),
   /** The event that the mail is about. */
   eventId: uuid('event_id'),
+  /** Null: the account's. */
+  language: text('language'),
   createdAt: moment('created_at').notNull(),
   attempts: integer('attempts').notNull().default(0),
   nextAttemptAt: moment('next_attempt_at').notNull()

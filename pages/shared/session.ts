@@ -17,8 +17,15 @@ export type Visitor =
 /** How long until the server is asked again, in milliseconds. */
 export const retryMs = 3_000
 
+/** Asks in the language that is shown, whatever the browser's is: the answer may be a mail. */
+const fetchInLanguage: typeof fetch = (input, init) => {
+  const headers = new Headers(init?.headers)
+  headers.set('accept-language', document.documentElement.lang)
+  return fetch(input, { ...init, headers })
+}
+
 /** The pages' only way to the server. */
-export const client = createClient({ url: base, mode: 'cookie' })
+export const client = createClient({ url: base, mode: 'cookie', fetch: fetchInLanguage })
 
 export const visitor = createStore<Visitor>({ state: 'unknown', problem: null })
 

@@ -10,6 +10,8 @@ import type { AuditEvent, AuditStore, EventFilter } from './store.js'
 
 export type { AuditEvent }
 
+type EventListener = (tx: Tx, events: AuditEvent[], device: Device | null) => Promise<void>
+
 /** The audit trail: who did what to which account, when and from where. */
 export interface Audit {
   /**
@@ -19,8 +21,8 @@ export interface Audit {
   record (tx: Tx, device: Device | null, ...happenings: Happening[]): Promise<AuditEvent[]>
   /** The same for a caller that doesn't hold the row: an account deleted in the meantime is left out, like one that never was. */
   recordAttempt (tx: Tx, device: Device, userId: string | null, ...happenings: Array<Omit<Happening, 'userId'>>): Promise<void>
-  /** Has `listener` called with all events from now on, within the transaction that records them. */
-  onRecorded (listener: (tx: Tx, events: AuditEvent[]) => Promise<void>): void
+  /** Has `listener` called with all events from now on, within the transaction that records them, and with the device that caused them. */
+  onRecorded (listener: EventListener): void
   /** Null when there is no such event, or it has been pruned. */
   find (id: string): Promise<AuditEvent | null>
   /** The newest `limit` events of these types before `event`, of the same account. */
@@ -47,7 +49,7 @@ interface AuditDependencies {
 }
 
 export function createAudit ({ store, clock, retentionSeconds, log }: AuditDependencies): Audit {
-  const listeners: Array<(tx: Tx, events: AuditEvent[]) => Promise<void>> = []
+  const listeners: EventListener[] = []
   const oldest = () => new Date(clock.now() - retentionSeconds * 1000)
 
   async function record (tx: Tx, device: Device | null, ...happenings: Happening[]): Promise<AuditEvent[]> {
@@ -78,7 +80,7 @@ export function createAudit ({ store, clock, retentionSeconds, log }: AuditDepen
       }))
     await store.insert(tx, events)
     logEvents(log, tx, events, device)
-    for (const listener of listeners) await listener(tx, events)
+    for (const listener of listeners) await listener(tx, events, device)
     return events
   }
 

@@ -4,5 +4,6 @@ import type { Device } from '../shared/device.js'
 
 /** The device that sent `request`, its user agent cut to 512 characters. */
 export function deviceOf (request: FastifyRequest): Device {
-  return { address: addressOf(request), userAgent: request.headers['user-agent']?.slice(0, 512) ?? null, requestId: request.id }
+  const { 'user-agent': userAgent, 'accept-language': acceptLanguage } = request.headers
+  return { address: addressOf(request), userAgent: userAgent?.slice(0, 512) ?? null, requestId: request.id, acceptLanguage }
 }

@@ -7,6 +7,7 @@ import type { TokenService } from '../tokens/service.js'
 import type { TokenHash } from '../tokens/token.js'
 import type { UserService } from '../users/service.js'
 import type { User } from '../users/user.js'
+import { languageOf } from './language.js'
 import type { MailLimiter } from './mailer.js'
 import type { Outbox } from './outbox.js'
 import type { TokenRedemption } from './token-redemption.js'
@@ -63,13 +64,14 @@ export function createAddressProof (
   async function sendVerification (user: User, device: Device): Promise<void> {
     if (user.emailVerifiedAt !== null) return
     await limiter.ask(user.email, device.address)
-    await transactions.transaction(tx => outbox.enqueue(tx, { kind: 'verify_email', email: user.email, userId: user.id }))
+    const mail = { kind: 'verify_email', email: user.email, userId: user.id, language: languageOf(device) } as const
+    await transactions.transaction(tx => outbox.enqueue(tx, mail))
   }
 
   async function requestEmailChange (tx: Tx, user: User, email: string, device: Device): Promise<void> {
     await limiter.ask(user.email, device.address)
     await outbox.cancel(tx, [user.id], ['email_change'])
-    await outbox.enqueue(tx, { kind: 'confirm_email_change', email, userId: user.id })
+    await outbox.enqueue(tx, { kind: 'confirm_email_change', email, userId: user.id, language: languageOf(device) })
   }
 
   return { prove, sendVerification, requestEmailChange }

@@ -29,7 +29,13 @@ interface MailPorts {
   counters: { mails: MailCounters }
   log: Log
   networkOf (address: string): string
-  config: { registration: 'open' | 'closed' | 'confirm', appUrl?: string | undefined, publicUrl?: string | undefined, pages: boolean }
+  config: {
+    registration: 'open' | 'closed' | 'confirm'
+    appName: string
+    appUrl?: string | undefined
+    publicUrl?: string | undefined
+    pages: boolean
+  }
 }
 
 export interface Mail {
@@ -44,9 +50,9 @@ export interface Mail {
 /** Mails, what their tokens prove, and the notices that events of the audit trail cause. */
 export function createMail ({ database, config, mailer, networkOf, ...ports }: MailPorts): Mail {
   const store = { ...createMailStore(database), ...createOutboxStore(database) }
-  const urls = { appUrl: config.appUrl ?? null, publicUrl: config.publicUrl ?? null, hasPages: config.pages }
+  const app = { name: config.appName, appUrl: config.appUrl ?? null, publicUrl: config.publicUrl ?? null, hasPages: config.pages }
   const common = { ...ports, store, transactions: database }
-  const sender = createMailSender({ ...common, mailer, urls })
+  const sender = createMailSender({ ...common, mailer, app })
   const outbox = createOutbox({ store, audit: ports.audit, networkOf, onCommitted: sender.wake })
   ports.audit.onRecorded(outbox.onRecorded)
   ports.sessions.onEndedFromOutside((tx, userIds) => outbox.cancel(tx, userIds, cancelledFromOutside))

@@ -3,10 +3,21 @@ import { eq, inArray, lte, sql } from 'drizzle-orm'
 import { mails } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
+import { type MailLanguage, toLanguage } from './language.js'
 import type { MailKind } from './messages.js'
 
-/** A mail to be sent: to an account, for a registration, or to an address that may have no account. */
-export interface NewMail { kind: MailKind, email: string, userId?: string, registrationId?: string, eventId?: string }
+/**
+ * A mail to be sent: to an account, for a registration, or to an address that may have no account. Without a language it is written in the
+ * account's.
+ */
+export interface NewMail {
+  kind: MailKind
+  email: string
+  userId?: string
+  registrationId?: string
+  eventId?: string
+  language?: MailLanguage | null
+}
 
 /** A mail that was claimed for sending; `attempts` includes this one. */
 export interface Mail {
@@ -16,6 +27,7 @@ export interface Mail {
   userId: string | null
   registrationId: string | null
   eventId: string | null
+  language: MailLanguage | null
   attempts: number
   ageSeconds: number
 }
@@ -48,8 +60,8 @@ export function createOutboxStore (database: Database): OutboxStore {
           .where(inArray(mails.id, due))
           .returning({ row: mails, ageSeconds: sql<number>`extract(epoch from now() - ${mails.createdAt})::float8` })
       })
-      return rows.map(({ row: { id, kind, email, userId, registrationId, eventId, attempts }, ageSeconds }) =>
-        ({ id, kind: kind as MailKind, email, userId, registrationId, eventId, attempts, ageSeconds }))
+      return rows.map(({ row: { id, kind, email, userId, registrationId, eventId, language, attempts }, ageSeconds }) =>
+        ({ id, kind: kind as MailKind, email, userId, registrationId, eventId, language: toLanguage(language), attempts, ageSeconds }))
     },
 
     async hold (tx: Tx, id: string): Promise<boolean> {

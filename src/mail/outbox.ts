@@ -1,6 +1,8 @@
 import type { EventType } from '../audit/event.js'
 import type { Audit, AuditEvent } from '../audit/service.js'
 import { afterCommit, type Tx } from '../database/transaction.js'
+import type { Device } from '../shared/device.js'
+import { languageOf } from './language.js'
 import type { MailKind, MailTokenKind } from './messages.js'
 import type { NewMail, OutboxStore } from './outbox-store.js'
 import type { MailStore } from './store.js'
@@ -40,11 +42,11 @@ export interface Outbox {
   /** Deletes the accounts' tokens of these kinds, and the mails that would carry one. */
   cancel (tx: Tx, userIds: string[], tokenKinds: MailTokenKind[]): Promise<void>
   /** The audit trail calls this with every event, so recording an event is what causes the mail. */
-  onRecorded (tx: Tx, events: AuditEvent[]): Promise<void>
+  onRecorded (tx: Tx, events: AuditEvent[], device: Device | null): Promise<void>
 }
 
 interface OutboxDependencies {
-  store: Pick<OutboxStore, 'enqueue'> & Pick<MailStore, 'findRecipient' | 'cancel'>
+  store: Pick<OutboxStore, 'enqueue'> & Pick<MailStore, 'findRecipient' | 'setLanguage' | 'cancel'>
   audit: Pick<Audit, 'before'>
   /** Two addresses of one network count as the same device. */
   networkOf (address: string): string
@@ -64,10 +66,10 @@ export function createOutbox ({ store, audit, networkOf, onCommitted }: OutboxDe
 
   async function notify (tx: Tx, userId: string, kind: MailKind, eventId: string): Promise<void> {
     const recipient = await store.findRecipient(tx, userId)
-    if (recipient !== null) await enqueue(tx, { kind, email: recipient.email, userId, eventId })
+    if (recipient !== null) await enqueue(tx, { kind, email: recipient.email, userId, eventId, language: recipient.language })
   }
 
-  async function onRecorded (tx: Tx, events: AuditEvent[]): Promise<void> {
+  async function onRecorded (tx: Tx, events: AuditEvent[], device: Device | null): Promise<void> {
     for (const event of events) {
       const { id, type, userId } = event
       if (userId === null) continue
@@ -76,12 +78,24 @@ export function createOutbox ({ store, audit, networkOf, onCommitted }: OutboxDe
       const notice = notices[type]
       if (notice !== undefined) await notify(tx, userId, notice, id)
       if (type === 'login_failed' && event.cause === 'too_many_failures') await notify(tx, userId, 'login_blocked', id)
-      if (type === 'login_succeeded' && await isFromNewDevice(tx, event)) await notify(tx, userId, 'new_device', id)
+      if (type === 'login_succeeded') {
+        // What is mailed about a stranger's login must not come in the stranger's language.
+        if (await isFromNewDevice(tx, event)) await notify(tx, userId, 'new_device', id)
+        else await learnLanguage(tx, userId, device)
+      }
       if (type === 'registered') {
+        await learnLanguage(tx, userId, device)
         const recipient = await store.findRecipient(tx, userId)
-        if (recipient?.verified === false) await enqueue(tx, { kind: 'verify_email', email: recipient.email, userId })
+        if (recipient?.verified !== false) continue
+        const { email, language } = recipient
+        await enqueue(tx, { kind: 'verify_email', email, userId, language })
       }
     }
+  }
+
+  async function learnLanguage (tx: Tx, userId: string, device: Device | null): Promise<void> {
+    const language = languageOf(device)
+    if (language !== null) await store.setLanguage(tx, userId, language)
   }
 
   /** Compares user agent and network. The very first login doesn't count as new. */

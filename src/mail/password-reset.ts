@@ -6,6 +6,7 @@ import type { Device } from '../shared/device.js'
 import { MailTokenInvalidError } from '../shared/errors.js'
 import { normaliseEmail } from '../users/email.js'
 import type { UserService } from '../users/service.js'
+import { languageOf } from './language.js'
 import type { MailLimiter } from './mailer.js'
 import type { Outbox } from './outbox.js'
 import type { TokenRedemption } from './token-redemption.js'
@@ -41,7 +42,7 @@ export function createPasswordReset (
     const found = await users.findAccount(address)
     await transactions.transaction(async tx => {
       await audit.recordAttempt(tx, device, found?.user.id ?? null, { type: 'password_reset_requested' })
-      await outbox.enqueue(tx, { kind: 'reset_password', email: address })
+      await outbox.enqueue(tx, { kind: 'reset_password', email: address, language: languageOf(device) })
     })
   }
 

@@ -6,6 +6,7 @@ import { MailTokenInvalidError } from '../shared/errors.js'
 import type { TokenHash } from '../tokens/token.js'
 import { requireEmail } from '../users/email.js'
 import type { UserService } from '../users/service.js'
+import { languageOf } from './language.js'
 import type { MailLimiter } from './mailer.js'
 import type { Outbox } from './outbox.js'
 import type { MailStore, MailTokenRow, Registration } from './store.js'
@@ -58,7 +59,7 @@ export function createRegistrations (
       const registrationId = oldest === undefined
         ? await store.insertRegistration(tx, registration)
         : await store.replaceRegistration(tx, oldest.id, registration)
-      await outbox.enqueue(tx, { kind: 'confirm_registration', email: pending.email, registrationId })
+      await outbox.enqueue(tx, { kind: 'confirm_registration', email: pending.email, registrationId, language: languageOf(device) })
     })
   }
 

@@ -19,8 +19,8 @@ export interface MailService
   extends PasswordReset, Pick<AddressProof, 'sendVerification' | 'requestEmailChange'>, Pick<Registrations, 'register'> {
   /** Whether registrations have to be confirmed by mail. */
   readonly confirms: boolean
-  /** Mails `email` that its account is being deleted, once `tx` is committed. */
-  notifyDeleted (tx: Tx, email: string): Promise<void>
+  /** Mails the owner, once `tx` is committed, that their account is being deleted. Call it while the account has its address. */
+  notifyDeleted (tx: Tx, userId: string): Promise<void>
   /**
    * Verifies an address, changes it, or opens the registered account, whichever the mail was about; the last needs the password that was
    * chosen. Throws MailTokenInvalidError.
@@ -55,8 +55,12 @@ export function createMailService (dependencies: MailDependencies): MailService 
     else await confirm(found, password, device)
   }
 
-  // Without the account's id: the mail would go with its row.
-  const notifyDeleted = (tx: Tx, email: string) => dependencies.outbox.enqueue(tx, { kind: 'account_deleted', email })
+  async function notifyDeleted (tx: Tx, userId: string): Promise<void> {
+    const recipient = await dependencies.store.findRecipient(tx, userId)
+    if (recipient === null) return
+    // Without the account's id: the mail would go with its row.
+    await dependencies.outbox.enqueue(tx, { kind: 'account_deleted', email: recipient.email, language: recipient.language })
+  }
 
   return { confirms: dependencies.confirms, notifyDeleted, forgot, reset, verify, register, sendVerification, requestEmailChange }
 }

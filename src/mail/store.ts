@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { and, desc, eq, inArray, lt } from 'drizzle-orm'
+import { and, desc, eq, inArray, lt, sql } from 'drizzle-orm'
 import { mails, mailTokens, registrations, users } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import type { TokenHash } from '../tokens/token.js'
+import { type MailLanguage, toLanguage } from './language.js'
 import type { MailKind, MailTokenKind } from './messages.js'
 
 /** A token that a mail carries; its hash is the key. `createdAt` is when the mail was asked for. */
@@ -21,10 +22,15 @@ export interface Registration { id: string, email: string, name: string | null, 
 /** Rows that have expired and can be pruned. */
 export interface ExpiredMailRows { mailTokens: number, registrations: number }
 
+/** `language`: null until it is known. */
+export interface Recipient { email: string, verified: boolean, language: MailLanguage | null }
+
 /** Mail tokens and registrations that wait for their mail. */
 export interface MailStore {
-  /** Where the account's mails go; null without such an account. */
-  findRecipient (tx: Tx, userId: string): Promise<{ email: string, verified: boolean } | null>
+  /** Where the account's mails go, and in which language; null without such an account. */
+  findRecipient (tx: Tx, userId: string): Promise<Recipient | null>
+  /** The language of the account's mails from now on. */
+  setLanguage (tx: Tx, userId: string, language: MailLanguage): Promise<void>
   insertToken (tx: Tx, token: MailTokenRow & { hash: TokenHash }): Promise<void>
   findToken (hash: TokenHash): Promise<MailTokenRow | null>
   /** Deletes a token and returns it; if several try at once, one gets it and the others null. */
@@ -52,10 +58,15 @@ export function createMailStore (database: Database): MailStore {
   const bytes = (hash: TokenHash) => Buffer.from(hash.hex(), 'hex')
 
   return {
-    async findRecipient (tx: Tx, userId: string): Promise<{ email: string, verified: boolean } | null> {
-      const columns = { email: users.email, verifiedAt: users.emailVerifiedAt }
+    async findRecipient (tx: Tx, userId: string): Promise<Recipient | null> {
+      const columns = { email: users.email, verifiedAt: users.emailVerifiedAt, language: users.language }
       const [row] = await within(tx).select(columns).from(users).where(eq(users.id, userId))
-      return row === undefined ? null : { email: row.email, verified: row.verifiedAt !== null }
+      return row === undefined ? null : { email: row.email, verified: row.verifiedAt !== null, language: toLanguage(row.language) }
+    },
+
+    async setLanguage (tx: Tx, userId: string, language: MailLanguage): Promise<void> {
+      // Most logins change nothing, and then write nothing.
+      await within(tx).update(users).set({ language }).where(and(eq(users.id, userId), sql`${users.language} is distinct from ${language}`))
     },
 
     async insertToken (tx: Tx, token: MailTokenRow & { hash: TokenHash }): Promise<void> {

@@ -1,7 +1,12 @@
-import type { MailTokenUse, MessageText } from './messages.js'
+import { failureLimit } from '../attempts/service.js'
+import { languages, type MailLanguage } from './language.js'
+import { type MailKind, type MailText, type MailTokenUse, mailTokenUses } from './messages.js'
 
-/** The app and the API that mails point to; null where the operator has configured none. `hasPages`: the API has pages of its own. */
-export interface MailUrls { appUrl: string | null, publicUrl: string | null, hasPages: boolean }
+/**
+ * APP_NAME, and the app and the API that mails point to; null where the operator has configured none. `hasPages`: the API has pages of its
+ * own.
+ */
+export interface MailApp { name: string, appUrl: string | null, publicUrl: string | null, hasPages: boolean }
 
 /** When and from where something happened, so that the owner can recognise it. */
 export interface EventDetails { at: Date, address: string | null, userAgent: string | null }
@@ -9,62 +14,89 @@ export interface EventDetails { at: Date, address: string | null, userAgent: str
 /** What a mail says, in both formats. */
 export interface RenderedMail { subject: string, text: string, html: string }
 
-const routes = {
-  reset: ['/v1/password/reset', '{"token": "...", "password": "the new one"}'],
-  verify: ['/v1/email/verify', '{"token": "..."}'],
-  registration: ['/v1/email/verify', '{"token": "...", "password": "the one you chose"}']
+const requests = {
+  reset: '/v1/password/reset {"token": "...", "password": "..."}',
+  verify: '/v1/email/verify {"token": "..."}',
+  registration: '/v1/email/verify {"token": "...", "password": "..."}'
 } as const
 
 /**
- * Renders a mail, in ASCII unless an address or a device name isn't. The token goes into a link to APP_URL, or to a page of ours, after
- * the #, which browsers don't send to servers. Without either the mail shows the token itself.
+ * Renders a mail; in English it is ASCII unless a name, an address or a device isn't. The token goes into a link to APP_URL, or to a page
+ * of ours, after the #, which browsers don't send to servers. Without either the mail shows the token itself.
  */
-export function renderMail (message: MessageText, urls: MailUrls, token: string | null, event: EventDetails | null): RenderedMail {
-  const { appUrl, publicUrl } = urls
-  const site = appUrl ?? publicUrl
-  const facts = event === null ? [] : factsOf(event)
-  const page = token === null || message.token === undefined ? null : pageFor(message.token, urls)
+export function renderMail (
+  kind: MailKind, language: MailLanguage, app: MailApp, { token, event }: { token: string | null, event: EventDetails | null }
+): RenderedMail {
+  const { direction, facts: names, howTo, about, mails } = languages[language]
+  const use = mailTokenUses[kind]
+  const { subject, intro, button, closing }: MailText = mails[kind]
+  // FIRST STRONG ISOLATE: what is written from left to right keeps its order, and that of what is around it.
+  const isolate = (text: string) => direction === 'rtl' ? `\u2068${text}\u2069` : text
+  const values: Record<string, string> = {
+    app: isolate(app.name),
+    attempts: new Intl.NumberFormat(language).format(failureLimit),
+    duration: use === null ? '' : durationIn(language, use.seconds)
+  }
+  const say = (text: string) => fill(text, values)
+
+  const title = fill(subject, { ...values, app: app.name })
+  const facts = event === null ? [] : factsOf(event, language).map(([name, value]) => `${names[name]}: ${isolate(value)}`)
+  const page = token === null || use === null ? null : pageFor(use, app)
   const link = page === null ? null : `${page}#token=${token}`
-  const howTo = token === null || message.token === undefined || link !== null ? null : instructions(message.token, publicUrl)
-  const closing = [...message.closing, ...site === null ? [] : [`This mail is about ${site}`]]
+  const request = token === null || use === null || link !== null ? null : isolate(requestFor(use, app))
+  const instructions = request === null ? [] : [fill(howTo, { request })]
+  const site = app.appUrl ?? app.publicUrl
+  const last = [...closing.map(say), ...site === null ? [] : [fill(about, { site: isolate(site) })]]
 
   const text = [
-    ...message.intro,
-    ...facts.length === 0 ? [] : [facts.map(([name, value]) => `${name}: ${value}`).join('\n')],
+    ...intro.map(say),
+    ...facts.length === 0 ? [] : [facts.join('\n')],
     ...token === null ? [] : [link ?? token],
-    ...howTo === null ? [] : [howTo],
-    ...closing
+    ...instructions,
+    ...last
   ].join('\n\n')
 
   const html = [
     '<!doctype html>',
-    `<html lang="en"><head><meta charset="utf-8"><title>${escapeHtml(message.subject)}</title></head>`,
-    '<body style="font-family:sans-serif;max-width:36em">',
-    ...message.intro.map(paragraph),
-    ...facts.length === 0 ? [] : ['<p>', ...facts.map(([name, value]) => `${escapeHtml(name)}: ${escapeHtml(value)}<br>`), '</p>'],
-    ...link === null ? [] : [`<p><a href="${escapeHtml(link)}">${escapeHtml(message.token?.button ?? 'Continue')}</a></p>`],
-    ...token === null || link !== null ? [] : [`<p><code>${escapeHtml(token)}</code></p>`],
-    ...howTo === null ? [] : [paragraph(howTo)],
-    ...closing.map(paragraph),
+    `<html lang="${language}" dir="${direction}"><head><meta charset="utf-8"><title>${escapeHtml(title)}</title></head>`,
+    `<body dir="${direction}" style="font-family:sans-serif;max-width:36em">`,
+    ...intro.map(say).map(paragraph),
+    ...facts.length === 0 ? [] : ['<p>', ...facts.map(fact => `${escapeHtml(fact)}<br>`), '</p>'],
+    ...link === null ? [] : [`<p><a href="${escapeHtml(link)}">${escapeHtml(button ?? link)}</a></p>`],
+    ...token === null || link !== null ? [] : [`<p><code dir="ltr">${escapeHtml(token)}</code></p>`],
+    ...instructions.map(paragraph),
+    ...last.map(paragraph),
     '</body></html>'
   ].join('\n')
-  return { subject: message.subject, text: `${text}\n`, html: `${html}\n` }
+  return { subject: title, text: `${text}\n`, html: `${html}\n` }
 }
 
-function pageFor ({ purpose }: MailTokenUse, { appUrl, publicUrl, hasPages }: MailUrls): string | null {
+function pageFor ({ purpose }: MailTokenUse, { appUrl, publicUrl, hasPages }: MailApp): string | null {
   if (appUrl !== null) return appUrl
   return hasPages && publicUrl !== null ? `${publicUrl}/account/${purpose}` : null
 }
 
-function instructions ({ kind, purpose }: MailTokenUse, publicUrl: string | null): string {
-  const [route, body] = routes[kind === 'registration' ? kind : purpose]
-  return `Enter this token in the app that you use, or send it yourself: POST ${publicUrl ?? ''}${route} ${body}`
+function requestFor ({ kind, purpose }: MailTokenUse, { publicUrl }: MailApp): string {
+  return `POST ${publicUrl ?? ''}${requests[kind === 'registration' ? kind : purpose]}`
 }
 
-function factsOf ({ at, address, userAgent }: EventDetails): Array<[string, string]> {
-  const facts: Array<[string, string]> = [['When', `${at.toISOString().slice(0, 16).replace('T', ' ')} UTC`]]
-  if (address !== null) facts.push(['From', harmless(address)])
-  if (userAgent !== null) facts.push(['Device', harmless(userAgent)])
+/** `text` with each `{name}` replaced by that value. */
+const fill = (text: string, values: Record<string, string>) => text.replace(/\{(\w+)\}/g, (_whole, name: string) => values[name] ?? '')
+
+function durationIn (language: MailLanguage, seconds: number): string {
+  const [unit, length] = seconds < 86_400 ? ['hour', 3_600] : ['day', 86_400]
+  return new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'long' }).format(seconds / length)
+}
+
+/** In UTC: nobody knows the reader's zone. */
+const moment = {
+  year: 'numeric', month: 'long', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23', timeZone: 'UTC', timeZoneName: 'short'
+} as const
+
+function factsOf ({ at, address, userAgent }: EventDetails, language: MailLanguage): Array<['when' | 'address' | 'device', string]> {
+  const facts: ReturnType<typeof factsOf> = [['when', new Intl.DateTimeFormat(language, moment).format(at)]]
+  if (address !== null) facts.push(['address', harmless(address)])
+  if (userAgent !== null) facts.push(['device', harmless(userAgent)])
   return facts
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Config } from '../config/config.js'
-import { chooseLanguage } from './language.js'
+import { findLanguage } from '../shared/language.js'
 import { findManifest } from './manifest.js'
 import { type PageSettings, renderShell } from './shell.js'
 import { themeOf } from './theme.js'
@@ -29,6 +29,7 @@ export function createPages (config: Settings, returnOrigins: string[]): Pages |
   const css = themeOf(config.appColor)
   const theme = { css, name: `theme.${createHash('sha256').update(css).digest('hex').slice(0, 8)}.css` }
   const languages = Object.keys(manifest.texts)
+  const [first = 'en'] = languages
 
   return {
     assets,
@@ -36,7 +37,7 @@ export function createPages (config: Settings, returnOrigins: string[]): Pages |
     contentSecurityPolicy: policyFor(appLogo),
 
     render (page, path, acceptLanguage) {
-      const language = chooseLanguage(languages, acceptLanguage)
+      const language = findLanguage(languages, acceptLanguage) ?? first
       const texts = manifest.texts[language] as typeof manifest.texts[string]
       const depth = path.split('/').length - 2
       const root = depth === 0 ? './' : '../'.repeat(depth)

@@ -54,7 +54,7 @@ interface AccountServiceDependencies {
   reauthenticate: Reauthenticate
   emailChanges: EmailChanges
   /** Mails the owner, once `tx` is committed. */
-  notifyDeleted (tx: Tx, email: string): Promise<void>
+  notifyDeleted (tx: Tx, userId: string): Promise<void>
   clock: Clock
 }
 
@@ -96,7 +96,7 @@ export function createAccountService (dependencies: AccountServiceDependencies):
 
   async function markDeleted (tx: RevokingTx, userId: string, reason: EndReason): Promise<TokenHash[]> {
     const owner = await store.lock(tx, userId)
-    if (owner !== null && !isMarkedDeleted(owner.user)) await notifyDeleted(tx, owner.user.email)
+    if (owner !== null && !isMarkedDeleted(owner.user)) await notifyDeleted(tx, userId)
     await sessions.endPersonalTokens(tx, userId, reason)
     await store.markDeleted(tx, userId, new Date(clock.now()))
     return await sessions.endAllOfUser(tx, userId, reason)

@@ -85,7 +85,7 @@ interface AccountPorts {
   audit: Audit
   reauthenticate: Reauthenticate
   emailChanges: EmailChanges
-  notifyDeleted: (tx: Tx, email: string) => Promise<void>
+  notifyDeleted: (tx: Tx, userId: string) => Promise<void>
   clock: Clock
 }
 

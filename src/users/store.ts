@@ -153,7 +153,8 @@ export function createUserStore (database: Database): UserStore {
     },
 
     async markDeleted (tx: RevokingTx, id: string, now: Date): Promise<void> {
-      await within(tx).update(users).set({ email: `${deletedEmailPrefix}${id}`, emailVerifiedAt: null, name: null, disabledAt: now })
+      const email = `${deletedEmailPrefix}${id}`
+      await within(tx).update(users).set({ email, emailVerifiedAt: null, name: null, language: null, disabledAt: now })
         .where(eq(users.id, id))
     },
 

@@ -362,7 +362,7 @@ onEachGround(t, async (t, ground) => {
     await one.call('PUT', '/v1/password', { token, body: { currentPassword: password, newPassword: fresh } })
     t.match(
       (await postbox.wait(email, 'password_changed')).text,
-      /When: \d{4}-\d\d-\d\d \d\d:\d\d UTC\nFrom: 127\.0\.0\.1\nDevice: lightMyRequest\n/
+      /When: \w+ \d+, \d{4} at \d\d:\d\d UTC\nFrom: 127\.0\.0\.1\nDevice: lightMyRequest\n/
     )
     const login = (
       userAgent: string,

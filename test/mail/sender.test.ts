@@ -396,7 +396,7 @@ t.test('without APP_URL and pages a mail shows the token and where to send it', 
   t.match(text, `\n\n${tokenIn({ text })}\n\n`)
   t.match(text, 'POST https://api.example.com/v1/email/verify {"token": "..."}')
   t.match(text + html, /^[\x20-\x7e\n]*$/, 'in ASCII: nothing needs encoding, so a token is never split across lines')
-  t.match(html, `<code>${tokenIn({ text })}</code>`)
+  t.match(html, `<code dir="ltr">${tokenIn({ text })}</code>`)
   t.notMatch(html, /<a /)
 })
 

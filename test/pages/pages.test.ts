@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { eventCauses, eventTypes } from '../../src/audit/event.js'
-import { chooseLanguage } from '../../src/pages/language.js'
 import { contrast, themeOf } from '../../src/pages/theme.js'
+import { findLanguage } from '../../src/shared/language.js'
 import { embeddedGround, type Ground, startApp } from '../fixtures/app.js'
 import { root } from '../fixtures/programs.js'
 
@@ -95,9 +95,9 @@ t.test('whatever the colour is, it can be read', async t => {
 t.test('the language is what the browser asks for, else English', async t => {
   const known = ['en', 'ar', 'de']
   for (const [header, language] of [
-    [undefined, 'en'], ['', 'en'], ['*', 'en'], ['fr', 'en'], ['de', 'de'], ['DE-at', 'de'], ['fr-CH, fr;q=0.9, de;q=0.8, en;q=0.7', 'de'],
-    ['en;q=0.1, ar-EG', 'ar'], ['de;q=0, ar;q=0.1', 'ar'], ['zh-Hant-TW,ar-Arab-EG;q=0.2', 'ar'], [';;,=;q=x', 'en'], ['den', 'en']
-  ] as const) t.equal(chooseLanguage(known, header), language, String(header))
+    [undefined, null], ['', null], ['*', null], ['fr', null], ['de', 'de'], ['DE-at', 'de'], ['fr-CH, fr;q=0.9, de;q=0.8, en;q=0.7', 'de'],
+    ['en;q=0.1, ar-EG', 'ar'], ['de;q=0, ar;q=0.1', 'ar'], ['zh-Hant-TW,ar-Arab-EG;q=0.2', 'ar'], [';;,=;q=x', null], ['den', null]
+  ] as const) t.equal(findLanguage(known, header), language, String(header))
   const one = await startApp(t, ground)
   t.match((await one.call('GET', '/account', { headers: { 'accept-language': 'ar-EG' } })).body, /<html lang="ar" dir="rtl".*<noscript>.*[\u0600-\u06ff].*<\/noscript>/s)
   t.match((await one.call('GET', '/account')).body, /<html lang="en" dir="ltr".*<noscript>.*JavaScript.*<\/noscript>/s)

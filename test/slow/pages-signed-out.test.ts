@@ -149,6 +149,21 @@ inScene('an address is confirmed by a click; a token without a link can be typed
   await heading(tab, 'This link doesn’t work any more')
 })
 
+inScene('a mail comes in the language that was chosen on the page', {}, async (t, { one, open, postbox }) => {
+  const { email } = await one.account()
+  const tab = await open('/account/forgotten')
+  await tab.getByLabel('Language', { exact: true }).selectOption('ar')
+  await heading(tab, 'هل نسيت كلمة المرور؟')
+  await tab.getByLabel('البريد الإلكتروني', { exact: true }).fill(email)
+  await tab.keyboard.press('Enter')
+  const letter = await postbox.wait(email, 'reset_password')
+  t.equal(letter.subject, 'إعادة تعيين كلمة مرورك في Latchkey')
+  t.match(letter.html, '<html lang="ar" dir="rtl">')
+  await tab.goto(linkIn(letter))
+  await heading(tab, 'اختيار كلمة مرور جديدة')
+  await tab.evaluate('localStorage.clear()')
+})
+
 t.test('after the sign-in it goes back to where it came from, to addresses of ours alone', { timeout: 120_000, skip: stage === null }, async t => {
   if (stage === null) return
   const page = '<title>app</title><h1>App</h1>'

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
@@ -44,7 +44,7 @@ export async function buildPages () {
 /** Builds the pages now, and again after each change, until the process ends. */
 export async function watchPages () {
   const { context } = await import('esbuild')
-  const write = { name: 'write', setup: build => build.onEnd(result => { if (result.errors.length === 0) writeResult(result) }) }
+  const write = { name: 'write', setup: build => build.onEnd(result => { if (result.errors.length === 0) writeResult(result, true) }) }
   const watched = await context({ ...options, plugins: [write] })
   await watched.rebuild()
   await watched.watch()
@@ -65,15 +65,19 @@ function lastChange (path) {
   return Math.max(stat.mtimeMs, ...stat.isDirectory() ? readdirSync(path).map(name => lastChange(join(path, name))) : [])
 }
 
-/** First the files, then the manifest that names them, then away with what it no longer names. */
-function writeResult ({ outputFiles, metafile }) {
+/**
+ * First the files, then the manifest that names them, then away with what it no longer names. `onlyChanged`: a manifest that says the same
+ * stays as it is, since a server in development restarts when it is written.
+ */
+function writeResult ({ outputFiles, metafile }, onlyChanged = false) {
   mkdirSync(assets, { recursive: true })
   for (const { path, contents } of outputFiles) {
     put(path, contents)
     put(`${path}.br`, brotliCompressSync(contents))
     put(`${path}.gz`, gzipSync(contents, { level: 9 }))
   }
-  put(manifestFile, JSON.stringify(manifestOf(metafile.outputs), null, 2))
+  const manifest = JSON.stringify(manifestOf(metafile.outputs), null, 2)
+  if (!onlyChanged || !existsSync(manifestFile) || readFileSync(manifestFile, 'utf8') !== manifest) put(manifestFile, manifest)
   const kept = new Set(outputFiles.flatMap(({ path }) => [path, `${path}.br`, `${path}.gz`]).map(path => basename(path)))
   for (const name of readdirSync(assets)) if (!kept.has(name)) rmSync(join(assets, name), { force: true })
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -9,7 +9,7 @@ import { alone, cliFile, compile, root, serverFile } from '../fixtures/programs.
 
 /** The compiled programs at a terminal, as people see them. */
 
-t.setTimeout(400_000)
+t.setTimeout(600_000)
 
 await compile()
 const hasTerminal = spawnSync('script', ['-qec', 'test -t 0 -a -t 1', '/dev/null'], { stdio: 'ignore' }).status === 0
@@ -93,6 +93,38 @@ t.test('a command asks before what cannot be undone, and does not show the passw
     t.equal(await remove.exited, code, outcome)
     t.match(remove.output, outcome)
   }
+})
+
+t.test('npm run dev goes on with what is changed in the pages and in the server, and Ctrl-C ends it in order', async t => {
+  if (!hasTerminal) return skipMissing(t, 'needs script: install util-linux')
+  const copy = newFolder(t)
+  for (const name of ['src', 'db', 'pages', 'clients', 'scripts', 'package.json', 'package-lock.json', 'tsconfig.json']) {
+    cpSync(join(root, name), join(copy, name), { recursive: true })
+  }
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
+  const dev = new Terminal(t, { PORT: '0', DATA_DIR: join(copy, 'data') }, join(copy, 'scripts/dev.js'))
+  const change = (file: string, from: string, to: string) => {
+    const text = readFileSync(join(copy, file), 'utf8')
+    t.ok(text.includes(from), file)
+    writeFileSync(join(copy, file), text.replace(from, to))
+  }
+  await dev.sees(/INFO.*Server listening at http/)
+  await dev.sees(/Latchkey listens on http/)
+  t.notMatch(dev.output, '"level"', 'lines for people')
+  t.notMatch(dev.output, /Restarting/, 'and it starts once')
+  const page = async () => {
+    const address = [...dev.output.matchAll(/listens on (http:\/\/\S+)/g)].at(-1)?.[1]
+    return await fetch(`${address}/account`).then(reply => reply.text(), () => '')
+  }
+  t.match(await page(), 'This page needs JavaScript')
+  change('pages/texts/en.json', 'This page needs JavaScript', 'This page wants JavaScript')
+  t.ok(await becomesTrue(async () => /This page wants JavaScript/.test(await page()), 90_000))
+  change('src/pages/shell.ts', '<meta name="robots" content="noindex">', '<meta name="robots" content="none">')
+  t.ok(await becomesTrue(async () => /content="none"/.test(await page()), 90_000))
+  dev.type('\u0003')
+  t.equal(await dev.exited, 0)
+  t.notMatch(dev.output, /Force killing/)
+  t.equal(await page(), '', 'nothing is left behind')
 })
 
 t.test('the build says that it is building where that takes long, and passes on how it ended', async t => {

@@ -86,10 +86,10 @@ const numberOf = (options: Intl.NumberFormatOptions) => (number: number): string
 export const formatTime = timeOf({ timeStyle: 'medium' })
 
 /** The hour that begins then. */
-export const formatHour = timeOf({ weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' })
+export const formatHour = timeOf({ weekday: 'short', day: 'numeric', month: 'short', hour: 'numeric', minute: '2-digit' })
 
 const formatDay = timeOf({ weekday: 'short', day: 'numeric' })
-const formatClock = timeOf({ hour: '2-digit', minute: '2-digit' })
+const formatClock = timeOf({ hour: 'numeric', minute: '2-digit' })
 
 /** A point on an axis of time. `byDay`: days are what matters. */
 export const formatTick = (moment: number, byDay: boolean): string => (byDay ? formatDay : formatClock)(moment)

@@ -92,6 +92,23 @@ inScene('devices are listed, this one marked; one is signed out, or all others',
   await notice(tab, 'You are signed out.')
 })
 
+inScene('in Arabic what a device is reads from right to left, though its parts are in Latin letters', {}, async (t, { signedIn }) => {
+  const { tab } = await signedIn('/account/devices')
+  await tab.getByLabel('Language', { exact: true }).selectOption('ar')
+  await heading(tab, 'الأجهزة')
+  const [browser, system] = await tab.evaluate<[number, number]>(`(() => {
+    const text = document.querySelector('p.name bdi').firstChild
+    return ['Chrome', 'Linux'].map(word => {
+      const range = document.createRange()
+      range.setStart(text, text.data.indexOf(word))
+      range.setEnd(text, text.data.indexOf(word) + word.length)
+      return range.getBoundingClientRect().left
+    })
+  })()`)
+  t.ok(browser > system, `${browser} and ${system}`)
+  await tab.evaluate('localStorage.clear()')
+})
+
 inScene('a token is made, shown once, copied and ended', {}, async (t, { one, signedIn, count }) => {
   const { tab } = await signedIn('/account/tokens')
   await tab.context().grantPermissions(['clipboard-read', 'clipboard-write'])

@@ -69,10 +69,13 @@ inScene('signing out in one tab empties the other', async (t, { signedIn, open }
   const { tab, email } = await signedIn('/account')
   const other = await open('/account/devices')
   await heading(other, 'Devices')
+  await tab.evaluate("localStorage.setItem('app', 'of an application on the same origin')")
   await signOut(tab)
   await heading(other, 'Sign in')
   await other.getByText('You are signed out.').waitFor()
   t.notOk(await shows(other, email))
+  t.equal(await tab.evaluate("localStorage.getItem('app')"), 'of an application on the same origin', 'and nothing else of the origin is wiped')
+  await tab.evaluate('localStorage.clear()')
 })
 
 inScene('a session that is ended in mid-form asks for the sign-in over it, and what was typed stays', async (t, scene) => {

@@ -164,6 +164,34 @@ inScene('a mail comes in the language that was chosen on the page', {}, async (t
   await tab.evaluate('localStorage.clear()')
 })
 
+inScene('a password manager knows every field, and what it fills in is sent, though no key was pressed', {}, async (t, { one, open, url }) => {
+  const { email } = await one.account()
+  const tab = await open()
+  const fields = () => tab.evaluate("[...document.querySelectorAll('main input')].map(({ name, autocomplete, type }) => [name, autocomplete, type].join(' '))")
+  await heading(tab, 'Sign in')
+  t.strictSame(await fields(), ['email username text', 'password current-password password'])
+  await tab.evaluate(`for (const [name, value] of Object.entries(${JSON.stringify({ email, password })})) document.querySelector('[name=' + name + ']').value = value`)
+  await tab.getByRole('button', { name: 'Sign in' }).click()
+  await heading(tab, 'Profile')
+  const known = { '/account/password': 'Password', '/account/delete': 'Delete account' }
+  for (const [path, title] of Object.entries(known)) {
+    await tab.goto(url + path)
+    await heading(tab, title)
+    t.equal(await tab.evaluate("document.querySelector('[autocomplete=username]').value"), email, `${path} says whose password it is`)
+  }
+  t.strictSame(await fields(), ['username username text', 'password current-password password'])
+  await tab.goto(`${url}/account/password`)
+  await heading(tab, 'Password')
+  t.match(await fields(), ['username username text', 'currentPassword current-password password', 'newPassword new-password password'])
+  await tab.context().clearCookies()
+  await tab.goto(`${url}/account/register`)
+  await heading(tab, 'Create an account')
+  t.strictSame(await fields(), ['name name text', 'email username text', 'password new-password password'])
+  await tab.goto(`${url}/account/reset#token=lkmr_${'x'.repeat(43)}`)
+  await heading(tab, 'Choose a new password')
+  t.match(await fields(), ['password new-password password'])
+})
+
 t.test('after the sign-in it goes back to where it came from, to addresses of ours alone', { timeout: 120_000, skip: stage === null }, async t => {
   if (stage === null) return
   const page = '<title>app</title><h1>App</h1>'

@@ -32,10 +32,9 @@ import { createProtocol } from './revocation/index.js'
 import type { Settle } from './revocation/settle.js'
 import { createServiceTokenService, type ServiceTokenService } from './service-tokens/service.js'
 import { createSessionData } from './session-data/index.js'
-import { createWriteLimiter } from './session-data/limiter.js'
 import type { SessionDataService } from './session-data/service.js'
 import { createSessions } from './sessions/index.js'
-import { createRefreshLimiter } from './sessions/limiter.js'
+import { createRefreshLimiter, createWriteLimiter } from './sessions/limiter.js'
 import type { SessionService } from './sessions/service.js'
 import { createFirstAdmin } from './setup/index.js'
 import type { Setup } from './setup/service.js'
@@ -44,6 +43,7 @@ import { type Clock, systemClock } from './shared/clock.js'
 import { traced } from './shared/traced.js'
 import { type CacheBackend, noBackend } from './token-cache/backend.js'
 import { createMemoryBackend } from './token-cache/memory.js'
+import type { Writes } from './tokens/authenticate.js'
 import { createTokens, idleSecondsOf } from './tokens/index.js'
 import type { LastUse } from './tokens/last-use.js'
 import type { TokenService } from './tokens/service.js'
@@ -81,6 +81,8 @@ export interface Services {
   oauth: OauthService
   users: UserService
   account: AccountService
+  /** WRITE_LIMIT */
+  writes: Writes
   admin: AdminService
   tokenStats: TokenStats
   overview: Overview
@@ -135,7 +137,7 @@ export async function createServices (config: Config, foundation: Foundation): P
     spans
   })
   const sessions = createSessions({ ...common, tokens, users, limiter: createRefreshLimiter(limits), revocation, audit, idleSeconds })
-  const limiter = createWriteLimiter(config.sessionDataLimit, limits)
+  const limiter = createWriteLimiter(config.sessionDataLimit, 'session-data', limits)
   const sessionData = createSessionData({ ...common, protocol, sessions, limiter, idleSeconds })
   const personalTokens = createPersonalTokenService({
     tokens,
@@ -203,6 +205,7 @@ export async function createServices (config: Config, foundation: Foundation): P
     tokens, sessions, sessionData, personalTokens, serviceTokens, oauth, users, account, admin, tokenStats, overview, setup, audit, mail,
     vault, importUsers, epoch, lastUse, counters, metrics, health,
     prune: retention.prune,
+    writes: createWriteLimiter(config.writeLimit, 'write', limits),
     start () { for (const part of [retention, epoch, lastUse, sender]) part.start() },
     async stop () {
       await Promise.all([retention.stop(), sender.stop()])

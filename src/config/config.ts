@@ -68,6 +68,7 @@ function readConfig (env: Environment, vaultKeys: VaultKey[]) {
     passwordMinLength: env.PASSWORD_MIN_LENGTH,
     personalTokenLimit: env.PERSONAL_TOKEN_LIMIT,
     sessionDataLimit: toLimit(env.SESSION_DATA_LIMIT),
+    writeLimit: toLimit(env.WRITE_LIMIT),
     breachedPasswordsUrl: env.BREACHED_PASSWORDS_URL,
     loginLimit: toLimit(env.LOGIN_LIMIT) as Limit,
     addressLimit: toLimit(env.ADDRESS_LIMIT),

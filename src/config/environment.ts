@@ -32,6 +32,7 @@ export const environmentSchema = Type.Object({
   SESSION_LIMIT: Type.Integer({ minimum: 0, maximum: 10000, default: 1 }),
   PERSONAL_TOKEN_LIMIT: Type.Integer({ minimum: 1, maximum: 10000, default: 100 }),
   SESSION_DATA_LIMIT: limit('300/1m'),
+  WRITE_LIMIT: limit('300/1m'),
   TOKEN_TTL: duration('30d'),
   ACCESS_TOKEN_TTL: duration('15m'),
   REFRESH_TOKEN_TTL: duration('7d'),

@@ -10,7 +10,7 @@ const durations = [
   'TOKEN_TTL', 'ACCESS_TOKEN_TTL', 'REFRESH_TOKEN_TTL', 'REFRESH_GRACE', 'SESSION_TTL', 'SESSION_IDLE_TTL', 'LAST_USE_INTERVAL',
   'CACHE_TTL', 'PRUNE_RETENTION', 'AUDIT_RETENTION'
 ] as const
-const limits = ['LOGIN_LIMIT', 'ADDRESS_LIMIT', 'SESSION_DATA_LIMIT'] as const
+const limits = ['LOGIN_LIMIT', 'ADDRESS_LIMIT', 'SESSION_DATA_LIMIT', 'WRITE_LIMIT'] as const
 const urls = ['PUBLIC_URL', 'BREACHED_PASSWORDS_URL', 'APP_URL'] as const
 
 /** A century. A Date could not hold the expiry of a token that lives ten thousand times as long. */

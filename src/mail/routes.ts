@@ -3,17 +3,18 @@ import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { deviceOf } from '../http/device.js'
 import { Accepted, failures } from '../http/schemas.js'
-import { guarded, requireSession } from '../tokens/authenticate.js'
+import { guarded, requireSession, type Writes } from '../tokens/authenticate.js'
 import { ForgotBody, ResetBody, VerifyBody } from './schemas.js'
 import type { MailService } from './service.js'
 
 interface Options {
   mail: MailService
+  writes: Writes
   authenticate (request: FastifyRequest): Promise<void>
 }
 
 /** What mails are asked for, and what their tokens do. */
-export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail, authenticate }) => {
+export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail, writes, authenticate }) => {
   const anyone = { config: { guard: 'anyone' as const, limitByAddress: true as const } }
   const Done = Type.Null({ description: 'Done, and true on every instance' })
 
@@ -60,7 +61,7 @@ export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail
   })
 
   app.post('/v1/email/verify/send', {
-    ...guarded('session', authenticate),
+    ...guarded('session', authenticate, { writes }),
     schema: {
       tags: ['mail'],
       summary: "Ask for another mail that confirms the caller's address",

@@ -5,7 +5,7 @@ import { deviceOf } from '../http/device.js'
 import { Abilities, closed, failures, Id, LongPage, longPageOf, Moment, Name, nullable, Password } from '../http/schemas.js'
 import { NotFoundError } from '../shared/errors.js'
 import { isUuid } from '../shared/ids.js'
-import { guarded, requireSession } from '../tokens/authenticate.js'
+import { guarded, requireSession, type Writes } from '../tokens/authenticate.js'
 import type { PersonalToken as Shown } from '../tokens/service.js'
 import type { PersonalTokenService } from './service.js'
 
@@ -37,12 +37,13 @@ const PersonalToken = Type.Object({
 
 interface Options {
   personalTokens: PersonalTokenService
+  writes: Writes
   authenticate (request: FastifyRequest): Promise<void>
 }
 
 /** Personal tokens: make, list, end. Only a session may. */
-export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { personalTokens, authenticate }) => {
-  const caller = guarded('session', authenticate)
+export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { personalTokens, writes, authenticate }) => {
+  const caller = guarded('session', authenticate, { writes })
   const security = [{ bearer: [] }, { cookie: [] }]
 
   app.post('/v1/tokens', {
@@ -89,7 +90,7 @@ export const personalTokenRoutes: FastifyPluginAsyncTypebox<Options> = async (ap
       operationId: 'endPersonalToken',
       security,
       params: Type.Object({ id: Type.String() }),
-      response: { 204: Type.Null(), ...failures(401, 403, 404, 503) }
+      response: { 204: Type.Null(), ...failures(401, 403, 404, 429, 503) }
     }
   }, async (request, reply) => {
     const principal = requireSession(request)

@@ -8,7 +8,7 @@ import { Accepted, failures, LongPage, longPageOf } from '../http/schemas.js'
 import type { MailService } from '../mail/service.js'
 import { InvalidTokenError, MissingTokenError, NotFoundError, SessionRequiredError, type Superseded } from '../shared/errors.js'
 import { isUuid } from '../shared/ids.js'
-import { guarded, requireSession } from '../tokens/authenticate.js'
+import { guarded, requireSession, type Writes } from '../tokens/authenticate.js'
 import type { Cookies } from './cookies.js'
 import type { IssuedTokens } from './opening.js'
 import {
@@ -30,13 +30,18 @@ interface Options {
   /** Registrations that a mail has to confirm, and whether it has to. */
   mail: Pick<MailService, 'register' | 'confirms'>
   cookies: Cookies
+  writes: Writes
   authenticate (request: FastifyRequest): Promise<void>
 }
 
 /** Everything that opens, renews or ends a session. */
-export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { sessions, mail, cookies, authenticate }) => {
+export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (
+  app, { sessions, mail, cookies, writes, authenticate }
+) => {
   const anyone = { config: { guard: 'anyone' as const, limitByAddress: true as const } }
-  const caller = guarded('session', authenticate)
+  const caller = guarded('session', authenticate, { writes })
+  /** Nothing keeps anybody from logging out. */
+  const leaving = guarded('session', authenticate)
   /** Requests to log out whose access token was refused, and that may carry a refresh token. */
   const refusals = new WeakMap<FastifyRequest, FastifyError>()
   const security = [{ bearer: [] }, { cookie: [] }]
@@ -173,7 +178,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
       summary: 'End every session but this one',
       operationId: 'endOtherSessions',
       security,
-      response: { 204: Done, ...failures(401, 403, 503) }
+      response: { 204: Done, ...failures(401, 403, 429, 503) }
     }
   }, async (request, reply) => {
     await sessions.endOthers(requireSession(request), deviceOf(request))
@@ -188,7 +193,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
       operationId: 'endSession',
       security,
       params: SessionParams,
-      response: { 204: Done, ...failures(401, 403, 404, 503) }
+      response: { 204: Done, ...failures(401, 403, 404, 429, 503) }
     }
   }, async (request, reply) => {
     const principal = requireSession(request)
@@ -215,7 +220,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { s
   /** An access token that is no longer live doesn't matter where a refresh token may come: in the body, or in its cookie. */
   async function authenticateOrRefresh (request: FastifyRequest): Promise<void> {
     try {
-      await caller.onRequest(request)
+      await leaving.onRequest(request)
     } catch (error) {
       const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
       const hasBody = encoding !== undefined || (length !== undefined && length !== '0')

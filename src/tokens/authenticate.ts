@@ -20,6 +20,9 @@ declare module 'fastify' {
  */
 export type Guard = 'anyone' | 'token' | 'session' | 'admin' | 'client'
 
+/** WRITE_LIMIT: counts a session's writes. Throws RateLimitedError past it. */
+export interface Writes { admit (sessionId: string): Promise<void> }
+
 /** What authenticate needs of cookies. */
 export interface TokenCookies {
   read (request: FastifyRequest, which: 'access'): string | null
@@ -65,17 +68,19 @@ export function createAuthenticate (
 /**
  * The options of a route with this guard: the declaration, and the hook that enforces it before a body is read. Routes of administrators
  * need a token with the ability `admin`, and `ability` is what another route needs: a login with fewer abilities can do less here, too.
+ * `writes` counts the request, if it is to write.
  */
 export function guarded (
   guard: Exclude<Guard, 'anyone' | 'client'>,
   authenticate: (request: FastifyRequest) => Promise<void>,
-  ability?: 'account'
+  { ability, writes }: { ability?: 'account', writes?: Writes } = {}
 ) {
   const onRequest = guard === 'token' ? authenticate : async (request: FastifyRequest): Promise<void> => {
     await authenticate(request)
     const principal = guard === 'admin' ? requireRole(request, 'admin') : requireSession(request)
     const needed = guard === 'admin' ? 'admin' : ability
     if (needed !== undefined && !can(principal, needed)) throw new InsufficientAbilityError(needed)
+    if (writes !== undefined && principal.session !== null && !isSafeMethod(request.method)) await writes.admit(principal.session.id)
   }
   return { config: { guard }, onRequest }
 }

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { deviceOf } from '../http/device.js'
 import { failures } from '../http/schemas.js'
-import { guarded, requirePrincipal, requireSession } from '../tokens/authenticate.js'
+import { guarded, requirePrincipal, requireSession, type Writes } from '../tokens/authenticate.js'
 import type { Principal } from '../tokens/principal.js'
 import type { AccountService } from './account.js'
 import { ChangeBody, Changed, Me, RemoveBody } from './schemas.js'
@@ -13,13 +13,14 @@ const texts = new WeakMap<Principal, string>()
 
 interface Options {
   account: AccountService
+  writes: Writes
   authenticate (request: FastifyRequest): Promise<void>
   cookies: { clear (reply: FastifyReply): void }
 }
 
 /** The caller's own account. */
-export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { account, authenticate, cookies }) => {
-  const caller = guarded('session', authenticate, 'account')
+export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { account, writes, authenticate, cookies }) => {
+  const caller = guarded('session', authenticate, { ability: 'account', writes })
   const common = { tags: ['account'], security: [{ bearer: [] }, { cookie: [] }] }
 
   // The most frequent request of most clients.

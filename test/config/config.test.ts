@@ -121,6 +121,7 @@ const bad: Record<string, string[]> = {
   COOKIE_SECURE: ['SENTINEL', '1', 'yes', 'TRUE'],
   PERSONAL_TOKEN_LIMIT: ['SENTINEL', '0', '-1', '1.5'],
   SESSION_DATA_LIMIT: limits,
+  WRITE_LIMIT: limits,
   INTROSPECT_UNVERIFIED: ['SENTINEL', '1', 'yes', 'TRUE'],
   SESSION_TTL: durations,
   CACHE_TTL: durations,
@@ -267,7 +268,7 @@ t.test('variables of other programs are ignored', async t => {
 t.test('each variable is read into the configuration', async t => {
   t.match(loadConfig({
     NODE_ENV: 'production', HOST: '::', PORT: '0', DRAIN_DELAY: '0', DATABASE_URL: 'postgresql://a:b@db.example:5433/x?sslmode=require', DATABASE_POOL: '1000', REDIS_URL: 'rediss://u:p@redis.example:6380/2', REDIS_KEY_PREFIX: 'my:',
-    SESSION_LIMIT: '0', SESSION_DATA_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
+    SESSION_LIMIT: '0', SESSION_DATA_LIMIT: '0', WRITE_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
     PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', AUDIT_RETENTION: '30d', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', APP_URL: 'https://app.example/account?x=1', PAGES: 'false', APP_NAME: 'Our „Tools“', APP_LOGO: 'https://cdn.example/logo.svg', APP_COLOR: '#Ff8800', SMTP_URL: 'smtps://ada%40example.com:p%40ss@mail.example', MAIL_FROM: 'Our Service <auth@mail.example>', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
   }), {
     production: true, host: '::', port: 0, drainDelaySeconds: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redis: {
@@ -279,7 +280,7 @@ t.test('each variable is read into the configuration', async t => {
       db: 2,
       caFile: undefined
     }, redisKeyPrefix: 'my:',
-    sessionLimit: 0, sessionDataLimit: null, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, breachedPasswordsUrl: 'https://pwned.example/range/', loginLimit: {
+    sessionLimit: 0, sessionDataLimit: null, writeLimit: null, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, breachedPasswordsUrl: 'https://pwned.example/range/', loginLimit: {
       points: 10,
       seconds: 24 * 86_400
     }, addressLimit: null, trustProxy: [

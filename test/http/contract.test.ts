@@ -425,7 +425,7 @@ t.test('OpenAPI', async t => {
       conforms('GET', '/v1/forward-auth', await one.call('GET', `/v1/forward-auth${query}` as '/', { token: held }))
     }
     const other = await startApp(t, flaky, {
-      env: { LOGIN_LIMIT: '1/1m', ADDRESS_LIMIT: '12/1m', SESSION_DATA_LIMIT: '4/1m', HOST: '0.0.0.0' }
+      env: { LOGIN_LIMIT: '1/1m', ADDRESS_LIMIT: '12/1m', SESSION_DATA_LIMIT: '4/1m', WRITE_LIMIT: '60/1m', HOST: '0.0.0.0' }
     })
     conforms('GET', '/.well-known/oauth-authorization-server', await other.call('GET', '/.well-known/oauth-authorization-server'))
     const wrong = { currentPassword: 'not this', newPassword: 'another long one' }
@@ -486,6 +486,10 @@ t.test('OpenAPI', async t => {
     for (let i = 0; i < 4; i++) await other.call('PUT', '/v1/session/data', { token: held, body: {} })
     for (const method of ['PUT', 'PATCH'] as const) {
       conforms(method, '/v1/session/data', await other.call(method, '/v1/session/data', { token: held, body: {} }))
+    }
+    for (let i = 0; i < 60; i++) await other.call('DELETE', '/v1/tokens/none', { token: held })
+    for (const path of ['/v1/sessions', '/v1/sessions/{id}', '/v1/tokens/{id}']) {
+      conforms('DELETE', path, await other.call('DELETE', path.replace('{id}', 'none'), { token: held }))
     }
     for (let i = 0; i < 12; i++) await other.login(newEmail())
     for (const path of ['/oauth/revoke', '/oauth/token']) conforms('POST', path, await form(other, path, 'token=x'))

@@ -191,3 +191,24 @@ for (const route of own) {
     }
   })
 }
+
+t.test('a session writes so often at most, whichever route it writes by, and can still log out', async t => {
+  const strict = await startApp(t, await embeddedGround(), { env: { WRITE_LIMIT: '1/1m', SESSION_DATA_LIMIT: '1/1m' } })
+  const writes = own.filter(({ method, url, guard }) => guard === 'session' && method !== 'GET' && !/^\/v1\/logout(-all)?$/.test(url))
+  t.ok(writes.length >= 10, `${writes.length} routes`)
+  for (const { method, url } of writes) {
+    const [{ token }, other] = [await strict.account(), await strict.account()]
+    const write = (by: string) => strict.call(method as 'PUT', url.replace(/:\w+/g, other.userId), {
+      token: by, ...method === 'POST' || method === 'DELETE' ? {} : { body: {} }
+    })
+    const first = url === '/v1/session/data'
+      ? write(token)
+      : strict.call('PATCH', '/v1/me', { token, body: { name: 'Ada' } })
+    t.equal((await first).statusCode, 200)
+    const refused = await write(token)
+    t.match([refused.statusCode, refused.json().code, refused.headers['retry-after']], [429, 'AUTH_RATE_LIMITED', /^[1-9]\d*$/], `${method} ${url}`)
+    t.equal((await strict.me(token)).statusCode, 200, 'reads go on')
+    t.not((await write(other.token)).statusCode, 429, 'and so do other sessions')
+    t.equal((await strict.logout(token)).statusCode, 204)
+  }
+})

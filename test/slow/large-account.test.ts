@@ -36,6 +36,7 @@ t.test('V2.4, V15.2.2 an account of 10,000 live rows with 60 parallel writers le
     BCRYPT_COST: '4',
     SESSION_LIMIT: '0',
     ADDRESS_LIMIT: '0',
+    WRITE_LIMIT: '0',
     LOG_LEVEL: 'warn'
   })
   await instance.start()

@@ -10,7 +10,7 @@ import type { User } from '../users/user.js'
 /** A user as administrators see them. */
 export type ListedUser = User & { disabledAt: string | null }
 
-/** How many tokens of one kind there are. */
+/** How many tokens of one kind there are. A refresh token that has been used counts as revoked. */
 export interface TokenCount { kind: string, active: number, expired: number, revoked: number, neverUsed: number | null }
 
 /** Sessions that are live, and those of them that were never used after the login. */
@@ -105,10 +105,11 @@ export function createAdminStore (database: Database): AdminStore {
 
     tokens: now => count<TokenCount>(sql`
       select kind,
-        count(*) filter (where revoked_at is null
+        count(*) filter (where revoked_at is null and consumed_at is null
           and (expires_at is null or expires_at > ${now.toISOString()}::timestamptz))::int as active,
-        count(*) filter (where revoked_at is null and expires_at <= ${now.toISOString()}::timestamptz)::int as expired,
-        count(*) filter (where revoked_at is not null)::int as revoked,
+        count(*) filter (where revoked_at is null and consumed_at is null
+          and expires_at <= ${now.toISOString()}::timestamptz)::int as expired,
+        count(*) filter (where revoked_at is not null or consumed_at is not null)::int as revoked,
         case kind when 'personal' then count(*) filter (where revoked_at is null and last_used_at is null
           and (expires_at is null or expires_at > ${now.toISOString()}::timestamptz))::int end as "neverUsed"
       from tokens group by kind order by kind`),

@@ -8,8 +8,8 @@ export interface RetentionStore {
   /** Counts what `delete` would delete if it were called until nothing is left. */
   count (before: Date): Promise<{ tokens: number, sessions: number }>
   /**
-   * Deletes up to `limit` rows that expired or were revoked before `before`, oldest first; null if another instance is pruning. Locked rows
-   * are left for the next run: pruning waits for nobody and blocks nobody.
+   * Deletes up to `limit` rows of each kind that expired or were revoked before `before`, or were used in a session that ended before it,
+   * oldest first; null if another instance is pruning. Locked rows are left for the next run: pruning waits for nobody and blocks nobody.
    */
   delete (before: Date, limit: number): Promise<{ tokens: number, sessions: number } | null>
   /** Makes the space of all deleted rows usable again, where the database does not do so by itself. */
@@ -38,7 +38,14 @@ export function createRetentionStore (database: Database): RetentionStore {
           where ${end} < ${before.toISOString()}::timestamptz ${unless} order by ${end} limit ${limit} for update skip locked))`
         const gone = [
           ...await db.delete(tokens).where(oldest(tokens, tokens.expiresAt)).returning({ id: tokens.id }),
-          ...await db.delete(tokens).where(oldest(tokens, tokens.revokedAt)).returning({ id: tokens.id })
+          ...await db.delete(tokens).where(oldest(tokens, tokens.revokedAt)).returning({ id: tokens.id }),
+          // Used refresh tokens of sessions that ended: those aren't revoked. Session by session: a join would read every token there is.
+          ...await db.delete(tokens).where(sql`ctid = any(array(select used.place from ${sessions} cross join lateral (
+            select ctid as place from ${tokens}
+            where ${tokens.sessionId} = ${sessions.id} and ${tokens.kind} = 'refresh' and ${tokens.consumedAt} is not null
+            limit ${limit} for update skip locked) used
+            where ${sessions.endedAt} < ${before.toISOString()}::timestamptz order by ${sessions.endedAt} limit ${limit}))`)
+            .returning({ id: tokens.id })
         ]
         // A sub-select for each session: left to itself, the planner would read every token there is.
         const unreferenced = sql`and (select true from ${tokens} where ${tokens.sessionId} = ${sessions.id} limit 1) is null`
@@ -57,7 +64,9 @@ export function createRetentionStore (database: Database): RetentionStore {
 }
 
 const deadToken = (before: Date) =>
-  sql`(${tokens.expiresAt} < ${before.toISOString()}::timestamptz or ${tokens.revokedAt} < ${before.toISOString()}::timestamptz)`
+  sql`(${tokens.expiresAt} < ${before.toISOString()}::timestamptz or ${tokens.revokedAt} < ${before.toISOString()}::timestamptz
+    or ${tokens.consumedAt} is not null and exists (
+      select from sessions ended where ended.id = ${tokens.sessionId} and ended.ended_at < ${before.toISOString()}::timestamptz))`
 
 /** A session is deleted once no token refers to it, apart from tokens that are deleted with it. */
 const deadSession = (before: Date) =>

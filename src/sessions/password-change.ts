@@ -13,7 +13,7 @@ export interface PasswordChange { currentPassword: string, newPassword: string, 
 
 interface PasswordChangeDependencies {
   store: Pick<SessionStore, 'unendedExcept'>
-  tokens: Pick<TokenService, 'endSessions'>
+  tokens: Pick<TokenService, 'replaceTokens'>
   users: Pick<UserService, 'requireCurrentPassword' | 'hashNew' | 'lockUnchanged' | 'setPassword'>
   audit: Pick<Audit, 'record'>
   opener: Pick<SessionOpener, 'renew'>
@@ -39,7 +39,7 @@ export function createPasswordChange ({ store, tokens, users, audit, opener, end
       const others = await store.unendedExcept(tx, id, session.id)
       await audit.record(tx, device, { type: 'password_changed', userId: id, sessionId: session.id })
       await ender.endSessions(tx, id, others, reason)
-      const named = await tokens.endSessions(tx, id, [session.id])
+      const named = await tokens.replaceTokens(tx, id, session.id)
       const issued = await opener.renew(tx, session, locked.user, caller.token.abilities)
       return { named, outcome: { ...issued, endedSessions: others.length } }
     })

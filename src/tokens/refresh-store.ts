@@ -1,5 +1,5 @@
 import { and, eq } from 'drizzle-orm'
-import { tokens } from '../../db/schema.js'
+import { sessions, tokens } from '../../db/schema.js'
 import { type Database, type Queries, within } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
 import type { RefreshToken } from './rows.js'
@@ -15,12 +15,15 @@ export interface RefreshTokenStore {
 export function createRefreshTokenStore (database: Pick<Database, 'query'>): RefreshTokenStore {
   return {
     async findRefresh (hash, tx) {
-      const read = (db: Queries) =>
-        db.select().from(tokens).where(and(eq(tokens.hash, Buffer.from(hash.hex(), 'hex')), eq(tokens.kind, 'refresh')))
-      const [row] = tx === undefined ? await database.query(read) : await read(within(tx))
-      if (row === undefined || row.userId === null || row.sessionId === null || row.expiresAt === null) return null
-      const { id, userId, sessionId, abilities, createdAt, expiresAt, consumedAt, successorSecret } = row
-      return { id, userId, sessionId, abilities, createdAt, expiresAt, revoked: row.revokedAt !== null, consumedAt, successorSecret }
+      const read = (db: Queries) => db.select({ row: tokens, endedAt: sessions.endedAt }).from(tokens)
+        .innerJoin(sessions, eq(sessions.id, tokens.sessionId))
+        .where(and(eq(tokens.hash, Buffer.from(hash.hex(), 'hex')), eq(tokens.kind, 'refresh')))
+      const [found] = tx === undefined ? await database.query(read) : await read(within(tx))
+      if (found === undefined || found.row.userId === null || found.row.sessionId === null || found.row.expiresAt === null) return null
+      const { id, userId, sessionId, abilities, createdAt, expiresAt, revokedAt, consumedAt, successorSecret } = found.row
+      // The end of a session leaves the rows of its used tokens as they are.
+      const revoked = revokedAt !== null || found.endedAt !== null
+      return { id, userId, sessionId, abilities, createdAt, expiresAt, revoked, consumedAt, successorSecret }
     },
 
     async consume (tx, id, now, successorSecret) {

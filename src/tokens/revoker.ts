@@ -19,6 +19,8 @@ export interface TokenRevoker {
   revokeOne (tx: RevokingTx, id: string, kind: TokenKind): Promise<{ hash: TokenHash, ended: boolean } | null>
   /** Revokes the tokens of these sessions and names every revoked hash of the user's that a cache may still hold. */
   endSessions (tx: RevokingTx, userId: string, sessionIds: string[]): Promise<TokenHash[]>
+  /** Revokes every token of a session that goes on under new ones, used refresh tokens too; names as `endSessions` does. */
+  replaceTokens (tx: RevokingTx, userId: string, sessionId: string): Promise<TokenHash[]>
   /**
    * Makes room for one more access token in the session: ends the oldest past `mostAccessTokens` and names them. Rows of the session that
    * have been dead for long are deleted.
@@ -69,6 +71,10 @@ export function createTokenRevoker ({ store, clock, cacheTtlSeconds }: TokenRevo
     revokeOne: store.revokeOne,
     async endSessions (tx, userId, sessionIds) {
       await store.revokeOfSessions(tx, sessionIds)
+      return await store.revokedOfUser(tx, userId, cacheableSeconds)
+    },
+    async replaceTokens (tx, userId, sessionId) {
+      await store.revokeAllOfSession(tx, sessionId)
       return await store.revokedOfUser(tx, userId, cacheableSeconds)
     },
     async endSurplus (tx, sessionId) {

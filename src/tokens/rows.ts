@@ -20,6 +20,7 @@ export interface RefreshToken {
   abilities: string[]
   createdAt: Date
   expiresAt: Date
+  /** Or its session has ended. */
   revoked: boolean
   consumedAt: Date | null
   successorSecret: Buffer | null

@@ -21,8 +21,17 @@ export interface TokenWriter {
   findRow (tx: Tx, hash: TokenHash): Promise<TokenRow | null>
   /** Revokes one token. Returns its hash, and whether it was live until now; null if there is no such token. */
   revokeOne (tx: RevokingTx, id: string, kind: TokenKind): Promise<{ hash: TokenHash, ended: boolean } | null>
+  /**
+   * Revokes the tokens of sessions that end, but for used refresh tokens, of which there may be very many: the session's end says enough
+   * about those.
+   */
   revokeOfSessions (tx: RevokingTx, sessionIds: string[]): Promise<void>
-  /** Revokes every token of these users and returns the personal ones among them. For callers that void every cache entry: names none. */
+  /** Revokes all tokens of a session that goes on under new ones: used refresh tokens too, or whoever has one could still end it. */
+  revokeAllOfSession (tx: RevokingTx, sessionId: string): Promise<void>
+  /**
+   * The same for these users, all of whose sessions end with it. Returns the personal ones among them. For callers that void every cache
+   * entry: names none.
+   */
   revokeOfUsers (tx: RevokingTx, userIds: string[]): Promise<Array<{ id: string, userId: string }>>
   /**
    * Hashes of the user's tokens revoked within the last `withinSeconds`, in this transaction or before, and of the data of sessions ended
@@ -75,12 +84,16 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
     async revokeOfSessions (tx: RevokingTx, sessionIds) {
       if (sessionIds.length === 0) return
       await within(tx).update(tokens).set({ revokedAt: sql`now()` })
-        .where(and(inArray(tokens.sessionId, sessionIds), isNull(tokens.revokedAt)))
+        .where(and(inArray(tokens.sessionId, sessionIds), unspent))
+    },
+
+    async revokeAllOfSession (tx: RevokingTx, sessionId) {
+      await within(tx).update(tokens).set({ revokedAt: sql`now()` }).where(and(eq(tokens.sessionId, sessionId), isNull(tokens.revokedAt)))
     },
 
     async revokeOfUsers (tx: RevokingTx, userIds) {
       const ended = await within(tx).update(tokens).set({ revokedAt: sql`now()` })
-        .where(and(inArray(tokens.userId, userIds), isNull(tokens.revokedAt)))
+        .where(and(inArray(tokens.userId, userIds), unspent))
         .returning({ id: tokens.id, userId: tokens.userId, kind: tokens.kind })
       return ended.flatMap(({ id, userId, kind }) => kind === 'personal' && userId !== null ? [{ id, userId }] : [])
     },
@@ -95,6 +108,9 @@ export function createTokenStore (database: Database, { idleSeconds }: { idleSec
     }
   }
 }
+
+/** Neither revoked nor, of a refresh token, exchanged for the next. */
+const unspent = and(isNull(tokens.revokedAt), isNull(tokens.consumedAt))
 
 /** A column of either half of a union, of which the other half has another. */
 const either = (column: SQL) => sql<string | null>`${column}`

@@ -27,7 +27,10 @@ export interface UserStore {
   lock (tx: Tx, id: string): Promise<Credentials | null>
   /** The same for several. Ordered by id, so that two callers can't wait for each other. */
   lockAll (tx: Tx, ids: string[]): Promise<Map<string, Credentials>>
-  /** Locks, by id, up to `limit` users after `after` that have an unrevoked token or a session that hasn't been ended. */
+  /**
+   * Locks, by id, up to `limit` users after `after` that have a token that is neither revoked nor used up, or a session that hasn't been
+   * ended.
+   */
   lockNext (tx: Tx, after: string, limit: number): Promise<string[]>
   /** The highest bcrypt cost of any stored hash, by its index; null when there is none. */
   findDearestCost (): Promise<number | null>
@@ -89,7 +92,8 @@ export function createUserStore (database: Database): UserStore {
     async lockNext (tx: Tx, after: string, limit: number): Promise<string[]> {
       const rows = await within(tx).select({ id: users.id }).from(users)
         .where(and(gt(users.id, after), or(
-          sql`exists (select from ${tokens} where ${tokens.userId} = ${users.id} and ${tokens.revokedAt} is null)`,
+          sql`exists (select from ${tokens} where ${tokens.userId} = ${users.id} and ${tokens.revokedAt} is null
+            and ${tokens.consumedAt} is null)`,
           sql`exists (select from ${sessions} where ${sessions.userId} = ${users.id} and ${sessions.endedAt} is null)`
         )))
         .orderBy(asc(users.id)).limit(limit).for('update')

@@ -59,7 +59,7 @@ onEachGround(t, async (t, ground) => {
       [{ expired: -20, revoked: 6 }, [[{ expired: -20, revoked: 6 }, kept]], kept],
       [{ expired: -20 }, [[{ expired: -20 }, kept]], kept],
       [{ expired: retentionDays + second }, [[{ expired: retentionDays + second }, gone]], gone],
-      [{ expired: retentionDays - second * 60 }, [[{ expired: retentionDays - second * 60 }, kept]], kept],
+      [{ expired: retentionDays - second * 3_600 }, [[{ expired: retentionDays - second * 3_600 }, kept]], kept],
       [{ expired: 8, revoked: 6 }, [[{ expired: 8, revoked: 6 }, gone]], gone],
       // A session stays as long as one of its tokens stays, or as long as it is live.
       [{ expired: -20, revoked: 8 }, [[{ expired: -20, revoked: 8 }, gone], [{ expired: -20, revoked: 6 }, kept]], kept],
@@ -95,6 +95,21 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(kept.filter(id => !ids.has(id)), [], 'the rest is kept')
     t.strictSame(gone.filter(id => ids.has(id)), [], 'nothing of it is left')
     t.match(await one.prune({ dryRun: false }), { tokens: 0, sessions: 0 }, 'a second run finds nothing')
+  })
+
+  t.test('used refresh tokens go with the session that ended, though they have not expired', async t => {
+    const ended = await insertSession({ expired: -20, revoked: 8 })
+    const live = await insertSession({ expired: -20 })
+    const used = async (session: string) => {
+      const id = await insertToken(session, { expired: -20 })
+      await one.database.prepared("update tokens set kind = 'refresh', consumed_at = now() - interval '9 days' where id = $1", [id])
+      return id
+    }
+    const [gone, kept] = [await used(ended), await used(live)]
+    t.match(await one.prune({ dryRun: true }), { tokens: 1, sessions: 1 })
+    t.match(await one.prune({ dryRun: false }), { tokens: 1, sessions: 1 })
+    const left = await one.database.prepared<{ id: string }>('select id from tokens where id = any($1::uuid[])', [`{${gone},${kept}}`])
+    t.strictSame(left.map(({ id }) => id), [kept])
   })
 
   t.test('rows beyond the size of one batch are all deleted', async t => {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import { operator } from '../../src/admin/service.js'
 import { createSurplusStore } from '../../src/tokens/surplus-store.js'
 import { createTestClock, newEmail, onEachGround, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { createDeath } from '../fixtures/death.js'
@@ -241,6 +242,38 @@ t.test('two instances on PostgreSQL and Redis', async t => {
     t.equal(row?.live, most)
   })
 
+  t.test('a session ends as fast however many refresh tokens it has used: their rows are neither written nor waited for', async t => {
+    for (const [what, end] of Object.entries({
+      logout: (opened: Opened) => two.logout(opened.accessToken),
+      'logout-all': (opened: Opened) => two.call('POST', '/v1/logout-all', { token: opened.accessToken }),
+      'an administrator': async (opened: Opened) => {
+        await two.admin.disable(operator, opened.user.id)
+        return { statusCode: 204 }
+      },
+      everybody: async () => {
+        await two.admin.revokeEveryone(operator)
+        return { statusCode: 204 }
+      },
+      'a reuse': (opened: Opened) => refresh(two, opened.refreshToken)
+    })) {
+      const opened = await open(one)
+      const [, used, last] = await refreshTimes(one, opened, 2) as [Pair, Pair, Pair]
+      await addUsed(one, opened, 1_000)
+      if (what === 'a reuse') {
+        clock.advance(31_000)
+        await Promise.all([one.trusted(), two.trusted()])
+      }
+      const others = await hold(t, ground, `select from tokens where session_id = '${opened.session.id}' and consumed_at is not null for update`)
+      t.equal((await end(opened)).statusCode, what === 'a reuse' ? 401 : 204, what)
+      await others.release()
+      for (const { accessToken } of [opened, used, last]) await dead(t, accessToken, what)
+      for (const { refreshToken } of [opened, used, last]) refusedAs(t, await refresh(one, refreshToken), 401, 'AUTH_INVALID_TOKEN', what)
+      t.equal((await one.database.prepared('select from tokens where session_id = $1 and revoked_at is null and consumed_at is null', [
+        opened.session.id
+      ])).length, 0, 'all that could still be used is revoked')
+    }
+  })
+
   t.test('rows that somebody else holds are left, and hold up no refresh', async t => {
     const opened = await open(one)
     await addDead(one, opened, 4)
@@ -270,6 +303,13 @@ async function addDead (app: TestApp, { session, user }: Opened, count: number):
     select gen_random_uuid(), sha256(convert_to($1 || n::text, 'UTF8')), case when n % 2 = 0 then 'access' else 'refresh' end, $2, $1::uuid, 'dead', '{*}',
       now() - interval '9 days' + n * interval '1 second', now() - interval '1 day', case when n % 2 = 1 then now() - interval '8 days' end
     from generate_series(1, ${count}) n`, [session.id, user.id])
+}
+
+/** `count` refresh tokens that the session has used in the last days. */
+async function addUsed (app: TestApp, { session, user }: Opened, count: number): Promise<void> {
+  await app.database.prepared(`insert into tokens (id, hash, kind, user_id, session_id, abilities, created_at, expires_at, consumed_at)
+    select gen_random_uuid(), sha256(convert_to($1 || 'used' || n::text, 'UTF8')), 'refresh', $2, $1::uuid, '{*}', now() - interval '5 days',
+      now() + interval '2 days', now() - interval '4 days' from generate_series(1, ${count}) n`, [session.id, user.id])
 }
 
 async function open (app: TestApp): Promise<Opened> {

@@ -149,7 +149,7 @@ export const events = pgTable('events', {
   ip: text('ip'),
   userAgent: text('user_agent'),
   cause: text('cause'),
-  /** The role that was given, of `role_changed` and `first_admin_created`. */
+  /** The role that was given, of `role_changed`, `first_admin_created`, and `user_created` by an import. */
   role: text('role').$type<'user' | 'admin'>(),
   /** The address before, of `email_changed`. */
   previousEmail: text('previous_email')

@@ -1,4 +1,6 @@
+import type { Extras } from './commands/command.js'
 import { readCall, type ServiceCall, unconfirmed } from './commands/index.js'
+import { createProgressDisplay } from './commands/progress.js'
 import { confirm, isTerminal, readPassword } from './commands/terminal.js'
 import { type ConfigCheck, checkConfig } from './config/check.js'
 import { type Config, ConfigError, loadConfig } from './config/config.js'
@@ -30,10 +32,16 @@ async function main ([name = '', ...args]: string[]): Promise<CommandOutcome> {
   if (call.question !== null && !isTerminal()) return unconfirmed(call.question)
   if (call.question !== null && !await confirm(call.question)) return { exitCode: 1, stdout: '', stderr: 'Nothing was done.' }
   const password = call.readsPassword ? await readPassword() : undefined
-  if (config.databaseUrl !== undefined) return await runAlone(config, call, password)
-  const confirmed = call.question === null ? args : ['--yes', ...args]
-  const request = { command: name, args: confirmed, folder: process.cwd(), ...password === undefined ? {} : { password } }
-  return await callServer(config.dataDir, request) ?? await runAlone(config, call, password)
+  const display = call.showsProgress ? createProgressDisplay(process.stderr) : null
+  const extras = { password, onProgress: display?.show }
+  try {
+    if (config.databaseUrl !== undefined) return await runAlone(config, call, extras)
+    const confirmed = call.question === null ? args : ['--yes', ...args]
+    const request = { command: name, args: confirmed, folder: process.cwd(), ...password === undefined ? {} : { password } }
+    return await callServer(config.dataDir, request, extras) ?? await runAlone(config, call, extras)
+  } finally {
+    display?.end()
+  }
 }
 
 async function migrate (): Promise<void> {
@@ -48,7 +56,7 @@ function checkEnvironment (): ConfigCheck {
   return problem === null ? found : { ...found, problems: [...found.problems, problem] }
 }
 
-async function runAlone (config: Config, call: ServiceCall, password: string | undefined): Promise<CommandOutcome> {
+async function runAlone (config: Config, call: ServiceCall, extras: Extras): Promise<CommandOutcome> {
   const database = await openExisting(config)
   const logger = createLogger('silent')
   const redis = config.redis === undefined ? null : openRedis(config.redis, { keyPrefix: config.redisKeyPrefix, log: logger })
@@ -58,7 +66,7 @@ async function runAlone (config: Config, call: ServiceCall, password: string | u
     // Not started: no poll runs here, so no entry is believed or filled. What ends tokens settles all the same, and waits for who does
     // poll.
     const services = await createServices(config, { database, redis, logger, vaultKeys: await requireVaultKeys(config) })
-    return await call.run(services, password).finally(services.stop)
+    return await call.run(services, extras).finally(services.stop)
   } finally {
     redis?.close()
     await database.close()

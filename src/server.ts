@@ -35,7 +35,8 @@ async function main (config: Config): Promise<void> {
   const latchkey = await buildApp(config, { ...foundation, logger })
   const { app, metrics } = latchkey
   const commands = foundation.database.embedded
-    ? await listenForCommands(config, ({ command, args, password, folder }) => runCommand(latchkey, command, args, password, folder))
+    ? await listenForCommands(config, ({ command, args, ...given }, onProgress) =>
+      runCommand(latchkey, command, args, { ...given, onProgress }))
     : null
 
   const metricsServer = config.metricsPort === undefined ? null : await serveMetrics(metrics, config.host, config.metricsPort)

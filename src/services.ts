@@ -134,6 +134,7 @@ export async function createServices (config: Config, foundation: Foundation): P
     keys,
     limiter: createLoginLimiter(config.loginLimit, limits),
     attempts: failures.attempts,
+    audit,
     spans
   })
   const sessions = createSessions({ ...common, tokens, users, limiter: createRefreshLimiter(limits), revocation, audit, idleSeconds })

@@ -27,7 +27,7 @@ export interface Happening {
   sessionId?: string | null
   tokenId?: string | null
   cause?: EventCause | null
-  /** The role that was given; of `role_changed` and `first_admin_created`. */
+  /** The role that was given; of `role_changed`, `first_admin_created`, and `user_created` by an import. */
   role?: 'user' | 'admin' | null
   /** The address before the change; of `email_changed`. */
   previousEmail?: string | null

@@ -4,6 +4,7 @@ import type { ConfigCheck } from '../config/check.js'
 import type { Prune } from '../retention/prune.js'
 import type { ServiceTokenService } from '../service-tokens/service.js'
 import type { SessionService } from '../sessions/service.js'
+import type { OnProgress } from '../shared/progress.js'
 import type { TokenService } from '../tokens/service.js'
 import type { UserImport } from '../users/import.js'
 
@@ -44,11 +45,13 @@ type ValueOf<One extends Option> = Option extends One ? string
 /** The options as given: a flag that wasn't is false, a text that wasn't is undefined. */
 export type Values<Options extends Record<string, Option>> = { [Name in keyof Options]: ValueOf<Options[Name]> }
 
-/** What a command is run with: its options, the files it was given as absolute paths, and the password where it reads one. */
-export interface Input<Options extends Record<string, Option> = Record<string, Option>> {
+/** What comes with a command beside its arguments: the password where it reads one, and with --progress what hears of it. */
+export interface Extras { password?: string | undefined, onProgress?: OnProgress | undefined }
+
+/** What a command is run with: its options, and the files it was given as absolute paths. */
+export interface Input<Options extends Record<string, Option> = Record<string, Option>> extends Extras {
   values: Values<Options>
   files: string[]
-  password?: string | undefined
 }
 
 /** What a command has to say: `json` with --json, else `text`; `failed` ends it with 1. */
@@ -97,6 +100,9 @@ export function defineLocalCommand<const Options extends Record<string, Option>>
 
 /** The option that names an account. */
 export const emailOption = { type: 'string', value: 'ADDRESS', required: true, help: 'the address of the account' } as const
+
+/** The option of long work. */
+export const progressOption = { type: 'boolean', help: 'show on stderr how far it has come' } as const
 
 /** Text that a client has chosen, for a terminal: nothing in it moves the cursor or turns the line around. */
 export const shown = (text: string): string => text.replace(/\p{C}/gu, '?')

@@ -3,7 +3,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 import type { CommandOutcome } from '../embedded/command-messages.js'
 import { checkConfig } from './check-config.js'
 import { clearCache } from './clear-cache.js'
-import type { Command, CommandServices, Input, LocalActions, Option, Report } from './command.js'
+import type { Command, CommandServices, Extras, Input, LocalActions, Option, Report } from './command.js'
 import { createService } from './create-service.js'
 import { createUser } from './create-user.js'
 import { deleteService } from './delete-service.js'
@@ -50,11 +50,12 @@ interface Prepared {
   /** What to ask before it is run; null: nothing, or --yes was given. */
   question: string | null
   readsPassword: boolean
+  showsProgress: boolean
 }
 
 /** A command whose arguments have been read and checked. Running it exits with 0 when done, 1 when failed. */
 export type Call = LocalCall | ServiceCall
-export interface ServiceCall extends Prepared { run (services: CommandServices, password?: string): Promise<CommandOutcome> }
+export interface ServiceCall extends Prepared { run (services: CommandServices, extras?: Extras): Promise<CommandOutcome> }
 export interface LocalCall extends Prepared { runLocally (local: LocalActions): Promise<CommandOutcome> }
 
 /**
@@ -81,12 +82,12 @@ export function readCall (name: string, args: string[], folder = process.cwd()):
 
 /** Reads and runs a command on `services`. Exit 2 for bad arguments, and where a question isn't answered by --yes. */
 export async function runCommand (
-  services: CommandServices, name: string, args: string[], password?: string, folder?: string
+  services: CommandServices, name: string, args: string[], { folder, ...extras }: Extras & { folder?: string | undefined } = {}
 ): Promise<CommandOutcome> {
   const call = readCall(name, args, folder)
   if ('exitCode' in call) return call
   if (call.question !== null) return unconfirmed(call.question)
-  return 'run' in call ? await call.run(services, password) : refused(`${name} is not for a running server.`)
+  return 'run' in call ? await call.run(services, extras) : refused(`${name} is not for a running server.`)
 }
 
 /** The outcome of a question where nobody can answer. */
@@ -126,10 +127,13 @@ function callOf (command: Command, values: Input['values'], files: string[]): Ca
   }
   const prepared = {
     question: values.yes === true ? null : command.question?.(values) ?? null,
-    readsPassword: command.readsPassword?.(values) ?? false
+    readsPassword: command.readsPassword?.(values) ?? false,
+    showsProgress: values.progress === true
   }
   return 'run' in command
-    ? { ...prepared, run: async (services, password) => print(await command.run(services, { values, files, password })) }
+    ? { ...prepared, run: async (services, { password, onProgress } = {}) => print(await command.run(services, {
+      values, files, password, onProgress: prepared.showsProgress ? onProgress : undefined
+    })) }
     : { ...prepared, runLocally: async local => print(await command.runLocally(local, { values, files })) }
 }
 

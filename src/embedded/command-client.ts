@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { type ClientRequest, type IncomingMessage, request as openRequest } from 'node:http'
 import { join, resolve } from 'node:path'
-import { text } from 'node:stream/consumers'
-import { type CommandOutcome, type CommandRequest, parseOutcome, requestMaxBytes, socketName } from './command-messages.js'
+import type { OnProgress } from '../shared/progress.js'
+import { type CommandOutcome, type CommandRequest, parseOutcome, parseProgress, requestMaxBytes, socketName } from './command-messages.js'
 import { isAbsent, isListening, socketAddress } from './unix-socket.js'
 
 /** Whether the server of `dir` listens for commands. */
@@ -10,11 +10,16 @@ export function isServing (dir: string): Promise<boolean> {
   return isListening(join(dir, socketName))
 }
 
+/** `onProgress` hears of the progress of a command that tells it. */
+export interface CallOptions { onProgress?: OnProgress | undefined, acceptTimeoutMs?: number }
+
 /**
  * Has the server of `dir` run a command, however long that takes; null when no server listens there.
  * Throws when the server doesn't accept the command within `acceptTimeoutMs`, refuses it, or closes the connection before the outcome.
  */
-export async function callServer (dir: string, request: CommandRequest, acceptTimeoutMs = 5_000): Promise<CommandOutcome | null> {
+export async function callServer (
+  dir: string, request: CommandRequest, { onProgress, acceptTimeoutMs = 5_000 }: CallOptions = {}
+): Promise<CommandOutcome | null> {
   const path = resolve(dir, socketName)
   const address = socketAddress(path)
   // No server can listen at a path that is too long.
@@ -27,7 +32,7 @@ export async function callServer (dir: string, request: CommandRequest, acceptTi
   const outgoing = openRequest({ socketPath: address, method: 'POST', agent: false, headers: { 'content-length': body.length } })
   const response = await send(outgoing, body, path, acceptTimeoutMs)
   if (response === null) return null
-  const answer = await text(response).catch(() => null)
+  const answer = await lastLine(response, onProgress).catch(() => null)
   if (answer === null) throw new Error(`The server at ${path} closed the connection before the command ended: what it did is unknown.`)
   if (response.statusCode !== 200) throw new Error(`The server at ${path} refused the command: ${answer || response.statusMessage}.`)
   return parseOutcome(answer) ?? notOurs(path)
@@ -46,6 +51,27 @@ async function send (outgoing: ClientRequest, body: Buffer, path: string, accept
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** What follows the lines of progress. Rejects when the connection is closed before the end. */
+async function lastLine (response: IncomingMessage, onProgress: OnProgress | undefined): Promise<string> {
+  let rest = ''
+  for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
+    rest += chunk
+    if (chunk.includes('\n')) rest = withoutProgress(rest, onProgress)
+  }
+  return rest
+}
+
+function withoutProgress (text: string, onProgress: OnProgress | undefined): string {
+  let from = 0
+  for (let end = text.indexOf('\n'); end !== -1; end = text.indexOf('\n', from)) {
+    const progress = parseProgress(text.slice(from, end))
+    if (progress === null) break
+    onProgress?.(progress)
+    from = end + 1
+  }
+  return text.slice(from)
 }
 
 function explain (error: NodeJS.ErrnoException, path: string, acceptTimeoutMs: number): null {

@@ -1,10 +1,11 @@
 import { rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { resolve } from 'node:path'
+import type { OnProgress } from '../shared/progress.js'
 import { type CommandOutcome, type CommandRequest, parseRequest, requestMaxBytes, socketName } from './command-messages.js'
 import { listenPrivately } from './unix-socket.js'
 
-type Run = (request: CommandRequest) => Promise<CommandOutcome>
+type Run = (request: CommandRequest, onProgress: OnProgress) => Promise<CommandOutcome>
 
 const requestTimeoutMs = 5_000
 
@@ -33,7 +34,10 @@ export async function serveCommands (dir: string, run: Run): Promise<{ close ():
   return { close: () => (closing ??= close()) }
 }
 
-/** The status line tells the caller that its command runs; the outcome follows as the body, however long that takes. */
+/**
+ * The status line tells the caller that its command runs. Lines of progress may follow, and in the end the outcome, however long that
+ * takes.
+ */
 async function answer (incoming: IncomingMessage, response: ServerResponse, run: Run): Promise<void> {
   const body = await readBody(incoming).catch(() => null)
   // The caller hung up, or was cut off for taking too long: nothing runs.
@@ -43,7 +47,8 @@ async function answer (incoming: IncomingMessage, response: ServerResponse, run:
   if (request === null) return refuse(400, 'it is not a command with its arguments')
 
   response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders()
-  response.end(JSON.stringify(await attempt(run, request)))
+  const onProgress: OnProgress = progress => { response.write(`${JSON.stringify({ progress })}\n`) }
+  response.end(JSON.stringify(await attempt(() => run(request, onProgress))))
 
   function refuse (status: number, reason: string): void {
     response.writeHead(status, { 'content-type': 'text/plain', connection: 'close' }).end(reason)
@@ -61,9 +66,9 @@ async function readBody (incoming: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-async function attempt (run: Run, request: CommandRequest): Promise<CommandOutcome> {
+async function attempt (run: () => Promise<CommandOutcome>): Promise<CommandOutcome> {
   try {
-    return await run(request)
+    return await run()
   } catch (error) {
     return { exitCode: 1, stdout: '', stderr: error instanceof Error ? error.message : String(error) }
   }

@@ -3,6 +3,7 @@ import type { IdleAttempts } from '../attempts/service.js'
 import type { Audit } from '../audit/service.js'
 import type { ExpiredMail, ExpiredMailRows } from '../mail/expired.js'
 import type { Clock } from '../shared/clock.js'
+import type { OnProgress } from '../shared/progress.js'
 import type { PruneCounters } from './counters.js'
 import type { RetentionStore } from './store.js'
 
@@ -26,7 +27,9 @@ export interface PruneReport extends ExpiredMailRows {
  * Deletes rows that expired or were revoked longer ago than the retention, in ordered batches that hold nobody up, and what interrupted
  * deletions of accounts have left. `signal` ends it after the batch under way.
  */
-export type Prune = (options: { dryRun: boolean, signal?: AbortSignal }) => Promise<PruneReport>
+export type Prune = (options: PruneOptions) => Promise<PruneReport>
+
+interface PruneOptions { dryRun: boolean, signal?: AbortSignal | undefined, onProgress?: OnProgress | undefined }
 
 interface PruneNeeds {
   store: RetentionStore
@@ -40,7 +43,7 @@ interface PruneNeeds {
 }
 
 export function createPrune ({ store, audit, accounts, idleAttempts, mail, clock, counters, retentionSeconds }: PruneNeeds): Prune {
-  async function run ({ dryRun, signal }: { dryRun: boolean, signal?: AbortSignal | undefined }): Promise<PruneReport> {
+  async function run ({ dryRun, signal, onProgress }: PruneOptions): Promise<PruneReport> {
     const before = new Date(clock.now() - retentionSeconds * 1000)
     const report: PruneReport = {
       tokens: 0,
@@ -74,6 +77,7 @@ export function createPrune ({ store, audit, accounts, idleAttempts, mail, clock
       report.failures += failures
       report.mailTokens += expired.mailTokens
       report.registrations += expired.registrations
+      onProgress?.({ step: 'Deleting', count: rowsOf(report), unit: 'rows', fraction: null })
       // The embedded database answers in microtasks: without this, requests would have to wait.
       await nextTurn()
     } while (signal?.aborted !== true)
@@ -91,11 +95,12 @@ export function createPrune ({ store, audit, accounts, idleAttempts, mail, clock
     for (const rows of Object.keys(counters.rows) as Array<keyof typeof counters.rows>) counters.rows[rows] += report[rows]
   }
 
-  return async ({ dryRun, signal }) => {
-    if (dryRun) return await run({ dryRun })
+  return async options => {
+    const { dryRun, signal } = options
+    if (dryRun) return await run(options)
     const startedAt = clock.monotonic()
     try {
-      const report = await run({ dryRun, signal })
+      const report = await run(options)
       if (!report.skipped && signal?.aborted !== true) await store.reclaim()
       count(report, clock.monotonic() - startedAt)
       return report
@@ -105,3 +110,6 @@ export function createPrune ({ store, audit, accounts, idleAttempts, mail, clock
     }
   }
 }
+
+const rowsOf = ({ tokens, sessions, events, failures, mailTokens, registrations }: PruneReport): number =>
+  tokens + sessions + events + failures + mailTokens + registrations

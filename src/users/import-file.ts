@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { Compile } from 'typebox/compile'
 import { Email, Moment, Name } from '../http/schemas.js'
+import { isUuid, nilUuid } from '../shared/ids.js'
 import { isAddress, normaliseEmail } from './email.js'
 import { isPlainBcrypt } from './password.js'
 import type { NewUser } from './store.js'
@@ -11,34 +12,39 @@ const lineMaxBytes = 64 * 1024
 /** What is wrong with a line of the file, counted from 1. */
 export interface Problem { line: number, reason: string }
 
-interface Candidate { line: number, user: NewUser }
+export interface Candidate { line: number, user: NewUser }
+
+/** `endsAt`: how many bytes of the file have been read with it. */
+export interface Batch { found: Candidate[], bad: Problem[], endsAt: number }
 
 /** The users in the file, in batches; of lines that hold none, what is wrong with them. */
-export async function * readBatches (path: string, now: Date): AsyncGenerator<{ found: Candidate[], bad: Problem[] }> {
-  let batch: { found: Candidate[], bad: Problem[] } = { found: [], bad: [] }
-  for await (const { line, bytes } of readLines(path)) {
+export async function * readBatches (path: string, now: Date): AsyncGenerator<Batch> {
+  let batch: Batch = { found: [], bad: [], endsAt: 0 }
+  for await (const { line, bytes, endsAt } of readLines(path)) {
+    batch.endsAt = endsAt
     const read = bytes === null ? 'is longer than 64 KiB' : readUser(bytes, now)
     if (read === null) continue
     if (typeof read === 'string') batch.bad.push({ line, reason: read })
     else batch.found.push({ line, user: read })
     if (batch.found.length + batch.bad.length < batchSize) continue
     yield batch
-    batch = { found: [], bad: [] }
+    batch = { found: [], bad: [], endsAt }
   }
   yield batch
 }
 
-/** The lines of a file of any size, one at a time; null for lines longer than 64 KiB. */
-async function * readLines (path: string): AsyncGenerator<{ line: number, bytes: Buffer | null }> {
-  let [line, size] = [1, 0]
+/** The lines of a file of any size, one at a time, and where each ends; null for lines longer than 64 KiB. */
+async function * readLines (path: string): AsyncGenerator<{ line: number, bytes: Buffer | null, endsAt: number }> {
+  let [line, size, endsAt] = [1, 0, 0]
   let parts: Buffer[] = []
   const take = (part: Buffer) => {
     size += part.length
+    endsAt += part.length
     if (size <= lineMaxBytes) parts.push(part)
     else parts = []
   }
   const end = () => {
-    const whole = { line, bytes: size > lineMaxBytes ? null : Buffer.concat(parts) }
+    const whole = { line, bytes: size > lineMaxBytes ? null : Buffer.concat(parts), endsAt }
     line++
     size = 0
     parts = []
@@ -48,6 +54,7 @@ async function * readLines (path: string): AsyncGenerator<{ line: number, bytes:
     let from = 0
     for (let at = chunk.indexOf(10); at !== -1; at = chunk.indexOf(10, from)) {
       take(chunk.subarray(from, at))
+      endsAt++
       yield end()
       from = at + 1
     }
@@ -58,8 +65,9 @@ async function * readLines (path: string): AsyncGenerator<{ line: number, bytes:
 
 const [email, name, moment] = [Compile(Email), Compile(Name), Compile(Moment)]
 const isTime = (found: unknown) => moment.Check(found) && Date.parse(found) >= 0
+const isId = (found: unknown) => typeof found === 'string' && isUuid(found) && found !== nilUuid
 const spellings: Record<string, string> = { password_hash: 'passwordHash', email_verified_at: 'emailVerifiedAt', created_at: 'createdAt' }
-const fields = new Set(['email', 'passwordHash', 'name', 'emailVerifiedAt', 'createdAt'])
+const fields = new Set(['id', 'email', 'passwordHash', 'name', 'role', 'emailVerifiedAt', 'createdAt'])
 
 /** The user in a line, or what is wrong with it, or null for an empty line. Values are never repeated: they may be hashes. */
 function readUser (bytes: Buffer, now: Date): NewUser | string | null {
@@ -82,11 +90,13 @@ function readUser (bytes: Buffer, now: Date): NewUser | string | null {
   const given = new Map<string, unknown>()
   for (const [key, content] of Object.entries(value)) {
     const field = Object.hasOwn(spellings, key) ? spellings[key] as string : key
-    if (!fields.has(field)) reasons.push(`the field ${JSON.stringify(key.slice(0, 40))} is unknown`)
+    if (field === 'totpSecret') reasons.push('totpSecret cannot be imported')
+    else if (!fields.has(field)) reasons.push(`the field ${JSON.stringify(key.slice(0, 40))} is unknown`)
     else if (given.has(field)) reasons.push(`${field} is there twice`)
     else given.set(field, content)
   }
   const user = {
+    id: optional('id', isId, 'must be a UUID, and not the nil one'),
     email: required('email', found => email.Check(found) && isAddress(normaliseEmail(found)), 'is not an address'),
     passwordHash: required(
       'passwordHash',
@@ -94,16 +104,27 @@ function readUser (bytes: Buffer, now: Date): NewUser | string | null {
       'is not a bcrypt hash: $2a$, $2b$ or $2y$, cost 4 to 15'
     ),
     name: optional('name', found => name.Check(found), 'must have 1 to 200 characters, and no control character'),
-    emailVerifiedAt: optional('emailVerifiedAt', isTime, 'is not a time of RFC 3339, with its zone, since 1970'),
-    createdAt: optional('createdAt', isTime, 'is not a time of RFC 3339, with its zone, since 1970')
+    role: optional('role', found => found === 'user' || found === 'admin', 'is neither user nor admin') as NewUser['role'] | null,
+    emailVerifiedAt: time('emailVerifiedAt'),
+    createdAt: time('createdAt')
   }
   if (reasons.length > 0) return reasons.join('; ')
   return {
+    ...user.id === null ? {} : { id: user.id.toLowerCase() },
     email: normaliseEmail(user.email),
     passwordHash: user.passwordHash,
     name: user.name,
-    emailVerifiedAt: user.emailVerifiedAt === null ? null : new Date(user.emailVerifiedAt),
-    createdAt: user.createdAt === null ? now : new Date(user.createdAt)
+    role: user.role ?? 'user',
+    emailVerifiedAt: user.emailVerifiedAt,
+    createdAt: user.createdAt ?? now
+  }
+
+  function time (field: string): Date | null {
+    const found = optional(field, isTime, 'is not a time of RFC 3339, with its zone, since 1970')
+    if (found === null) return null
+    const at = new Date(found)
+    if (at > now) reasons.push(`${field} is in the future`)
+    return at
   }
 
   function required (field: string, isRight: (found: unknown) => boolean, wrong: string): string {

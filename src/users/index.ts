@@ -13,6 +13,7 @@ import { type AccountService, createAccountService } from './account.js'
 import { createBreachCheck } from './breached-passwords.js'
 import type { EmailChanges } from './email-changes.js'
 import { createUserImport, type UserImport } from './import.js'
+import { createImportStore } from './import-store.js'
 import { createPasswords, type Passwords } from './password.js'
 import { createPasswordPolicy } from './password-policy.js'
 import { createReauthenticate, type Reauthenticate } from './reauthenticate.js'
@@ -24,6 +25,7 @@ interface UserPorts {
   keys: Keys
   limiter: LoginLimiter
   attempts: Attempts
+  audit: Audit
   clock: Clock
   log: Log
   config: {
@@ -38,7 +40,7 @@ interface UserPorts {
 export interface Users { users: UserService, passwords: Passwords, reauthenticate: Reauthenticate, importUsers: UserImport }
 
 /** Accounts, their passwords, and the proof that somebody owns one. */
-export async function createUsers ({ database, keys, limiter, attempts, clock, log, config, spans }: UserPorts): Promise<Users> {
+export async function createUsers ({ database, keys, limiter, attempts, audit, clock, log, config, spans }: UserPorts): Promise<Users> {
   const store = createUserStore(database)
   const passwords = traced(
     await createPasswords({
@@ -57,7 +59,7 @@ export async function createUsers ({ database, keys, limiter, attempts, clock, l
     users,
     passwords,
     reauthenticate: createReauthenticate({ users, clock }),
-    importUsers: createUserImport({ store, transactions: database, clock })
+    importUsers: createUserImport({ store: createImportStore(database), transactions: database, audit, clock })
   }
 }
 

@@ -11,6 +11,8 @@ import type { User } from './user.js'
 export interface Credentials { user: User, passwordHash: string, disabled: boolean }
 
 export interface NewUser {
+  /** A new one without it. */
+  id?: string
   email: string
   name: string | null
   passwordHash: string
@@ -36,10 +38,6 @@ export interface UserStore {
   findDearestCost (): Promise<number | null>
   /** Null when the email is taken. */
   insert (tx: Tx, user: NewUser): Promise<User | null>
-  /** Which of `emails` have an account. */
-  findTaken (emails: string[]): Promise<Set<string>>
-  /** Inserts the users whose address is free; returns the addresses of the others. */
-  insertMany (tx: Tx, many: NewUser[]): Promise<Set<string>>
   /** Null when another account has the address. Of two that take it at the same moment, one fails on the unique constraint. */
   setVerifiedEmail (tx: RevokingTx, id: string, email: string, at: Date): Promise<User | null>
   /** Cache entries hold the name: only together with settling them, hence the type. */
@@ -110,20 +108,6 @@ export function createUserStore (database: Database): UserStore {
       const [row] = await within(tx).insert(users).values({ ...user, id: randomUUID() })
         .onConflictDoNothing({ target: users.email }).returning()
       return row === undefined ? null : toCredentials(row).user
-    },
-
-    async findTaken (emails: string[]): Promise<Set<string>> {
-      if (emails.length === 0) return new Set()
-      const rows = await database.query(db => db.select({ email: users.email }).from(users).where(inArray(users.email, emails)))
-      return new Set(rows.map(row => row.email))
-    },
-
-    async insertMany (tx: Tx, many: NewUser[]): Promise<Set<string>> {
-      if (many.length === 0) return new Set()
-      const rows = await within(tx).insert(users).values(many.map(user => ({ ...user, id: randomUUID() })))
-        .onConflictDoNothing({ target: users.email }).returning({ email: users.email })
-      const inserted = new Set(rows.map(row => row.email))
-      return new Set(many.map(user => user.email).filter(email => !inserted.has(email)))
     },
 
     async setVerifiedEmail (tx: RevokingTx, id: string, email: string, at: Date): Promise<User | null> {

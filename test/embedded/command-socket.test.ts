@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { callServer } from '../../src/embedded/command-client.js'
 import { serveCommands } from '../../src/embedded/command-server.js'
+import type { Progress } from '../../src/shared/progress.js'
 
 const ok = { exitCode: 0, stdout: '', stderr: '' }
 const stats = { command: 'tokens:stats', args: [] }
@@ -42,7 +43,22 @@ t.test('a command may run longer than the time limit for being accepted', async 
     await delay(2_100)
     return ok
   })
-  t.same(await callServer(dir, stats, 2_000), ok)
+  t.same(await callServer(dir, stats, { acceptTimeoutMs: 2_000 }), ok)
+})
+
+t.test('the progress of a command arrives before its outcome, in order', async t => {
+  const dir = newFolder(t)
+  const steps = [{ step: 'Checking', count: 1, unit: 'lines', fraction: 0.5 }, { step: 'Prüfen', count: 2, unit: 'lines', fraction: null }]
+  await serve(t, dir, async (_, onProgress) => {
+    for (const progress of steps) onProgress(progress)
+    await delay(10)
+    onProgress(steps[0] as Progress)
+    return { ...ok, stdout: 'two\nlines' }
+  })
+  const told: Progress[] = []
+  t.same(await callServer(dir, stats, { onProgress: progress => { told.push(progress) } }), { ...ok, stdout: 'two\nlines' })
+  t.same(told, [...steps, steps[0]])
+  t.same(await callServer(dir, stats), { ...ok, stdout: 'two\nlines' }, 'who asks for none gets the outcome alone')
 })
 
 t.test('a command that throws exits with 1 and its message, without a stack trace', async t => {

@@ -338,7 +338,7 @@ t.test('between processes', async t => {
     second.freeze()
     await t.rejects(claimDataDir(dir, 'server'), { name: 'DataDirInUseError', pid: second.pid })
     await t.rejects(
-      Promise.race([callServer(dir, which, 200), delay(1_900)]),
+      Promise.race([callServer(dir, which, { acceptTimeoutMs: 200 }), delay(1_900)]),
       { message: /did not accept the command within 0.2 s: it is frozen/ }
     )
 

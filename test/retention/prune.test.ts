@@ -3,6 +3,7 @@ import { mock } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { schedulePrune } from '../../src/retention/schedule.js'
+import type { Progress } from '../../src/shared/progress.js'
 import { becomesTrue, onEachGround, patienceMs, startApp, type TestApp } from '../fixtures/app.js'
 import { openSql } from '../fixtures/servers.js'
 
@@ -117,7 +118,14 @@ onEachGround(t, async (t, ground) => {
     await insertMany(7_000, { expired: 8 })
     await insertMany(5_000, { expired: -20, revoked: 9 })
     t.match(await one.prune({ dryRun: true }), { tokens: 12_000, sessions: 12_000 })
-    t.match(await one.prune({ dryRun: false }), { tokens: 12_000, sessions: 12_000, skipped: false })
+    const told: Progress[] = []
+    t.match(
+      await one.prune({ dryRun: false, onProgress: progress => { told.push(progress) } }),
+      { tokens: 12_000, sessions: 12_000, skipped: false }
+    )
+    t.ok(told.length > 1 && told.every(({ count }, i) => count > (told[i - 1]?.count ?? 0)), 'each batch is told')
+    t.match(told.at(-1), { step: 'Deleting', unit: 'rows', fraction: null })
+    t.ok((told.at(-1)?.count ?? 0) >= 24_000, 'with all that it deleted')
     t.equal(await count('tokens'), before)
   })
 

@@ -216,6 +216,23 @@ t.test('users:import opens the database itself when no server runs, and hands th
   for (const email of [first, second]) t.equal((await logIn(base, email)).status, 200)
 })
 
+t.test('progress goes to stderr in plain lines, whether a running server does the work or the command itself', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-progress-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const env = { DATA_DIR: join(folder, 'data') }
+  await cli(t, env, ['db:migrate'])
+  const passwordHash = await bcrypt.hash(password, 4)
+  const importing = (name: string) => {
+    writeFileSync(join(folder, name), JSON.stringify({ email: newEmail(), passwordHash }))
+    return cli(t, env, ['users:import', '--progress', name], '', folder)
+  }
+  const told = { code: 0, stdout: 'Imported 1 users.\n', stderr: 'Checking: 100%, 1 lines\nImporting: 100%, 1 lines\n' }
+  t.strictSame(await importing('alone.jsonl'), told)
+  t.match(await cli(t, env, ['tokens:prune', '--progress']), { code: 0, stderr: '' }, 'nothing to delete, nothing to tell')
+  await startServer(t, env)
+  t.strictSame(await importing('served.jsonl'), told)
+})
+
 function logIn (base: string, email: string, secret = password): Promise<globalThis.Response> {
   return fetch(
     `${base}/v1/login`,

@@ -127,6 +127,25 @@ t.test('npm run dev goes on with what is changed in the pages and in the server,
   t.equal(await page(), '', 'nothing is left behind')
 })
 
+t.test('progress is a bar in a terminal, that of a running server too', async t => {
+  if (!hasTerminal) return skipMissing(t, 'needs script: install util-linux')
+  const folder = newFolder(t)
+  const env = { PORT: '0', DATA_DIR: join(folder, 'data') }
+  const file = join(folder, 'users.jsonl')
+  writeFileSync(file, Array.from({ length: 2_500 }, () => JSON.stringify({ email: newEmail(), passwordHash: `$2b$04$${'a'.repeat(53)}` })).join('\n'))
+  t.equal(await new Terminal(t, env, cliFile, 'db:migrate').exited, 0)
+  const full = `\\[#{24}\\] (Checking|Importing): 100%, 2500 lines`
+  const alone = new Terminal(t, env, cliFile, 'users:import', file, '--progress', '--dry-run')
+  t.equal(await alone.exited, 0)
+  t.match(alone.output, new RegExp(`\r\\[#{9}-{15}\\] Checking: \\d+%, 1000 lines\u001b\\[K\r.*${full}.*\r\nWould import 2500 users`, 's'))
+
+  const server = new Terminal(t, env, serverFile)
+  await server.sees(/Latchkey listens on/)
+  const served = new Terminal(t, env, cliFile, 'users:import', file, '--progress')
+  t.equal(await served.exited, 0)
+  t.match(served.output, new RegExp(`${full}\u001b\\[K\r\n.*${full}\u001b\\[K\r\nImported 2500 users`, 's'))
+})
+
 t.test('the build says that it is building where that takes long, and passes on how it ended', async t => {
   const dir = newFolder(t)
   const compiler = join(dir, 'node_modules/typescript/bin')

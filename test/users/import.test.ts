@@ -1,4 +1,4 @@
-
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -6,8 +6,9 @@ import bcrypt from 'bcrypt'
 import t from 'tap'
 import { runCommand } from '../../src/commands/index.js'
 import { systemClock } from '../../src/shared/clock.js'
+import type { Progress } from '../../src/shared/progress.js'
 import { createUserImport } from '../../src/users/import.js'
-import { createUserStore } from '../../src/users/store.js'
+import { createImportStore } from '../../src/users/import-store.js'
 import { embeddedGround, newEmail, onEachGround, password, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { hold, holdUser } from '../fixtures/locks.js'
 
@@ -31,6 +32,17 @@ function fileOf (content: string | Buffer | object[]): string {
 const storedHash = async (app: TestApp, email: string) => {
   const [row] = await app.database.prepared<{ hash: string }>('select password_hash as hash from users where email = $1', [email])
   return row?.hash ?? null
+}
+const eventsOf = async (app: TestApp, userId: string) =>
+  (await app.database.prepared<{ type: string }>('select type from events where user_id = $1', [userId])).map(({ type }) => type)
+const countImports = async (app: TestApp) =>
+  (await app.database.prepared<{ count: number }>("select count(*)::int as count from events where type = 'users_imported'", []))[0]?.count ?? 0
+/** What an import is made of, but its first look finds nobody: as if they registered after it. */
+function parts ({ database, audit }: TestApp) {
+  const store = createImportStore(database)
+  const findTaken: typeof store.findTaken = async (many, tx) =>
+    tx === undefined ? { emails: new Set(), ids: new Set() } : await store.findTaken(many, tx)
+  return { store: { ...store, findTaken }, transactions: database, audit }
 }
 const countUsers = async (app: TestApp) =>
   (await app.database.prepared<{ count: number }>('select count(*)::int as count from users', []))[0]?.count
@@ -99,8 +111,10 @@ onEachGround(t, async (t, ground) => {
   }
 
   t.test('every bad line is reported, and nothing is imported', async t => {
-    const before = await countUsers(one)
-    const taken = (await one.account()).email
+    const [before, imports] = [await countUsers(one), await countImports(one)]
+    const { email: taken, userId } = await one.account()
+    const newId = randomUUID()
+    const tomorrow = new Date(Date.now() + 86_400_000).toISOString()
     const twice = newEmail()
     const good = { email: newEmail(), passwordHash: goodHash }
     const lines = [
@@ -127,9 +141,16 @@ onEachGround(t, async (t, ground) => {
       JSON.stringify({ email: twice.toUpperCase(), passwordHash: goodHash }),
       JSON.stringify({ email: twice, passwordHash: goodHash }),
       `{"email": "${newEmail()}", "passwordHash": "${goodHash}", "__proto__": {"role": "admin"}}`,
-      JSON.stringify({ email: newEmail(), passwordHash: goodHash, role: 'admin' }),
+      JSON.stringify({ email: newEmail(), passwordHash: goodHash, role: 'root' }),
       JSON.stringify({ email: newEmail(), passwordHash: goodHash, name: 'x'.repeat(70_000) }),
-      JSON.stringify({ email: newEmail(), passwordHash: goodHash, name: 'NUL \u0000' })
+      JSON.stringify({ email: newEmail(), passwordHash: goodHash, name: 'NUL \u0000' }),
+      JSON.stringify({ id: 7, email: newEmail(), passwordHash: goodHash }),
+      JSON.stringify({ id: '00000000-0000-0000-0000-000000000000', email: newEmail(), passwordHash: goodHash }),
+      JSON.stringify({ id: userId.toUpperCase(), email: newEmail(), passwordHash: goodHash }),
+      JSON.stringify({ id: newId, email: newEmail(), passwordHash: goodHash }),
+      JSON.stringify({ id: newId.toUpperCase(), email: taken, passwordHash: goodHash }),
+      JSON.stringify({ email: newEmail(), passwordHash: goodHash, emailVerifiedAt: tomorrow, createdAt: tomorrow }),
+      JSON.stringify({ email: newEmail(), passwordHash: goodHash, role: ['admin'], totpSecret: 'JBSWY3DPEHPK3PXP' })
     ]
     const bytes = Buffer.concat([
       Buffer.from(`${lines.join('\n')}\n{"email": "`),
@@ -145,12 +166,53 @@ onEachGround(t, async (t, ground) => {
       '13: passwordHash is there twice', `14: name must have 1 to 200 characters, and no control character; createdAt ${time}`,
       `15: emailVerifiedAt ${time}; createdAt ${time}`, `16: createdAt ${time}`, `17: createdAt ${time}`,
       '18: the email has an account already', '20: email is not an address', '21: the email is that of line 19', '22: the email is that of line 19',
-      '23: the field "__proto__" is unknown', '24: the field "role" is unknown', '25: is longer than 64 KiB',
-      '26: name must have 1 to 200 characters, and no control character', '27: is not UTF-8'
+      '23: the field "__proto__" is unknown', '24: role is neither user nor admin', '25: is longer than 64 KiB',
+      '26: name must have 1 to 200 characters, and no control character',
+      '27: id must be a UUID, and not the nil one', '28: id must be a UUID, and not the nil one', '29: the id has an account already',
+      '31: the email is that of line 18; the id is that of line 30',
+      '32: emailVerifiedAt is in the future; createdAt is in the future', '33: totpSecret cannot be imported; role is neither user nor admin',
+      '34: is not UTF-8'
     ])
-    t.match(report, { users: 26, imported: 0 })
+    t.match(report, { users: 33, imported: 0 })
     t.equal(await countUsers(one), (before ?? 0) + 1, 'only the account that this test made')
     t.notMatch(JSON.stringify(report), goodHash.slice(7))
+    t.notMatch(JSON.stringify(report), 'JBSWY3DPEHPK3PXP')
+    t.strictSame(await eventsOf(one, userId), ['registered'])
+    t.equal(await countImports(one), imports, 'what was not done leaves no event')
+  })
+
+  t.test('an id, a role and the time of verification are kept, and an import leaves an event, as does each administrator in it', async t => {
+    const [id, adminId] = [randomUUID(), randomUUID()]
+    const [kept, plain, admin] = [newEmail(), newEmail(), newEmail()]
+    const imports = await countImports(one)
+    t.match(await importing([
+      { id: id.toUpperCase(), email: kept, passwordHash: goodHash, role: 'user', emailVerifiedAt: '2024-01-02T03:04:05Z' },
+      { id: null, email: plain, passwordHash: goodHash, role: null, emailVerifiedAt: null },
+      { id: adminId, email: admin, passwordHash: goodHash, role: 'admin' }
+    ]), { users: 3, imported: 3, problems: [] })
+    t.equal(await countImports(one), imports + 1)
+    t.match((await one.login(kept)).json().user, { id, role: 'user', emailVerifiedAt: '2024-01-02T03:04:05.000Z' })
+    t.match((await one.login(plain)).json().user, { id: /^[0-9a-f-]{36}$/, role: 'user', emailVerifiedAt: null })
+    const { accessToken: token } = (await one.login(admin)).json()
+    const { events } = (await one.call('GET', `/v1/admin/events?userId=${adminId}`, { token })).json()
+    t.match(events, [{ type: 'login_succeeded' }, { type: 'user_created', userId: adminId, actorId: null, cause: 'import', role: 'admin' }])
+    t.strictSame(await eventsOf(one, id), ['login_succeeded'], 'others have no event of their own')
+    const { events: [imported] } = (await one.call('GET', '/v1/admin/events?type=users_imported', { token })).json()
+    t.match(imported, { userId: null, actorId: null, cause: 'command', ip: null })
+    await importing([])
+    t.equal(await countImports(one), imports + 1, 'an empty file imports nothing')
+  })
+
+  t.test('progress is told of both passes, and ends with the whole file', async t => {
+    const told: Progress[] = []
+    const path = fileOf(Array.from({ length: 2_500 }, () => ({ email: newEmail(), passwordHash: goodHash })))
+    await one.importUsers({ path, dryRun: false, onProgress: progress => { told.push(progress) } })
+    t.strictSame(told.map(({ step, count, unit }) => `${step} ${count} ${unit}`), [
+      'Checking 1000 lines', 'Checking 2000 lines', 'Checking 2500 lines', 'Importing 1000 lines', 'Importing 2000 lines', 'Importing 2500 lines'
+    ])
+    const fractions = told.slice(0, 3).map(({ fraction }) => fraction as number)
+    t.ok(Math.abs((fractions[0] as number) - 0.4) < 0.01 && Math.abs((fractions[1] as number) - 0.8) < 0.01, String(fractions))
+    t.equal(fractions[2], 1)
   })
 
   t.test('a byte order mark, CRLF, empty lines and a missing final newline do no harm', async t => {
@@ -174,15 +236,18 @@ onEachGround(t, async (t, ground) => {
   })
 
   t.test('a user who registers between the check and the import is reported, and nothing is imported', async t => {
-    const { email } = await one.account()
-    const store = { ...createUserStore(one.database), findTaken: async () => new Set<string>() }
-    const late = createUserImport({ store, transactions: one.database, clock: systemClock })
+    const { email, userId } = await one.account()
+    const late = createUserImport({ ...parts(one), clock: systemClock })
     const before = await countUsers(one)
-    const users = [{ email: newEmail(), passwordHash: goodHash }, { email, passwordHash: goodHash }]
-    t.strictSame(
-      await late({ path: fileOf(users), dryRun: false }),
-      { users: 2, imported: 0, dryRun: false, problems: [{ line: 2, reason: 'the email has an account already' }] }
-    )
+    const users = [
+      { email: newEmail(), passwordHash: goodHash }, { email, passwordHash: goodHash }, { email: newEmail(), id: userId, passwordHash: goodHash }
+    ]
+    t.strictSame(await late({ path: fileOf(users), dryRun: false }), {
+      users: 3,
+      imported: 0,
+      dryRun: false,
+      problems: [{ line: 2, reason: 'the email has an account already' }, { line: 3, reason: 'the id has an account already' }]
+    })
     t.equal(await countUsers(one), before)
   })
 
@@ -313,7 +378,7 @@ t.test('the command', async t => {
 
   t.test('finds a file relative to the folder of the caller when a server runs the command', async t => {
     writeFileSync(join(folder, '--json'), '{"email":"x"}')
-    const relative = (...args: string[]) => runCommand(one, 'users:import', args, undefined, folder)
+    const relative = (...args: string[]) => runCommand(one, 'users:import', args, { folder })
     t.match(await relative('--json', basename(good)), { exitCode: 1, stdout: /"line":1/ })
     t.match(await relative('--dry-run', good), { exitCode: 1, stderr: /^Nothing would be imported: 1 of 1/ }, 'an absolute path as it is')
     t.match(await relative('--', '--json'), { exitCode: 1, stdout: '', stderr: /1 of 1 lines are bad/ }, 'whatever the file is called')

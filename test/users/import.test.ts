@@ -127,7 +127,7 @@ onEachGround(t, async (t, ground) => {
       JSON.stringify({ email: newEmail() }),
       JSON.stringify({ email: newEmail(), passwordHash: null, password: 'plain' }),
       JSON.stringify({ email: newEmail(), passwordHash: `$2b$03$${goodHash.slice(7)}` }),
-      JSON.stringify({ email: newEmail(), passwordHash: `$2b$32$${goodHash.slice(7)}` }),
+      JSON.stringify({ email: newEmail(), passwordHash: `$2b$31$${goodHash.slice(7)}` }),
       JSON.stringify({ email: newEmail(), passwordHash: `$2x$${goodHash.slice(4)}` }),
       JSON.stringify({ email: newEmail(), passwordHash: `${goodHash} ` }),
       JSON.stringify({ email: newEmail(), passwordHash: goodHash, password_hash: goodHash }),

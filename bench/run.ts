@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { readArguments } from '../test/fixtures/arguments.js'
 import { type Contender, createContenders } from './contenders.js'
 import { type ContenderName, goals } from './goals.js'
 import { bestGenerator, createLoad } from './load.js'
@@ -95,18 +96,9 @@ function write (path: string, report: Report): void {
   writeFileSync(file(`${path}.svg`), draw(report))
 }
 
-async function run (): Promise<void> {
-  try {
-    await main(readOptions(process.argv.slice(2)))
-  } catch (error) {
-    if (error instanceof RangeError || (error instanceof TypeError && 'code' in error)) {
-      console.error(`${error.message}\n${usage}`)
-      process.exitCode = 2
-    } else {
-      console.error(error)
-      process.exitCode = 1
-    }
-  }
+try {
+  await main(readArguments(usage, () => readOptions(process.argv.slice(2))))
+} catch (error) {
+  console.error(error)
+  process.exitCode = 1
 }
-
-await run()

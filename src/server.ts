@@ -120,6 +120,16 @@ function explain (error: unknown, config: Config | null): string {
     : explained.message
 }
 
+const usage = `Usage: npm start
+The server takes no arguments: its configuration is in the environment. npm run config:check shows it; README lists the variables.`
+
+const [argument] = process.argv.slice(2)
+if (argument !== undefined) {
+  if (argument === '--help' || argument === '-h') process.stdout.write(`${usage}\n`)
+  else process.stderr.write(`Unexpected argument ${JSON.stringify(argument)}.\n\n${usage}\n`)
+  process.exit(argument === '--help' || argument === '-h' ? 0 : 2)
+}
+
 // Read once: the file of a secret may be a pipe.
 let config: Config | null = null
 try {

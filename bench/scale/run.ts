@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import type { Sql } from 'postgres'
+import { readArguments } from '../../test/fixtures/arguments.js'
 import { figure, table } from '../format.js'
 import { growthAtMost, pruneSlowsAtMost } from '../goals.js'
 import { describeMachine } from '../machine.js'
@@ -11,17 +12,24 @@ import { openSite, type Site, samples, type Work } from './site.js'
 /** A shorter prune overlaps too few requests for a p99. */
 const measurableMs = 1_000
 
-/** `npm run bench:scale`: the cost of the same requests as the tables grow, and while a tenth of the rows is pruned. */
-async function main (args: string[]): Promise<void> {
+const usage = `npm run bench:scale -- [--rows N,…] [--rounds N]
+  --rows N,…   tokens in the table, one site each (10000,1000000,10000000)
+  --rounds N   measured rounds, after one to warm up (5)`
+
+/** Throws a RangeError or TypeError that names the bad argument. */
+function readOptions (): { sizes: number[], rounds: number } {
   const { values } = parseArgs({
-    args,
     options: { rows: { type: 'string', default: '10000,1000000,10000000' }, rounds: { type: 'string', default: '5' } }
   })
   const sizes = values.rows.split(',').map(text => positive('rows', text)).sort((one, other) => one - other)
   const rounds = positive('rounds', values.rounds)
   const people = samples.flushed + (rounds + 1) * (samples.logins + samples.logouts)
   if ((sizes[0] ?? 0) / 4 < people) throw new RangeError(`--rows: with ${rounds} rounds the smallest has to be ${people * 4} or more`)
+  return { sizes, rounds }
+}
 
+/** `npm run bench:scale`: the cost of the same requests as the tables grow, and while a tenth of the rows is pruned. */
+async function main ({ sizes, rounds }: ReturnType<typeof readOptions>): Promise<void> {
   await withMachinery(async machinery => {
     console.log(describeMachine(machinery.cores).join('\n'))
     const redis = await machinery.redis()
@@ -104,8 +112,8 @@ function verdict (ratio: number, most: number): string {
 }
 
 try {
-  await main(process.argv.slice(2))
+  await main(readArguments(usage, readOptions))
 } catch (error) {
-  console.error(error instanceof RangeError ? error.message : error)
-  process.exitCode = error instanceof RangeError ? 2 : 1
+  console.error(error)
+  process.exitCode = 1
 }

@@ -79,10 +79,13 @@ async function open (
 }
 
 /** For an operator: `error` as a DatabaseUnreachableError if the database caused it, else `error` itself. */
-export function explainDatabase ({ databaseUrl }: Config, error: unknown): unknown {
+export function explainDatabase (config: Config, error: unknown): unknown {
+  const { databaseUrl } = config
   const where = databaseUrl === undefined ? 'in DATA_DIR' : `at ${nameDatabaseServer(databaseUrl)}`
   const hasOptions = databaseUrl !== undefined && readPostgresUrl(databaseUrl)?.options !== undefined
-  const problem = problemOf(error, hasOptions)
+  const problem = databaseUrl !== undefined && error instanceof DatabaseError && error.code === '3D000'
+    ? `has no database ${readPostgresUrl(databaseUrl)?.database ?? 'named like its user'}: create it, or correct DATABASE_URL`
+    : problemOf(error, hasOptions)
   return problem === null ? error : new DatabaseUnreachableError(`PostgreSQL ${where} ${problem}.`)
 }
 
@@ -91,7 +94,7 @@ const settingRefused = /^(42704|22023|42501|55P02)$/
 
 function problemOf (error: unknown, hasOptions: boolean): string | null {
   if (error instanceof DatabaseError && /^(28|3D)/.test(error.code)) {
-    return `refused user or database of DATABASE_URL (SQLSTATE ${error.code})`
+    return `refused the user or password of DATABASE_URL, or this user in this database (SQLSTATE ${error.code})`
   }
   if (hasOptions && error instanceof DatabaseError && settingRefused.test(error.code)) {
     return `refused a setting (SQLSTATE ${error.code}): correct options in DATABASE_URL`

@@ -221,7 +221,7 @@ t.test('what people paste connects', async t => {
   await t.test('where the name of the database is missing, it is called like the user', async t => {
     t.match(
       await ask(`postgres://nobody:secret@${host}:${port}`, 'select 1'),
-      /refused user or database of DATABASE_URL \(SQLSTATE (28|3D)/
+      /has no database named like its user: create it, or correct DATABASE_URL\.|refused the user or password of DATABASE_URL, .* \(SQLSTATE 28/
     )
   })
 })

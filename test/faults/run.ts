@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { readArguments } from '../fixtures/arguments.js'
 import type { Scene } from './faults.js'
 import { createLoad } from './load.js'
 import { isMutant, type Mutant, mutants } from './mutants.js'
@@ -33,14 +34,9 @@ function readOptions (): Options & { names: SetupName[] } {
       minutes: { type: 'string' },
       setup: { type: 'string' },
       only: { type: 'string' },
-      mutant: { type: 'string' },
-      help: { type: 'boolean' }
+      mutant: { type: 'string' }
     }
   })
-  if (values.help === true) {
-    say(usage)
-    process.exit(0)
-  }
   const minutes = values.minutes === undefined ? null : Number(values.minutes)
   const only = values.only?.split(',') ?? null
   const mutant = values.mutant ?? null
@@ -51,10 +47,7 @@ function readOptions (): Options & { names: SetupName[] } {
     names.length === 0 ||
     only?.some(name => !Object.hasOwn(setupOf(setup).faults, name)) === true ||
     (mutant !== null && !isMutant(mutant))
-  if (wrong) {
-    process.stderr.write(`${usage}\n`)
-    process.exit(2)
-  }
+  if (wrong) throw new RangeError('There is no such setup, fault or mutant, or --minutes is not above zero.')
   return { minutes, setup, names, only, mutant: mutant as Mutant | null }
 }
 
@@ -169,7 +162,7 @@ async function catchMutant (name: Mutant): Promise<Check> {
 }
 
 async function main (): Promise<void> {
-  const { names, ...options } = readOptions()
+  const { names, ...options } = readArguments(usage, readOptions)
   const checks: Check[] = []
   for (const setup of names) {
     const { share, missing, optional = false } = setupOf(setup)

@@ -1,18 +1,22 @@
 import { parseArgs } from 'node:util'
+import { readArguments } from '../fixtures/arguments.js'
 import { explore } from './explorer.js'
 import { comfortNames, type Rule, ruleNames, rulesWithout } from './rules.js'
 import { scenarioNames, scenarios, widen } from './scenarios.js'
 import { printTrace } from './trace.js'
 
-/**
- * Explores the model from the command line.
- *   --bound N          room beyond the suite's (1): see `widen`
- *   --without RULE     may be given several times; `comforts` removes all of those
- *   --scenario NAME    one scenario only, may be given several times
- *   --states N         where to stop a scenario, 12 million unless given
- *   --trace            prints the counterexamples
- */
-const { values } = parseArgs({
+/** Explores the model from the command line. */
+const usage = `npm run test:model -- [options]
+  --bound N          room beyond the suite's (1): see \`widen\`
+  --without RULE     may be given several times; \`comforts\` removes all of those
+  --scenario NAME    one scenario only, may be given several times
+  --states N         where to stop a scenario, 12 million unless given
+  --trace            prints the counterexamples`
+
+const { values, removed } = readArguments(usage, readOptions)
+
+function readOptions () {
+  const { values } = parseArgs({
   options: {
     bound: { type: 'string', default: '1' },
     without: { type: 'string', multiple: true, default: [] },
@@ -22,9 +26,13 @@ const { values } = parseArgs({
   }
 })
 
-const known: string[] = [...ruleNames, ...comfortNames]
-const removed = values.without.flatMap(name => name === 'comforts' ? comfortNames : [name as Rule])
-for (const name of removed) if (!known.includes(name)) throw new Error(`no rule ${name}; there are ${known.join(', ')}`)
+  const known: string[] = [...ruleNames, ...comfortNames]
+  const removed = values.without.flatMap(name => name === 'comforts' ? comfortNames : [name as Rule])
+  for (const name of removed) if (!known.includes(name)) throw new Error(`no rule ${name}; there are ${known.join(', ')}`)
+  const scenes: string[] = scenarioNames
+  for (const name of values.scenario) if (!scenes.includes(name)) throw new Error(`no scenario ${name}; there are ${scenes.join(', ')}`)
+  return { values, removed }
+}
 
 let broken = false
 let total = 0

@@ -8,7 +8,7 @@ import bcrypt from 'bcrypt'
 import t, { type Test } from 'tap'
 import { commandNames } from '../../src/commands/index.js'
 import { newEmail, password, serverGround, skipMissing, startApp } from '../fixtures/app.js'
-import { alone, cliFile, compile, serverFile } from '../fixtures/programs.js'
+import { alone, cliFile, compile, root, serverFile } from '../fixtures/programs.js'
 import { createEmptyDatabase, findPostgres } from '../fixtures/servers.js'
 
 /** Each command as a process of its own, as an operator runs it. */
@@ -112,6 +112,48 @@ t.test('arguments are read before anything is done', async t => {
     t.match(await cli(t, env, args), { code: 2, stdout: '', stderr: /\nUsage: npm run / }, args.join(' '))
   }
   t.notOk(existsSync(env.DATA_DIR), 'no database was made')
+})
+
+t.test('the server takes no arguments, and says so before it makes a database', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'latchkey-arguments-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const env = { DATA_DIR: join(dir, 'data'), PORT: '0' }
+  const serve = (...args: string[]) => shell(t, args, env, '', dir, serverFile)
+  t.match(await serve('--help'), { code: 0, stdout: /^Usage: npm start\n.*environment/, stderr: '' })
+  for (const argument of ['nonsense', '--port']) {
+    t.match(await serve(argument, '80'), { code: 2, stdout: '', stderr: `Unexpected argument "${argument}".\n\nUsage: npm start` })
+  }
+  t.strictSame(readdirSync(dir), [])
+})
+
+t.test('programs for developers explain themselves, and refuse what they do not know in one line', async t => {
+  for (const [name, file] of [
+    ['bench', 'bench/run.ts'], ['bench:scale', 'bench/scale/run.ts'], ['test:faults', 'test/faults/run.ts'], ['test:model', 'test/model/explore.ts']
+  ] as const) {
+    const run = (...args: string[]) => shell(t, [join(root, file), ...args], {}, '', '.', join(root, 'node_modules/tsx/dist/cli.mjs'))
+    t.match(await run('--help'), { code: 0, stdout: `npm run ${name} -- [`, stderr: '' }, name)
+    for (const wrong of ['--nonsense', 'nonsense']) {
+      t.match(await run(wrong), { code: 2, stdout: '', stderr: new RegExp(`^[^\n]*'${wrong}'[^\n]*\n\nnpm run ${name} -- \\[`) }, `${name} ${wrong}`)
+    }
+  }
+})
+
+t.test('a database that is not there is told from a user who may not', async t => {
+  const server = await findPostgres()
+  if (server === null) return skipMissing(t, 'needs PostgreSQL: install and start it, or set TEST_DATABASE_URL')
+  const url = new URL(server)
+  url.pathname = '/latchkey_nowhere'
+  const { host } = url
+  for (const args of [['users:list'], ['db:migrate']]) {
+    t.strictSame(await cli(t, { DATABASE_URL: url.href }, args), {
+      code: 1, stdout: '', stderr: `PostgreSQL at ${host} has no database latchkey_nowhere: create it, or correct DATABASE_URL.\n`
+    })
+  }
+  url.pathname = '/postgres'
+  url.username = 'latchkey_nobody'
+  t.match(await cli(t, { DATABASE_URL: url.href }, ['users:list']), {
+    code: 1, stdout: '', stderr: `PostgreSQL at ${host} refused the user or password of DATABASE_URL, or this user in this database (SQLSTATE 28`
+  })
 })
 
 /** Arguments with which each command that needs a database would do something. */
@@ -246,9 +288,10 @@ async function shell (
   args: string[],
   env: Record<string, string>,
   input: string | Buffer,
-  cwd: string
+  cwd: string,
+  program = cliFile
 ): Promise<{ code: number | null, stdout: string, stderr: string }> {
-  const child = spawn(...alone(env, process.execPath, cliFile, ...args), { stdio: 'pipe', cwd })
+  const child = spawn(...alone(env, process.execPath, program, ...args), { stdio: 'pipe', cwd })
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (text: Buffer) => { stdout += text })
   child.stderr.on('data', (text: Buffer) => { stderr += text })

@@ -13,22 +13,26 @@ const idleTransactionMs = 5_000
 export interface Abilities {
   /** False behind a pooler that refuses our start-up parameters: then database and role must have the settings. */
   settings: boolean
+  /** Whether a pooler is in front: our start-up parameters may then not hold on every connection. */
+  pooled: boolean
   /** False behind a pooler that hands each transaction another connection: what was prepared on one does not exist on the next. */
   prepare: boolean
   /** Where the tables are. */
   schema: string
 }
 
-interface ConnectOptions extends Partial<Abilities> { max: number, statementMs?: number, lockMs?: number, onclose? (): void }
+interface ConnectOptions extends Partial<Abilities> { max: number, statementMs?: number, lockMs?: number, onclose? (id: number): void }
 
 /** A client of the server at `url`, with up to `max` connections that are opened when they are first needed. */
 export function connect (url: string, options: ConnectOptions): Sql {
-  const { max, settings = true, prepare, schema = 'public', statementMs = statementTimeoutMs, lockMs = statementMs, onclose } = options
+  const { max, settings = true, pooled = false, prepare, schema = 'public', statementMs = statementTimeoutMs, lockMs = statementMs, onclose } = options
   const driver = driverOptions(url)
   const prepares = prepare ?? driver.prepare
   const client = postgres({
     ...driver,
     ...onclose === undefined ? {} : { onclose },
+    // A connection that ends by its age tells nobody until it is gone, and meanwhile another may be opened that nobody has checked.
+    ...pooled ? { max_lifetime: null } : {},
     prepare: prepares,
     max,
     onnotice: () => {},
@@ -83,7 +87,7 @@ function oneAtATime (client: Sql): Sql {
     get (target, name) {
       // What its own transactions are begun with: false keeps others off the connection until the answer.
       if (name === 'unsafe') return (text: string, parameters?: never[], options?: object) =>
-        target.unsafe(text, parameters, { ...options, onexecute: () => false } as object)
+        target.unsafe(text, parameters, { onexecute: () => false, ...options } as object)
       return Reflect.get(target, name, target) as unknown
     }
   })

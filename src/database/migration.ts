@@ -2,9 +2,11 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Sql } from 'postgres'
 import { addRows, type Connection, journal, migrate, migrationHashes } from '../../db/migrate.js'
+import { standby } from '../shared/errors.js'
 import { type Abilities, connect } from './connect.js'
 import type { Database } from './database.js'
 import { DatabaseError, translateError } from './errors.js'
+import { primaryAttempts } from './server-check.js'
 
 /** Building an index on many rows takes a while, and so does waiting for the instance that builds it. */
 const statementMs = 600_000
@@ -18,7 +20,7 @@ const pauseMs = 1_000
  * to be done, it takes no lock and needs no right to change tables.
  */
 export async function migratePostgres (url: string, abilities: Abilities): Promise<void> {
-  const worker = connect(url, { ...abilities, max: 1, statementMs, lockMs })
+  const worker = await connectPrimary(url, { ...abilities, statementMs, lockMs })
   const connection = drizzle(worker) as unknown as Connection
   try {
     const missing = await findMissing(worker)
@@ -31,6 +33,25 @@ export async function migratePostgres (url: string, abilities: Abilities): Promi
     throw translateError(error)
   } finally {
     await worker.end({ timeout: 1 }).catch(() => {})
+  }
+}
+
+/** A client of one connection that leads to the primary: behind a balancer some may lead to a standby. */
+async function connectPrimary (url: string, options: Abilities & { statementMs: number, lockMs?: number }): Promise<Sql> {
+  for (let attempt = 1; ; attempt++) {
+    const client = connect(url, { ...options, max: 1 })
+    try {
+      const [row] = await client`select pg_is_in_recovery() as standby`
+      if (row?.standby === false) return client
+    } catch (error) {
+      await client.end({ timeout: 0 }).catch(() => {})
+      throw translateError(error)
+    }
+    await client.end({ timeout: 1 }).catch(() => {})
+    if (attempt === primaryAttempts) {
+      const problem = 'is a standby, which takes no changes: DATABASE_URL has to lead to the primary'
+      throw Object.assign(standby(), { problem })
+    }
   }
 }
 
@@ -52,7 +73,7 @@ async function findMissing (client: Sql): Promise<string[]> {
 
 /** Runs `work` while no other process of this database does. */
 async function withLock (url: string, abilities: Abilities, work: () => Promise<void>): Promise<void> {
-  const holder = connect(url, { ...abilities, max: 1, statementMs })
+  const holder = await connectPrimary(url, { ...abilities, statementMs })
   try {
     await holder.begin(async tx => {
       // The lock belongs to the transaction: a pooler may run the next transaction on another connection.

@@ -3,12 +3,15 @@ import type { Sql } from 'postgres'
 import type { Log } from '../observability/logger.js'
 import { unavailable } from '../shared/errors.js'
 import { withTimeout } from '../shared/timeout.js'
+import { findAbilities } from './abilities.js'
 import { type Abilities, connect } from './connect.js'
-import type { Database, DedicatedConnection, Parameter, Queries } from './database.js'
+import { type ConnectionGate, createConnectionGate } from './connection-gate.js'
+import type { Database, Parameter, Queries } from './database.js'
+import { createDedicated, saysStandby } from './dedicated.js'
 import { isConnectionLoss, isStandby, translateError } from './errors.js'
 import { guardedTransaction } from './guarded-transaction.js'
 import { migratePostgres } from './migration.js'
-import { findAbilities, requireSettings } from './server-check.js'
+import { createConnectionCheck } from './server-check.js'
 import { runTransaction, type Tx } from './transaction.js'
 import { parsePostgresUrl } from './url.js'
 
@@ -20,13 +23,12 @@ const maxWaitingPerConnection = 50
 /** Ends the connection that it runs on, if that leads to a standby. */
 const leaveText = 'select pg_terminate_backend(pg_backend_pid()) where pg_is_in_recovery()'
 
-/** `checked`: since the settings were checked no connection was lost, so none is new. */
-interface Pool { client: Sql, queries: Queries, checked: boolean }
+interface Pool { client: Sql, queries: Queries, gate: ConnectionGate }
 
 /** `schema`: where the tables are. */
 interface PostgresOptions { schema?: string, log?: Pick<Log, 'warn'> }
 
-/** A pool of connections to a PostgreSQL server, opened when first used. The server is checked then, and again after a lost connection. */
+/** A pool of connections to a PostgreSQL server, opened when they are needed. Each new one is checked before it is used. */
 export function createPostgres (url: string, poolSize: number, { schema = 'public', log }: PostgresOptions = {}): Database {
   let abilities: Promise<Abilities> | null = null
   let pool: Pool | null = null
@@ -49,25 +51,21 @@ export function createPostgres (url: string, poolSize: number, { schema = 'publi
   }
 
   async function requirePool (): Promise<Pool> {
-    if (pool?.checked === true) return pool
-    if (pool === null) {
-      const found = await requireAbilities()
-      if (closed) throw unavailable('CONNECTION_ENDED')
-      pool ??= openPool(found)
-    }
-    const used = pool
-    used.checked = true
-    await requireSettings(used.client, schema).catch((error: unknown) => {
-      used.checked = false
-      throw report(error)
-    })
-    return used
+    if (pool !== null) return pool
+    const found = await requireAbilities()
+    if (closed) throw unavailable('CONNECTION_ENDED')
+    return pool ??= openPool(found)
   }
 
   function openPool (found: Abilities): Pool {
-    const client = connect(url, { max: poolSize, ...found, onclose () { opened.checked = false } })
-    const opened: Pool = { client, queries: drizzle(readCommitted(client)) as unknown as Queries, checked: true }
-    return opened
+    const client = connect(url, { max: poolSize, ...found, onclose: id => gate.lost(id) })
+    const check = createConnectionCheck(client, schema)
+    const gate = createConnectionGate({
+      size: poolSize,
+      mayShare: !found.pooled,
+      check: () => check().catch((error: unknown) => { throw report(error) })
+    })
+    return { client, queries: drizzle(readCommitted(client)) as unknown as Queries, gate }
   }
 
   /** Replaces all connections: a dead one would stay in the pool until TCP gives it up, after a quarter of an hour. */
@@ -92,13 +90,29 @@ export function createPostgres (url: string, poolSize: number, { schema = 'publi
     log?.warn({}, 'A pooler in front of PostgreSQL forgets prepared statements, so none are used: set prepare=false in DATABASE_URL')
   }
 
-  /** A balancer may lead some connections to a standby. Left open, they would answer their share of requests with 503. */
-  function leaveStandbys (client: Sql): void {
+  /** A connection that was the primary's may be a standby's now. Left open, it would answer its share of requests with 503. */
+  function leaveStandbys (used: Pool): void {
     if (leaving) return
     leaving = true
-    const asked = Array.from({ length: poolSize }, () => client.unsafe(leaveText))
+    const asked = Array.from({ length: used.gate.open }, () => admitted(used, ({ client }) => client.unsafe(leaveText)))
     // Where there is nothing but a standby, connections mustn't be opened and ended without a pause.
     void Promise.allSettled(asked).then(() => setTimeout(() => { leaving = false }, 250).unref())
+  }
+
+  /** Runs `work` once there is a place for it in the pool. */
+  async function admitted<T> (used: Pool, work: (pool: Pool) => PromiseLike<T>): Promise<T> {
+    await used.gate.enter()
+    let lost = false
+    try {
+      return await work(used)
+    } catch (error) {
+      lost = isConnectionLoss(translateError(error))
+      throw error
+    } finally {
+      // The error of a lost connection may arrive before the news of the loss: until then its place counts as taken.
+      if (lost) setTimeout(used.gate.leave, 100).unref()
+      else used.gate.leave()
+    }
   }
 
   async function run<T> (work: (pool: Pool) => Promise<T>, timeoutMs: number): Promise<T> {
@@ -111,14 +125,12 @@ export function createPostgres (url: string, poolSize: number, { schema = 'publi
     try {
       const whole = requirePool().then(found => {
         used = found
-        return work(found)
+        return admitted(found, work)
       })
       return await withTimeout(whole, timeoutMs, () => reconnect(used ?? pool))
     } catch (error) {
       const translated = translateError(error) as { detail?: string }
-      // The error of a lost connection may arrive before the news of the loss.
-      if (used !== undefined && isConnectionLoss(translated)) used.checked = false
-      if (used !== undefined && isStandby(translated)) leaveStandbys(used.client)
+      if (used !== undefined && isStandby(translated)) leaveStandbys(used)
       if (used !== undefined && /^(26000|42P05)$/.test(translated.detail ?? '')) {
         warnUnprepared()
         reconnect(used)
@@ -133,9 +145,9 @@ export function createPostgres (url: string, poolSize: number, { schema = 'publi
     embedded: false,
     query: work => run(({ queries }) => work(queries), deadConnectionMs),
     prepared: <Row>(text: string, parameters: Parameter[]) =>
-      run(async ({ client }) => {
-        const rows = await client.unsafe(text, parameters, { prepare: true }) as unknown as Row[]
-        if (saysStandby(rows)) leaveStandbys(client)
+      run(async used => {
+        const rows = await used.client.unsafe(text, parameters, { prepare: true }) as unknown as Row[]
+        if (saysStandby(rows)) leaveStandbys(used)
         return rows
       }, deadConnectionMs),
     transaction: <T>(work: (tx: Tx) => Promise<T>, limitMs = deadConnectionMs * 2) =>
@@ -161,42 +173,4 @@ function readCommitted (client: Sql): Sql {
       return Reflect.get(target, name, target) as unknown
     }
   })
-}
-
-/** The column is for the caller, who believes no answer of a standby. */
-const saysStandby = (rows: unknown[]) => (rows[0] as { standby?: unknown } | undefined)?.standby === true
-
-function createDedicated (url: string, findAbilities: () => Promise<Abilities>): DedicatedConnection {
-  let client: Sql | null = null
-  let checked = false
-
-  async function open (): Promise<Sql> {
-    const found = await findAbilities()
-    client ??= connect(url, { max: 1, ...found, onclose () { checked = false } })
-    if (!checked) await requireSettings(client, found.schema)
-    checked = true
-    return client
-  }
-
-  function leave (): void {
-    const left = client
-    client = null
-    checked = false
-    void left?.end({ timeout: 0 }).catch(() => {})
-  }
-
-  return {
-    async query<Row> (text: string, parameters: Parameter[], timeoutMs: number) {
-      const answer = async () => await (await open()).unsafe(text, parameters, { prepare: true }) as unknown as Row[]
-      try {
-        const rows = await withTimeout(answer(), timeoutMs, leave)
-        // The next one may lead to the primary.
-        if (saysStandby(rows)) leave()
-        return rows
-      } catch (error) {
-        throw translateError(error)
-      }
-    },
-    close: async () => await client?.end({ timeout: 1 })
-  }
 }

@@ -1,8 +1,5 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Sql } from 'postgres'
 import { unavailable } from '../shared/errors.js'
-import { type Abilities, connect } from './connect.js'
-import { parsePostgresUrl } from './url.js'
 
 /** The settings that reading and writing rows relies on: the values that each may have, and how to correct it. */
 const required: Array<[setting: string, allowed: RegExp, cure: string]> = [
@@ -12,19 +9,33 @@ const required: Array<[setting: string, allowed: RegExp, cure: string]> = [
   ['default_transaction_isolation', /^read committed$/, "set it to 'read committed' for the role of DATABASE_URL"],
   ['bytea_output', /^hex$/, 'set it to hex for the role of DATABASE_URL'],
   ['DateStyle', /^ISO\b/, "set it to 'ISO, MDY' for the role of DATABASE_URL"],
+  ['TimeZone', /^(Etc\/)?(UTC|UCT|GMT|Zulu|Universal)$/, 'set it to UTC for the role of DATABASE_URL'],
+  ['IntervalStyle', /^postgres$/, 'set it to postgres for the role of DATABASE_URL'],
   ['extra_float_digits', /^[0-3]$/, 'set it to 1 for the role of DATABASE_URL'],
   ['standard_conforming_strings', /^on$/, 'set it to on for the role of DATABASE_URL']
 ]
 
-const settingsText = `select pg_is_in_recovery() as standby, current_schema() as schema, ${required.map(([name], i) =>
+const settingsText = `select pg_is_in_recovery() as standby, pg_backend_pid() as pid, current_schema() as schema, ${required.map(([name], i) =>
   `current_setting('${name}') as s${i}`).join(', ')}`
 
-/** How long the attempt waits for an answer before it counts as none. */
-const holdMs = 2_000
+/** How many connections in a row may lead to a standby before there seems to be no primary. */
+export const primaryAttempts = 10
+/** How long none is looked for then. */
+const noPrimaryMs = 1_000
 
-/** Throws UnavailableError, with the `problem` for the operator, if a setting of this connection is not what it must be. */
-export async function requireSettings (client: Sql, schema: string): Promise<void> {
-  const [row] = await client.unsafe<Array<Record<string, string | boolean | null>>>(settingsText)
+type Settings = Record<string, string | number | boolean | null>
+
+/**
+ * Throws UnavailableError, with the `problem` for the operator, if a setting of this connection is not what it must be. True if the
+ * connection leads to a pooler, which gives its clients process numbers of its own.
+ */
+export async function requireSettings (client: Sql, schema: string): Promise<boolean> {
+  const result = await client.unsafe<Settings[]>(settingsText)
+  judge(result[0], schema)
+  return (result as unknown as { state: { pid: number } }).state.pid !== result[0]?.pid
+}
+
+function judge (row: Settings | undefined, schema: string): void {
   if (row === undefined) throw unavailable('SETTINGS')
   for (const [i, [name, allowed, cure]] of required.entries()) {
     const value = String(row[`s${i}`])
@@ -38,78 +49,43 @@ export async function requireSettings (client: Sql, schema: string): Promise<voi
   throw Object.assign(unavailable('SETTINGS'), { problem })
 }
 
-/** Tries what the server at `url`, or the pooler in front of it, supports. Throws like `requireSettings`, or the driver's error. */
-export async function findAbilities (url: string, schema: string): Promise<Abilities> {
-  try {
-    return await tryAbilities(url, schema, true)
-  } catch (error) {
-    if (!isParameterRefused(error)) throw error
-    return await tryAbilities(url, schema, false).catch((reason: unknown) => {
-      if (!isParameterRefused(reason)) throw reason
-      throw Object.assign(unavailable('08P01'), { problem: 'is behind a pooler that refuses options in DATABASE_URL: leave them out' })
-    })
-  }
-}
-
-function isParameterRefused (error: unknown): boolean {
-  return error instanceof Error && /unsupported startup parameter/.test(error.message)
-}
-
-async function tryAbilities (url: string, schema: string, settings: boolean): Promise<Abilities> {
-  // Clients of one connection each: reserve() of postgres.js 3.4.9 hangs without fetch_types.
-  const clients = Array.from({ length: 4 }, () => connect(url, { max: 1, settings, schema }))
-  const [client, ...others] = clients as [Sql, ...Sql[]]
-  try {
-    await requireSettings(client, schema)
-    return { settings, schema, prepare: parsePostgresUrl(url).prepare && await keepsPrepared(client, others) }
-  } finally {
-    for (const ended of clients) void ended.end({ timeout: 0 }).catch(() => {})
-  }
-}
+/** What postgres.js passes to `onexecute`: the connection that a statement was sent on. `end` ends it once it is idle. */
+interface DriverConnection { id: number, end (): Promise<void> }
 
 /**
- * Whether prepared statements can be used: always on a connection of PostgreSQL's own. Behind a pooler a statement is prepared, and then
- * the `others` hold one server connection after the other, until the pooler has to run it where it was not prepared.
+ * The check of a pool's connections: returns the id of the one that passed. One with a wrong setting is ended, and so is one that a
+ * balancer led to a standby, of which another is opened in its place. Throws like `requireSettings`, or the driver's error.
  */
-async function keepsPrepared (client: Sql, others: Sql[]): Promise<boolean> {
-  const ending = new AbortController()
-  async function ask (n: number): Promise<{ name: string, pid: number, isPooled: boolean } | null> {
-    const result = await client.unsafe<Array<{ n: number, pid: number }>>(
-      'select $1::int4 as n, pg_backend_pid() as pid',
-      [n],
-      { prepare: true }
-    )
-    const [row] = result
-    if (row?.n !== n) return null
-    // A pooler gives its clients process numbers of its own.
-    return { name: result.statement.name, pid: row.pid, isPooled: (result as unknown as { state: { pid: number } }).state.pid !== row.pid }
-  }
-  try {
-    const first = await ask(1)
-    if (first === null) return false
-    for (const [i, other] of (first.isPooled ? others : []).entries()) {
-      await Promise.race([hold(other, ending.signal), pause(holdMs)])
-      // Where it is missing, postgres.js prepares it again under another name, or leaves it unanswered; under load it mixes up answers.
-      const next = await Promise.race([ask(i + 2), pause(holdMs, null)])
-      if (next?.name !== first.name) return false
-      if (next.pid !== first.pid) return true
-    }
-    return true
-  } catch (error) {
-    if (/^(26000|42P05|08P01)$/.test(String((error as { code?: unknown }).code))) return false
-    throw error
-  } finally {
-    ending.abort()
-  }
-}
+export function createConnectionCheck (client: Sql, schema: string): () => Promise<number> {
+  let trustStandbysUntil = Number.NEGATIVE_INFINITY
 
-/** Resolves once `client` is in a transaction, which lasts until `signal` fires. */
-function hold (client: Sql, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    client.begin(async busy => {
-      await busy.unsafe('select 1')
-      resolve()
-      if (!signal.aborted) await new Promise(end => signal.addEventListener('abort', end, { once: true }))
-    }).catch(reject)
-  })
+  async function ask (): Promise<{ row: Settings | undefined, connection: DriverConnection }> {
+    let connection: DriverConnection | undefined
+    const onexecute = (used: DriverConnection) => {
+      connection = used
+      return false
+    }
+    const [row] = await client.unsafe<Settings[]>(settingsText, [], { onexecute } as object)
+    if (connection === undefined) throw unavailable('SETTINGS')
+    return { row, connection }
+  }
+
+  return async () => {
+    for (let attempt = 1; ; attempt++) {
+      const { row, connection } = await ask()
+      try {
+        judge(row, schema)
+      } catch (error) {
+        await connection.end()
+        throw error
+      }
+      if (row?.standby !== true || performance.now() < trustStandbysUntil) return connection.id
+      // There is no primary to be found: each statement will say so, and answer 503.
+      if (attempt === primaryAttempts) {
+        trustStandbysUntil = performance.now() + noPrimaryMs
+        return connection.id
+      }
+      await connection.end()
+    }
+  }
 }

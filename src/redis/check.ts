@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import { isHidden } from '../token-cache/redis.js'
 
 const oldestMajor = 7
 
@@ -34,12 +35,16 @@ export async function examine (client: Redis, { where, keyPrefix, cluster, db }:
   }
   const [infoError, text] = info
   if (infoError !== null) throw infoError
+  // Any other error may pass: a full server, or one that is loading. DBSIZE is for statistics alone.
+  const unknown = commands.filter(([name], i) => name !== 'SELECT' && name !== 'DBSIZE' && replies[i]?.[0]?.message.startsWith('ERR ') === true)
+    .map(([name]) => name === 'SET' ? 'SET with NX and GET' : name)
   const field = (name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(String(text))?.[1]
   const version = field('redis_version')
   // Valkey reports the version of Redis that it is compatible with.
   if (version !== undefined && Number.parseInt(version, 10) < oldestMajor) {
     return unfit(`is version ${version}: Redis ${oldestMajor} or later, or Valkey, is needed`)
   }
+  if (unknown.length > 0) return unfit(`cannot do ${unknown.join(', ')}: Redis ${oldestMajor} or later, or Valkey, is needed`)
   // Valkey calls it server_mode.
   const isCluster = (field('redis_mode') ?? field('server_mode')) === 'cluster'
   if (isCluster && !cluster) return unfit('belongs to a cluster: name several of its servers in REDIS_URL, separated by commas')
@@ -48,7 +53,7 @@ export async function examine (client: Redis, { where, keyPrefix, cluster, db }:
   if (!cluster && String(writable) === 'replica-read-only,no') {
     return unfit('has replica-read-only no, so that it would go on accepting revoked tokens once it is a replica: set it to yes')
   }
-  const hidden = ['run_id', 'master_replid', 'role'].filter(name => field(name) === undefined)
+  const hidden = ['run_id', 'master_replid', 'role'].filter(name => isHidden(field(name)))
   if (hidden.length > 0) {
     return {
       state: 'fit',

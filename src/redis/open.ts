@@ -53,7 +53,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: { keyPrefix:
       ...onChange === undefined ? {} : { onChange },
       async examine () {
         const found = await examine(client, { where, keyPrefix, cluster, db: cluster ? 0 : config.db }).catch((error: unknown) => {
-          problems.unreachable(error, where)
+          problems.unexamined(error, where)
           throw error
         })
         if (found.state === 'unfit') report(found.problem)

@@ -15,6 +15,13 @@ export function createProblemLog (log: WarningLog) {
     replica: (where: string) => warn(`Redis at ${where} is a replica: answering from the database`),
     unreachable: (error: unknown, where: string) =>
       warn('Redis cannot be reached: answering from the database', { where, cause: describe(error) }),
+    /** The server has answered the examination with an error, or not with what was asked. */
+    unexamined (error: unknown, where: string): void {
+      // Of a reply only the word at its beginning: behind it may stand what was sent.
+      const refusal = error instanceof Error && error.name === 'ReplyError' ? /^[A-Z]+/.exec(error.message)?.[0] : undefined
+      if (refusal === undefined) this.unreachable(error, where)
+      else warn(`Redis at ${where} answers INFO with the error ${refusal}: answering from the database`)
+    },
     solved (): void { last = null }
   }
 }

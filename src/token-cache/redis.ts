@@ -72,7 +72,7 @@ export function createRedisBackend (
     if (connection === null) throw new Error('the connection was lost')
     const field = (name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(String(info))?.[1]
     const [run, replication, role] = [field('run_id'), field('master_replid'), field('role')]
-    const known = run !== undefined && replication !== undefined && role === 'master'
+    const known = !isHidden(run) && !isHidden(replication) && role === 'master'
     const identity = { connection, incarnation: known ? `${run}:${replication}:${client.options.db ?? 0}` : null }
     // A replica would answer INFO for ever, and nobody would look for its master.
     if (role !== undefined && role !== 'master' && !inCluster) {
@@ -174,3 +174,6 @@ export function createRedisBackend (
     close: async () => close()
   }
 }
+
+/** Whether a field of INFO tells nothing: it is missing, or nothing but zeros, which a server without replication may say for ever. */
+export const isHidden = (value: string | undefined): boolean => value === undefined || /^0+$/.test(value)

@@ -1,5 +1,6 @@
 import { createHmac, hash, randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
+import { unavailable } from '../shared/errors.js'
 import { RepeatCache } from '../shared/repeat-cache.js'
 
 export type TokenKind = 'access' | 'refresh' | 'personal' | 'service'
@@ -25,10 +26,17 @@ export class PlainToken<Kind extends string = TokenKind> {
   [inspect.custom] (): string { return 'PlainToken' }
 }
 
-/** SHA-256 of a whole token, in hexadecimal: database and cache know the token by it. */
+/**
+ * SHA-256 of a whole token, in hexadecimal: database and cache know the token by it. Throws UnavailableError for anything of another length:
+ * what is read as that from a database names no token, and overwriting its entry would leave the right one.
+ */
 export class TokenHash {
   readonly #hex: string
-  constructor (hex: string) { this.#hex = hex }
+  constructor (hex: string) {
+    if (hex.length !== 64) throw unavailable('HASH')
+    this.#hex = hex
+  }
+
   hex (): string { return this.#hex }
   toString (): string { return 'TokenHash' }
   toJSON (): string { return 'TokenHash' }
@@ -54,9 +62,10 @@ export class TokenMint {
 
   /**
    * The one successor of `presented` under `secret`: an HMAC-SHA256 over it. The database has only the secret and a thief only the token,
-   * so neither can derive it.
+   * so neither can derive it. Throws UnavailableError if the secret is not one of 32 bytes.
    */
   derive (kind: TokenKind, presented: PlainToken, secret: Buffer): PlainToken {
+    if (secret.length !== 32) throw unavailable('KEY')
     const mac = createHmac('sha256', secret).update(`${kind}\n${presented.reveal()}`).digest('hex')
     return this.#complete(kind, toBase62(BigInt(`0x${mac}`)))
   }

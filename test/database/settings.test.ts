@@ -2,9 +2,12 @@ import t, { type Test } from 'tap'
 import { users } from '../../db/schema.js'
 import { loadConfig } from '../../src/config/config.js'
 import { parseBytea } from '../../src/database/bytea.js'
+import { connect } from '../../src/database/connect.js'
 import { within } from '../../src/database/database.js'
 import { explainDatabase } from '../../src/database/open.js'
 import { createPostgres } from '../../src/database/postgres.js'
+import { requireSettings } from '../../src/database/server-check.js'
+import type { Log } from '../../src/observability/logger.js'
 import { createEpochStore } from '../../src/revocation/store.js'
 import { createTokenLookUp } from '../../src/tokens/lookup-store.js'
 import { becomesTrue, newEmail, password, patienceMs, serverGround, startApp } from '../fixtures/app.js'
@@ -75,6 +78,46 @@ t.test('a setting that cannot be overridden is refused by name, at startup and o
   const refused = async () => (await failure(database.prepared('select 1', [])) as { detail?: string } | null)?.detail === 'SETTINGS'
   await failure(database.prepared('select 1', []))
   t.ok(await becomesTrue(refused, patienceMs), 'new connections are checked')
+})
+
+t.test('each setting that reading rests on is refused by name, where a pooler let another value through', async t => {
+  const ground = await databaseWith(t, {})
+  if (ground === null) return
+  const name = new URL(ground.url).pathname.slice(1)
+  const wrong = {
+    default_transaction_read_only: 'on', default_transaction_isolation: 'repeatable read', bytea_output: 'escape', DateStyle: 'German, DMY',
+    TimeZone: 'Asia/Tokyo', IntervalStyle: 'sql_standard', extra_float_digits: '-15', standard_conforming_strings: 'off', search_path: 'pg_catalog'
+  }
+  for (const [setting, value] of Object.entries(wrong)) {
+    await ground.sql.unsafe(`alter database ${name} set ${setting} = '${value}'`)
+    const client = connect(ground.url, { max: 1, settings: false })
+    const problem = ((await failure(requireSettings(client, 'public'))) as { problem?: string } | null)?.problem ?? ''
+    t.match(problem, setting === 'search_path' ? /^has current_schema = pg_catalog: set search_path to public/ : `has ${setting} = ${value}: set it to`)
+    await client.end()
+    await ground.sql.unsafe(`alter database ${name} reset ${setting}`)
+  }
+})
+
+t.test('each connection that is opened is checked before its first statement', async t => {
+  const ground = await databaseWith(t, {})
+  if (ground === null) return
+  const name = new URL(ground.url).pathname.slice(1)
+  const lines: string[] = []
+  const log = { warn: (_fields: object, text: string) => { lines.push(text) } } as unknown as Log
+  const database = createPostgres(ground.url, 2, { log })
+  t.teardown(() => database.close())
+  await database.prepared('select 1', [])
+  await ground.sql.unsafe(`alter database ${name} set default_transaction_read_only = on`)
+  await database.transaction(async () => {
+    // The only connection is in use, so this opens another one.
+    for (let i = 0; i < 2; i++) t.match(await failure(database.prepared('select 1 as one', [])), { statusCode: 503, detail: 'SETTINGS' })
+    t.match(lines, [/^PostgreSQL has default_transaction_read_only = on: set it to off/])
+    t.equal(lines.length, 1)
+    await ground.sql.unsafe(`alter database ${name} reset default_transaction_read_only`)
+    t.same(await database.prepared('select 1 as one', []), [{ one: 1 }], 'once it is corrected')
+  })
+  const answers = await Promise.all(Array.from({ length: 50 }, () => database.prepared('select 1 as one', [])))
+  t.equal(answers.length, 50)
 })
 
 t.test('a database that cannot store every character is refused at startup', async t => {

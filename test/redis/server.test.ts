@@ -265,9 +265,14 @@ t.test('one redis-server', { skip: hasRedisServer ? false : 'needs redis-server 
   })
 })
 
-/** The port of a server that only knows INFO, and answers it with `lines`. */
+/** The port of a server that answers INFO with `lines`, and every other command with OK. */
 async function pretend (t: Test, ...lines: string[]): Promise<number> {
-  const server = createServer(socket => answerAs(socket, lines))
+  return await pretendTo(t, {}, ...lines)
+}
+
+/** The same, with `errors` to commands by their names in lower case. */
+async function pretendTo (t: Test, errors: Record<string, string>, ...lines: string[]): Promise<number> {
+  const server = createServer(socket => answerAs(socket, errors, lines))
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => server.close())
   return (server.address() as AddressInfo).port
@@ -288,16 +293,18 @@ async function overheard (t: Test, port: number, work: (port: number) => Promise
   return Buffer.concat(heard).toString('latin1')
 }
 
-function answerAs (socket: Socket, lines: string[]): void {
+function answerAs (socket: Socket, errors: Record<string, string>, lines: string[]): void {
   const info = `# Server\r\n${lines.join('\r\n')}\r\nrun_id:a\r\n# Replication\r\nrole:master\r\nmaster_replid:b\r\n`
   socket.on('error', () => {}).on('data', chunk => {
     const names = [...chunk.toString().matchAll(/\*\d+\r\n\$\d+\r\n(\w+)\r\n/g)].map(([, name]) => (name as string).toLowerCase())
     for (const name of names) socket.write(
-      name === 'info'
+      name in errors
+        ? `-${errors[name]}\r\n`
+        : name === 'info'
         ? `$${Buffer.byteLength(info)}\r\n${info}\r\n`
         : name === 'hello'
         ? '-NOPROTO unsupported protocol version\r\n'
-        : `-ERR unknown command '${name}'\r\n`
+        : '+OK\r\n'
     )
   })
 }
@@ -309,17 +316,47 @@ t.test('a server that would be writable as a replica is refused, and one that hi
   t.match(await refusal(t, { REDIS_URL: writable.url }), /has replica-read-only no.*set it to yes/)
 
   const plain = await server(t)
-  const hiding = createServer(socket => {
-    const upstream = connect(plain.port, '127.0.0.1')
-    socket.pipe(upstream)
-    upstream.on('data', chunk => socket.write(chunk.toString('latin1').replaceAll('run_id:', 'ran_id:'), 'latin1'))
-    socket.on('close', () => upstream.destroy()).on('error', () => {})
-    upstream.on('close', () => socket.destroy()).on('error', () => {})
-  })
-  await new Promise<void>(resolve => hiding.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => hiding.close())
-  const { check, backend, lines } = open(t, { REDIS_URL: `redis://127.0.0.1:${(hiding.address() as AddressInfo).port}` })
-  await check(patienceMs)
-  t.match(lines, [/hides run_id in INFO.*there is no cache/])
-  t.equal((await backend.identify()).incarnation, null)
+  const zeros = '0'.repeat(40)
+  for (const [field, hide] of [
+    ['run_id', (reply: string) => reply.replaceAll('run_id:', 'ran_id:')],
+    ['run_id', (reply: string) => reply.replace(/(?<=\nrun_id:)\w{40}/, zeros)],
+    ['master_replid', (reply: string) => reply.replace(/(?<=\nmaster_replid:)\w{40}/, zeros)],
+    ['role', (reply: string) => reply.replace('\nrole:', '\nrule:')]
+  ] as const) {
+    const hiding = createServer(socket => {
+      const upstream = connect(plain.port, '127.0.0.1')
+      socket.pipe(upstream)
+      upstream.on('data', chunk => socket.write(hide(chunk.toString('latin1')), 'latin1'))
+      socket.on('close', () => upstream.destroy()).on('error', () => {})
+      upstream.on('close', () => socket.destroy()).on('error', () => {})
+    })
+    await new Promise<void>(resolve => hiding.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => hiding.close())
+    const { check, connected, backend, lines } = open(t, { REDIS_URL: `redis://127.0.0.1:${(hiding.address() as AddressInfo).port}` })
+    await check(patienceMs)
+    await connected()
+    t.match(lines, [new RegExp(`hides ${field} in INFO.*there is no cache`)])
+    t.equal(lines.length, 1)
+    t.equal((await backend.identify()).incarnation, null)
+  }
+})
+
+t.test('a server that lacks a command, or does not let itself be examined, is named with the reason', async t => {
+  const unknown = { set: 'ERR syntax error', getex: "ERR unknown command 'getex'", eval: "ERR unknown command 'eval'", config: 'ERR unknown command' }
+  const port = await pretendTo(t, unknown, 'redis_version:7.4.0', 'redis_mode:standalone')
+  t.equal(
+    await refusal(t, { REDIS_URL: `redis://127.0.0.1:${port}` }),
+    `Redis at 127.0.0.1:${port} cannot do SET with NX and GET, GETEX, EVAL: Redis 7 or later, or Valkey, is needed`
+  )
+
+  for (const [error, word] of [['ERR unknown command', 'ERR'], ['LOADING Redis is loading the dataset in memory', 'LOADING']] as const) {
+    const loading = await pretendTo(t, { info: error }, 'redis_version:7.4.0')
+    const { check, backend, lines } = open(t, { REDIS_URL: `redis://127.0.0.1:${loading}` })
+    await check()
+    t.ok(await becomesTrue(() => lines.length > 0, patienceMs))
+    // It is examined again with every connection, and goes on answering like that.
+    await delay(1_000)
+    t.same(lines, [`Redis at 127.0.0.1:${loading} answers INFO with the error ${word}: answering from the database`])
+    t.equal(backend.connection, null, 'and is not used')
+  }
 })

@@ -170,17 +170,18 @@ t.test('PgBouncer in transaction mode', async t => {
     }
   })
 
+  const everything = [
+    'bytea_output',
+    'extra_float_digits',
+    'IntervalStyle',
+    'search_path',
+    'statement_timeout',
+    'lock_timeout',
+    'idle_in_transaction_session_timeout',
+    'default_transaction_isolation'
+  ]
+
   t.test('settings that it neither passes on nor has are refused by name', async t => {
-    const everything = [
-      'bytea_output',
-      'extra_float_digits',
-      'IntervalStyle',
-      'search_path',
-      'statement_timeout',
-      'lock_timeout',
-      'idle_in_transaction_session_timeout',
-      'default_transaction_isolation'
-    ]
     const sql = openSql(server.url)
     await sql.unsafe('create database other')
     await sql.unsafe("alter database other set bytea_output = 'escape'")
@@ -192,6 +193,34 @@ t.test('PgBouncer in transaction mode', async t => {
       t.match(error, { statusCode: 503, problem: /^has bytea_output = escape: set it to hex for the role/ }, String(ignored))
       await database.close()
     }
+    await sql.end()
+  })
+
+  t.test('a connection that it leads to a server connection with other settings is never used, and is refused by name', async t => {
+    const sql = openSql(server.url)
+    await sql.unsafe('create database changed')
+    const other = await startPgbouncer(program, server.port, everything)
+    t.teardown(other.stop)
+    const lines: string[] = []
+    const database = createPostgres(
+      `postgres://postgres@127.0.0.1:${other.port}/changed`,
+      5,
+      { log: { warn: (_fields: object, text: string) => { lines.push(text) } } } as Parameters<typeof createPostgres>[2]
+    )
+    t.teardown(() => database.close())
+    const occupied = 'select 1 as one from pg_sleep(0.5)'
+    // Which opens a connection for each, and server connections that keep the settings of now.
+    await Promise.all([1, 2].map(() => database.prepared(occupied, [])))
+    await sql.unsafe("alter database changed set bytea_output = 'escape'")
+    const answers = await Promise.all(Array.from({ length: 5 }, () => database.prepared(occupied, []).catch(error => error)))
+    const refused = answers.filter(answer => !Array.isArray(answer))
+    t.ok(refused.length > 0 && refused.length < 5, `${refused.length} of 5`)
+    for (const error of refused) t.match(error, { statusCode: 503, detail: 'SETTINGS', problem: /^has bytea_output = escape: set it to hex/ })
+    t.same(lines.filter(line => line.includes('bytea_output')).length, 1, String(lines))
+    await sql.unsafe('alter database changed reset bytea_output')
+    await sql.unsafe("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'changed'")
+    const all = () => Promise.all(Array.from({ length: 5 }, () => database.prepared(occupied, []))).then(() => true, () => false)
+    t.equal(await becomesTrue(all, patienceMs), true, 'once it is corrected, all five are used')
     await sql.end()
   })
 

@@ -1,16 +1,18 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
+import { loadConfig } from '../../src/config/config.js'
+import { openMigrated } from '../../src/database/open.js'
 import { createPostgres } from '../../src/database/postgres.js'
 import { becomesTrue, patienceMs, skipMissing, startApp } from '../fixtures/app.js'
 import { startOwnPostgres } from '../fixtures/own-postgres.js'
 import { findPostgresPrograms } from '../fixtures/postgres-programs.js'
 import { createTestDatabase, findRedis, openSql } from '../fixtures/servers.js'
 
-/** A balancer that leads its connections to `ports` in turn. `cut` ends those that stand. */
-async function startBalancer (t: Test, ports: number[]): Promise<{ port: number, cut (): void }> {
+/** A balancer that leads its connections to `ports` in turn, from the one at `first` on. `cut` ends those that stand. */
+async function startBalancer (t: Test, ports: number[], first = 0): Promise<{ port: number, cut (): void }> {
   const sockets = new Set<Socket>()
-  let opened = 0
+  let opened = first
   const balancer = createServer(client => {
     const server = connect({ host: '127.0.0.1', port: ports[opened++ % ports.length] as number })
     for (const [from, to] of [[client, server], [server, client]] as const) {
@@ -32,15 +34,26 @@ async function startBalancer (t: Test, ports: number[]): Promise<{ port: number,
   return { port: (balancer.address() as AddressInfo).port, cut }
 }
 
-t.test('connections that a balancer leads to a standby are left, and requests are answered by the primary', async t => {
+/** A primary with a database of the newest schema, and a standby of it. */
+async function startPair (t: Test) {
   const bin = findPostgresPrograms()
   const redisUrl = await findRedis()
-  if (bin === null || redisUrl === null) return skipMissing(t, 'needs initdb, postgres and Redis: install PostgreSQL and Redis')
+  if (bin === null || redisUrl === null) {
+    skipMissing(t, 'needs initdb, postgres and Redis: install PostgreSQL and Redis')
+    return null
+  }
   const primary = await startOwnPostgres(bin, ['wal_level=replica', 'hot_standby=on'])
   t.teardown(primary.stop)
   const { url } = await createTestDatabase(primary.url)
   const standby = await primary.follow()
   t.teardown(standby.stop)
+  return { primary, standby, url, redisUrl }
+}
+
+t.test('connections that a balancer leads to a standby are left, and requests are answered by the primary', async t => {
+  const pair = await startPair(t)
+  if (pair === null) return
+  const { primary, standby, url, redisUrl } = pair
   const ports = [primary.port]
   const balancer = await startBalancer(t, ports)
   const balanced = url.replace(String(primary.port), String(balancer.port))
@@ -70,4 +83,31 @@ t.test('connections that a balancer leads to a standby are left, and requests ar
   t.equal((await one.logout(token)).statusCode, 204)
   t.equal((await one.me(token)).statusCode, 401)
   await one.close()
+})
+
+t.test('a start through a balancer that leads some connections to a standby uses the primary alone', async t => {
+  const pair = await startPair(t)
+  if (pair === null) return
+  const { primary, standby, url, redisUrl } = pair
+  for (const ports of [[primary.port, standby.port], [standby.port, standby.port, primary.port], [primary.port, primary.port, standby.port]]) {
+    for (const first of ports.keys()) {
+      const balancer = await startBalancer(t, ports, first)
+      const config = loadConfig({ DATABASE_URL: url.replace(String(primary.port), String(balancer.port)), DATABASE_POOL: '6' })
+      const one = await startApp(t, {
+        name: 'a balancer', databaseUrl: url, redisUrl, healthy: false, prefix: `lkt:${process.pid}:start:`,
+        database: () => openMigrated(config, 'server')
+      })
+      const { token } = await one.account()
+      const replies = await Promise.all(Array.from({ length: 24 }, () => one.me(token)))
+      t.ok(replies.every(({ statusCode }) => statusCode === 200), `${ports.indexOf(primary.port)} of ${ports.length}, from ${first}`)
+      t.equal((await one.logout(token)).statusCode, 204)
+      await one.close()
+    }
+  }
+
+  const alone = await startBalancer(t, [standby.port])
+  const config = loadConfig({ DATABASE_URL: url.replace(String(primary.port), String(alone.port)) })
+  const refused = await openMigrated(config, 'server').then(() => null, (error: Error) => error)
+  t.match(refused, { name: 'DatabaseUnreachableError' })
+  t.match(refused?.message, /^PostgreSQL at \S+ is a standby, which takes no changes: DATABASE_URL has to lead to the primary\.$/)
 })

@@ -94,25 +94,9 @@ export function createPostgres (url: string, poolSize: number, { schema = 'publi
   function leaveStandbys (used: Pool): void {
     if (leaving) return
     leaving = true
-    const asked = Array.from({ length: used.gate.open }, () => admitted(used, ({ client }) => client.unsafe(leaveText)))
+    const asked = Array.from({ length: used.gate.open }, () => run(async ({ client }) => await client.unsafe(leaveText), deadConnectionMs))
     // Where there is nothing but a standby, connections mustn't be opened and ended without a pause.
     void Promise.allSettled(asked).then(() => setTimeout(() => { leaving = false }, 250).unref())
-  }
-
-  /** Runs `work` once there is a place for it in the pool. */
-  async function admitted<T> (used: Pool, work: (pool: Pool) => PromiseLike<T>): Promise<T> {
-    await used.gate.enter()
-    let lost = false
-    try {
-      return await work(used)
-    } catch (error) {
-      lost = isConnectionLoss(translateError(error))
-      throw error
-    } finally {
-      // The error of a lost connection may arrive before the news of the loss: until then its place counts as taken.
-      if (lost) setTimeout(used.gate.leave, 100).unref()
-      else used.gate.leave()
-    }
   }
 
   async function run<T> (work: (pool: Pool) => Promise<T>, timeoutMs: number): Promise<T> {
@@ -122,14 +106,23 @@ export function createPostgres (url: string, poolSize: number, { schema = 'publi
     }
     underWay++
     let used: Pool | undefined
+    let inside: Pool['gate'] | undefined
+    let isLost = false
+    function enter (found: Pool): Promise<T> {
+      used = found
+      const { gate } = found
+      const begin = () => {
+        inside = gate
+        return work(found)
+      }
+      const waiting = gate.enter()
+      return waiting === undefined ? begin() : waiting.then(begin)
+    }
     try {
-      const whole = requirePool().then(found => {
-        used = found
-        return admitted(found, work)
-      })
-      return await withTimeout(whole, timeoutMs, () => reconnect(used ?? pool))
+      return await withTimeout(requirePool().then(enter), timeoutMs, () => reconnect(used ?? pool))
     } catch (error) {
       const translated = translateError(error) as { detail?: string }
+      isLost = isConnectionLoss(translated)
       if (used !== undefined && isStandby(translated)) leaveStandbys(used)
       if (used !== undefined && /^(26000|42P05)$/.test(translated.detail ?? '')) {
         warnUnprepared()
@@ -137,6 +130,8 @@ export function createPostgres (url: string, poolSize: number, { schema = 'publi
       }
       throw translated
     } finally {
+      if (isLost) inside?.leaveLost()
+      else inside?.leave()
       underWay--
     }
   }

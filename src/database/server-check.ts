@@ -53,13 +53,14 @@ function judge (row: Settings | undefined, schema: string): void {
 interface DriverConnection { id: number, end (): Promise<void> }
 
 /**
- * The check of a pool's connections: returns the id of the one that passed. One with a wrong setting is ended, and so is one that a
- * balancer led to a standby, of which another is opened in its place. Throws like `requireSettings`, or the driver's error.
+ * The check of a pool's connections, for its gate: returns the id of the one that passed. One with a wrong setting is ended, and the error
+ * is that of `requireSettings`; one that a balancer led to a standby is ended too, and the result is null.
  */
-export function createConnectionCheck (client: Sql, schema: string): () => Promise<number> {
+export function createConnectionCheck (client: Sql, schema: string): () => Promise<number | null> {
+  let standbys = 0
   let trustStandbysUntil = Number.NEGATIVE_INFINITY
 
-  async function ask (): Promise<{ row: Settings | undefined, connection: DriverConnection }> {
+  return async () => {
     let connection: DriverConnection | undefined
     const onexecute = (used: DriverConnection) => {
       connection = used
@@ -67,25 +68,21 @@ export function createConnectionCheck (client: Sql, schema: string): () => Promi
     }
     const [row] = await client.unsafe<Settings[]>(settingsText, [], { onexecute } as object)
     if (connection === undefined) throw unavailable('SETTINGS')
-    return { row, connection }
-  }
-
-  return async () => {
-    for (let attempt = 1; ; attempt++) {
-      const { row, connection } = await ask()
-      try {
-        judge(row, schema)
-      } catch (error) {
-        await connection.end()
-        throw error
-      }
-      if (row?.standby !== true || performance.now() < trustStandbysUntil) return connection.id
-      // There is no primary to be found: each statement will say so, and answer 503.
-      if (attempt === primaryAttempts) {
-        trustStandbysUntil = performance.now() + noPrimaryMs
-        return connection.id
-      }
+    try {
+      judge(row, schema)
+    } catch (error) {
       await connection.end()
+      throw error
     }
+    if (row?.standby === true && performance.now() >= trustStandbysUntil) {
+      if (++standbys < primaryAttempts) {
+        await connection.end()
+        return null
+      }
+      // There seems to be no primary: each statement will say so, and answer 503.
+      trustStandbysUntil = performance.now() + noPrimaryMs
+    }
+    standbys = 0
+    return connection.id
   }
 }

@@ -1,11 +1,11 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { createConnectionGate } from '../../src/database/connection-gate.js'
 
 /** A gate whose checks the test ends, in the order in which they began. */
 function gateOf (size: number, mayShare: boolean) {
-  const checks: Array<{ pass (id: number): void, fail (error: Error): void }> = []
-  const check = () => new Promise<number>((resolve, reject) => { checks.push({ pass: resolve, fail: reject }) })
+  const checks: Array<{ pass (id: number | null): void, fail (error: Error): void }> = []
+  const check = () => new Promise<number | null>((resolve, reject) => { checks.push({ pass: resolve, fail: reject }) })
   const gate = createConnectionGate({ size, mayShare, check })
   const inside: string[] = []
   const enter = (name: string) => Promise.resolve(gate.enter()).then(() => { inside.push(name) }, (error: Error) => { inside.push(error.message) })
@@ -26,48 +26,64 @@ t.test('nothing is let in before a connection has passed, and no more than have'
   t.same(inside, ['a', 'b', 'c', 'd'])
   gate.leave()
   t.equal(gate.enter(), undefined, 'where one is idle, nothing is waited for')
+  await turn()
   t.equal(checks.length, 3, 'or checked')
 })
 
-t.test('a check may run on a connection that has become idle: until it ends, that one is not counted on', async t => {
+t.test('no check begins while a connection is idle, for it would run on that one', async t => {
   const { gate, checks, inside, enter } = gateOf(2, false)
   void enter('a')
+  await turn()
   checks[0]?.pass(0)
   await turn()
   void enter('b')
   gate.leave()
   await turn()
-  t.same(inside, ['a'])
-  checks[1]?.pass(0)
-  await turn()
   t.same(inside, ['a', 'b'])
-  t.equal(gate.open, 1)
+  t.equal(checks.length, 1)
+  void enter('c')
+  await turn()
+  t.equal(checks.length, 2, 'but once all are in use')
+  gate.leave()
+  await turn()
+  t.same(inside, ['a', 'b', 'c'], 'and meanwhile one that becomes idle is used')
 })
 
-t.test('who waits for a connection that does not pass is refused, and the next is given another', async t => {
+t.test('a connection that is ended by its check is tried again, and who waits for one that fails is refused', async t => {
   const { gate, checks, inside, enter } = gateOf(1, false)
   void enter('a')
   void enter('b')
-  checks[0]?.fail(new Error('refused'))
+  await turn()
+  checks[0]?.pass(null)
+  await turn()
+  await turn()
+  t.equal(checks.length, 2)
+  checks[1]?.fail(new Error('refused'))
+  await turn()
   await turn()
   t.same(inside, ['refused'])
-  t.equal(checks.length, 2)
-  checks[1]?.pass(0)
+  checks[2]?.pass(0)
   await turn()
   t.same(inside, ['refused', 'b'])
-  gate.leave()
   gate.lost(0)
+  gate.leaveLost()
   void enter('c')
   await turn()
-  t.equal(checks.length, 3, 'and what takes the place of a lost connection is checked')
+  t.equal(checks.length, 4, 'what takes the place of a lost connection is checked')
+  checks[3]?.pass(0)
+  await turn()
+  t.same(inside, ['refused', 'b'], 'the place of the lost one counts as taken')
+  await pause(150)
+  t.same(inside, ['refused', 'b', 'c'], 'for a while')
 })
 
 t.test('where a connection may carry several statements, all are let in once every connection has passed', async t => {
   const { gate, checks, inside, enter } = gateOf(2, true)
   for (const name of ['a', 'b', 'c']) void enter(name)
+  await turn()
   checks[0]?.pass(0)
   await turn()
-  t.same(inside, [], 'the other check may be running on it')
+  t.same(inside, ['a'])
   checks[1]?.pass(1)
   await turn()
   t.same(inside, ['a', 'b', 'c'])

@@ -35,8 +35,9 @@ export async function examine (client: Redis, { where, keyPrefix, cluster, db }:
   }
   const [infoError, text] = info
   if (infoError !== null) throw infoError
-  // Any other error may pass: a full server, or one that is loading. DBSIZE is for statistics alone.
-  const unknown = commands.filter(([name], i) => name !== 'SELECT' && name !== 'DBSIZE' && replies[i]?.[0]?.message.startsWith('ERR ') === true)
+  // The key holds no number for INCRBY. DBSIZE is for statistics alone, and errors without ERR may pass: a full server, one that loads.
+  const lacks = (refusal = '') => /^ERR (?!value is not an integer)/.test(refusal)
+  const unknown = commands.filter(([name], i) => name !== 'SELECT' && name !== 'DBSIZE' && lacks(replies[i]?.[0]?.message))
     .map(([name]) => name === 'SET' ? 'SET with NX and GET' : name)
   const field = (name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(String(text))?.[1]
   const version = field('redis_version')
@@ -44,12 +45,12 @@ export async function examine (client: Redis, { where, keyPrefix, cluster, db }:
   if (version !== undefined && Number.parseInt(version, 10) < oldestMajor) {
     return unfit(`is version ${version}: Redis ${oldestMajor} or later, or Valkey, is needed`)
   }
-  if (unknown.length > 0) return unfit(`cannot do ${unknown.join(', ')}: Redis ${oldestMajor} or later, or Valkey, is needed`)
   // Valkey calls it server_mode.
   const isCluster = (field('redis_mode') ?? field('server_mode')) === 'cluster'
   if (isCluster && !cluster) return unfit('belongs to a cluster: name several of its servers in REDIS_URL, separated by commas')
   if (!isCluster && cluster) return unfit('belongs to no cluster, and REDIS_URL names several servers: name one, or set REDIS_SENTINELS')
   if (db !== 0 && refusals.at(-1) !== '') return unfit(`has no database ${db}: correct REDIS_URL`)
+  if (unknown.length > 0) return unfit(`cannot do ${unknown.join(', ')}: Redis ${oldestMajor} or later, or Valkey, is needed`)
   if (!cluster && String(writable) === 'replica-read-only,no') {
     return unfit('has replica-read-only no, so that it would go on accepting revoked tokens once it is a replica: set it to yes')
   }

@@ -25,7 +25,8 @@ interface ConnectOptions extends Partial<Abilities> { max: number, statementMs?:
 
 /** A client of the server at `url`, with up to `max` connections that are opened when they are first needed. */
 export function connect (url: string, options: ConnectOptions): Sql {
-  const { max, settings = true, pooled = false, prepare, schema = 'public', statementMs = statementTimeoutMs, lockMs = statementMs, onclose } = options
+  const { max, settings = true, pooled = false, prepare, schema = 'public', onclose } = options
+  const { statementMs = statementTimeoutMs, lockMs = statementMs } = options
   const driver = driverOptions(url)
   const prepares = prepare ?? driver.prepare
   const client = postgres({

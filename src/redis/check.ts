@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
-import { isHidden } from '../token-cache/redis.js'
+import { isHidden } from '../shared/redis-info.js'
 
 const oldestMajor = 7
 

@@ -1,4 +1,5 @@
 import { Command, type Redis } from 'ioredis'
+import { isHidden } from '../shared/redis-info.js'
 import { type CacheBackend, type Identity, MisroutedError, RefusedCommandError } from './backend.js'
 import { batchPerTurn } from './batch.js'
 import type { SlotRow } from './slots.js'
@@ -174,6 +175,3 @@ export function createRedisBackend (
     close: async () => close()
   }
 }
-
-/** Whether a field of INFO tells nothing: it is missing, or nothing but zeros, which a server without replication may say for ever. */
-export const isHidden = (value: string | undefined): boolean => value === undefined || /^0+$/.test(value)

@@ -27,8 +27,8 @@ export class PlainToken<Kind extends string = TokenKind> {
 }
 
 /**
- * SHA-256 of a whole token, in hexadecimal: database and cache know the token by it. Throws UnavailableError for anything of another length:
- * what is read as that from a database names no token, and overwriting its entry would leave the right one.
+ * SHA-256 of a whole token, in hexadecimal: database and cache know the token by it. Throws UnavailableError for anything of another
+ * length: read from a database, it would name no token, and overwriting its entry would leave the right one.
  */
 export class TokenHash {
   readonly #hex: string

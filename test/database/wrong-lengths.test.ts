@@ -4,7 +4,7 @@ import { loadConfig } from '../../src/config/config.js'
 import { explainDatabase } from '../../src/database/open.js'
 import { createKeys } from '../../src/keys/store.js'
 import { createEpochStore } from '../../src/revocation/store.js'
-import { becomesTrue, newEmail, patienceMs, serverGround, startApp } from '../fixtures/app.js'
+import { becomesTrue, type Ground, newEmail, patienceMs, serverGround, startApp } from '../fixtures/app.js'
 import { openSql } from '../fixtures/servers.js'
 
 /** What `work` rejects with; null if it doesn't reject. */
@@ -17,12 +17,19 @@ t.test('a key of the wrong length is not used: reading it is a 503, and a start 
   const sql = openSql(databaseUrl)
   t.teardown(() => sql.end({ timeout: 1 }))
   const one = await startApp(t, ground)
+  // A start that is refused leaves it to its caller to close the database.
+  async function refusedStart (): Promise<unknown> {
+    const database = await (ground as Ground).database()
+    const error = await failure(startApp(t, { ...ground as Ground, redisUrl: null, database: async () => database }))
+    await database.close()
+    return error
+  }
   for (const name of ['token-check', 'password', 'attempts'] as const) {
     const [{ value }] = await sql<[{ value: Buffer }]>`select value from secrets where name = ${name}`
     for (const wrong of [value.subarray(0, 16), Buffer.alloc(0), Buffer.concat([value, Buffer.alloc(1)])]) {
       await sql`update secrets set value = ${wrong} where name = ${name}`
       t.match(await failure(createKeys(one.database).require(name)), { statusCode: 503, detail: 'KEY' })
-      const refused = explainDatabase(loadConfig({ DATABASE_URL: databaseUrl }), await failure(startApp(t, ground)))
+      const refused = explainDatabase(loadConfig({ DATABASE_URL: databaseUrl }), await refusedStart())
       t.match(refused, { name: 'DatabaseUnreachableError' })
       t.match(
         (refused as Error).message,

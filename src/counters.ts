@@ -1,3 +1,4 @@
+import { createHintCounters, type HintCounters } from './edge-hints/counters.js'
 import { createMailCounters, type MailCounters } from './mail/counters.js'
 import { createPruneCounters, type PruneCounters } from './retention/counters.js'
 import { createRevocationCounters, type RevocationCounters } from './revocation/counters.js'
@@ -10,6 +11,7 @@ export interface Counters extends LookUpCounters, CacheCounters, RevocationCount
   refreshes: RefreshCounters
   prune: PruneCounters
   mails: MailCounters
+  hints: HintCounters
 }
 
 export function createCounters (): Counters {
@@ -19,6 +21,7 @@ export function createCounters (): Counters {
     ...createRevocationCounters(),
     refreshes: createRefreshCounters(),
     prune: createPruneCounters(),
-    mails: createMailCounters()
+    mails: createMailCounters(),
+    hints: createHintCounters()
   }
 }

@@ -11,6 +11,7 @@ import type { Audit } from './audit/service.js'
 import type { Config } from './config/config.js'
 import { type Counters, createCounters } from './counters.js'
 import type { Database } from './database/database.js'
+import { createEdgeHints } from './edge-hints/index.js'
 import { createHealth, type Health } from './http/health.js'
 import { createKeys } from './keys/store.js'
 import { createMail } from './mail/index.js'
@@ -117,8 +118,10 @@ export async function createServices (config: Config, foundation: Foundation): P
   const idleSeconds = idleSecondsOf(config)
   const common = { database, clock, log, counters, config, networkOf }
 
+  const hints = createEdgeHints(common)
   const protocol = await createProtocol({
     ...common,
+    copies: hints,
     backend,
     keyPrefix: config.redisKeyPrefix,
     cacheTtlSeconds: config.cacheTtlSeconds,
@@ -150,7 +153,8 @@ export async function createServices (config: Config, foundation: Foundation): P
     needsVerifiedEmail: config.smtp !== null
   })
   const serviceTokens = createServiceTokenService({ tokens, sessions, revocation, audit, transactions: database, clock })
-  const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock, introspectUnverified: config.introspectUnverified })
+  const { introspectUnverified } = config
+  const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock, hints, introspectUnverified })
   const { mail, sender, expired, outbox } = createMail({
     ...common,
     users,
@@ -212,6 +216,7 @@ export async function createServices (config: Config, foundation: Foundation): P
       await Promise.all([retention.stop(), sender.stop()])
       await lastUse.stop()
       await protocol.stop()
+      await hints?.stop()
     }
   }
 }

@@ -39,6 +39,7 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
     /^src\/(services|server|config\/problems|embedding\/guards|observability\/.*|retention\/schedule)\.ts$/
   ],
   [/^@opentelemetry\//, /^src\/observability\/tracing\.ts$/],
+  [/^@upstash\/redis/, /^src\/edge-hints\/upstash\.ts$/],
   [/^nodemailer/, /^src\/mail\/transport\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],
   [/^@zxcvbn-ts\//, /^src\/users\/common-passwords\.ts$/],

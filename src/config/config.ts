@@ -3,6 +3,7 @@ import { findProblems } from './problems.js'
 import { readRedisConfig } from './redis.js'
 import { readSecretFiles } from './secret-files.js'
 import { mailHost, readSmtp } from './smtp.js'
+import { readUpstash } from './upstash.js'
 import { type Limit, list, secondsOrNone, toBaseUrl, toLimit, toSeconds } from './values.js'
 import { readVaultKeys, type VaultKey } from './vault-keys.js'
 
@@ -80,6 +81,8 @@ function readConfig (env: Environment, vaultKeys: VaultKey[]) {
     pruneTimezone: env.PRUNE_TIMEZONE,
     pruneRetentionSeconds: toSeconds(env.PRUNE_RETENTION),
     auditRetentionSeconds: toSeconds(env.AUDIT_RETENTION),
+    upstash: readUpstash(env),
+    edgeTtlSeconds: toSeconds(env.EDGE_TTL),
     introspectUnverified: env.INTROSPECT_UNVERIFIED === 'true',
     registration: env.REGISTRATION,
     publicUrl: env.PUBLIC_URL === undefined ? undefined : toBaseUrl(env.PUBLIC_URL),

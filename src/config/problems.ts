@@ -4,6 +4,7 @@ import type { Environment } from './environment.js'
 import { findPostgresProblem } from './postgres.js'
 import { findRedisProblems } from './redis.js'
 import { readSmtp } from './smtp.js'
+import { findUpstashProblems } from './upstash.js'
 import { isHeaderName, isOrigin, isTimeZone, list, secondsOrNone, toLimit, toSeconds } from './values.js'
 
 const durations = [
@@ -22,7 +23,7 @@ const maxWindowSeconds = 24 * 86_400
 
 /** What is wrong with the variables beyond their syntax, a line each: by name, without values. */
 export function findProblems (env: Environment): string[] {
-  return [...findUrlProblems(env), ...findListProblems(env), ...findTimeProblems(env)]
+  return [...findUrlProblems(env), ...findListProblems(env), ...findTimeProblems(env), ...findUpstashProblems(env)]
 }
 
 function findUrlProblems (env: Environment): string[] {

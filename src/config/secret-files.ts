@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 
 /** Variables that may contain a password. Each may be kept in a file instead, whose path is then in the variable NAME_FILE. */
-export const secretVariables = ['DATABASE_URL', 'REDIS_URL', 'REDIS_SENTINELS', 'SMTP_URL']
+export const secretVariables = ['DATABASE_URL', 'REDIS_URL', 'REDIS_SENTINELS', 'UPSTASH_REDIS_REST_TOKEN', 'SMTP_URL']
 const maxBytes = 64 * 1024
 
 type Variables = Record<string, string | undefined>

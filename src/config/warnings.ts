@@ -3,12 +3,13 @@ import type { Config } from './config.js'
 import { isPlainHttp, isWebOrigin } from './values.js'
 
 type CookieSettings = Pick<Config, 'production' | 'cookieSecure' | 'publicUrl' | 'corsOrigins'>
+type UpstashSettings = Pick<Config, 'upstash'>
 type MailSettings = Pick<Config, 'publicUrl' | 'appUrl' | 'pages' | 'mailFrom' | 'corsOrigins'>
 
 /** Settings that are valid, but with which cookies or mails do not work or are of less use: a line each, for the operator at start. */
-export function configWarnings (settings: CookieSettings & MailSettings & Pick<Config, 'bcryptCost'>): string[] {
+export function configWarnings (settings: CookieSettings & MailSettings & UpstashSettings & Pick<Config, 'bcryptCost'>): string[] {
   const cheap = settings.bcryptCost < 10 ? [`BCRYPT_COST=${settings.bcryptCost} is for tests: below 10 passwords are guessed fast from a stolen database`] : []
-  return [...cheap, ...cookieWarnings(settings), ...settings.production ? mailWarnings(settings) : []]
+  return [...cheap, ...cookieWarnings(settings), ...upstashWarnings(settings), ...settings.production ? mailWarnings(settings) : []]
 }
 
 function cookieWarnings ({ production, cookieSecure, publicUrl, corsOrigins }: CookieSettings): string[] {
@@ -31,6 +32,11 @@ function cookieWarnings ({ production, cookieSecure, publicUrl, corsOrigins }: C
     }
   }
   return warnings
+}
+
+function upstashWarnings ({ upstash }: UpstashSettings): string[] {
+  if (upstash === null || !isPlainHttp(new URL(upstash.url))) return []
+  return ['UPSTASH_REDIS_REST_URL is http: whoever is on the way can read its token, and write hints with it; use https']
 }
 
 /** What users would see in their mails. In development these are files for the developer. */

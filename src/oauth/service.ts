@@ -21,6 +21,8 @@ interface OauthPorts {
   revocation: Revocation
   audit: Pick<Audit, 'record'>
   clock: Clock
+  /** Where edges read what was found, too; null: nowhere. */
+  hints: { live (hash: TokenHash, answer: Introspection, at: { askedAt: number, endsAt: number }): void } | null
   /** INTROSPECT_UNVERIFIED: whether introspection names addresses that nobody has proved. */
   introspectUnverified: boolean
 }
@@ -43,7 +45,9 @@ export interface OauthService {
   refresh (candidate: string, scope: string | undefined, device: Device): Promise<IssuedTokens>
 }
 
-export function createOauthService ({ tokens, users, sessions, revocation, audit, clock, introspectUnverified }: OauthPorts): OauthService {
+export function createOauthService (
+  { tokens, users, sessions, revocation, audit, clock, hints, introspectUnverified }: OauthPorts
+): OauthService {
   async function requireCaller (candidate: string): Promise<AnyPrincipal> {
     const caller = await tokens.authenticate(candidate)
     if (caller === null) throw new InvalidTokenError()
@@ -51,10 +55,20 @@ export function createOauthService ({ tokens, users, sessions, revocation, audit
   }
 
   async function introspect (caller: string, candidates: string[]): Promise<Introspection[]> {
+    const askedAt = clock.now()
     // Looked up in the same event-loop turn, all share the round trips to cache and database.
     const [asking, asked] = await Promise.all([requireCaller(caller), Promise.all(candidates.map(tokens.authenticate))])
     if (!can(asking, 'introspect')) throw new InsufficientAbilityError('introspect')
-    return asked.map(principal => introspectionOf(principal, introspectUnverified))
+    return asked.map((principal, i) => {
+      const answer = introspectionOf(principal, introspectUnverified)
+      if (principal !== null && answer.active) hint(candidates[i] as string, principal, answer, askedAt)
+      return answer
+    })
+  }
+
+  function hint (candidate: string, { expiresAtMs, idleAtMs = expiresAtMs }: AnyPrincipal, answer: Introspection, askedAt: number): void {
+    const hash = hints === null ? undefined : tokens.parse(candidate)?.hash()
+    if (hash !== undefined) hints?.live(hash, answer, { askedAt, endsAt: Math.min(expiresAtMs, idleAtMs) })
   }
 
   async function revoke (candidate: string, by: By): Promise<void> {

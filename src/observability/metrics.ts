@@ -93,6 +93,8 @@ export function createMetrics (ports: MetricsPorts): Registry {
     total('database_refusals', 'Statements and transactions refused because too many waited', () => load().refused)
   }
 
+  totals('edge_hints', 'Hints for edges, by outcome; lost: that a token has ended could not be written', 'outcome', () => counters.hints)
+
   const { prune } = counters
   const outcomes = () => ({ done: prune.done, skipped: prune.skipped, failed: prune.failed })
   totals('prune_runs', 'Prunes by this process; skipped: another instance was pruning', 'outcome', outcomes)

@@ -11,7 +11,7 @@ import { createNamespace, inNamespace } from '../token-cache/namespace.js'
 import type { RevocationCounters } from './counters.js'
 import { type CacheEpoch, createEpoch } from './epoch.js'
 import { createRevocation, type Revocation } from './revocation.js'
-import { createSettle, type Settle } from './settle.js'
+import { type Copies, createSettle, type Settle } from './settle.js'
 import { createEpochStore, type EpochStore } from './store.js'
 
 /** What is read by the protocol. */
@@ -45,6 +45,8 @@ interface ReadingNeeds {
 
 interface ProtocolNeeds extends ReadingNeeds {
   log: Log
+  /** Null: nobody reads elsewhere. */
+  copies?: Copies | null
   /** Tests break it. */
   wrapSettle (real: Settle): Settle
   spans: {
@@ -55,7 +57,7 @@ interface ProtocolNeeds extends ReadingNeeds {
 }
 
 /** The epoch, the cache that trusts it, and the revocations that are settled in every cache before they are answered. */
-export async function createProtocol ({ wrapSettle, spans, log, ...rest }: ProtocolNeeds): Promise<Protocol> {
+export async function createProtocol ({ wrapSettle, spans, log, copies = null, ...rest }: ProtocolNeeds): Promise<Protocol> {
   const needs = { ...rest, log }
   const { database, clock, counters } = needs
   const store = createEpochStore(database)
@@ -63,7 +65,7 @@ export async function createProtocol ({ wrapSettle, spans, log, ...rest }: Proto
   const { epoch, backend } = reading
   const inSpans = <Value extends Cacheable>(real: Cache<Value>) => spans === null ? real : spans.cache(real)
   const cache = inSpans(reading.cache)
-  const settle: Settle = traced(wrapSettle(createSettle({ store, cache, backend, epoch, clock, counters })), spans?.settle)
+  const settle: Settle = traced(wrapSettle(createSettle({ store, cache, backend, epoch, clock, counters, copies })), spans?.settle)
   const revocation = traced(createRevocation({ transactions: database, store, settle, log }), spans?.revocation)
   return {
     epoch,

@@ -29,6 +29,14 @@ export interface Settle {
   assist (): Promise<void>
 }
 
+/** What is read elsewhere, and ends by itself. Told of each change after its COMMIT; nobody waits for it, and it never throws. */
+export interface Copies {
+  ended (hashes: TokenHash[]): void
+  changed (hashes: TokenHash[]): void
+  /** More have changed than are named. */
+  pause (): void
+}
+
 interface SettleNeeds {
   store: Pick<EpochStore, 'finish' | 'askForHelp' | 'waiting' | 'bump' | 'assist'>
   cache: Pick<TokenCache, 'overwrite'>
@@ -36,14 +44,17 @@ interface SettleNeeds {
   epoch: Pick<CacheEpoch, 'msUntilPolledByAll' | 'suspect'>
   clock: Clock
   counters: RevocationCounters
+  copies?: Copies | null
 }
 
-export function createSettle ({ store, cache, backend, epoch, clock, counters }: SettleNeeds): Settle {
+export function createSettle ({ store, cache, backend, epoch, clock, counters, copies = null }: SettleNeeds): Settle {
   const help = createHelp({ store, clock, counters })
   let assisting = false
 
   async function settle (change: CommittedChange): Promise<void> {
     const startedAt = clock.monotonic()
+    if (change.mark === 'revoked') copies?.ended(change.hashes)
+    else copies?.changed(change.hashes)
     try {
       await waitUntilPolledByAll(await throughOwnServer(change) ?? await help.settledByOthers(change.id))
     } catch (error) {
@@ -62,6 +73,7 @@ export function createSettle ({ store, cache, backend, epoch, clock, counters }:
   }
 
   async function voidAll (): Promise<void> {
+    copies?.pause()
     try {
       const current = await store.bump()
       counters.bumps++
@@ -102,7 +114,10 @@ export function createSettle ({ store, cache, backend, epoch, clock, counters }:
     try {
       // By deletion: that is right for revocations and for other changes.
       for (let more = true; more;) {
-        const helped = await store.assist(overdueMs, async hashes => await overwrite({ hashes, mark: 'forgotten' }))
+        const helped = await store.assist(overdueMs, async hashes => {
+          copies?.changed(hashes)
+          return await overwrite({ hashes, mark: 'forgotten' })
+        })
         counters.assists += helped.taken
         more = helped.more && helped.taken > 0
       }

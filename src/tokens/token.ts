@@ -44,8 +44,10 @@ export class TokenHash {
 }
 
 /** The name under which the data of a session is cached. No token has it: the text of one begins with lk. */
-export function sessionDataHash (sessionId: string): TokenHash {
-  return new TokenHash(hash('sha256', `session-data:${sessionId}`, 'hex'))
+export class SessionDataHash extends TokenHash {}
+
+export function sessionDataHash (sessionId: string): SessionDataHash {
+  return new SessionDataHash(hash('sha256', `session-data:${sessionId}`, 'hex'))
 }
 
 /** Makes tokens, and tells ours from made-up ones by a check keyed with this database's key. */

@@ -122,6 +122,13 @@ const bad: Record<string, string[]> = {
   PERSONAL_TOKEN_LIMIT: ['SENTINEL', '0', '-1', '1.5'],
   SESSION_DATA_LIMIT: limits,
   WRITE_LIMIT: limits,
+  UPSTASH_REDIS_REST_URL: [
+    'SENTINEL', 'redis://default:SENTINEL@name.upstash.io:6379', 'rediss://SENTINEL', 'ftp://SENTINEL', 'name.upstash.io', '"https://SENTINEL"', 'https://', 'https://user:SENTINEL@name.upstash.io',
+    'https://name.upstash.io?SENTINEL', 'https://name.upstash.io/#SENTINEL', 'https://name.upstash.io:99999', 'https://name upstash'
+  ],
+  UPSTASH_REDIS_REST_TOKEN: ['SENTINEL SENTINEL', '"SENTINEL"', 'Bearer SENTINEL', 'SENTINEL:', '==', 'x'.repeat(4_097), 'SENTINEL\n'],
+  UPSTASH_REDIS_REST_TOKEN_FILE: files,
+  EDGE_TTL: [...durations, '999ms', '301s', '6m'],
   INTROSPECT_UNVERIFIED: ['SENTINEL', '1', 'yes', 'TRUE'],
   SESSION_TTL: durations,
   CACHE_TTL: durations,
@@ -253,7 +260,7 @@ t.test('the defaults match the contract', async t => {
     production: false, host: '127.0.0.1', port: 3000, drainDelaySeconds: 2, databaseUrl: undefined, databasePool: 10, dataDir: '.latchkey', redis: undefined, redisKeyPrefix: 'lk:',
     sessionLimit: 1, tokenTtlSeconds: 30 * 86_400, sessionTtlSeconds: 30 * 86_400, cacheTtlSeconds: 300, bcryptCost: 12, passwordMinLength: 8, breachedPasswordsUrl: undefined,
     loginLimit: { points: 5, seconds: 60 }, addressLimit: { points: 300, seconds: 60 }, trustProxy: [], corsOrigins: [],
-    pruneSchedule: '0 2 * * *', pruneTimezone: 'UTC', pruneRetentionSeconds: 7 * 86_400, registration: 'open', publicUrl: undefined, appUrl: undefined, pages: true, appName: 'Latchkey', appLogo: undefined, appColor: '#1d5fa6', smtp: null, mailFrom: 'latchkey@localhost', metricsPort: undefined, logLevel: 'info'
+    pruneSchedule: '0 2 * * *', pruneTimezone: 'UTC', pruneRetentionSeconds: 7 * 86_400, registration: 'open', publicUrl: undefined, appUrl: undefined, pages: true, appName: 'Latchkey', appLogo: undefined, appColor: '#1d5fa6', smtp: null, mailFrom: 'latchkey@localhost', upstash: null, edgeTtlSeconds: 30, metricsPort: undefined, logLevel: 'info'
   })
 })
 
@@ -269,6 +276,7 @@ t.test('each variable is read into the configuration', async t => {
   t.match(loadConfig({
     NODE_ENV: 'production', HOST: '::', PORT: '0', DRAIN_DELAY: '0', DATABASE_URL: 'postgresql://a:b@db.example:5433/x?sslmode=require', DATABASE_POOL: '1000', REDIS_URL: 'rediss://u:p@redis.example:6380/2', REDIS_KEY_PREFIX: 'my:',
     SESSION_LIMIT: '0', SESSION_DATA_LIMIT: '0', WRITE_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
+    UPSTASH_REDIS_REST_URL: 'https://name.upstash.io/', UPSTASH_REDIS_REST_TOKEN: 'AX_y-z==', EDGE_TTL: '5m',
     PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', AUDIT_RETENTION: '30d', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', APP_URL: 'https://app.example/account?x=1', PAGES: 'false', APP_NAME: 'Our „Tools“', APP_LOGO: 'https://cdn.example/logo.svg', APP_COLOR: '#Ff8800', SMTP_URL: 'smtps://ada%40example.com:p%40ss@mail.example', MAIL_FROM: 'Our Service <auth@mail.example>', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
   }), {
     production: true, host: '::', port: 0, drainDelaySeconds: 0, databaseUrl: 'postgresql://a:b@db.example:5433/x?sslmode=require', databasePool: 1000, redis: {
@@ -289,6 +297,7 @@ t.test('each variable is read into the configuration', async t => {
       '192.0.2.1/32',
       'fd00::/8'
     ], corsOrigins: ['https://a.example', 'http://b.example:8080'],
+    upstash: { url: 'https://name.upstash.io', token: 'AX_y-z==' }, edgeTtlSeconds: 300,
     pruneSchedule: '*/5 * * * *', pruneTimezone: 'Europe/Berlin', pruneRetentionSeconds: 3_600, auditRetentionSeconds: 30 * 86_400, registration: 'closed', publicUrl: 'https://auth.example', appUrl: 'https://app.example/account?x=1', pages: false, appName: 'Our „Tools“', appLogo: 'https://cdn.example/logo.svg', appColor: '#Ff8800',
     smtp: {
       host: 'mail.example',
@@ -330,9 +339,17 @@ t.test('a secret may be read from a file', async t => {
       loadConfig({
         REDIS_URL_FILE: file('redis://:p@mymaster\n'),
         REDIS_SENTINELS_FILE: file('redis://:q@s1,redis://:q@s2\n'),
-        SMTP_URL_FILE: file('smtps://u:p@mail.example\n')
+        SMTP_URL_FILE: file('smtps://u:p@mail.example\n'),
+        UPSTASH_REDIS_REST_URL: 'https://name.upstash.io',
+        UPSTASH_REDIS_REST_TOKEN_FILE: file('AXwrite==\n')
       }),
-      loadConfig({ REDIS_URL: 'redis://:p@mymaster', REDIS_SENTINELS: 'redis://:q@s1,redis://:q@s2', SMTP_URL: 'smtps://u:p@mail.example' })
+      loadConfig({
+        REDIS_URL: 'redis://:p@mymaster',
+        REDIS_SENTINELS: 'redis://:q@s1,redis://:q@s2',
+        SMTP_URL: 'smtps://u:p@mail.example',
+        UPSTASH_REDIS_REST_URL: 'https://name.upstash.io',
+        UPSTASH_REDIS_REST_TOKEN: 'AXwrite=='
+      })
     )
     t.match(loadConfig({ DATABASE_URL_FILE: '', DATABASE_URL: database }), { databaseUrl: database }, 'an empty file name counts as unset')
   })
@@ -411,6 +428,18 @@ t.test('mail is sent over TLS unless the server is local or the URL says otherwi
   ]) t.match(smtp(`smtp://${host}:25`), { host: host.replace(/[[\]]/g, ''), tls: 'off' })
   t.match(smtp('smtp://localhost:25?tls=required'), { tls: 'required' })
   t.match(smtp('smtps://localhost?tls=required'), { tls: 'implicit' })
+})
+
+t.test('hints for edges need URL and token, and sessions that do not end before their use is seen', async t => {
+  const url = { UPSTASH_REDIS_REST_URL: 'https://name.upstash.io' }
+  const both = { ...url, UPSTASH_REDIS_REST_TOKEN: 'x' }
+  t.match(refusal(t, url), /UPSTASH_REDIS_REST_URL needs UPSTASH_REDIS_REST_TOKEN$/)
+  t.match(refusal(t, { UPSTASH_REDIS_REST_TOKEN: 'SENTINEL' }), /UPSTASH_REDIS_REST_TOKEN needs UPSTASH_REDIS_REST_URL$/)
+  t.match(refusal(t, { UPSTASH_REDIS_REST_URL: 'rediss://default:SENTINEL@x' }), /must be the REST URL, which begins with https:/)
+  t.match(refusal(t, { ...both, SESSION_IDLE_TTL: '90s', EDGE_TTL: '46s' }), /SESSION_IDLE_TTL must be at least twice EDGE_TTL/)
+  t.match(loadConfig({ ...both, SESSION_IDLE_TTL: '90s', EDGE_TTL: '45s' }), { edgeTtlSeconds: 45 })
+  t.match(loadConfig({ SESSION_IDLE_TTL: '90s', EDGE_TTL: '5m' }), { upstash: null }, 'without hints it does not matter')
+  t.match(loadConfig({ ...both, UPSTASH_REDIS_REST_URL: 'http://127.0.0.1:8079//' }).upstash, { url: 'http://127.0.0.1:8079' })
 })
 
 t.test('the default sender is an address on our own host', async t => {
@@ -492,6 +521,8 @@ t.test('config:check shows every variable with its source, and masks what is sec
     SMTP_URL_FILE: file,
     BREACHED_PASSWORDS_URL: 'https://key:HIDDEN@breaches.example.com/range/',
     DATA_DIR: dir,
+    UPSTASH_REDIS_REST_URL: 'https://name.upstash.io',
+    UPSTASH_REDIS_REST_TOKEN: 'HIDDEN==',
     PORT: '0',
     BCRYPT_COST: '4',
     MAIL_FROM: ''
@@ -502,6 +533,9 @@ t.test('config:check shows every variable with its source, and masks what is sec
     SMTP_URL: ['smtps://mailer:***@mail.example.com', 'file'],
     SMTP_URL_FILE: [file, 'environment'],
     BREACHED_PASSWORDS_URL: ['https://key:***@breaches.example.com/range/', 'environment'],
+    UPSTASH_REDIS_REST_URL: ['https://name.upstash.io', 'environment'],
+    UPSTASH_REDIS_REST_TOKEN: ['***', 'environment'],
+    EDGE_TTL: ['30s', 'default'],
     PORT: ['0', 'environment'],
     HOST: ['127.0.0.1', 'default'],
     MAIL_FROM: [null, 'default']

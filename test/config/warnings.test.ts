@@ -36,6 +36,12 @@ t.test('cookies without Secure give a warning in production and where https is s
   t.match(warningsOf({ COOKIE_SECURE: 'false', PUBLIC_URL: 'https://api.example.com' }), [/COOKIE_SECURE=false/])
 })
 
+t.test('an Upstash reached over http gives a warning, except on loopback', async t => {
+  const hints = (url: string) => warningsOf({ UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: 'x' })
+  t.match(hints('http://srh:8079'), [/^UPSTASH_REDIS_REST_URL is http/])
+  for (const url of ['https://name.upstash.io', 'http://localhost:8079']) t.strictSame(hints(url), [])
+})
+
 t.test('an origin on another site is named, because its pages get no cookies', async t => {
   for (const [url, origin] of [
     ['https://api.example.com', 'https://app.example.net'],

@@ -1,4 +1,4 @@
-import { createIntrospection, type IntrospectionOptions } from './verifying/introspection.js'
+import { type AnswerOptions, createAnswers } from './verifying/answers.js'
 import { type CookieSettings, createPresentedReader, type Presentation, type Presented } from './verifying/presented.js'
 import { can, type Principal, principalOf, requireAbilityName } from './verifying/principal.js'
 import { refuse, refuseAbility, refuseForNow } from './verifying/refusal.js'
@@ -9,7 +9,7 @@ export type { Principal } from './verifying/principal.js'
 export { UnavailableError } from './verifying/unavailable.js'
 
 /** `cookieSecure`, `publicUrl` and `corsOrigins` as the server has them, where cookies are verified. */
-export interface EdgeVerifierOptions extends IntrospectionOptions, CookieSettings {}
+export interface EdgeVerifierOptions extends AnswerOptions, CookieSettings {}
 
 /** Checks tokens where there is `fetch` and little else: workers, edge functions, Next.js. */
 export interface EdgeVerifier {
@@ -30,16 +30,16 @@ export interface EdgeVerifier {
 const shape = /^lkp?_[0-9A-Za-z]{50}$/
 
 /**
- * Asks Latchkey at each call, and keeps no answer: a token is refused from the moment its revocation was answered. Throws TypeError for
- * options that can't be used.
+ * Asks Latchkey at each call, and keeps no answer: a token is refused from the moment its revocation was answered. With `upstash` or
+ * `memorySeconds` that may take up to EDGE_TTL. Throws TypeError for options that can't be used.
  */
 export function createEdgeVerifier (options: EdgeVerifierOptions): EdgeVerifier {
   const read = createPresentedReader(options)
-  const introspect = createIntrospection(options)
+  const answerFor = createAnswers(options)
 
   async function find ({ token, byCookie }: Presented): Promise<Principal | null> {
     if (!shape.test(token)) return null
-    const principal = principalOf(await introspect(token))
+    const principal = principalOf(await answerFor(token))
     // Cookies carry only tokens of sessions: personal tokens belong in a header.
     return byCookie && principal?.session === null ? null : principal
   }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { hash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
@@ -11,19 +12,34 @@ import { checkEverywhere, expected } from '../clients/everywhere.js'
 import { becomesTrue, embeddedGround, newEmail, password, patienceMs, startApp } from '../fixtures/app.js'
 import { alone, root } from '../fixtures/programs.js'
 import { freePort } from '../fixtures/servers.js'
+import { startUpstash } from '../fixtures/upstash.js'
+import { token } from '../verifier/scene.js'
 
 /** latchkey-client where there is neither a browser nor all of Node.js. */
 
 const requireInstalled = createRequire(import.meta.url)
 
+/** An Upstash in which there is a hint for one token, and one that another has ended. */
+async function startHints (t: Test) {
+  const found = await startUpstash(t)
+  if (found === null) return null
+  const [hinted, ended] = [token(1), token(2)]
+  const answer = { active: true, sub: 'hinted', scope: '', iat: 1, sid: 's' }
+  const hint = { hash: hash('sha256', hinted), until: Date.now() + 3_600_000, answer }
+  await found.client.mset({ [`lk:hint:${hint.hash}`]: JSON.stringify(hint), [`lk:hint:${hash('sha256', ended)}`]: 'ended' })
+  return { upstash: { url: found.url, token: found.tokens.read, timeoutMs: patienceMs }, hinted, ended }
+}
+
 async function startServer (t: Test) {
+  const hints = await startHints(t)
+  if (hints === null) throw new Error('redis-server is missing')
   const one = await startApp(t, await embeddedGround(), { env: { SESSION_LIMIT: '0' } })
   await one.app.listen({ host: '127.0.0.1', port: 0 })
   const email = newEmail()
   await one.register(email)
   const url = `http://127.0.0.1:${(one.app.server.address() as AddressInfo).port}`
-  const [{ token, userId, sessionId }, { plain }] = [await one.account(), await one.serviceTokens.create('edge')]
-  const edge = { url, service: plain.reveal(), token }
+  const [{ token: own, userId, sessionId }, { plain }] = [await one.account(), await one.serviceTokens.create('edge')]
+  const edge = { url, service: plain.reveal(), token: own, hints }
   return { email, url, edge, wanted: { everywhere: expected(email), edge: expectedAtEdge(userId, sessionId) } }
 }
 

@@ -30,16 +30,20 @@ const session = { id, deviceName: 'laptop', createdAt: at, expiresAt: end }
 const entries = hexes.map((_, i) => JSON.stringify({
   issuedAtMs: Date.now(),
   expiresAtMs: Date.parse(end),
+  amr: ['pwd'],
+  acr: 'aal1',
+  hasFactor: false,
   token: { id: `${id}${i}`, kind: 'access', abilities: ['*'], expiresAt: end },
   session,
-  user
+  user,
+  emailVerified: true
 }))
 const rows = hexes.map((_, i) => JSON.stringify([
   false,
   false,
   [`${id}${i}`, 'access', ['*'], at, end],
-  [id, 'laptop', at, end, null],
-  [id, user.email, at, user.name, user.role, at]
+  [id, 'laptop', at, end, null, ['pwd']],
+  [id, user.email, at, user.name, user.role, at, false]
 ]))
 let asked = 0
 const database = {

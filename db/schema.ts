@@ -38,6 +38,8 @@ export const users = pgTable('users', {
   name: text('name'),
   role: text('role').$type<'user' | 'admin'>().notNull().default('user'),
   passwordHash: text('password_hash').notNull(),
+  /** Whether a login needs more than the password; written with the factors themselves. */
+  secondFactor: boolean('second_factor').notNull().default(false),
   disabledAt: moment('disabled_at'),
   /** Of the mails to it; null until a sign-in has told. */
   language: text('language'),
@@ -67,7 +69,9 @@ export const sessions = pgTable('sessions', {
   expiresAt: moment('expires_at').notNull(),
   endedAt: moment('ended_at'),
   /** Whether the login asked for a refresh token: a password change then issues a new one too. */
-  refreshes: boolean('refreshes').notNull().default(false)
+  refreshes: boolean('refreshes').notNull().default(false),
+  /** How its user proved who they are: names of RFC 8176. Before second factors there was the password alone. */
+  amr: text('amr').array().$type<Array<'pwd' | 'otp' | 'hwk' | 'swk' | 'fed'>>().notNull().default(sql`'{pwd}'`)
 }, table => [
   index('sessions_user_id').on(table.userId),
   index('sessions_expires_at').on(table.expiresAt),
@@ -174,6 +178,41 @@ export const knownNetworks = pgTable('known_networks', {
   lastSeenAt: moment('last_seen_at').notNull()
 }, table => [
   primaryKey({ columns: [table.userId, table.network] })
+])
+
+/** Time-based one-time codes (RFC 6238): one app for an account. */
+export const totpFactors = pgTable('totp_factors', {
+  userId: uuid('user_id').primaryKey().references(() => users.id, { onDelete: 'cascade' }),
+  /** Sealed by the vault. */
+  secret: bytea('secret').notNull(),
+  createdAt: moment('created_at').notNull(),
+  /** Null until the first code has shown that the app has the secret: before that it counts for nothing. */
+  confirmedAt: moment('confirmed_at'),
+  /** The step of the newest code that was accepted; it and those before it are refused. */
+  lastStep: bigint('last_step', { mode: 'number' })
+})
+
+/** SHA-256 of an account's recovery codes. Using one deletes its row. */
+export const recoveryCodes = pgTable('recovery_codes', {
+  hash: bytea('hash').primaryKey(),
+  userId: uuid('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
+  createdAt: moment('created_at').notNull()
+}, table => [
+  index('recovery_codes_user_id').on(table.userId)
+])
+
+/** Logins whose password was right and whose second factor is still asked for. Answering one deletes its row. */
+export const loginChallenges = pgTable('login_challenges', {
+  /** SHA-256 of the challenge. */
+  hash: bytea('hash').primaryKey(),
+  userId: uuid('user_id').notNull().references(() => users.id, { onDelete: 'cascade' }),
+  /** SHA-256 of the network and the user agent that it was given to. */
+  device: bytea('device').notNull(),
+  createdAt: moment('created_at').notNull(),
+  expiresAt: moment('expires_at').notNull()
+}, table => [
+  index('login_challenges_user_id').on(table.userId),
+  index('login_challenges_expires_at').on(table.expiresAt)
 ])
 
 /** Registrations that are not confirmed yet. */

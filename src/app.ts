@@ -3,6 +3,7 @@ import { adminRoutes } from './admin/routes.js'
 import { auditRoutes } from './audit/routes.js'
 import type { Config } from './config/config.js'
 import { ownOrigins } from './config/values.js'
+import { factorRoutes } from './factors/routes.js'
 import { createForwardedReader, isUnsafe } from './forward-auth/forwarded.js'
 import { forwardAuthRoutes } from './forward-auth/routes.js'
 import { createSignIn } from './forward-auth/sign-in.js'
@@ -101,13 +102,13 @@ export interface Authentication {
 export function addAuthentication (
   app: FastifyInstance, config: Config, services: Services, pages = createPageLog({ secure: config.cookieSecure, clock: systemClock })
 ): Authentication {
-  const { tokens, sessions } = services
+  const { tokens, sessions: { isReplaced }, owesFactor } = services
   const origins = ownOrigins(config)
   const cookies = createCookies({ secure: config.cookieSecure, origins, pages })
-  const authenticate = createAuthenticate(tokens, cookies, sessions.isReplaced)
+  const authenticate = createAuthenticate(tokens, cookies, { isReplaced, owesFactor })
   const forwarded = createForwardedReader(config.trustProxy)
   const forwardAuth = {
-    authenticate: createAuthenticate(tokens, cookies, sessions.isReplaced, request => isUnsafe(forwarded(request), request)),
+    authenticate: createAuthenticate(tokens, cookies, { isReplaced, owesFactor }, request => isUnsafe(forwarded(request), request)),
     forwarded,
     signIn: createSignIn(config, origins)
   }
@@ -129,6 +130,7 @@ export async function addRoutes (scope: FastifyInstance, services: Services, aut
   await scope.register(userRoutes, { ...services, ...authentication })
   await scope.register(sessionRoutes, { ...services, ...authentication })
   await scope.register(sessionDataRoutes, { ...services, ...authentication })
+  await scope.register(factorRoutes, { ...services, ...authentication })
   await scope.register(personalTokenRoutes, { ...services, ...authentication })
   await scope.register(serviceTokenRoutes, { ...services, ...authentication })
   await scope.register(oauthRoutes, { ...services, ...authentication })

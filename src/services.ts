@@ -12,6 +12,9 @@ import type { Config } from './config/config.js'
 import { type Counters, createCounters } from './counters.js'
 import type { Database } from './database/database.js'
 import { createEdgeHints } from './edge-hints/index.js'
+import { createFactorChecks, createFactors } from './factors/index.js'
+import { createOwesFactor, type OwesFactor } from './factors/policy.js'
+import type { FactorService } from './factors/service.js'
 import { createHealth, type Health } from './http/health.js'
 import { createKeys } from './keys/store.js'
 import { createMail } from './mail/index.js'
@@ -76,6 +79,8 @@ export interface Foundation {
 export interface Services {
   tokens: TokenService
   sessions: SessionService
+  factors: FactorService
+  owesFactor: OwesFactor
   sessionData: SessionDataService
   personalTokens: PersonalTokenService
   serviceTokens: ServiceTokenService
@@ -132,7 +137,7 @@ export async function createServices (config: Config, foundation: Foundation): P
   const { tokens, lastUse } = await createTokens({ ...common, keys, cache: protocol.cache, spans })
   const audit = createAuditTrail({ ...common, retentionSeconds: config.auditRetentionSeconds })
   const failures = await createFailureCounts({ ...common, keys, audit })
-  const { users, passwords, reauthenticate, importUsers } = await createUsers({
+  const { users, passwords, importUsers } = await createUsers({
     ...common,
     keys,
     limiter: createLoginLimiter(config.loginLimit, limits),
@@ -140,7 +145,20 @@ export async function createServices (config: Config, foundation: Foundation): P
     audit,
     spans
   })
-  const sessions = createSessions({ ...common, tokens, users, limiter: createRefreshLimiter(limits), revocation, audit, idleSeconds })
+  const { check, challenges, reauthenticate } = createFactorChecks({ ...common, vault, users, audit })
+  const owesFactor = createOwesFactor(config.secondFactor)
+  const sessions = createSessions({
+    ...common,
+    tokens,
+    users,
+    challenges,
+    check,
+    limiter: createRefreshLimiter(limits),
+    revocation,
+    audit,
+    idleSeconds
+  })
+  const factors = createFactors({ ...common, vault, users, sessions, tokens, audit, reauthenticate, challenges })
   const limiter = createWriteLimiter(config.sessionDataLimit, 'session-data', limits)
   const sessionData = createSessionData({ ...common, protocol, sessions, limiter, idleSeconds })
   const personalTokens = createPersonalTokenService({
@@ -153,8 +171,17 @@ export async function createServices (config: Config, foundation: Foundation): P
     needsVerifiedEmail: config.smtp !== null
   })
   const serviceTokens = createServiceTokenService({ tokens, sessions, revocation, audit, transactions: database, clock })
-  const { introspectUnverified } = config
-  const oauth = createOauthService({ tokens, users, sessions, revocation, audit, clock, hints, introspectUnverified })
+  const oauth = createOauthService({
+    tokens,
+    users,
+    sessions,
+    revocation,
+    audit,
+    clock,
+    hints,
+    introspectUnverified: config.introspectUnverified,
+    owesFactor
+  })
   const { mail, sender, expired, outbox } = createMail({
     ...common,
     users,
@@ -162,6 +189,7 @@ export async function createServices (config: Config, foundation: Foundation): P
     tokens,
     revocation,
     audit,
+    check,
     mailer,
     limiter: createMailLimiter(config.loginLimit, limits)
   })
@@ -185,6 +213,7 @@ export async function createServices (config: Config, foundation: Foundation): P
     protocol,
     audit,
     reauthenticate,
+    factors,
     measure
   })
   const setup = createFirstAdmin({ ...common, users, sessions, audit })
@@ -194,6 +223,7 @@ export async function createServices (config: Config, foundation: Foundation): P
     audit,
     accounts: account,
     idleAttempts: failures.idle,
+    challenges,
     mail: expired
   })
   const health = createHealth({ database, backend, epoch, keyPrefix: config.redisKeyPrefix })
@@ -207,7 +237,8 @@ export async function createServices (config: Config, foundation: Foundation): P
   })
 
   return {
-    tokens, sessions, sessionData, personalTokens, serviceTokens, oauth, users, account, admin, tokenStats, overview, setup, audit, mail,
+    tokens, sessions, factors, owesFactor,
+    sessionData, personalTokens, serviceTokens, oauth, users, account, admin, tokenStats, overview, setup, audit, mail,
     vault, importUsers, epoch, lastUse, counters, metrics, health,
     prune: retention.prune,
     writes: createWriteLimiter(config.writeLimit, 'write', limits),

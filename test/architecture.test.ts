@@ -41,6 +41,7 @@ const packages: Array<[name: RegExp, allowed: RegExp]> = [
   [/^@opentelemetry\//, /^src\/observability\/tracing\.ts$/],
   [/^@upstash\/redis/, /^src\/edge-hints\/upstash\.ts$/],
   [/^nodemailer/, /^src\/mail\/transport\.ts$/],
+  [/^otpauth$/, /^src\/factors\/totp\.ts$/],
   [/^bcrypt$/, /^src\/users\/password\.ts$/],
   [/^@zxcvbn-ts\//, /^src\/users\/common-passwords\.ts$/],
   [/^pino(-pretty)?$/, /^src\/observability\/(logger|readable-log)\.ts$/]
@@ -77,7 +78,7 @@ t.test('services know neither Fastify, nor drizzle, nor Redis, nor how the datab
   const forbidden = /^(fastify|@fastify\/|drizzle-orm|ioredis|postgres$|db\/|src\/(redis|embedded)\/|src\/database\/(?!transaction\.))/
   t.same(
     imports.filter(({ from, to }) =>
-      /\/(service|opening|refreshing|ending|login|logout|password-change|live-caller|settle|epoch|revocation|cache|batch|prune|outbox|sender|composer|delivery|password-reset|address-proof|registration)\.ts$/.test(from) &&
+      /\/(service|opening|refreshing|ending|login|logout|password-change|live-caller|settle|epoch|revocation|cache|batch|prune|outbox|sender|composer|delivery|password-reset|address-proof|registration|second-step|challenges|reauthenticate)\.ts$/.test(from) &&
         forbidden.test(to)).map(describe),
     []
   )
@@ -159,7 +160,7 @@ t.test('the environment is read in one place, and nothing is printed past the lo
 })
 
 t.test('what ends tokens, or changes what an entry says, is written in these functions alone, within a transaction of the one door', async t => {
-  const ending = /^(revokedAt|endedAt|passwordHash|disabledAt|role|name|email|emailVerifiedAt)$/
+  const ending = /^(revokedAt|endedAt|passwordHash|disabledAt|role|name|email|emailVerifiedAt|secondFactor|amr)$/
   const writes = sources.filter(source => source.fileName.startsWith('src/')).flatMap(source => all(source, node =>
     ts.isCallExpression(node) && ts.isPropertyAccessExpression(node.expression) && node.expression.name.text === 'set' &&
     node.arguments.some(argument =>
@@ -175,6 +176,7 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
     'src/mail/store.ts replaceRegistration (Tx)',
     'src/sessions/store.ts end (RevokingTx)',
     'src/sessions/store.ts endOfUsers (RevokingTx)',
+    'src/sessions/store.ts setMethods (RevokingTx)',
     'src/tokens/program-store.ts revokePersonal (RevokingTx)',
     'src/tokens/program-store.ts revokeServices (RevokingTx)',
     'src/tokens/store.ts revokeOfSessions (RevokingTx)',
@@ -186,6 +188,7 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
     'src/users/store.ts setName (RevokingTx)',
     'src/users/store.ts setPassword (RevokingTx)',
     'src/users/store.ts setRole (RevokingTx)',
+    'src/users/store.ts setSecondFactor (RevokingTx)',
     'src/users/store.ts setVerifiedEmail (RevokingTx)'
   ])
 })
@@ -241,7 +244,7 @@ t.test("each of the session service's functions that ends something goes through
   }))
   t.same(
     [...names].sort(),
-    ['change', 'endAll', 'endOne', 'endOthers', 'logOut', 'logOutByRefresh', 'openUnchanged', 'refresh', 'withLiveCaller']
+    ['change', 'endAll', 'endOne', 'endOthers', 'finishLogin', 'logOut', 'logOutByRefresh', 'openUnchanged', 'refresh', 'withLiveCaller']
   )
 })
 

@@ -1,5 +1,7 @@
 import type { Audit } from '../audit/service.js'
 import type { Database } from '../database/database.js'
+import type { Reauthenticate } from '../factors/reauthenticate.js'
+import type { FactorService } from '../factors/service.js'
 import type { RevocationCounters } from '../revocation/counters.js'
 import type { Protocol } from '../revocation/index.js'
 import type { SessionService } from '../sessions/service.js'
@@ -7,7 +9,6 @@ import type { Clock } from '../shared/clock.js'
 import type { CacheCounters } from '../token-cache/counters.js'
 import type { TokenService } from '../tokens/service.js'
 import type { AccountService } from '../users/account.js'
-import type { Reauthenticate } from '../users/reauthenticate.js'
 import type { UserService } from '../users/service.js'
 import { createActivity } from './activity.js'
 import { createCacheFigures } from './cache-figures.js'
@@ -25,6 +26,7 @@ interface AdminPorts {
   protocol: Pick<Protocol, 'revocation' | 'settle' | 'epoch'>
   audit: Audit
   reauthenticate: Reauthenticate
+  factors: FactorService
   clock: Clock
   counters: CacheCounters & RevocationCounters
   /** Keys and memory of the cache; null where there is none. */

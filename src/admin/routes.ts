@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { EventList, toEvent } from '../audit/schemas.js'
 import type { Audit } from '../audit/service.js'
+import { ProofBody } from '../factors/schemas.js'
 import { deviceOf } from '../http/device.js'
 import { failures, LongPage, limitOf, longPageOf, momentOf } from '../http/schemas.js'
 import { SessionList, toSessionList } from '../sessions/schemas.js'
@@ -57,8 +58,8 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, optio
       response: { 201: Created, ...failures(400, 401, 403, 409, 413, 415, 429, 503) }
     }
   }, async (request, reply) => {
-    const { currentPassword, ...account } = request.body
-    return await reply.code(201).send({ user: await admin.create(actorOf(request), account, currentPassword) })
+    const { currentPassword: password, totp, recoveryCode, ...account } = request.body
+    return await reply.code(201).send({ user: await admin.create(actorOf(request), account, { password, totp, recoveryCode }) })
   })
 
   app.get('/v1/admin/users/:id', {
@@ -126,6 +127,21 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, optio
     return await reply.code(204).send(null)
   })
 
+  app.delete('/v1/admin/users/:id/factors', {
+    ...administrator,
+    schema: {
+      ...common,
+      summary: "Remove a user's second factors, for one who has lost them; their sessions end: needs a recent login or the password",
+      operationId: 'resetFactorsOfUser',
+      params,
+      body: ProofBody,
+      response: { 204: Done, ...failures(400, 401, 403, 404, 413, 415, 429, 503) }
+    }
+  }, async (request, reply) => {
+    await admin.resetFactors(actorOf(request), userIdOf(request.params), request.body ?? {})
+    return await reply.code(204).send(null)
+  })
+
   app.put('/v1/admin/users/:id/role', {
     ...administrator,
     schema: {
@@ -137,7 +153,8 @@ export const adminRoutes: FastifyPluginAsyncTypebox<Options> = async (app, optio
       response: { 204: Done, ...failures(400, 401, 403, 404, 409, 413, 415, 429, 503) }
     }
   }, async (request, reply) => {
-    await admin.setRole(actorOf(request), userIdOf(request.params), request.body.role, request.body.password)
+    const { role, ...proof } = request.body
+    await admin.setRole(actorOf(request), userIdOf(request.params), role, proof)
     return await reply.code(204).send(null)
   })
 

@@ -1,6 +1,6 @@
 import Type from 'typebox'
 import { eventTypes } from '../audit/event.js'
-import { choice, closed, Email, Id, Moment, Name, nullable, Page, Password, Role, User } from '../http/schemas.js'
+import { choice, closed, Email, factorProof, Id, Moment, Name, nullable, Page, Password, Role, User } from '../http/schemas.js'
 
 const Count = nullable(Type.Integer({ description: 'null: counting would have taken too long' }))
 const CurrentPassword = { ...Password, description: "The caller's own, needed when their login is older than 15 minutes" }
@@ -35,13 +35,14 @@ export const NewUserBody = Type.Object({
   password: Type.Optional({ ...Password, description: "The new user's; without it they have to reset it before they can log in" }),
   name: Type.Optional(Name),
   role: Type.Optional(Role),
-  currentPassword: Type.Optional({ ...CurrentPassword, description: `${CurrentPassword.description}; only for role admin` })
+  currentPassword: Type.Optional({ ...CurrentPassword, description: `${CurrentPassword.description}; only for role admin` }),
+  ...factorProof
 }, { ...closed, title: 'NewUser', examples: [{ email: 'grace@example.com', name: 'Grace', role: 'user' }] })
 
 export const Created = Type.Object({ user: User })
 
 export const RoleBody = Type.Object(
-  { role: Role, password: Type.Optional(CurrentPassword) },
+  { role: Role, password: Type.Optional(CurrentPassword), ...factorProof },
   { ...closed, title: 'RoleChange', examples: [{ role: 'admin', password: 'correct horse battery staple' }] }
 )
 

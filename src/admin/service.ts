@@ -1,6 +1,8 @@
 import type { Happening } from '../audit/event.js'
 import type { Audit } from '../audit/service.js'
 import type { RevokingTx, Tx } from '../database/transaction.js'
+import type { OwnerProof, Reauthenticate } from '../factors/reauthenticate.js'
+import type { FactorService } from '../factors/service.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { Settle } from '../revocation/settle.js'
 import type { SessionService } from '../sessions/service.js'
@@ -9,7 +11,6 @@ import { nilUuid } from '../shared/ids.js'
 import type { TokenService } from '../tokens/service.js'
 import type { AccountService } from '../users/account.js'
 import { normaliseEmail } from '../users/email.js'
-import type { Reauthenticate } from '../users/reauthenticate.js'
 import type { NewAccount } from '../users/registration.js'
 import type { UserService } from '../users/service.js'
 import type { User } from '../users/user.js'
@@ -27,9 +28,9 @@ export interface Ended { users: number, sessions: number, personalTokens: number
 /** What administrators and the operator do to accounts. Once a promise resolves, its effect holds on every instance. */
 export interface AdminService {
   /** Throws EmailTakenError, PasswordRejectedError; for a new administrator also ReauthenticateError. */
-  create (actor: AdminActor, account: NewAccount, currentPassword?: string): Promise<User>
+  create (actor: AdminActor, account: NewAccount, proof?: OwnerProof): Promise<User>
   /** Throws NotFoundError, ReauthenticateError; LastAdminError where no administrator would be left. */
-  setRole (actor: AdminActor, userId: string, role: User['role'], currentPassword?: string): Promise<void>
+  setRole (actor: AdminActor, userId: string, role: User['role'], proof?: OwnerProof): Promise<void>
   /**
    * Ends the user's sessions and refuses logins; personal tokens don't work until the account is enabled. Throws NotFoundError,
    * LastAdminError.
@@ -37,6 +38,10 @@ export interface AdminService {
   disable (actor: AdminActor, userId: string): Promise<void>
   /** Clears failed logins and lets the user log in again; personal tokens work again, ended sessions stay ended. Throws NotFoundError. */
   enable (actor: AdminActor, userId: string): Promise<void>
+  /**
+   * Removes the user's second factors and ends their sessions: for whoever has lost them. Throws NotFoundError, ReauthenticateError.
+   */
+  resetFactors (actor: AdminActor, userId: string, proof?: OwnerProof): Promise<void>
   /** Ends the user's sessions, and with `personalTokens` those too. Throws NotFoundError. */
   revoke (actor: AdminActor, userId: string, options: { personalTokens: boolean }): Promise<void>
   /**
@@ -74,6 +79,7 @@ interface AdminServiceDependencies {
   audit: Pick<Audit, 'record'>
   accounts: Pick<AccountService, 'markDeleted' | 'erase'>
   reauthenticate: Reauthenticate
+  factors: Pick<FactorService, 'removeAll'>
   /** Clears failed logins to the account of `email`. */
   forgive (tx: Tx, email: string): Promise<void>
 }
@@ -81,11 +87,11 @@ interface AdminServiceDependencies {
 const usersPerBatch = 200
 
 export function createAdminService (dependencies: AdminServiceDependencies): AdminService {
-  const { store, users, sessions, tokens, revocation, settle, audit, accounts, reauthenticate, forgive } = dependencies
+  const { store, users, sessions, tokens, revocation, settle, audit, accounts, reauthenticate, factors, forgive } = dependencies
   const { authorised, onUser } = createAdminTransactions(dependencies)
 
-  async function requireRecentLogin ({ caller, device }: AdminActor, password: string | undefined): Promise<void> {
-    if (caller !== null) await reauthenticate(caller, password, device)
+  async function requireRecentLogin ({ caller, device }: AdminActor, proof: OwnerProof): Promise<void> {
+    if (caller !== null) await reauthenticate(caller, proof, device)
   }
 
   async function record (tx: RevokingTx, { caller, device }: AdminActor, happening: Happening): Promise<void> {
@@ -104,8 +110,8 @@ export function createAdminService (dependencies: AdminServiceDependencies): Adm
   }
 
   return {
-    async create (actor, account, currentPassword) {
-      if (account.role === 'admin') await requireRecentLogin(actor, currentPassword)
+    async create (actor, account, proof = {}) {
+      if (account.role === 'admin') await requireRecentLogin(actor, proof)
       const insert = await users.prepareUser(account)
       return await authorised(actor, [], async tx => {
         const user = await insert(tx)
@@ -114,8 +120,8 @@ export function createAdminService (dependencies: AdminServiceDependencies): Adm
       })
     },
 
-    async setRole (actor, userId, role, currentPassword) {
-      await requireRecentLogin(actor, currentPassword)
+    async setRole (actor, userId, role, proof = {}) {
+      await requireRecentLogin(actor, proof)
       await onUser(actor, userId, async (tx, target) => {
         if (role !== 'admin') await users.requireOtherAdmin(tx, target)
         if (target.user.role === role) return
@@ -139,6 +145,15 @@ export function createAdminService (dependencies: AdminServiceDependencies): Adm
       await users.setDisabled(tx, userId, false)
       await record(tx, actor, { type: 'user_enabled', userId })
     }),
+
+    async resetFactors (actor, userId, proof = {}) {
+      await requireRecentLogin(actor, proof)
+      await onUser(actor, userId, async tx => {
+        await factors.removeAll(tx, userId)
+        await record(tx, actor, { type: 'factors_reset', userId })
+        await sessions.endAllOfUser(tx, userId, reasonOf(actor, 'ended_by_admin'))
+      })
+    },
 
     revoke: (actor, userId, { personalTokens }) => onUser(actor, userId, async tx => {
       if (personalTokens) await sessions.endPersonalTokens(tx, userId, reasonOf(actor, 'ended_by_admin'))

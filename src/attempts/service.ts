@@ -25,7 +25,15 @@ export interface Attempt {
   failed (cause: EventCause): Promise<void>
   /** Clears this failure and those before it. */
   succeeded (): Promise<void>
+  /** Takes this failure back and leaves those before it: the password was right, and alone opens nothing. */
+  withdrawn (): Promise<void>
 }
+
+/**
+ * `reset`: attempts of somebody who has the account's mailbox. Counted apart, or whoever guesses passwords could keep the owner from
+ * resetting theirs.
+ */
+export type AttemptScope = 'login' | 'reset'
 
 /** Counts failed logins in PostgreSQL, where they outlive Redis and restarts. */
 export interface Attempts {
@@ -33,7 +41,7 @@ export interface Attempts {
    * Counts an attempt before the password is checked; throws a 429 error past the limit. An attempt from a network that has logged in to
    * the account before counts for that network alone, so nobody elsewhere can lock the owner out.
    */
-  begin (account: AttemptedAccount, device: Device): Promise<Attempt>
+  begin (account: AttemptedAccount, device: Device, scope?: AttemptScope): Promise<Attempt>
   /** After a login: clears earlier failures and remembers the network. `tx` holds the user's row. */
   recordLogin (tx: Tx, account: { id: string, email: string }, device: Device): Promise<void>
   /** Clears every failure on the account of `email`, from all networks. `tx` holds the user's row. */
@@ -53,19 +61,21 @@ interface AttemptsDependencies {
 
 export function createAttempts ({ store, audit, transactions, clock, networkOf, key }: AttemptsDependencies): Attempts {
   const now = () => new Date(clock.now())
-  const accountKey = (email: string) => createHmac('sha256', key).update(`account\n${email}`).digest()
+  const accountKey = (email: string, scope: AttemptScope = 'login') =>
+    createHmac('sha256', key).update(scope === 'login' ? `account\n${email}` : `${scope}\n${email}`).digest()
   const networkKey = (
     userId: string | null,
     address: string
   ) => createHmac('sha256', key).update(`network\n${userId ?? ''}\n${networkOf(address)}`).digest()
   const keysOf = (
     { id, email }: AttemptedAccount,
-    { address }: Device
-  ): Keys => ({ account: accountKey(email), network: networkKey(id, address) })
+    { address }: Device,
+    scope: AttemptScope = 'login'
+  ): Keys => ({ account: accountKey(email, scope), network: networkKey(id, address) })
 
   return {
-    async begin (account, device) {
-      const keys = keysOf(account, device)
+    async begin (account, device, scope) {
+      const keys = keysOf(account, device, scope)
       const failures = await store.reserve(account.id, keys, failureLimit, now())
       if (failures === null) throw rateLimited(retryAfterSeconds)
       return {
@@ -76,7 +86,8 @@ export function createAttempts ({ store, audit, transactions, clock, networkOf, 
             tx => audit.recordAttempt(tx, device, account.id, ...causes.map(cause => ({ type: 'login_failed' as const, cause }
           ))))
         },
-        succeeded: () => store.clear(keys)
+        succeeded: () => store.clear(keys),
+        withdrawn: () => store.release(account.id, keys)
       }
     },
 
@@ -86,7 +97,7 @@ export function createAttempts ({ store, audit, transactions, clock, networkOf, 
       await store.clearWithin(tx, keys)
     },
 
-    forgive: (tx, email) => store.clearAll(tx, email, accountKey(email))
+    forgive: (tx, email) => store.clearAll(tx, email, [accountKey(email), accountKey(email, 'reset')])
   }
 }
 

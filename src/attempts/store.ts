@@ -8,12 +8,14 @@ import { nilUuid } from '../shared/ids.js'
 export interface AttemptStore {
   /** Counts an attempt as failed in advance; returns the failures including this one, or null when there were `limit` already. */
   reserve (userId: string | null, keys: Keys, limit: number, now: Date): Promise<number | null>
+  /** Takes one failure back. */
+  release (userId: string | null, keys: Keys): Promise<void>
   /** Clears these counters one after the other: outside of a transaction it never holds one lock while waiting for another. */
   clear (keys: Keys): Promise<void>
   /** The same within `tx`, which holds the user's row. */
   clearWithin (tx: Tx, keys: Keys): Promise<void>
-  /** Clears the account's counter and those of all its known networks. The caller holds the user's row. */
-  clearAll (tx: Tx, email: string, account: Buffer): Promise<void>
+  /** Clears the account's counters and those of all its known networks. The caller holds the user's row. */
+  clearAll (tx: Tx, email: string, account: Buffer[]): Promise<void>
   /** Remembers a network, and forgets all but the `max` seen last. The caller holds the user's row. */
   rememberNetwork (tx: Tx, userId: string, network: Buffer, now: Date, max: number): Promise<void>
   countOld (before: Date, limit: number): Promise<number>
@@ -25,14 +27,19 @@ export interface AttemptStore {
 export interface Keys { account: Buffer, network: Buffer }
 
 /** Looks the network up and counts in one statement: of any number of parallel attempts, no more than the limit get a row back. */
-const reserveText = `
+const counterText = `
   with counter as (
     select case when exists (select from known_networks where user_id = $1::uuid and network = decode($2, 'hex'))
       then decode($2, 'hex') else decode($3, 'hex') end as key
-  )
+  )`
+
+const reserveText = `${counterText}
   insert into login_failures as f (key, failures, last_failed_at) select key, 1, $4::timestamptz from counter
   on conflict (key) do update set failures = f.failures + 1, last_failed_at = excluded.last_failed_at where f.failures < $5::int
   returning failures`
+
+const releaseText = `${counterText}
+  update login_failures set failures = failures - 1 from counter where login_failures.key = counter.key and failures > 0`
 
 export function createAttemptStore (database: Database): AttemptStore {
   const prunable = (before: Date, limit: number) => and(lt(loginFailures.lastFailedAt, before), lt(loginFailures.failures, limit))
@@ -46,6 +53,10 @@ export function createAttemptStore (database: Database): AttemptStore {
       return row?.failures ?? null
     },
 
+    async release (userId: string | null, { account, network }: Keys): Promise<void> {
+      await database.prepared(releaseText, [userId ?? nilUuid, network.toString('hex'), account.toString('hex')])
+    },
+
     async clear ({ account, network }: Keys): Promise<void> {
       for (const key of [account, network]) await database.query(db => db.delete(loginFailures).where(eq(loginFailures.key, key)))
     },
@@ -54,11 +65,11 @@ export function createAttemptStore (database: Database): AttemptStore {
       await within(tx).delete(loginFailures).where(inArray(loginFailures.key, [account, network]))
     },
 
-    async clearAll (tx: Tx, email: string, account: Buffer): Promise<void> {
+    async clearAll (tx: Tx, email: string, account: Buffer[]): Promise<void> {
       const known = within(tx).select({ network: knownNetworks.network }).from(knownNetworks)
         .innerJoin(users, eq(users.id, knownNetworks.userId))
         .where(eq(users.email, email))
-      await within(tx).delete(loginFailures).where(or(eq(loginFailures.key, account), inArray(loginFailures.key, known)))
+      await within(tx).delete(loginFailures).where(or(inArray(loginFailures.key, account), inArray(loginFailures.key, known)))
     },
 
     async rememberNetwork (tx: Tx, userId: string, network: Buffer, now: Date, max: number): Promise<void> {

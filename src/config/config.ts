@@ -56,6 +56,7 @@ function readConfig (env: Environment, vaultKeys: VaultKey[]) {
     redis: readRedisConfig(env),
     redisKeyPrefix: env.REDIS_KEY_PREFIX,
     vaultKeys,
+    secondFactor: env.SECOND_FACTOR,
     sessionLimit: env.SESSION_LIMIT,
     tokenTtlSeconds: toSeconds(env.TOKEN_TTL),
     accessTokenTtlSeconds: toSeconds(env.ACCESS_TOKEN_TTL),

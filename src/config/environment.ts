@@ -29,6 +29,7 @@ export const environmentSchema = Type.Object({
   REDIS_CA_FILE: Type.Optional(Type.String()),
   REDIS_KEY_PREFIX: Type.String({ maxLength: 64, pattern: '^[!-~]*$', default: 'lk:' }),
   VAULT_KEYS_FILE: Type.Optional(Type.String()),
+  SECOND_FACTOR: Type.Union([Type.Literal('optional'), Type.Literal('admins'), Type.Literal('everyone')], { default: 'optional' }),
   SESSION_LIMIT: Type.Integer({ minimum: 0, maximum: 10000, default: 1 }),
   PERSONAL_TOKEN_LIMIT: Type.Integer({ minimum: 1, maximum: 10000, default: 100 }),
   SESSION_DATA_LIMIT: limit('300/1m'),

@@ -55,12 +55,17 @@ function mailWarnings ({ publicUrl, appUrl, pages, mailFrom, corsOrigins }: Mail
   return warnings
 }
 
+type ServerSettings = Pick<Config, 'production' | 'databaseUrl' | 'smtp' | 'secondFactor' | 'vaultKeys'>
+
 /** Why a server does not start with these settings, though they are valid: a line each. Commands run with them. */
-export function findServerProblems ({ production, databaseUrl, smtp }: Pick<Config, 'production' | 'databaseUrl' | 'smtp'>): string[] {
-  if (!production) return []
+export function findServerProblems ({ production, databaseUrl, smtp, secondFactor, vaultKeys }: ServerSettings): string[] {
   const problems: Array<[found: boolean, problem: string]> = [
-    [databaseUrl === undefined, 'NODE_ENV=production needs DATABASE_URL: the embedded database is for development, and for one process'],
-    [smtp === null, 'NODE_ENV=production needs SMTP_URL: without it mails, with their tokens, are files in DATA_DIR']
+    [
+      secondFactor !== 'optional' && databaseUrl !== undefined && vaultKeys.length === 0,
+      `SECOND_FACTOR=${secondFactor} needs VAULT_KEYS_FILE: without its keys nobody can enrol`
+    ],
+    [production && databaseUrl === undefined, 'NODE_ENV=production needs DATABASE_URL: the embedded database is for development, and for one process'],
+    [production && smtp === null, 'NODE_ENV=production needs SMTP_URL: without it mails, with their tokens, are files in DATA_DIR']
   ]
   return problems.filter(([found]) => found).map(([, problem]) => problem)
 }

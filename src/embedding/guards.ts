@@ -2,10 +2,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Registry } from 'prom-client'
 import { setRefusalHeaders } from '../http/errors.js'
 import type { Health } from '../http/health.js'
-import { insufficientScope } from '../http/refusal.js'
+import { insufficientAuthentication, insufficientScope } from '../http/refusal.js'
 import type { SessionDataAccess } from '../session-data/access.js'
-import { InsufficientAbilityError } from '../shared/errors.js'
-import { can, type Principal, requireAbilityName } from '../tokens/principal.js'
+import { InsufficientAbilityError, SecondFactorRequiredError } from '../shared/errors.js'
+import { can, type Principal, requireAbilityName, usedFactor } from '../tokens/principal.js'
 
 /** What an application sees of the Latchkey that it mounts. */
 export interface Mounted {
@@ -56,5 +56,15 @@ export function requireAbility (ability: string): typeof authenticate {
     if (request.token !== null && can(request.token, ability)) return
     reply.header('www-authenticate', insufficientScope(ability))
     throw new InsufficientAbilityError(ability)
+  }
+}
+
+/** The same, and 403 with a challenge (RFC 9470 3) for sessions that were opened without a second factor, and for personal tokens. */
+export function requireFactor (): typeof authenticate {
+  return async (request, reply) => {
+    if (request.token === null) await authenticate(request, reply)
+    if (request.token !== null && usedFactor(request.token.amr)) return
+    reply.header('www-authenticate', insufficientAuthentication)
+    throw new SecondFactorRequiredError()
   }
 }

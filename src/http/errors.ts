@@ -19,6 +19,8 @@ export function answerError (error: FastifyError, request: FastifyRequest, reply
 
 /** A client that asks for the password has to know where it goes: `password` may be somebody else's. */
 const asksForPassword = /^AUTH_(REAUTHENTICATE|WRONG_PASSWORD)$/
+/** And where a code of a second factor goes. */
+const asksForCode = /^AUTH_(REAUTHENTICATE|SECOND_FACTOR_INVALID)$/
 
 /** The 404 of a URL that has no route. */
 export function answerNotFound (reply: FastifyReply): void {
@@ -28,8 +30,12 @@ export function answerNotFound (reply: FastifyReply): void {
 /** Sends `error` in the shape of all errors, and masks one that no client may see. */
 export function sendError (reply: FastifyReply, error: FastifyError & Waiting & AboutField): void {
   const { status, headers, body } = refusalOf(error)
-  const field = asksForPassword.test(body.code) ? { field: reply.request.routeOptions.config.passwordField ?? 'password' } : {}
-  reply.code(status).headers(headers).send({ ...body, ...field })
+  reply.code(status).headers(headers).send({ ...body, ...fieldOf(error, body.code, reply) })
+}
+
+function fieldOf ({ field }: AboutField, code: string, reply: FastifyReply): { field?: string } {
+  if (field !== undefined && asksForCode.test(code)) return { field }
+  return asksForPassword.test(code) ? { field: reply.request.routeOptions.config.passwordField ?? 'password' } : {}
 }
 
 /** The headers of a refusal, where another writes its body. */

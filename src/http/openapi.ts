@@ -24,6 +24,7 @@ const tags = [
   { name: 'sessions', description: 'Register, log in, refresh, log out; who is signed in, and on which devices' },
   { name: 'session data', description: 'What an application keeps with a session' },
   { name: 'account', description: "The caller's own account and what happened to it" },
+  { name: 'second factors', description: 'Authenticator apps and recovery codes, and the second step of a login' },
   { name: 'mail', description: 'Addresses to verify and forgotten passwords; mails come in the language of Accept-Language' },
   { name: 'personal tokens', description: 'Long-lived tokens for scripts' },
   { name: 'oauth', description: 'For services and OAuth clients: introspection, revocation, refresh and metadata' },

@@ -24,6 +24,15 @@ export const NewPassword = Type.String({
   ...Password,
   description: 'At least PASSWORD_MIN_LENGTH code points; not common, breached, your address or your name: else 400 AUTH_PASSWORD_REJECTED'
 })
+/** A code of an authenticator app; people type spaces into it. */
+export const TotpCode = Type.String({
+  pattern: '^[0-9]{3} ?[0-9]{3}$', examples: ['492039'], description: 'A code of the authenticator app; each works once'
+})
+export const RecoveryCode = Type.String({
+  minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9 -]+$', examples: ['k3x7qa-mm2f4d-zzpw6c-h5tn2e'], description: 'One of the ten; each works once'
+})
+/** Of accounts with a second factor, beside the password or in its place; one of them is enough. */
+export const factorProof = { totp: Type.Optional(TotpCode), recoveryCode: Type.Optional(RecoveryCode) }
 export const Name = Type.String({ minLength: 1, maxLength: 200, pattern: printable })
 /** RFC 6749 3.3 scope-token. */
 export const Ability = Type.String({ minLength: 1, maxLength: 64, pattern: '^[\\x21\\x23-\\x5B\\x5D-\\x7E]+$' })
@@ -83,7 +92,14 @@ export const Failure = Type.Object({
   code: Type.String(),
   error: Type.String(),
   message: Type.String(),
-  field: Type.Optional(Type.String({ description: "Where the caller's password goes: with AUTH_REAUTHENTICATE and AUTH_WRONG_PASSWORD" }))
+  field: Type.Optional(Type.String({
+    description: "Where the caller's password or code goes: with AUTH_REAUTHENTICATE, AUTH_WRONG_PASSWORD and AUTH_SECOND_FACTOR_INVALID"
+  })),
+  factors: Type.Optional(Type.Array(choice(['totp', 'recovery']), {
+    description: 'What the account can answer with: with AUTH_SECOND_FACTOR_REQUIRED, and AUTH_REAUTHENTICATE that asks for a second factor'
+  })),
+  challenge: Type.Optional(Type.String({ description: 'Of a login: for POST /v1/login/second-factor', examples: ['lkc_…'] })),
+  expiresIn: Type.Optional(Type.Integer({ description: 'Seconds that the challenge lives' }))
 }, { title: 'Failure' })
 
 /** Which field of the request a 400 is about, where it is about one, and why it is refused. */

@@ -1,5 +1,6 @@
 import type { Audit } from '../audit/service.js'
 import type { Database } from '../database/database.js'
+import type { FactorCheck } from '../factors/check.js'
 import type { Log } from '../observability/logger.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { SessionService } from '../sessions/service.js'
@@ -22,6 +23,7 @@ interface MailPorts {
   tokens: TokenService
   revocation: Revocation
   audit: Audit
+  check: FactorCheck
   /** Null: this instance sends nothing and leaves it to others. */
   mailer: Mailer | null
   limiter: MailLimiter

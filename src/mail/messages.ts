@@ -26,6 +26,11 @@ export const mailTokenUses = {
   account_disabled: null,
   account_deleted: null,
   login_blocked: null,
+  second_factor_added: null,
+  second_factor_removed: null,
+  second_factor_reset: null,
+  recovery_codes_created: null,
+  recovery_code_used: null,
   refresh_token_reused: null
 } as const satisfies Record<string, MailTokenUse | null>
 

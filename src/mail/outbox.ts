@@ -18,7 +18,12 @@ const notices: Partial<Record<EventType, MailKind>> = {
   personal_token_created: 'personal_token_created',
   role_changed: 'role_changed',
   user_disabled: 'account_disabled',
-  email_change_requested: 'email_change_requested'
+  email_change_requested: 'email_change_requested',
+  totp_added: 'second_factor_added',
+  totp_removed: 'second_factor_removed',
+  recovery_codes_created: 'recovery_codes_created',
+  recovery_code_used: 'recovery_code_used',
+  factors_reset: 'second_factor_reset'
 }
 
 /** Tokens that an event cancels. An owner who takes the account back with a new password also cancels what a thief has begun. */

@@ -36,10 +36,10 @@ export const mailRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { mail
     ...anyone,
     schema: {
       tags: ['mail'],
-      summary: 'Set a new password with the token of a mail; every session of the account ends',
+      summary: 'Set a new password with the token of a mail, and a code where the account has a second factor; every session ends',
       operationId: 'resetPassword',
       body: ResetBody,
-      response: { 204: Done, ...failures(400, 413, 415, 429, 503) }
+      response: { 204: Done, ...failures(400, 401, 403, 413, 415, 429, 503) }
     }
   }, async (request, reply) => {
     await mail.reset(request.body, deviceOf(request))

@@ -1,5 +1,5 @@
 import Type from 'typebox'
-import { closed, Email, NewPassword, Password } from '../http/schemas.js'
+import { closed, Email, factorProof, NewPassword, Password } from '../http/schemas.js'
 
 const Token = Type.String({ minLength: 1, maxLength: 256, examples: ['lkmv_…'], description: 'Out of the mail; it works once' })
 
@@ -10,7 +10,8 @@ export const ResetBody = Type.Object({
   keepPersonalTokens: Type.Optional(Type.Boolean({
     default: false,
     description: 'Keeps personal tokens made after the address was verified and before the reset was asked for; others end'
-  }))
+  })),
+  ...factorProof
 }, { ...closed, title: 'PasswordReset', examples: [{ token: 'lkmr_…', password: 'seven quiet lanterns at noon' }] })
 export const VerifyBody = Type.Object({
   token: Token,

@@ -1,5 +1,6 @@
 import type { Audit } from '../audit/service.js'
 import type { Transactions, Tx } from '../database/transaction.js'
+import type { FactorCheck } from '../factors/check.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
@@ -35,6 +36,7 @@ interface MailDependencies {
   sessions: Pick<SessionService, 'endAllOfUser' | 'endPersonalTokens'>
   tokens: Pick<TokenService, 'namedOfUser'>
   audit: Pick<Audit, 'record' | 'recordAttempt'>
+  check: Pick<FactorCheck, 'fieldOf' | 'factorsOf' | 'accept'>
   revocation: Revocation
   transactions: Transactions
   limiter: Pick<MailLimiter, 'ask'>

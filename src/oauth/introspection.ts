@@ -1,4 +1,4 @@
-import type { AnyPrincipal } from '../tokens/principal.js'
+import type { AnyPrincipal, AssuranceLevel, AuthenticationMethod } from '../tokens/principal.js'
 
 /** RFC 7662 2.2; times are whole seconds since 1970. Personal tokens have no `sid`; tokens that never expire have no `exp`. */
 export type Introspection = { active: false } | {
@@ -9,6 +9,9 @@ export type Introspection = { active: false } | {
   exp?: number
   iat: number
   sid?: string
+  /** Absent for personal tokens, as `acr` is. */
+  amr?: AuthenticationMethod[]
+  acr?: AssuranceLevel
   email_verified: boolean
   username?: string
 }
@@ -19,7 +22,7 @@ export type Introspection = { active: false } | {
  */
 export function introspectionOf (principal: AnyPrincipal | null, namesUnverified: boolean): Introspection {
   if (principal === null || principal.user === null) return { active: false }
-  const { user, session, token, issuedAtMs, expiresAtMs } = principal
+  const { user, session, token, issuedAtMs, expiresAtMs, amr, acr } = principal
   const verified = user.emailVerifiedAt !== null
   return {
     active: true,
@@ -29,6 +32,7 @@ export function introspectionOf (principal: AnyPrincipal | null, namesUnverified
     ...expiresAtMs === Number.MAX_SAFE_INTEGER ? {} : { exp: Math.floor(expiresAtMs / 1000) },
     iat: Math.floor(issuedAtMs / 1000),
     ...session === null ? {} : { sid: session.id },
+    ...acr === null ? {} : { amr, acr },
     email_verified: verified,
     ...verified || namesUnverified ? { username: user.email } : {}
   }

@@ -22,6 +22,8 @@ export const Introspected = Type.Object({
   exp: Type.Optional(Type.Integer({ description: 'Seconds since 1970; absent for a token that never expires' })),
   iat: Type.Optional(Type.Integer({ description: 'Seconds since 1970' })),
   sid: Type.Optional(Type.String({ description: 'The session; absent for personal tokens' })),
+  amr: Type.Optional(Type.Array(Type.String(), { description: 'How the session was opened (RFC 8176); absent for personal tokens' })),
+  acr: Type.Optional(Type.String({ description: 'aal2: a second factor helped to open the session; aal1: none did' })),
   email_verified: Type.Optional(Type.Boolean()),
   username: Type.Optional(Type.String({ description: "The user's email, once it is verified; with INTROSPECT_UNVERIFIED=true always" }))
 }, { title: 'Introspection' })

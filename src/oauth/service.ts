@@ -25,6 +25,8 @@ interface OauthPorts {
   hints: { live (hash: TokenHash, answer: Introspection, at: { askedAt: number, endsAt: number }): void } | null
   /** INTROSPECT_UNVERIFIED: whether introspection names addresses that nobody has proved. */
   introspectUnverified: boolean
+  /** Of a token that may do nothing but enrol a second factor services learn nothing. */
+  owesFactor (principal: AnyPrincipal): boolean
 }
 
 /** Introspection (RFC 7662), revocation (RFC 7009) and refreshing (RFC 6749 6), for other services and OAuth clients. */
@@ -46,7 +48,7 @@ export interface OauthService {
 }
 
 export function createOauthService (
-  { tokens, users, sessions, revocation, audit, clock, hints, introspectUnverified }: OauthPorts
+  { tokens, users, sessions, revocation, audit, clock, hints, introspectUnverified, owesFactor }: OauthPorts
 ): OauthService {
   async function requireCaller (candidate: string): Promise<AnyPrincipal> {
     const caller = await tokens.authenticate(candidate)
@@ -60,7 +62,7 @@ export function createOauthService (
     const [asking, asked] = await Promise.all([requireCaller(caller), Promise.all(candidates.map(tokens.authenticate))])
     if (!can(asking, 'introspect')) throw new InsufficientAbilityError('introspect')
     return asked.map((principal, i) => {
-      const answer = introspectionOf(principal, introspectUnverified)
+      const answer = introspectionOf(principal !== null && owesFactor(principal) ? null : principal, introspectUnverified)
       if (principal !== null && answer.active) hint(candidates[i] as string, principal, answer, askedAt)
       return answer
     })

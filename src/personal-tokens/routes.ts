@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { deviceOf } from '../http/device.js'
-import { Abilities, closed, failures, Id, LongPage, longPageOf, Moment, Name, nullable, Password } from '../http/schemas.js'
+import { Abilities, closed, factorProof, failures, Id, LongPage, longPageOf, Moment, Name, nullable, Password } from '../http/schemas.js'
 import { NotFoundError } from '../shared/errors.js'
 import { isUuid } from '../shared/ids.js'
 import { guarded, requireSession, type Writes } from '../tokens/authenticate.js'
@@ -19,7 +19,8 @@ const Body = Type.Object({
     maximum: hundredYears,
     description: 'Seconds; without it the token lives until it is revoked'
   })),
-  password: Type.Optional(Password)
+  password: Type.Optional(Password),
+  ...factorProof
 }, {
   ...closed,
   title: 'NewPersonalToken',

@@ -1,4 +1,5 @@
 import type { Audit } from '../audit/service.js'
+import type { OwnerProof, Reauthenticate } from '../factors/reauthenticate.js'
 import type { SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
@@ -7,13 +8,11 @@ import type { ListPage, PageQuery } from '../shared/pagination.js'
 import { can, type Principal } from '../tokens/principal.js'
 import type { PersonalToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
-import type { Reauthenticate } from '../users/reauthenticate.js'
 
-export interface PersonalTokenRequest {
+export interface PersonalTokenRequest extends OwnerProof {
   name: string
   abilities?: string[] | undefined
   expiresIn?: number | undefined
-  password?: string | undefined
 }
 
 /** Tokens that users make for their programs: named, limited, and independent of any session. */
@@ -51,10 +50,10 @@ export function createPersonalTokenService ({
   needsVerifiedEmail
 }: PersonalTokenDependencies): PersonalTokenService {
   return {
-    async create (caller, { name, abilities = caller.token.abilities, expiresIn, password }, device) {
+    async create (caller, { name, abilities = caller.token.abilities, expiresIn, ...proof }, device) {
       const beyond = abilities.find(ability => !can(caller, ability))
       if (beyond !== undefined) throw new InsufficientAbilityError(beyond)
-      await reauthenticate(caller, password, device)
+      await reauthenticate(caller, proof, device)
       return await sessions.withLiveCaller(caller, async (tx, session, { user }) => {
         // Whoever registers somebody else's address must not leave a token behind for when its owner takes the account over.
         if (needsVerifiedEmail && user.emailVerifiedAt === null) return { named: null, refusal: new EmailUnverifiedError() }

@@ -5,7 +5,7 @@ import type { ExpiredMail } from '../mail/expired.js'
 import type { Log } from '../observability/logger.js'
 import type { Clock } from '../shared/clock.js'
 import type { PruneCounters } from './counters.js'
-import { createPrune, type Prune } from './prune.js'
+import { createPrune, type ExpiredChallenges, type Prune } from './prune.js'
 import { schedulePrune } from './schedule.js'
 import { createRetentionStore } from './store.js'
 
@@ -15,6 +15,7 @@ interface RetentionNeeds {
   accounts: { finishRemovals (): Promise<number> }
   idleAttempts: IdleAttempts
   mail: ExpiredMail
+  challenges: ExpiredChallenges
   clock: Clock
   counters: PruneCounters
   log: Log

@@ -11,13 +11,15 @@ const batchSize = 5_000
 
 /**
  * What a prune deleted, or a dry run would delete: tokens and sessions that ended before `before`, events older than AUDIT_RETENTION, idle
- * counts of failed logins, expired tokens of mails, and registrations that nobody confirmed; `skipped` if another instance is pruning.
+ * counts of failed logins, expired tokens of mails, registrations that nobody confirmed, and logins that waited for a second factor;
+ * `skipped` if another instance is pruning.
  */
 export interface PruneReport extends ExpiredMailRows {
   tokens: number
   sessions: number
   events: number
   failures: number
+  challenges: number
   before: string
   dryRun: boolean
   skipped: boolean
@@ -31,18 +33,24 @@ export type Prune = (options: PruneOptions) => Promise<PruneReport>
 
 interface PruneOptions { dryRun: boolean, signal?: AbortSignal | undefined, onProgress?: OnProgress | undefined }
 
+/** Logins that have waited too long for their second factor. */
+export interface ExpiredChallenges { countExpired (): Promise<number>, deleteExpired (limit: number): Promise<number> }
+
 interface PruneNeeds {
   store: RetentionStore
   audit: Pick<Audit, 'countOld' | 'deleteOld'>
   accounts: { finishRemovals (): Promise<number> }
   idleAttempts: IdleAttempts
   mail: ExpiredMail
+  challenges: ExpiredChallenges
   clock: Clock
   counters: PruneCounters
   retentionSeconds: number
 }
 
-export function createPrune ({ store, audit, accounts, idleAttempts, mail, clock, counters, retentionSeconds }: PruneNeeds): Prune {
+export function createPrune (
+  { store, audit, accounts, idleAttempts, mail, challenges, clock, counters, retentionSeconds }: PruneNeeds
+): Prune {
   async function run ({ dryRun, signal, onProgress }: PruneOptions): Promise<PruneReport> {
     const before = new Date(clock.now() - retentionSeconds * 1000)
     const report: PruneReport = {
@@ -50,6 +58,7 @@ export function createPrune ({ store, audit, accounts, idleAttempts, mail, clock
       sessions: 0,
       events: 0,
       failures: 0,
+      challenges: 0,
       mailTokens: 0,
       registrations: 0,
       before: before.toISOString(),
@@ -61,6 +70,7 @@ export function createPrune ({ store, audit, accounts, idleAttempts, mail, clock
       ...await store.count(before),
       events: await audit.countOld(),
       failures: await idleAttempts.count(),
+      challenges: await challenges.countExpired(),
       ...await mail.count()
     }
     await accounts.finishRemovals()
@@ -70,11 +80,13 @@ export function createPrune ({ store, audit, accounts, idleAttempts, mail, clock
       const events = await audit.deleteOld(batchSize)
       const failures = await idleAttempts.delete(batchSize)
       const expired = await mail.delete(batchSize)
-      if (deleted.tokens + deleted.sessions + events + failures + expired.mailTokens + expired.registrations === 0) return report
+      const waited = await challenges.deleteExpired(batchSize)
+      if (deleted.tokens + deleted.sessions + events + failures + waited + expired.mailTokens + expired.registrations === 0) return report
       report.tokens += deleted.tokens
       report.sessions += deleted.sessions
       report.events += events
       report.failures += failures
+      report.challenges += waited
       report.mailTokens += expired.mailTokens
       report.registrations += expired.registrations
       onProgress?.({ step: 'Deleting', count: rowsOf(report), unit: 'rows', fraction: null })

@@ -1,5 +1,7 @@
 import type { Audit } from '../audit/service.js'
 import type { Database } from '../database/database.js'
+import type { Challenges } from '../factors/challenges.js'
+import type { FactorCheck } from '../factors/check.js'
 import type { Log } from '../observability/logger.js'
 import type { Revocation } from '../revocation/revocation.js'
 import type { Clock } from '../shared/clock.js'
@@ -15,6 +17,8 @@ interface SessionPorts {
   database: Database
   tokens: TokenService
   users: UserService
+  challenges: Challenges
+  check: FactorCheck
   limiter: RefreshLimiter
   revocation: Revocation
   audit: Audit

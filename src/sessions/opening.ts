@@ -1,7 +1,7 @@
 import type { Tx } from '../database/transaction.js'
 import type { Clock } from '../shared/clock.js'
 import type { Device } from '../shared/device.js'
-import type { Principal } from '../tokens/principal.js'
+import { type AuthenticationMethod, assuranceOf, type Principal, usedFactor } from '../tokens/principal.js'
 import type { RefreshToken, TokenService } from '../tokens/service.js'
 import type { PlainToken } from '../tokens/token.js'
 import type { User } from '../users/user.js'
@@ -32,8 +32,8 @@ export interface IssuedTokens {
 
 /** Gives a session its tokens: at login, after a password change, and at each refresh. */
 export interface SessionOpener {
-  /** A new session with its first tokens. */
-  open (tx: Tx, user: User, options: LoginOptions, device: Device): Promise<IssuedTokens>
+  /** A new session with its first tokens; `amr`: how the user has just proved who they are. */
+  open (tx: Tx, user: User, options: LoginOptions, device: Device, amr: AuthenticationMethod[]): Promise<IssuedTokens>
   /** New random tokens for an existing session. */
   renew (tx: Tx, session: Session, user: User, abilities: string[]): Promise<IssuedTokens>
   /** Consumes a refresh token and issues its successors. Counts as a use of the session. */
@@ -50,7 +50,13 @@ interface OpenerDependencies {
 }
 
 export function createSessionOpener ({ store, tokens, clock, lifetimes }: OpenerDependencies): SessionOpener {
-  async function open (tx: Tx, user: User, options: LoginOptions, device: Device): Promise<IssuedTokens> {
+  async function open (
+    tx: Tx,
+    user: User,
+    options: LoginOptions,
+    device: Device,
+    amr: AuthenticationMethod[]
+  ): Promise<IssuedTokens> {
     const { deviceName, abilities, refresh = false } = options
     const createdAt = new Date(clock.now())
     const seconds = refresh ? lifetimes.sessionTtlSeconds : Math.min(lifetimes.tokenTtlSeconds, lifetimes.sessionTtlSeconds)
@@ -61,7 +67,8 @@ export function createSessionOpener ({ store, tokens, clock, lifetimes }: Opener
       ip: device.address,
       createdAt,
       expiresAt: after(createdAt, seconds),
-      refreshes: refresh
+      refreshes: refresh,
+      amr
     })
     return await issue(tx, session, user, abilities ?? ['*'])
   }
@@ -118,6 +125,9 @@ export function createSessionOpener ({ store, tokens, clock, lifetimes }: Opener
       issuedAtMs: createdAt.getTime(),
       expiresAtMs: expiresAt.getTime(),
       ...store.idleSeconds === null ? {} : { idleAtMs: clock.now() + store.idleSeconds * 1000 },
+      amr: session.amr,
+      acr: assuranceOf(session.amr),
+      hasFactor: usedFactor(session.amr),
       token: { id, kind: 'access', abilities, expiresAt: expiresAt.toISOString() },
       session: {
         id: session.id,
@@ -125,7 +135,8 @@ export function createSessionOpener ({ store, tokens, clock, lifetimes }: Opener
         createdAt: session.createdAt.toISOString(),
         expiresAt: session.expiresAt.toISOString()
       },
-      user
+      user,
+      emailVerified: user.emailVerifiedAt !== null
     }
   }
 

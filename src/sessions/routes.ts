@@ -17,6 +17,7 @@ import {
   LoginBody,
   RefreshBody,
   RegisterBody,
+  SecondStepBody,
   SessionList,
   SessionParams,
   TokenReply,
@@ -80,6 +81,20 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (
     return await give(reply, await sessions.logIn(request.body, deviceOf(request)), request.body.cookies)
   })
 
+  app.post('/v1/login/second-factor', {
+    ...anyone,
+    schema: {
+      tags: ['second factors'],
+      summary: 'Finish a login that answered 403 AUTH_SECOND_FACTOR_REQUIRED: with its challenge and a code',
+      operationId: 'finishLogin',
+      body: SecondStepBody,
+      response: { 200: TokenReply, ...failures(400, 401, 403, 413, 415, 429, 503) }
+    }
+  }, async (request, reply) => {
+    if (request.body.cookies === true) cookies.requireOwnPage(request)
+    return await give(reply, await sessions.finishLogin(request.body, deviceOf(request)), request.body.cookies)
+  })
+
   app.post('/v1/refresh', {
     ...anyone,
     onError: clearDeadCookies,
@@ -100,7 +115,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (
     ['/v1/logout-all', 'logoutEverywhere', true, 'End every session of the caller']
   ] as const) {
     app.post(url, {
-      config: { guard: 'session', limitByAddress: request => !hasAccessToken(request) },
+      config: { guard: 'session', enrolling: true, limitByAddress: request => !hasAccessToken(request) },
       onError: clearDeadCookies,
       // A refused access token stays the reason where the body holds no refresh token, whatever else is wrong with it.
       errorHandler: (error, request, reply) => answerError(isAboutBody(error) ? refusals.get(request) ?? error : error, request, reply),
@@ -140,7 +155,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<Options> = async (
   ) => give(reply, await sessions.changePassword(requireSession(request), request.body, deviceOf(request)), request.byCookie))
 
   app.get('/v1/session', {
-    config: { guard: 'anyone' },
+    config: { guard: 'anyone', enrolling: true },
     onRequest: authenticateIfPossible,
     schema: {
       tags: ['sessions'],

@@ -1,5 +1,7 @@
 import Type from 'typebox'
-import { Abilities, closed, Email, Id, Moment, Name, NewPassword, nullable, Password, SessionSummary, User } from '../http/schemas.js'
+import {
+  Abilities, closed, Email, factorProof, Id, Moment, Name, NewPassword, nullable, Password, SessionSummary, User
+} from '../http/schemas.js'
 import type { ListPage } from '../shared/pagination.js'
 import type { IssuedTokens } from './opening.js'
 import type { Session } from './service.js'
@@ -23,6 +25,15 @@ export const LoginBody = Type.Object({ email: Email, password: Password, ...logi
   ...closed,
   title: 'Login',
   examples: [{ email: 'ada@example.com', password: 'correct horse battery staple', deviceName: "Ada's laptop" }]
+})
+export const SecondStepBody = Type.Object({
+  challenge: Type.String({ minLength: 1, maxLength: 256, examples: ['lkc_…'], description: 'Out of the answer to POST /v1/login' }),
+  ...factorProof,
+  ...loginOptions
+}, {
+  ...closed,
+  title: 'SecondStep',
+  examples: [{ challenge: 'lkc_…', totp: '492039', deviceName: "Ada's laptop" }]
 })
 export const ChangePasswordBody = Type.Object({
   currentPassword: Password,

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { and, desc, eq, gt, inArray, isNull, ne, notInArray, type SQL, sql } from 'drizzle-orm'
+import { and, arrayContains, desc, eq, gt, inArray, isNull, ne, notInArray, type SQL, sql } from 'drizzle-orm'
 import { events, sessionData, sessions, tokens } from '../../db/schema.js'
 import { type Database, within } from '../database/database.js'
 import { isBehind } from '../database/page.js'
 import type { Tx } from '../database/transaction.js'
 import type { RevokingTx } from '../revocation/revocation.js'
 import type { Position } from '../shared/pagination.js'
+import type { AuthenticationMethod } from '../tokens/principal.js'
 import type { TokenHash } from '../tokens/token.js'
 
 export interface Session {
@@ -17,6 +18,8 @@ export interface Session {
   lastUsedAt: Date
   expiresAt: Date
   refreshes: boolean
+  /** How it was opened (RFC 8176). */
+  amr: AuthenticationMethod[]
 }
 
 export type NewSession = Omit<Session, 'id' | 'lastUsedAt'> & { userId: string }
@@ -45,6 +48,10 @@ export interface SessionStore {
    * accepts them, and raising SESSION_IDLE_TTL would bring idle ones back.
    */
   unendedExcept (tx: Tx, userId: string, except: string | null): Promise<string[]>
+  /** Ids of the user's sessions that nobody has ended and that this method helped to open. */
+  unendedOpenedBy (tx: Tx, userId: string, method: AuthenticationMethod): Promise<string[]>
+  /** Cache entries hold it: only together with settling them, hence the type. */
+  setMethods (tx: RevokingTx, id: string, amr: AuthenticationMethod[]): Promise<void>
   /** Erases their data too. Returns the ids of the sessions that had not been ended before. */
   end (tx: RevokingTx, ids: string[], now: Date): Promise<string[]>
   /** Ends every session of these users; returns those that had not been ended before. */
@@ -112,6 +119,16 @@ export function createSessionStore (database: Database, { idleSeconds }: { idleS
       const rows = await within(tx).select({ id: sessions.id }).from(sessions)
         .where(and(unended(userId), except === null ? undefined : ne(sessions.id, except)))
       return rows.map(row => row.id)
+    },
+
+    async unendedOpenedBy (tx: Tx, userId: string, method: AuthenticationMethod): Promise<string[]> {
+      const rows = await within(tx).select({ id: sessions.id }).from(sessions)
+        .where(and(unended(userId), arrayContains(sessions.amr, [method])))
+      return rows.map(row => row.id)
+    },
+
+    async setMethods (tx: RevokingTx, id: string, amr: AuthenticationMethod[]): Promise<void> {
+      await within(tx).update(sessions).set({ amr }).where(eq(sessions.id, id))
     },
 
     async end (tx: RevokingTx, ids: string[], now: Date): Promise<string[]> {

@@ -69,6 +69,54 @@ export const ReauthenticateError = createError(
   Error,
   traced
 )
+/** The same for an account with a second factor, which its password doesn't stand in for. */
+const ReauthenticateByFactorError = createError(
+  'AUTH_REAUTHENTICATE',
+  'This needs the second factor, or a login with it of less than 15 minutes ago',
+  403,
+  Error,
+  traced
+)
+/** What an account with a second factor is asked for, and by which of `factors` it may answer. */
+export type AboutFactors = Error & { factors?: string[], challenge?: string, expiresIn?: number }
+
+export function reauthenticateByFactor (factors: string[]): AboutField & AboutFactors {
+  return Object.assign(new ReauthenticateByFactorError(), { field: 'totp', factors })
+}
+export const SecondFactorRequiredError = createError(
+  'AUTH_SECOND_FACTOR_REQUIRED',
+  'This needs a second factor',
+  403,
+  Error,
+  traced
+)
+/** `asked`: the challenge of a login and how many seconds it lives, where there is one. */
+export function secondFactorRequired (factors: string[], asked: { challenge: string, expiresIn: number } | null = null): AboutFactors {
+  return Object.assign(new SecondFactorRequiredError(), { factors, ...asked })
+}
+const invalidFactor = 'The code is wrong or used, or the challenge is unknown, used, expired, void or from another device'
+export const SecondFactorInvalidError = createError('AUTH_SECOND_FACTOR_INVALID', invalidFactor, 401, Error, traced)
+/** For a caller who is signed in: a 401 would say that the token is at fault. */
+const WrongFactorError = createError('AUTH_SECOND_FACTOR_INVALID', 'The code is wrong, or it has been used', 403, Error, traced)
+
+/** `field`: where the request has the code. */
+export function wrongFactor (field: string): AboutField {
+  return Object.assign(new WrongFactorError(), { field })
+}
+export const FactorOwedError = createError(
+  'AUTH_SECOND_FACTOR_ENROLMENT',
+  'This account must have a second factor: enrol one, or log in again with the one that it has',
+  403,
+  Error,
+  traced
+)
+export const FactorExistsError = createError(
+  'AUTH_FACTOR_EXISTS',
+  'The account has one already: remove it first',
+  409,
+  Error,
+  traced
+)
 export const SessionRequiredError = createError('AUTH_SESSION_REQUIRED', 'This route needs the token of a session', 403, Error, traced)
 export const EmailUnverifiedError = createError(
   'AUTH_EMAIL_UNVERIFIED',

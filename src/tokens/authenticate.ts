@@ -1,7 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import { bearerOf } from '../http/credentials.js'
 import {
-  ForbiddenError, InsufficientAbilityError, InvalidTokenError, MissingTokenError, SessionReplacedError, SessionRequiredError
+  FactorOwedError, ForbiddenError, InsufficientAbilityError, InvalidTokenError, MissingTokenError, SessionReplacedError,
+  SessionRequiredError
 } from '../shared/errors.js'
 import { nextEventLoopTurn } from '../shared/event-loop.js'
 import { isSafeMethod } from '../shared/safe-method.js'
@@ -12,6 +13,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Who may use the route; every route declares it. */
     guard?: Guard
+    /** Open to users who must have a second factor and haven't used one yet. */
+    enrolling?: true
   }
 }
 
@@ -36,7 +39,7 @@ export interface TokenCookies {
 export function createAuthenticate (
   tokens: Pick<TokenReader, 'authenticate'>,
   cookies: TokenCookies,
-  isReplaced: (candidate: string) => Promise<boolean>,
+  { isReplaced, owesFactor }: { isReplaced (candidate: string): Promise<boolean>, owesFactor (principal: Principal): boolean },
   isUnsafe: (request: FastifyRequest) => boolean = ({ method }) => !isSafeMethod(method)
 ) {
   return async (request: FastifyRequest): Promise<void> => {
@@ -49,6 +52,7 @@ export function createAuthenticate (
     if (principal === null || (request.byCookie && principal.session === null)) throw new InvalidTokenError()
     // Service tokens have no user; only /oauth accepts them.
     if (principal.user === null) throw new SessionRequiredError()
+    if (owesFactor(principal) && request.routeOptions.config?.enrolling !== true) throw new FactorOwedError()
     request.token = principal
   }
 

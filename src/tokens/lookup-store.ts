@@ -3,7 +3,7 @@ import { byteaArray } from '../database/literals.js'
 import { standby, unavailable } from '../shared/errors.js'
 import { RepeatCache } from '../shared/repeat-cache.js'
 import type { User } from '../users/user.js'
-import { type AnyPrincipal, frozen, type TokenState } from './principal.js'
+import { type AnyPrincipal, type AuthenticationMethod, assuranceOf, frozen, type TokenState, usedFactor } from './principal.js'
 
 /** The look-up behind every authenticated request. */
 export interface TokenLookUp {
@@ -15,8 +15,14 @@ export interface TokenLookUp {
 type JsonRow = [
   revoked: boolean, disabled: boolean,
   token: [id: string, kind: string, abilities: string[], createdAt: string, expiresAt: string | null],
-  session: [id: string | null, deviceName: string | null, createdAt: string, expiresAt: string, lastUsedAt: string | null],
-  user: [id: string | null, email: string, emailVerifiedAt: string | null, name: string | null, role: User['role'], createdAt: string]
+  session: [
+    id: string | null, deviceName: string | null, createdAt: string, expiresAt: string, lastUsedAt: string | null,
+    amr: AuthenticationMethod[]
+  ],
+  user: [
+    id: string | null, email: string, emailVerifiedAt: string | null, name: string | null, role: User['role'], createdAt: string,
+    secondFactor: boolean
+  ]
 ]
 
 /**
@@ -25,8 +31,8 @@ type JsonRow = [
 const lookUpText = (lastUsedAt: 's.last_used_at' | 'null') => `
   select r.standby, r.question, encode(t.hash, 'hex') as hash, json_build_array(t.revoked_at is not null, u.disabled_at is not null,
     json_build_array(t.id, t.kind, t.abilities, t.created_at, t.expires_at),
-    json_build_array(s.id, s.device_name, s.created_at, s.expires_at, ${lastUsedAt}),
-    json_build_array(u.id, u.email, u.email_verified_at, u.name, u.role, u.created_at))::text as json
+    json_build_array(s.id, s.device_name, s.created_at, s.expires_at, ${lastUsedAt}, s.amr),
+    json_build_array(u.id, u.email, u.email_verified_at, u.name, u.role, u.created_at, u.second_factor))::text as json
   from (select pg_is_in_recovery() as standby, $2::text as question) r
   left join (tokens t left join users u on u.id = t.user_id left join sessions s on s.id = t.session_id)
     on t.hash = any($1::bytea[]) and t.kind <> 'refresh'`
@@ -75,21 +81,28 @@ function parse ([revoked, disabled, token, session, user]: JsonRow, nowMs: numbe
 
 function principalOf (
   [tokenId, kind, abilities, issuedAt, expiresAt]: JsonRow[2],
-  [sessionId, deviceName, openedAt, endsAt, lastUsedAt]: JsonRow[3],
-  [userId, email, verifiedAt, name, role, createdAt]: JsonRow[4],
+  [sessionId, deviceName, openedAt, endsAt, lastUsedAt, methods]: JsonRow[3],
+  [userId, email, verifiedAt, name, role, createdAt, secondFactor]: JsonRow[4],
   idleSeconds: number | null
 ): AnyPrincipal {
   const issuedAtMs = Date.parse(issuedAt)
   const token = { id: tokenId, kind, abilities, expiresAt: rfc3339(expiresAt) }
   const tokenEndsMs = expiresAt === null ? Number.MAX_SAFE_INTEGER : Date.parse(expiresAt)
-  if (userId === null) return { issuedAtMs, expiresAtMs: tokenEndsMs, token, session: null, user: null }
+  if (userId === null) {
+    return { issuedAtMs, expiresAtMs: tokenEndsMs, amr: [], acr: null, hasFactor: true, token, session: null, user: null }
+  }
+  const amr = sessionId === null ? [] : methods
   return {
     issuedAtMs,
     expiresAtMs: sessionId === null ? tokenEndsMs : Math.min(tokenEndsMs, Date.parse(endsAt)),
     ...sessionId === null || idleSeconds === null || lastUsedAt === null ? {} : { idleAtMs: Date.parse(lastUsedAt) + idleSeconds * 1000 },
+    amr,
+    acr: assuranceOf(amr),
+    hasFactor: sessionId === null ? secondFactor : usedFactor(amr),
     token,
     session: sessionId === null ? null : { id: sessionId, deviceName, createdAt: rfc3339(openedAt), expiresAt: rfc3339(endsAt) },
-    user: { id: userId, email, emailVerifiedAt: rfc3339(verifiedAt), name, role, createdAt: rfc3339(createdAt) }
+    user: { id: userId, email, emailVerifiedAt: rfc3339(verifiedAt), name, role, createdAt: rfc3339(createdAt) },
+    emailVerified: verifiedAt !== null
   }
 }
 

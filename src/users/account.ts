@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Audit } from '../audit/service.js'
 import type { Transactions, Tx } from '../database/transaction.js'
+import type { OwnerProof, Reauthenticate } from '../factors/reauthenticate.js'
 import type { Revocation, RevokingTx } from '../revocation/revocation.js'
 import type { EndReason, SessionService } from '../sessions/service.js'
 import type { Clock } from '../shared/clock.js'
@@ -12,14 +13,13 @@ import type { TokenHash } from '../tokens/token.js'
 import { isMarkedDeleted } from './deleted-accounts.js'
 import { requireEmail } from './email.js'
 import type { EmailChanges } from './email-changes.js'
-import type { Reauthenticate } from './reauthenticate.js'
 import type { UserStore } from './store.js'
 import type { User } from './user.js'
 
 const rowsPerTransaction = 5_000
 
 /** What users may change of their own account; a `name` of null removes it. */
-export interface ProfileChange { name?: string | null | undefined, email?: string | undefined, password?: string | undefined }
+export interface ProfileChange extends OwnerProof { name?: string | null | undefined, email?: string | undefined }
 
 /** Changes and deletes accounts. */
 export interface AccountService {
@@ -32,7 +32,7 @@ export interface AccountService {
    * Deletes the caller's account and everything that belongs to it. If the process dies half way, nobody can use the account any more and
    * the next prune deletes the rest. Throws ReauthenticateError; LastAdminError for the last administrator.
    */
-  remove (caller: Principal, password: string | undefined, device: Device): Promise<void>
+  remove (caller: Principal, proof: OwnerProof, device: Device): Promise<void>
   /** Ends every token of the account and empties its row; returns the hashes to be settled. Call `erase` after the COMMIT. */
   markDeleted (tx: RevokingTx, userId: string, reason: EndReason): Promise<TokenHash[]>
   /**
@@ -61,9 +61,10 @@ interface AccountServiceDependencies {
 export function createAccountService (dependencies: AccountServiceDependencies): AccountService {
   const { store, sessions, tokens, revocation, audit, transactions, reauthenticate, emailChanges, notifyDeleted, clock } = dependencies
 
-  async function change (caller: Principal, { name, email, password }: ProfileChange, device: Device): Promise<User> {
+  async function change (caller: Principal, { name, email, ...proof }: ProfileChange, device: Device): Promise<User> {
     const address = email === undefined ? caller.user.email : requireEmail(email)
-    if (address !== caller.user.email || password !== undefined) await reauthenticate(caller, password, device)
+    const isProved = Object.values(proof).some(given => given !== undefined)
+    if (address !== caller.user.email || isProved) await reauthenticate(caller, proof, device)
     return await sessions.withLiveCaller(caller, async (tx, session, { user }) => {
       const common = { userId: user.id, sessionId: session.id }
       if (address !== caller.user.email && address !== user.email) {
@@ -81,8 +82,8 @@ export function createAccountService (dependencies: AccountServiceDependencies):
 
   // First every token dies and the row is emptied, in one transaction. Rows go only after that is settled, because a repeated
   // revocation still has to find which hashes to settle.
-  async function remove (caller: Principal, password: string | undefined, device: Device): Promise<void> {
-    await reauthenticate(caller, password, device)
+  async function remove (caller: Principal, proof: OwnerProof, device: Device): Promise<void> {
+    await reauthenticate(caller, proof, device)
     const { id } = caller.user
     const isAdmin = caller.user.role === 'admin'
     await sessions.withLiveCaller(caller, async (tx, _session, { user }) => {

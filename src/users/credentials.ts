@@ -1,4 +1,4 @@
-import type { Attempt, Attempts } from '../attempts/service.js'
+import type { Attempt, AttemptScope, Attempts } from '../attempts/service.js'
 import type { Tx } from '../database/transaction.js'
 import type { Device } from '../shared/device.js'
 import { InvalidCredentialsError, InvalidTokenError, WrongPasswordError } from '../shared/errors.js'
@@ -28,6 +28,8 @@ export interface CredentialsCheck {
   requireCredentials (email: string, password: string, device: Device): Promise<VerifiedCredentials>
   /** The same for an account checked a moment ago, as its row is now; not counted as another attempt. Throws InvalidCredentialsError. */
   requireSamePassword (seen: VerifiedCredentials, password: string): Promise<VerifiedCredentials>
+  /** Counts an attempt on the account that isn't about its password, against the same limits. Throws 429 errors. */
+  beginAttempt (user: User, device: Device, scope?: AttemptScope): Promise<Attempt>
   /** Throws WrongPasswordError. Counted together with logins, or guessing here would get round their limits. */
   requireCurrentPassword (userId: string, password: string, device: Device): Promise<Credentials>
   /**
@@ -57,6 +59,11 @@ export function createCredentialsCheck ({ store, passwords, limiter, attempts }:
     return { ...credentials, renewedHash: passwords.isStale(credentials.passwordHash) ? await passwords.hash(password) : null, attempt }
   }
 
+  async function beginAttempt (user: User, device: Device, scope?: AttemptScope): Promise<Attempt> {
+    await limiter.consume(user.email, device.address)
+    return await attempts.begin(user, device, scope)
+  }
+
   return {
     async requireCredentials (email, password, device) {
       const address = normaliseEmail(email)
@@ -67,17 +74,22 @@ export function createCredentialsCheck ({ store, passwords, limiter, attempts }:
 
     requireSamePassword: async (seen, password) => requireMatch(await store.findById(seen.user.id), password, seen.attempt),
 
+    beginAttempt,
+
     async requireCurrentPassword (userId, password, device) {
       const credentials = await store.findById(userId)
       if (credentials === null || credentials.disabled) throw new InvalidTokenError()
-      await limiter.consume(credentials.user.email, device.address)
-      const attempt = await attempts.begin(credentials.user, device)
+      const attempt = await beginAttempt(credentials.user, device)
       if (!await passwords.verify(password, credentials.passwordHash)) {
         await attempt.failed('wrong_password')
         throw new WrongPasswordError()
       }
-      await attempt.succeeded()
-      await limiter.clear(credentials.user.email, device.address)
+      // Where a second factor is asked for too, the password alone must not make room for more guesses at it.
+      if (credentials.secondFactor) await attempt.withdrawn()
+      else {
+        await attempt.succeeded()
+        await limiter.clear(credentials.user.email, device.address)
+      }
       return credentials
     },
 

@@ -2,6 +2,7 @@ import type { Attempts } from '../attempts/service.js'
 import type { Audit } from '../audit/service.js'
 import type { Database } from '../database/database.js'
 import type { Tx } from '../database/transaction.js'
+import type { Reauthenticate } from '../factors/reauthenticate.js'
 import type { Keys } from '../keys/store.js'
 import type { Log } from '../observability/logger.js'
 import type { Revocation } from '../revocation/revocation.js'
@@ -16,7 +17,6 @@ import { createUserImport, type UserImport } from './import.js'
 import { createImportStore } from './import-store.js'
 import { createPasswords, type Passwords } from './password.js'
 import { createPasswordPolicy } from './password-policy.js'
-import { createReauthenticate, type Reauthenticate } from './reauthenticate.js'
 import { createUserService, type LoginLimiter, type UserService } from './service.js'
 import { createUserStore } from './store.js'
 
@@ -37,7 +37,7 @@ interface UserPorts {
   spans: { passwords (real: Passwords): Passwords } | null
 }
 
-export interface Users { users: UserService, passwords: Passwords, reauthenticate: Reauthenticate, importUsers: UserImport }
+export interface Users { users: UserService, passwords: Passwords, importUsers: UserImport }
 
 /** Accounts, their passwords, and the proof that somebody owns one. */
 export async function createUsers ({ database, keys, limiter, attempts, audit, clock, log, config, spans }: UserPorts): Promise<Users> {
@@ -58,7 +58,6 @@ export async function createUsers ({ database, keys, limiter, attempts, audit, c
   return {
     users,
     passwords,
-    reauthenticate: createReauthenticate({ users, clock }),
     importUsers: createUserImport({ store: createImportStore(database), transactions: database, audit, clock })
   }
 }

@@ -64,7 +64,7 @@ export const userRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { acco
       response: { 204: Type.Null({ description: 'Done, and true on every instance' }), ...failures(400, 401, 403, 409, 413, 415, 429, 503) }
     }
   }, async (request, reply) => {
-    await account.remove(requireSession(request), request.body?.password, deviceOf(request))
+    await account.remove(requireSession(request), request.body ?? {}, deviceOf(request))
     if (request.byCookie) cookies.clear(reply)
     return await reply.code(204).send(null)
   })

@@ -49,6 +49,8 @@ export interface UserChanges {
   /** Sets an address that its owner has just proved to be theirs; null when another account has it. */
   setVerifiedEmail (tx: RevokingTx, userId: string, email: string): Promise<User | null>
   setPassword (tx: RevokingTx, userId: string, passwordHash: string): Promise<void>
+  /** Whether a login needs more than the password. */
+  setSecondFactor (tx: RevokingTx, userId: string, secondFactor: boolean): Promise<void>
   /** Whether there is an enabled administrator. The caller has called `lockAdmins`. */
   hasAdmin (tx: Tx): Promise<boolean>
   /** Throws LastAdminError where nobody else could administer. The caller has called `lockAdmins`. */
@@ -98,6 +100,7 @@ export function createUserService (dependencies: UserServiceDependencies): UserS
     setDisabled: (tx, userId, disabled) => store.setDisabled(tx, userId, disabled ? new Date(clock.now()) : null),
     setVerifiedEmail: (tx, userId, email) => store.setVerifiedEmail(tx, userId, email, new Date(clock.now())),
     setPassword: store.setPassword,
+    setSecondFactor: store.setSecondFactor,
     hasAdmin: tx => store.hasOtherAdmin(tx, nilUuid),
     async requireOtherAdmin (tx, { user, disabled }) {
       if (user.role === 'admin' && !disabled && !await store.hasOtherAdmin(tx, user.id)) throw new LastAdminError()

@@ -8,7 +8,7 @@ import { deletedEmailPrefix } from './deleted-accounts.js'
 import type { User } from './user.js'
 
 /** A user, with what decides whether a login succeeds. */
-export interface Credentials { user: User, passwordHash: string, disabled: boolean }
+export interface Credentials { user: User, passwordHash: string, disabled: boolean, secondFactor: boolean }
 
 export interface NewUser {
   /** A new one without it. */
@@ -46,6 +46,8 @@ export interface UserStore {
   setRole (tx: RevokingTx, id: string, role: User['role']): Promise<void>
   /** Disables an account, or with null enables it: only together with settling its cache entries, hence the type. */
   setDisabled (tx: RevokingTx, id: string, at: Date | null): Promise<void>
+  /** Cache entries hold whether the user has one: only together with settling them, hence the type. */
+  setSecondFactor (tx: RevokingTx, id: string, secondFactor: boolean): Promise<void>
   /** Makes everything that could remove an administrator take turns, until the end of `tx`. To be taken before any row. */
   lockAdmins (tx: Tx): Promise<void>
   /**
@@ -129,6 +131,10 @@ export function createUserStore (database: Database): UserStore {
       await within(tx).update(users).set({ disabledAt: at }).where(eq(users.id, id))
     },
 
+    async setSecondFactor (tx: RevokingTx, id: string, secondFactor: boolean): Promise<void> {
+      await within(tx).update(users).set({ secondFactor }).where(eq(users.id, id))
+    },
+
     async lockAdmins (tx: Tx): Promise<void> {
       await within(tx).execute(sql`select pg_advisory_xact_lock(7402321)`)
     },
@@ -167,6 +173,7 @@ function toCredentials (row: typeof users.$inferSelect): Credentials {
   return {
     user: { id, email, emailVerifiedAt: emailVerifiedAt?.toISOString() ?? null, name, role, createdAt: createdAt.toISOString() },
     passwordHash: row.passwordHash,
-    disabled: row.disabledAt !== null
+    disabled: row.disabledAt !== null,
+    secondFactor: row.secondFactor
   }
 }

@@ -3,6 +3,7 @@ import { type Config, ConfigError } from '../config/config.js'
 import { createCounters } from '../counters.js'
 import type { Database } from '../database/database.js'
 import { openAsIs } from '../database/open.js'
+import { createOwesFactor } from '../factors/policy.js'
 import { createKeys } from '../keys/store.js'
 import { type OpenRedis, openRedis } from '../redis/open.js'
 import { createObserver } from '../revocation/index.js'
@@ -116,12 +117,13 @@ async function read (config: Config, database: Database, redis: OpenRedis | null
   await observer.epoch.poll()
   observer.epoch.start()
   lastUse.start()
+  const owesFactor = createOwesFactor(config.secondFactor)
   let verified = 0
 
   async function find (token: string): Promise<Principal | null> {
     verified++
     const principal = await reader.authenticate(token)
-    return principal === null || principal.user === null ? null : principal
+    return principal === null || principal.user === null || owesFactor(principal) ? null : principal
   }
 
   return {

@@ -1,16 +1,23 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { insufficientScope, type Refused, refusalOf } from '../http/refusal.js'
-import { CrossSiteError, InsufficientAbilityError, InvalidTokenError, MissingTokenError } from '../shared/errors.js'
+import { insufficientAuthentication, insufficientScope, type Refused, refusalOf } from '../http/refusal.js'
+import {
+  CrossSiteError, InsufficientAbilityError, InvalidTokenError, MissingTokenError, SecondFactorRequiredError
+} from '../shared/errors.js'
 import { nextEventLoopTurn } from '../shared/event-loop.js'
-import { can, requireAbilityName } from '../tokens/principal.js'
+import { can, requireAbilityName, usedFactor } from '../tokens/principal.js'
 import type { AnyHeaders, Presented } from './presented.js'
 import type { IntrospectedPrincipal, Principal } from './verifier.js'
 
 type AnyPrincipal = Principal | IntrospectedPrincipal
 
+interface Asking { headers: AnyHeaders, method?: string | undefined }
+
+/** What a token must have: an ability, or a session that a second factor helped to open. */
+interface Needed { ability?: string | undefined, factor?: boolean }
+
 /** What the middlewares of a verifier stand on. */
 interface Door<P> {
-  read (request: { headers: AnyHeaders, method?: string | undefined }): Presented | null
+  read (request: Asking): Presented | null
   find (presented: Presented): Promise<P | null>
 }
 
@@ -25,8 +32,8 @@ export interface HonoContext { req: { raw: Request }, set (name: 'auth', princip
 export type HonoGuard = (context: HonoContext, next: () => Promise<void>) => Promise<Response | undefined>
 
 export function createGuards<P extends AnyPrincipal> (door: Door<P>) {
-  /** The principal, or a refusal. Without `ability` any live token will do. */
-  async function admit (request: { headers: AnyHeaders, method?: string | undefined }, ability: string | undefined): Promise<P | Refusal> {
+  /** The principal, or a refusal. Without `ability` and `factor` any live token will do. */
+  async function admit (request: Asking, { ability, factor = false }: Needed): Promise<P | Refusal> {
     try {
       const presented = door.read(request)
       if (presented === null) throw new MissingTokenError()
@@ -36,38 +43,41 @@ export function createGuards<P extends AnyPrincipal> (door: Door<P>) {
       if (principal === null) await nextEventLoopTurn()
       if (principal === null) throw new InvalidTokenError()
       if (ability !== undefined && !can(principal as Principal, ability)) throw new InsufficientAbilityError(ability)
+      if (factor && !usedFactor(principal.amr)) throw new SecondFactorRequiredError()
       return principal
     } catch (error) {
       return describe(error as Refused, ability)
     }
   }
 
-  return {
-    requireAbility (ability?: string): NodeGuard<P> {
-      if (ability !== undefined) requireAbilityName(ability)
-      return async (request, response, next) => {
-        const found = await admit(request, ability)
-        if (isRefusal(found)) {
-          response.writeHead(found.status, found.headers).end(found.text)
-          return
-        }
-        request.auth = found
-        next()
+  function nodeGuard (needed: Needed): NodeGuard<P> {
+    if (needed.ability !== undefined) requireAbilityName(needed.ability)
+    return async (request, response, next) => {
+      const found = await admit(request, needed)
+      if (isRefusal(found)) {
+        response.writeHead(found.status, found.headers).end(found.text)
+        return
       }
-    },
-
-    hono: {
-      requireAbility (ability?: string): HonoGuard {
-        if (ability !== undefined) requireAbilityName(ability)
-        return async (context, next) => {
-          const found = await admit(context.req.raw, ability)
-          if (isRefusal(found)) return new Response(found.text, found)
-          context.set('auth', found)
-          await next()
-          return undefined
-        }
-      }
+      request.auth = found
+      next()
     }
+  }
+
+  function honoGuard (needed: Needed): HonoGuard {
+    if (needed.ability !== undefined) requireAbilityName(needed.ability)
+    return async (context, next) => {
+      const found = await admit(context.req.raw, needed)
+      if (isRefusal(found)) return new Response(found.text, found)
+      context.set('auth', found)
+      await next()
+      return undefined
+    }
+  }
+
+  return {
+    requireAbility: (ability?: string) => nodeGuard({ ability }),
+    requireFactor: () => nodeGuard({ factor: true }),
+    hono: { requireAbility: (ability?: string) => honoGuard({ ability }), requireFactor: () => honoGuard({ factor: true }) }
   }
 }
 
@@ -77,10 +87,20 @@ function isRefusal (found: AnyPrincipal | Refusal): found is Refusal {
 
 function describe (error: Refused, ability: string | undefined): Refusal {
   const { status, headers, body } = refusalOf(error)
-  const challenge = error instanceof InsufficientAbilityError ? { 'www-authenticate': insufficientScope(ability as string) } : {}
+  const challenge = challengeOf(error, ability)
   return {
     status,
-    headers: { ...headers, ...challenge, 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' },
+    headers: {
+      ...headers,
+      ...challenge === null ? {} : { 'www-authenticate': challenge },
+      'content-type': 'application/json; charset=utf-8',
+      'cache-control': 'no-store'
+    },
     text: JSON.stringify(body)
   }
+}
+
+function challengeOf (error: Refused, ability: string | undefined): string | null {
+  if (error instanceof InsufficientAbilityError) return insufficientScope(ability as string)
+  return error instanceof SecondFactorRequiredError ? insufficientAuthentication : null
 }

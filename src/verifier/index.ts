@@ -28,8 +28,10 @@ export interface Verifier<P extends Principal | IntrospectedPrincipal = Principa
   sessionData (presentation: Presentation): Promise<Record<string, unknown> | null>
   /** For Express 5 and `node:http`: `(req, res, next)`, sets `req.auth`. Without a name any live token will do. Throws TypeError. */
   requireAbility (ability?: string): NodeGuard<P>
+  /** The same for sessions that a second factor helped to open: 403 AUTH_SECOND_FACTOR_REQUIRED for all others. */
+  requireFactor (): NodeGuard<P>
   /** For Hono: sets `c.var.auth`. */
-  hono: { requireAbility (ability?: string): HonoGuard }
+  hono: { requireAbility (ability?: string): HonoGuard, requireFactor (): HonoGuard }
   /**
    * Resolves once it can verify; rejects with the reason why it can't yet, and goes on trying: ConfigError, DatabaseUnreachableError,
    * OtherVersionError, RedisRefusedError, or UnavailableError.

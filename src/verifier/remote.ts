@@ -24,6 +24,8 @@ type Answer = { active: false } | {
   iat: number
   exp?: number
   sid?: string
+  amr?: string[]
+  acr?: string | null
   email_verified?: boolean
   username?: string
 }
@@ -126,10 +128,15 @@ function isAnswer (value: unknown): value is Answer {
   return active === true && typeof sub === 'string' && typeof scope === 'string' && typeof iat === 'number'
 }
 
-function principalOf ({ sub, scope, iat, exp, sid, email_verified: emailVerified = false, username }: Extract<Answer, { active: true }>) {
+function principalOf (
+  { sub, scope, iat, exp, sid, amr = [], acr = null, email_verified: emailVerified = false, username }: Extract<Answer, { active: true }>
+): IntrospectedPrincipal {
   return {
     issuedAtMs: iat * 1000,
     expiresAtMs: exp === undefined ? Number.MAX_SAFE_INTEGER : exp * 1000,
+    amr,
+    acr,
+    emailVerified,
     token: { abilities: scope === '' ? [] : scope.split(' ') },
     session: sid === undefined ? null : { id: sid },
     user: { id: sub, ...username === undefined ? {} : { email: username }, emailVerified }

@@ -5,9 +5,9 @@
  */
 const readable: Record<string, string[]> = {
   tokens: ['id', 'hash', 'kind', 'user_id', 'session_id', 'abilities', 'created_at', 'expires_at', 'revoked_at', 'last_used_at', 'ctid'],
-  sessions: ['id', 'device_name', 'created_at', 'last_used_at', 'expires_at', 'ended_at', 'ctid'],
+  sessions: ['id', 'device_name', 'created_at', 'last_used_at', 'expires_at', 'ended_at', 'amr', 'ctid'],
   session_data: ['session_id', 'version', 'data'],
-  users: ['id', 'email', 'email_verified_at', 'name', 'role', 'created_at', 'disabled_at'],
+  users: ['id', 'email', 'email_verified_at', 'name', 'role', 'created_at', 'disabled_at', 'second_factor'],
   cache_epoch: ['id', 'generation', 'incarnation', 'confirmed_at', 'retired'],
   cache_settlements: ['id', 'created_at', 'help'],
   verifier_keys: ['name', 'value']

@@ -12,6 +12,11 @@ export interface IntrospectedPrincipal {
   issuedAtMs: number
   /** Milliseconds since 1970; the largest safe integer for a token that never expires. */
   expiresAtMs: number
+  /** How the session was opened (RFC 8176); empty for a personal token. */
+  amr: string[]
+  /** Null for a personal token. */
+  acr: string | null
+  emailVerified: boolean
   token: { abilities: string[] }
   session: { id: string } | null
   user: { id: string, email?: string, emailVerified: boolean }

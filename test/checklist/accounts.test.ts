@@ -162,6 +162,7 @@ t.test('accounts', async t => {
       'POST /v1/register',
       'POST /v1/admin/setup',
       'POST /v1/login',
+      'POST /v1/login/second-factor',
       'POST /v1/refresh',
       'POST /v1/password/forgot',
       'POST /v1/password/reset',

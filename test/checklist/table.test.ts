@@ -56,7 +56,7 @@ t.test('every input stands in the names of its tests', async t => {
 
 t.test('no test of the checklist is left out of the table', async t => {
   const listed = new Set([...rows, ...inputs].flatMap(({ tests }) => tests).map(([file, name]) => `${file}: ${name}`))
-  const others = ['passwords', 'sessions', 'http', 'limits', 'data', 'accounts'].map(name => `checklist/${name}.test.ts`).flatMap(file =>
+  const others = ['passwords', 'sessions', 'http', 'limits', 'data', 'accounts', 'factors'].map(name => `checklist/${name}.test.ts`).flatMap(file =>
     namesIn(file).filter(name => /^(V\d|63B|RFC)/.test(name)).map(name => `${file}: ${name}`))
   t.ok(others.length > 50)
   t.same(others.filter(name => !listed.has(name)), ['checklist/http.test.ts: V16.5 nothing of it was an error of the server'])

@@ -15,6 +15,7 @@ const data = 'checklist/data.test.ts'
 const accounts = 'checklist/accounts.test.ts'
 const mail = 'checklist/mail.test.ts'
 const oauth = 'checklist/oauth.test.ts'
+const factors = 'checklist/factors.test.ts'
 
 const names = {
   limit: 'V6.3.1, V6.1.1 the sixth attempt in the minute is 429, and during the attack the victim still logs in from another address',
@@ -121,6 +122,33 @@ export const rows: Row[] = [
       ['slow/timing.test.ts', 'V6.3.8 a forgotten password takes one and the same time for known and unknown addresses']
     ],
     deviation: 'Registering an address that is taken is answered 409, unless REGISTRATION says otherwise'
+  },
+  {
+    ids: ['V6.3.3'],
+    requirement: 'Accounts have a second factor where they want one, and where SECOND_FACTOR says so none does anything without',
+    tests: [[factors, 'V6.3.3 a login asks for the second factor, and SECOND_FACTOR=everyone lets nobody past enrolment']],
+    deviation: 'The factors are authenticator apps and recovery codes; a phishing-resistant one is not there yet'
+  },
+  {
+    ids: ['V6.5.1', '63B'],
+    requirement: 'One-time codes work once, and challenges once, for a short time and where they were given',
+    tests: [
+      [factors, 'V6.5.1, 63B a step of TOTP used 50 times in parallel on two instances opens one session'],
+      [factors, 'V6.5.1, 63B a challenge works once, for five minutes, and on the device and network that it was given to']
+    ]
+  },
+  {
+    ids: ['V6.4.3', 'V6.4.4'],
+    requirement: 'Resetting a password does not go round the second factor',
+    tests: [[factors, 'V6.4.3, V6.4.4 a reset does not go round the second factor, neither itself nor for the login after it']]
+  },
+  {
+    ids: ['V13.3.1'],
+    requirement: 'What the database keeps of second factors opens with keys that it does not have',
+    tests: [[
+      factors,
+      'V13.3.1 a copy of the database opens no TOTP secret: its keys are elsewhere, and each opens the row of its user alone'
+    ]]
   },
   {
     ids: ['V7.2.3'],

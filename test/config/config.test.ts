@@ -110,6 +110,7 @@ const bad: Record<string, string[]> = {
   ],
   REDIS_SENTINELS_FILE: files,
   VAULT_KEYS_FILE: files,
+  SECOND_FACTOR: ['SENTINEL', 'admin', 'Everyone', 'true'],
   REDIS_KEY_PREFIX: ['SENTINEL with space', 'SENTINEL\n', 'é', 'x'.repeat(65)],
   SESSION_LIMIT: ['SENTINEL', '-1', '1.5', '10001', 'unlimited'],
   TOKEN_TTL: durations,
@@ -258,7 +259,7 @@ t.test('all invalid variables are named at once, whichever check finds them', as
 t.test('the defaults match the contract', async t => {
   t.match(loadConfig({}), {
     production: false, host: '127.0.0.1', port: 3000, drainDelaySeconds: 2, databaseUrl: undefined, databasePool: 10, dataDir: '.latchkey', redis: undefined, redisKeyPrefix: 'lk:',
-    sessionLimit: 1, tokenTtlSeconds: 30 * 86_400, sessionTtlSeconds: 30 * 86_400, cacheTtlSeconds: 300, bcryptCost: 12, passwordMinLength: 8, breachedPasswordsUrl: undefined,
+    secondFactor: 'optional', sessionLimit: 1, tokenTtlSeconds: 30 * 86_400, sessionTtlSeconds: 30 * 86_400, cacheTtlSeconds: 300, bcryptCost: 12, passwordMinLength: 8, breachedPasswordsUrl: undefined,
     loginLimit: { points: 5, seconds: 60 }, addressLimit: { points: 300, seconds: 60 }, trustProxy: [], corsOrigins: [],
     pruneSchedule: '0 2 * * *', pruneTimezone: 'UTC', pruneRetentionSeconds: 7 * 86_400, registration: 'open', publicUrl: undefined, appUrl: undefined, pages: true, appName: 'Latchkey', appLogo: undefined, appColor: '#1d5fa6', smtp: null, mailFrom: 'latchkey@localhost', upstash: null, edgeTtlSeconds: 30, metricsPort: undefined, logLevel: 'info'
   })
@@ -275,7 +276,7 @@ t.test('variables of other programs are ignored', async t => {
 t.test('each variable is read into the configuration', async t => {
   t.match(loadConfig({
     NODE_ENV: 'production', HOST: '::', PORT: '0', DRAIN_DELAY: '0', DATABASE_URL: 'postgresql://a:b@db.example:5433/x?sslmode=require', DATABASE_POOL: '1000', REDIS_URL: 'rediss://u:p@redis.example:6380/2', REDIS_KEY_PREFIX: 'my:',
-    SESSION_LIMIT: '0', SESSION_DATA_LIMIT: '0', WRITE_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
+    SECOND_FACTOR: 'admins', SESSION_LIMIT: '0', SESSION_DATA_LIMIT: '0', WRITE_LIMIT: '0', TOKEN_TTL: '90m', SESSION_TTL: '36500d', CACHE_TTL: '1500ms', BCRYPT_COST: '15', BREACHED_PASSWORDS_URL: 'https://pwned.example/range/', LOGIN_LIMIT: '10/24d', ADDRESS_LIMIT: '0', TRUST_PROXY: '10.0.0.0/8, ::1 ,192.0.2.1/32,fd00::/8', CORS_ORIGINS: 'https://a.example,http://b.example:8080',
     UPSTASH_REDIS_REST_URL: 'https://name.upstash.io/', UPSTASH_REDIS_REST_TOKEN: 'AX_y-z==', EDGE_TTL: '5m',
     PRUNE_SCHEDULE: '*/5 * * * *', PRUNE_TIMEZONE: 'Europe/Berlin', PRUNE_RETENTION: '1h', AUDIT_RETENTION: '30d', REGISTRATION: 'closed', PUBLIC_URL: 'https://auth.example', APP_URL: 'https://app.example/account?x=1', PAGES: 'false', APP_NAME: 'Our „Tools“', APP_LOGO: 'https://cdn.example/logo.svg', APP_COLOR: '#Ff8800', SMTP_URL: 'smtps://ada%40example.com:p%40ss@mail.example', MAIL_FROM: 'Our Service <auth@mail.example>', METRICS_PORT: '9464', LOG_LEVEL: 'silent'
   }), {
@@ -288,7 +289,7 @@ t.test('each variable is read into the configuration', async t => {
       db: 2,
       caFile: undefined
     }, redisKeyPrefix: 'my:',
-    sessionLimit: 0, sessionDataLimit: null, writeLimit: null, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, breachedPasswordsUrl: 'https://pwned.example/range/', loginLimit: {
+    secondFactor: 'admins', sessionLimit: 0, sessionDataLimit: null, writeLimit: null, tokenTtlSeconds: 5_400, sessionTtlSeconds: 36_500 * 86_400, cacheTtlSeconds: 1.5, bcryptCost: 15, breachedPasswordsUrl: 'https://pwned.example/range/', loginLimit: {
       points: 10,
       seconds: 24 * 86_400
     }, addressLimit: null, trustProxy: [
@@ -554,4 +555,9 @@ t.test('config:check shows every variable with its source, and masks what is sec
 
   t.match(checkConfig({ PORT: 'x', LOG_LEVEL: 'loud' }), { config: null, problems: [/^PORT/, /^LOG_LEVEL/], uses: null, variables: [] })
   t.match(checkConfig({ NODE_ENV: 'production' }).problems, [/needs DATABASE_URL/, /needs SMTP_URL/], 'valid, but no server starts')
+  for (const policy of ['admins', 'everyone']) {
+    const { problems } = checkConfig({ SECOND_FACTOR: policy, DATABASE_URL: 'postgres://db.example/x' })
+    t.match(problems, [`SECOND_FACTOR=${policy} needs VAULT_KEYS_FILE`], 'else nobody could enrol')
+    t.same(checkConfig({ SECOND_FACTOR: policy }).problems, [], 'the embedded database makes its keys')
+  }
 })

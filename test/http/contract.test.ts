@@ -8,6 +8,7 @@ import t, { type Test } from 'tap'
 import { operator } from '../../src/admin/service.js'
 import { createPostgres } from '../../src/database/postgres.js'
 import { UnavailableError } from '../../src/shared/errors.js'
+import { createPhone } from '../factors/phone.js'
 import {
   createTestClock,
   embeddedGround,
@@ -107,6 +108,7 @@ t.test('OpenAPI', async t => {
       '/v1/register',
       '/v1/admin/setup',
       '/v1/login',
+      '/v1/login/second-factor',
       '/v1/refresh',
       '/.well-known/oauth-authorization-server',
       '/v1/password/forgot',
@@ -154,7 +156,10 @@ t.test('OpenAPI', async t => {
 
   t.test('says which bodies may be left out', async t => {
     const optional = operations.filter(({ requestBody }) => requestBody?.required === false).map(({ name }) => name)
-    t.same(optional.sort(), ['DELETE /v1/me', 'POST /v1/admin/users/{id}/revoke', 'POST /v1/logout', 'POST /v1/logout-all', 'POST /v1/refresh'])
+    t.same(optional.sort(), [
+      'DELETE /v1/admin/users/{id}/factors', 'DELETE /v1/me', 'DELETE /v1/totp', 'POST /v1/admin/users/{id}/revoke', 'POST /v1/logout',
+      'POST /v1/logout-all', 'POST /v1/recovery-codes', 'POST /v1/refresh', 'POST /v1/totp'
+    ])
     for (const { name, requestBody } of operations) {
       for (const { schema } of Object.values(requestBody?.content ?? {})) t.notMatch(JSON.stringify(schema), /"type":\["object","null"\]/, name)
     }
@@ -182,6 +187,7 @@ t.test('OpenAPI', async t => {
     const bodies = {
       '/v1/register': { email: newEmail(), password, name: 'Ada', deviceName: 'phone' },
       '/v1/login': { email: newEmail(), password },
+      '/v1/login/second-factor': { challenge: `lkc_${'x'.repeat(43)}`, totp: '000000' },
       '/v1/admin/setup': { token: (await one.setup.invite())?.reveal(), email: newEmail(), password }
     }
     const { email, token } = await one.account()
@@ -225,7 +231,11 @@ t.test('OpenAPI', async t => {
       ['POST', '/v1/tokens'],
       ['PUT', '/v1/password'],
       ['PATCH', '/v1/me'],
-      ['DELETE', '/v1/me']
+      ['DELETE', '/v1/me'],
+      ['POST', '/v1/totp'],
+      ['POST', '/v1/totp/confirm'],
+      ['DELETE', '/v1/totp'],
+      ['POST', '/v1/recovery-codes']
     ] as const) {
       const { token } = await one.account()
       conforms(method, path, await one.call(method, path, { token, body: { extra: 1 } }))
@@ -256,6 +266,29 @@ t.test('OpenAPI', async t => {
         method, url: '/v1/session/data', payload: 'x', headers: { 'content-type': 'text/plain', authorization: `Bearer ${keeper}` }
       }))
     }
+    const factor = await one.account()
+    const owner = (method: 'GET' | 'POST' | 'DELETE', path: string, body: object | undefined, token: string) =>
+      one.call(method, path, { token, ...body === undefined ? {} : { body } }).then(reply => { conforms(method, path, reply); return reply })
+    await owner('POST', '/v1/totp/confirm', { code: '000000' }, factor.token)
+    await owner('DELETE', '/v1/totp', undefined, factor.token)
+    await owner('POST', '/v1/recovery-codes', undefined, factor.token)
+    const phone = createPhone((await owner('POST', '/v1/totp', undefined, factor.token)).json<{ uri: string }>().uri, one.clock)
+    await owner('GET', '/v1/factors', undefined, factor.token)
+    await owner('POST', '/v1/totp/confirm', { code: phone.code(-1) }, factor.token)
+    for (const [path, body] of [['/v1/totp', undefined], ['/v1/totp/confirm', { code: phone.code() }]] as const) {
+      await owner('POST', path, body, factor.token)
+    }
+    await owner('GET', '/v1/factors', undefined, factor.token)
+    await owner('POST', '/v1/recovery-codes', undefined, factor.token)
+    await one.call('POST', '/v1/password/forgot', { body: { email: factor.email } })
+    const mailed = tokenIn(await postbox.wait(factor.email, 'reset_password'))
+    conforms('POST', '/v1/password/reset', await one.call('POST', '/v1/password/reset', { body: { token: mailed, password, totp: '000000' } }))
+    const challenged = await one.login(factor.email)
+    conforms('POST', '/v1/login', challenged)
+    const { challenge } = challenged.json<{ challenge: string }>()
+    const finished = await one.call('POST', '/v1/login/second-factor', { body: { challenge, totp: phone.code() } })
+    conforms('POST', '/v1/login/second-factor', finished)
+    await owner('DELETE', '/v1/totp', undefined, tokenOf(finished))
     const leaver = await one.account()
     conforms('PATCH', '/v1/me', await one.call('PATCH', '/v1/me', { token: leaver.token, body: { name: 'Grace' } }))
     await one.database.prepared("update users set role = 'admin' where id = $1", [leaver.userId])
@@ -283,7 +316,7 @@ t.test('OpenAPI', async t => {
     const boss = await one.account()
     await one.admin.setRole(operator, boss.userId, 'admin')
     await one.database.prepared("update users set role = 'user' where id <> $1", [boss.userId])
-    const ask = async (method: 'GET' | 'POST' | 'PUT', path: string, body?: unknown, id = last.userId) =>
+    const ask = async (method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown, id = last.userId) =>
       conforms(
         method,
         `/v1/admin/${path}`,
@@ -307,6 +340,8 @@ t.test('OpenAPI', async t => {
       ['user', boss.userId],
       ['root', boss.userId]
     ] as const) await ask('PUT', 'users/{id}/role', { role }, id)
+    for (const id of [last.userId, 'none']) await ask('DELETE', 'users/{id}/factors', undefined, id)
+    await ask('DELETE', 'users/{id}/factors', { extra: 1 })
     await ask('POST', 'users/{id}/disable', undefined, boss.userId)
     await ask('POST', 'users/{id}/revoke', { extra: 1 })
     for (const body of [{ email: newEmail() }, { email: boss.email }, { email: 'none' }]) await ask('POST', 'users', body)
@@ -316,7 +351,8 @@ t.test('OpenAPI', async t => {
     for (const [method, path] of [
       ['POST', '/v1/admin/users'],
       ['POST', '/v1/admin/users/{id}/revoke'],
-      ['PUT', '/v1/admin/users/{id}/role']
+      ['PUT', '/v1/admin/users/{id}/role'],
+      ['DELETE', '/v1/admin/users/{id}/factors']
     ] as const) {
       const url = path.replace('{id}', last.userId)
       conforms(method, path, await one.call(method, url as '/', { token: boss.token, body: { name: 'x'.repeat(100_000) } }))
@@ -425,7 +461,7 @@ t.test('OpenAPI', async t => {
       conforms('GET', '/v1/forward-auth', await one.call('GET', `/v1/forward-auth${query}` as '/', { token: held }))
     }
     const other = await startApp(t, flaky, {
-      env: { LOGIN_LIMIT: '1/1m', ADDRESS_LIMIT: '12/1m', SESSION_DATA_LIMIT: '4/1m', WRITE_LIMIT: '60/1m', HOST: '0.0.0.0' }
+      env: { LOGIN_LIMIT: '1/1m', ADDRESS_LIMIT: '13/1m', SESSION_DATA_LIMIT: '4/1m', WRITE_LIMIT: '60/1m', HOST: '0.0.0.0' }
     })
     conforms('GET', '/.well-known/oauth-authorization-server', await other.call('GET', '/.well-known/oauth-authorization-server'))
     const wrong = { currentPassword: 'not this', newPassword: 'another long one' }
@@ -446,6 +482,13 @@ t.test('OpenAPI', async t => {
       '/v1/admin/users/{id}/role',
       await other.call('PUT', `/v1/admin/users/${holder}/role`, { token: held, body: { role: 'admin', password } })
     )
+    for (const [method, path, body] of [
+      ['POST', '/v1/totp', { password }],
+      ['POST', '/v1/totp/confirm', { code: '000000' }],
+      ['DELETE', '/v1/totp', { password }],
+      ['POST', '/v1/recovery-codes', { password }],
+      ['DELETE', '/v1/admin/users/{id}/factors', { password }]
+    ] as const) conforms(method, path, await other.call(method, path.replace('{id}', holder), { token: held, body }))
     const well = `lkmv_${'x'.repeat(43)}`
     for (let i = 0; i < 2; i++) conforms(
       'POST',
@@ -491,7 +534,7 @@ t.test('OpenAPI', async t => {
     for (const path of ['/v1/sessions', '/v1/sessions/{id}', '/v1/tokens/{id}']) {
       conforms('DELETE', path, await other.call('DELETE', path.replace('{id}', 'none'), { token: held }))
     }
-    for (let i = 0; i < 12; i++) await other.login(newEmail())
+    for (let i = 0; i < 13; i++) await other.login(newEmail())
     for (const path of ['/oauth/revoke', '/oauth/token']) conforms('POST', path, await form(other, path, 'token=x'))
     for (const [path, body] of Object.entries({
       ...bodies,

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { operator } from '../../src/admin/service.js'
 import type { Guard } from '../../src/tokens/authenticate.js'
+import { challengeOf, enrol } from '../factors/phone.js'
 import { embeddedGround, startApp } from '../fixtures/app.js'
 
 /** Calls every route as every kind of caller, from the route table: a new route without a declared guard fails here. */
@@ -57,6 +58,7 @@ const callers: Record<string, () => Promise<string | undefined>> = {
       '/v1/login',
       { body: { ...await credentials(), refresh: true } }
     )).json<{ refreshToken: string }>().refreshToken,
+  'the challenge of a login that waits for its second factor': async () => challengeOf(one, (await enrol(one)).email),
   'a user at a session': async () => (await account()).token,
   "an administrator's personal token": async () => personalOf(await administrator()),
   "an administrator's session without abilities": async () => {
@@ -80,7 +82,8 @@ const nobody = {
   'no token at all in its header': invalid,
   'a session that has ended': invalid,
   "a disabled user's personal token": invalid,
-  'a refresh token': invalid
+  'a refresh token': invalid,
+  'the challenge of a login that waits for its second factor': invalid
 }
 
 /** What each guard answers; a caller not listed here passes. */
@@ -95,7 +98,9 @@ const answers: Record<Exclude<Guard, 'anyone' | 'client'>, Record<string, string
   }
 }
 /** Routes that change or delete the account need a token with the ability `account`. */
-const changesAccount = new Set(['PATCH /v1/me', 'DELETE /v1/me'])
+const changesAccount = new Set([
+  'PATCH /v1/me', 'DELETE /v1/me', 'POST /v1/totp', 'POST /v1/totp/confirm', 'DELETE /v1/totp', 'POST /v1/recovery-codes'
+])
 /** Its 401s have no body, and so no code. */
 const hasBare401 = (name: string) => name === 'GET /v1/forward-auth'
 const refusals = new Set(['401', missing, invalid, '403 AUTH_SESSION_REQUIRED', '403 AUTH_FORBIDDEN', lacking])
@@ -157,6 +162,19 @@ t.test('OpenAPI agrees: every route that needs a token declares its security and
     if (guard !== 'anyone') t.ok(operation?.responses[401], `${method} ${url} 401`)
     if (guard === 'session' || guard === 'admin') t.ok(operation?.responses[403], `${method} ${url} 403`)
   }
+})
+
+t.test('who must have a second factor, and has none, may only enrol and leave', async t => {
+  const strict = await startApp(t, await embeddedGround(), { env: { SECOND_FACTOR: 'everyone' } })
+  const open: string[] = []
+  for (const { method, url, guard } of own.filter(({ guard }) => guard === 'token' || guard === 'session' || guard === 'admin')) {
+    const { token, userId } = await strict.account()
+    if (guard === 'admin') await strict.admin.setRole(operator, userId, 'admin')
+    const reply = await strict.call(method as 'GET', url.replace(/:\w+/g, userId), { token })
+    const isOwed = reply.statusCode === 403 && reply.json<{ code: string }>().code === 'AUTH_SECOND_FACTOR_ENROLMENT'
+    if (!isOwed) open.push(`${method} ${url}`)
+  }
+  t.same(open.sort(), ['GET /v1/factors', 'POST /v1/logout', 'POST /v1/logout-all', 'POST /v1/totp', 'POST /v1/totp/confirm'])
 })
 
 for (const route of own) {

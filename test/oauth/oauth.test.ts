@@ -103,6 +103,8 @@ onEachGround(t, async (t, ground) => {
             exp: Math.floor(Date.parse(token.expiresAt) / 1000),
             iat: said.iat,
             sid: session.id,
+            amr: ['pwd'],
+            acr: 'aal1',
             email_verified: false
           },
           from

@@ -264,7 +264,7 @@ async function runsOf (timezone: string, from: string, days: number): Promise<st
   try {
     const prune = async () => {
       runs.push(new Date().toISOString())
-      return { tokens: 0, sessions: 0, events: 0, failures: 0, mailTokens: 0, registrations: 0, before: '', dryRun: false, skipped: false }
+      return { tokens: 0, sessions: 0, events: 0, failures: 0, challenges: 0, mailTokens: 0, registrations: 0, before: '', dryRun: false, skipped: false }
     }
     const schedule = schedulePrune({ prune, expression: '0 2 * * *', timezone, log: { info: () => {}, warn: () => {}, error: () => {} } })
     for (let minute = 0; minute < days * 24 * 60; minute++) {

@@ -219,6 +219,9 @@ export function createSimulatedPostgres (
     return {
       issuedAtMs: wallStart,
       expiresAtMs: row.expiresAt,
+      amr: ['pwd'],
+      acr: 'aal1',
+      hasFactor: false,
       token: { id: row.id, kind: 'access', abilities: ['*'], expiresAt },
       session: { id: row.sessionId, deviceName: null, createdAt: at, expiresAt },
       user: {
@@ -228,7 +231,8 @@ export function createSimulatedPostgres (
         name: String(versions.get(row.userId) ?? 0),
         role: 'user',
         createdAt: at
-      }
+      },
+      emailVerified: false
     }
   }
 

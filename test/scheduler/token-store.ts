@@ -31,12 +31,12 @@ export function createSimulatedTokenStore ({ rules, statement, inTransaction, pr
   }, null)
 
   function jsonOf (row: TokenRow, data: Server['data']): string {
-    const { token, session, user } = principalOf(row, data)
+    const { token, session, user, amr } = principalOf(row, data)
     return JSON.stringify([
       row.revokedAt !== null, false,
       [token.id, token.kind, token.abilities, session?.createdAt, token.expiresAt],
-      [session?.id, null, session?.createdAt, session?.expiresAt, null],
-      [user?.id, user?.email, null, user?.name, user?.role, user?.createdAt]
+      [session?.id, null, session?.createdAt, session?.expiresAt, null, amr],
+      [user?.id, user?.email, null, user?.name, user?.role, user?.createdAt, false]
     ])
   }
 

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes, randomInt } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -117,6 +117,7 @@ function createRun ({ openapi, operations, marker, client }: RunParts) {
 
   async function call (method: string, path: string, token: string | null, body: object | null): Promise<Incoming> {
     const headers: Array<[string, string]> = [
+      ['user-agent', 'fuzz'],
       ...token === null ? [] : [['authorization', `Bearer ${token}`] as [string, string]],
       ...body === null ? [] : [['content-type', 'application/json'] as [string, string]]
     ]
@@ -236,7 +237,10 @@ function isJsonObject (line: string): boolean {
 async function startServer (t: Test, ground: Ground) {
   await promisify(execFile)('npx', ['tsc', '-b', 'tsconfig.build.json'], { cwd: root })
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-fuzz-'))
+  const vaultKeys = join(folder, 'vault-keys')
+  writeFileSync(vaultKeys, `1:${randomBytes(32).toString('base64')}\n`)
   const env = {
+    VAULT_KEYS_FILE: vaultKeys,
     PATH: process.env.PATH ??
       '', PORT: '0', DATA_DIR: folder, DATABASE_URL: ground.databaseUrl as string, REDIS_URL: ground.redisUrl as string, REDIS_KEY_PREFIX: ground.prefix,
     BCRYPT_COST: '4', LOGIN_LIMIT: '1000000/1m', ADDRESS_LIMIT: '0', SESSION_LIMIT: '0', LOG_LEVEL: 'trace', CORS_ORIGINS: ownPage, PUBLIC_URL: 'https://auth.example.com', APP_URL: `${ownPage}/account`, MAIL_FROM: 'latchkey@example.com'

@@ -182,6 +182,7 @@ const poisons: Array<[string, (redis: Redis, key: string, generation: string) =>
         `V${generation}|${JSON.stringify(shaped({ token: { id: nobody, kind: 'access', abilities: [{}], expiresAt: soon } }))}`
       )
   ],
+  ['an entry of a version before second factors', (redis, key, generation) => redis.set(key, `V${generation}|${JSON.stringify(shaped({ amr: undefined }))}`)],
   ['an entry that is over', (redis, key, generation) => redis.set(key, `V${generation}|${JSON.stringify(shaped({ expiresAtMs: 1 }))}`)],
   ['a lease for ever', (redis, key) => redis.set(key, 'Lfor-ever')],
   ['Rx', (redis, key) => redis.set(key, 'Rx')],
@@ -197,6 +198,10 @@ function shaped (parts: object) {
   return {
     issuedAtMs: 1,
     expiresAtMs: Date.parse(soon),
+    amr: ['pwd'],
+    acr: 'aal1',
+    hasFactor: false,
+    emailVerified: false,
     token: { id: nobody, kind: 'access', abilities: ['*'], expiresAt: soon },
     session: { id: nobody, deviceName: null, createdAt: soon, expiresAt: soon },
     user: { id: nobody, email: 'nobody@example.com', emailVerifiedAt: null, name: null, role: 'admin', createdAt: soon },

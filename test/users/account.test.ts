@@ -3,8 +3,9 @@ import type { LightMyRequestResponse as Response } from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { Database } from '../../src/database/database.js'
+import { createReauthenticate } from '../../src/factors/reauthenticate.js'
 import type { Principal } from '../../src/tokens/principal.js'
-import { createReauthenticate } from '../../src/users/reauthenticate.js'
+import type { User } from '../../src/users/user.js'
 import { becomesTrue, newEmail, onEachGround, password, patienceMs, serverGround, startApp, type TestApp } from '../fixtures/app.js'
 import { createDeath } from '../fixtures/death.js'
 import { createBarrier, createGate } from '../fixtures/gate.js'
@@ -14,7 +15,12 @@ interface Me { user: { id: string, email: string, name: string | null } }
 
 const quarterMs = 15 * 60_000
 /** When no password is sent, none is checked. */
-const nobody = { requireCurrentPassword: () => Promise.reject(new Error('asked')), succeeded: () => Promise.reject(new Error('asked')) }
+const asked = () => Promise.reject(new Error('asked'))
+const nobody = {
+  requireCurrentPassword: asked,
+  find: async () => ({ user: {} as User, passwordHash: '', disabled: false, secondFactor: false })
+}
+const unasked = { fieldOf: () => null, factorsOf: asked, requireProof: asked }
 const patch = (app: TestApp, token: string, body: object) => app.call('PATCH', '/v1/me', { token, body })
 const remove = (
   app: TestApp,
@@ -49,17 +55,17 @@ onEachGround(t, async (t, ground) => {
 
   t.test('step-up: the 15 minutes end exactly, to the millisecond', async t => {
     const at = clock.now()
-    const caller = { session: { createdAt: new Date(at).toISOString() } } as Principal
+    const caller = { user: { id: 'ada' }, session: { createdAt: new Date(at).toISOString() } } as Principal
     const after = (ms: number) =>
-      createReauthenticate({ users: nobody, clock: { ...clock, now: () => at + ms } })(
+      createReauthenticate({ users: nobody, check: unasked, clock: { ...clock, now: () => at + ms } })(
         caller,
-        undefined,
+        {},
         { address: '127.0.0.1', userAgent: null }
       )
     await t.resolves(after(quarterMs - 1))
     await t.rejects(after(quarterMs), { code: 'AUTH_REAUTHENTICATE' })
     await t.rejects(
-      createReauthenticate({ users: nobody, clock })({ ...caller, session: null }, undefined, { address: '127.0.0.1', userAgent: null }),
+      createReauthenticate({ users: nobody, check: unasked, clock })({ ...caller, session: null }, {}, { address: '127.0.0.1', userAgent: null }),
       { code: 'AUTH_REAUTHENTICATE' },
       'without a session there is no login'
     )

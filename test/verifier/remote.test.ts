@@ -19,11 +19,14 @@ onEachGround(t, async (t, ground) => {
     t.strictSame(await verifier.verify(token), {
       issuedAtMs: (await verifier.verify(token))?.issuedAtMs,
       expiresAtMs: (await verifier.verify(token))?.expiresAtMs,
+      amr: ['pwd'],
+      acr: 'aal1',
+      emailVerified: false,
       token: { abilities: ['*'] },
       session: { id: sessionId },
       user: { id: userId, emailVerified: false }
     })
-    t.match(await verifier.verify({ authorization: `Bearer ${personal}` }), { session: null, expiresAtMs: Number.MAX_SAFE_INTEGER })
+    t.match(await verifier.verify({ authorization: `Bearer ${personal}` }), { session: null, amr: [], acr: null, expiresAtMs: Number.MAX_SAFE_INTEGER })
     t.match(await verifier.verify({ cookie: `__Host-latchkey=${token}` }), { user: { id: userId } })
     t.equal(await verifier.verify({ cookie: `__Host-latchkey=${personal}` }), null)
     for (const dead of [plain.reveal(), `lk_${'0'.repeat(50)}`, 'nonsense', '']) t.equal(await verifier.verify(dead), null, dead)

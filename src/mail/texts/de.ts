@@ -108,6 +108,43 @@ export const german: MailTexts = {
       ],
       closing: ['Wenn Sie Ihr Passwort zurücksetzen, endet das; auch die Betreiber dieses Dienstes können es beenden.']
     },
+    second_factor_added: {
+      subject: 'Ihr Konto bei {app} hat jetzt eine Authenticator-App',
+      intro: ['Für Ihr Konto bei {app} wurde eine Authenticator-App eingerichtet. Jede Anmeldung fragt von jetzt an nach einem ihrer Codes.'],
+      closing: [
+        'Bewahren Sie Ihre Wiederherstellungscodes an einem sicheren Ort auf.',
+        'Wenn Sie das nicht waren, wenden Sie sich an die Betreiber dieses Dienstes.'
+      ]
+    },
+    second_factor_removed: {
+      subject: 'Ihre Authenticator-App bei {app} wurde entfernt',
+      intro: [
+        'Die Authenticator-App Ihres Kontos bei {app} wurde mit den Wiederherstellungscodes entfernt. ' +
+          'Die Sitzungen, die damit eröffnet wurden, sind beendet.'
+      ],
+      closing: [notYou]
+    },
+    second_factor_reset: {
+      subject: 'Ihre zweiten Faktoren bei {app} wurden entfernt',
+      intro: [
+        'Ein Administrator hat die Authenticator-App und die Wiederherstellungscodes Ihres Kontos bei {app} entfernt ' +
+          'und Ihre Sitzungen beendet.'
+      ],
+      closing: [`Melden Sie sich an und richten Sie sie neu ein. ${contact}`]
+    },
+    recovery_codes_created: {
+      subject: 'Neue Wiederherstellungscodes für Ihr Konto bei {app}',
+      intro: ['Für Ihr Konto bei {app} gibt es neue Wiederherstellungscodes. Die bisherigen gelten nicht mehr.'],
+      closing: [notYou]
+    },
+    recovery_code_used: {
+      subject: 'Ein Wiederherstellungscode bei {app} wurde benutzt',
+      intro: ['Ein Wiederherstellungscode Ihres Kontos bei {app} wurde anstelle Ihrer Authenticator-App benutzt. Er gilt kein zweites Mal.'],
+      closing: [
+        'Lassen Sie sich neue geben, bevor sie ausgehen.',
+        'Wenn Sie das nicht waren, kennt jemand auch Ihr Passwort: Setzen Sie es jetzt zurück.'
+      ]
+    },
     refresh_token_reused: {
       subject: 'Eine Sitzung bei {app} wurde zu Ihrer Sicherheit beendet',
       intro: [

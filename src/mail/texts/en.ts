@@ -95,6 +95,33 @@ export const english: MailTexts = {
       ],
       closing: ['Resetting your password lifts the block, and so can the people who run this service.']
     },
+    second_factor_added: {
+      subject: 'An authenticator app was added to your account at {app}',
+      intro: ['An authenticator app was added to your account at {app}. Logins ask for one of its codes from now on.'],
+      closing: ['Keep your recovery codes in a safe place.', 'If this was not you, contact the people who run this service.']
+    },
+    second_factor_removed: {
+      subject: 'Your authenticator app at {app} was removed',
+      intro: [
+        'The authenticator app of your account at {app} was removed with its recovery codes, and the sessions that they opened were ended.'
+      ],
+      closing: [notYou]
+    },
+    second_factor_reset: {
+      subject: 'Your second factors at {app} were removed',
+      intro: ['An administrator removed the authenticator app and the recovery codes of your account at {app}, and ended your sessions.'],
+      closing: [`Log in and add them again. ${contact}`]
+    },
+    recovery_codes_created: {
+      subject: 'New recovery codes were made for your account at {app}',
+      intro: ['New recovery codes were made for your account at {app}. The earlier ones no longer work.'],
+      closing: [notYou]
+    },
+    recovery_code_used: {
+      subject: 'A recovery code of your account at {app} was used',
+      intro: ['One of the recovery codes of your account at {app} was used, in place of your authenticator app. It does not work again.'],
+      closing: ['Make new ones before they run out.', 'If this was not you, somebody knows your password too: reset it now.']
+    },
     refresh_token_reused: {
       subject: 'A session at {app} was ended for your safety',
       intro: ['A refresh token of your account at {app} was used twice, by a faulty program or by a thief. Its session was ended.'],

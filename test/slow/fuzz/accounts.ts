@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type postgres from 'postgres'
+import { createPhone } from '../../factors/phone.js'
 import { becomesTrue } from '../../fixtures/app.js'
 import type { Incoming } from './client.js'
 
@@ -14,6 +15,8 @@ export interface Account {
   refreshToken: string
   personal: { id: string, token: string } | null
   admin: boolean
+  /** Once it has a second factor, or may get one: it isn't lent again. */
+  enrolled?: true
 }
 
 interface Parts {
@@ -87,6 +90,13 @@ export function createAccounts ({ call, sql, marker, mailFolder, command }: Part
     }
   }
 
+  /** Begins to add an authenticator app; returns the code that confirms it. */
+  async function beginTotp (account: Account): Promise<string> {
+    account.enrolled = true
+    const { uri } = await require('POST', '/v1/totp', account.token, { password: account.password }) as unknown as { uri: string }
+    return createPhone(uri, { now: Date.now }).code()
+  }
+
   const tokensIn = (text: string) => [...text.matchAll(/#token=([\w.~-]+)/g)].map(([, token]) => token as string)
 
   return {
@@ -95,7 +105,17 @@ export function createAccounts ({ call, sql, marker, mailFolder, command }: Part
     newPassword,
     borrow: async (): Promise<Account> => idle.users.pop() ?? await open(),
     borrowAdmin: async (): Promise<Account> => idle.admins.pop() ?? await openAdmin(),
-    giveBack (account: Account): void { idle[account.admin ? 'admins' : 'users'].push(account) },
+    giveBack (account: Account): void { if (account.enrolled !== true) idle[account.admin ? 'admins' : 'users'].push(account) },
+
+    beginTotp,
+
+    /** An account with an authenticator app, and its recovery codes. */
+    async borrowEnrolled (): Promise<{ account: Account, recoveryCodes: string[] }> {
+      const account = idle.users.pop() ?? await open()
+      const code = await beginTotp(account)
+      const { recoveryCodes } = await require('POST', '/v1/totp/confirm', account.token, { code }) as unknown as { recoveryCodes: string[] }
+      return { account, recoveryCodes }
+    },
 
     /** The account's personal token, created on first use. */
     async personalOf (account: Account): Promise<{ id: string, token: string }> {

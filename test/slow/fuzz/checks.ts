@@ -55,7 +55,10 @@ const failure = {
     message: { type: 'string' },
     error_description: { type: 'string' },
     field: { type: 'string', pattern: '^[A-Za-z_.]+$' },
-    reason: { type: 'string', pattern: '^[a-z_]+$' }
+    reason: { type: 'string', pattern: '^[a-z_]+$' },
+    factors: { type: 'array', items: { enum: ['totp', 'recovery'] } },
+    challenge: { type: 'string', pattern: '^lkc_[0-9A-Za-z]{43}$' },
+    expiresIn: { type: 'integer' }
   },
   if: { properties: { code: { const: 'FST_ERR_VALIDATION' } } },
   // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema

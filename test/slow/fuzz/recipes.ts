@@ -36,6 +36,27 @@ const recipes: Record<string, Recipe> = {
     const account = await accounts.borrow()
     return { ...alone({ ...body, email: account.email, password: account.password }), concerns: [account] }
   },
+  'POST /v1/login/second-factor': async (accounts, { totp: _totp, ...body }) => {
+    const { account: { email, password }, recoveryCodes: [recoveryCode] } = await accounts.borrowEnrolled()
+    const { challenge } = JSON.parse((await accounts.call('POST', '/v1/login', null, { email, password })).body) as { challenge: string }
+    return alone({ ...body, challenge, recoveryCode })
+  },
+  'POST /v1/totp': async (accounts, body) => {
+    const actor = await accounts.borrow()
+    return { ...alone(Object.keys(body).length === 0 ? null : { password: actor.password }), actor, concerns: [actor] }
+  },
+  'POST /v1/totp/confirm': async accounts => {
+    const actor = await accounts.borrow()
+    return { ...alone({ code: await accounts.beginTotp(actor) }), actor, concerns: [actor] }
+  },
+  'DELETE /v1/totp': withRecoveryCode,
+  'POST /v1/recovery-codes': withRecoveryCode,
+  'DELETE /v1/admin/users/{id}/factors': async (accounts, body) => {
+    const [actor, other] = [await accounts.borrowAdmin(), await accounts.borrow()]
+    return {
+      ...alone(Object.keys(body).length === 0 ? null : { password: actor.password }), actor, concerns: [other], params: { id: other.userId }
+    }
+  },
   'POST /v1/refresh': async accounts => {
     const account = await accounts.borrow()
     return { ...alone({ refreshToken: account.refreshToken }), concerns: [account] }
@@ -127,6 +148,11 @@ const recipes: Record<string, Recipe> = {
 
 /** Operations that delay every revocation for seconds are rarely sent by admins; otherwise by users, who are refused. */
 const costly = new Set(['POST /v1/admin/cache/clear'])
+
+async function withRecoveryCode (accounts: Accounts): Promise<Valid> {
+  const { account, recoveryCodes: [recoveryCode] } = await accounts.borrowEnrolled()
+  return { ...alone({ recoveryCode }), actor: account, concerns: [account] }
+}
 
 async function callerOnly (accounts: Accounts): Promise<Valid> {
   const actor = await accounts.borrow()

@@ -4,6 +4,11 @@ export interface Principal {
   issuedAtMs: number
   /** Milliseconds since 1970; the largest safe integer for a token that never expires. */
   expiresAtMs: number
+  /** How the session was opened (RFC 8176): `pwd`, `otp`; empty for a personal token. */
+  amr: string[]
+  /** `aal2`: a second factor helped to open the session; `aal1`: none did. Null for a personal token. */
+  acr: string | null
+  emailVerified: boolean
   token: { abilities: string[] }
   /** Null for a personal token. */
   session: { id: string } | null
@@ -20,6 +25,8 @@ interface LiveAnswer {
   iat: number
   exp?: number
   sid?: string
+  amr?: string[]
+  acr?: string
   email_verified?: boolean
   username?: string
 }
@@ -34,10 +41,13 @@ export function isAnswer (value: unknown): value is Answer {
 /** The principal that an answer is about; null for a dead token. */
 export function principalOf (answer: Answer): Principal | null {
   if (!answer.active) return null
-  const { sub, scope, iat, exp, sid, email_verified: emailVerified = false, username } = answer
+  const { sub, scope, iat, exp, sid, amr = [], acr = null, email_verified: emailVerified = false, username } = answer
   return {
     issuedAtMs: iat * 1000,
     expiresAtMs: exp === undefined ? Number.MAX_SAFE_INTEGER : exp * 1000,
+    amr,
+    acr,
+    emailVerified,
     token: { abilities: scope === '' ? [] : scope.split(' ') },
     session: sid === undefined ? null : { id: sid },
     user: { id: sub, ...username === undefined ? {} : { email: username }, emailVerified }

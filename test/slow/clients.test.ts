@@ -8,6 +8,7 @@ import t from 'tap'
 import type { Client } from '../../clients/js/src/index.js'
 import { embeddedGround, newEmail, password, startApp } from '../fixtures/app.js'
 import { openShell, pattern, readBlocks } from '../fixtures/document.js'
+import { createPhone } from '../fixtures/phone.js'
 import { alone, compile, root, startCompiled } from '../fixtures/programs.js'
 
 /**
@@ -24,7 +25,7 @@ const blocks = readBlocks('docs/CLIENTS.md')
 t.test('every example is run by some test', async t => {
   t.strictSame(
     blocks.filter(({ info }) => info === 'js').map(({ text }) => text.split('\n', 1)[0]),
-    ['// page.js', '// vite.config.js', '// step-up.js', '// cart.js', '// elsewhere.js', '// phone.js', '// caller.js']
+    ['// page.js', '// vite.config.js', '// step-up.js', '// second-step.js', '// cart.js', '// elsewhere.js', '// phone.js', '// caller.js']
   )
   t.strictSame([...new Set(blocks.map(({ info }) => info))].sort(), ['', 'js', 'jsx', 'sh', 'text'])
 })
@@ -60,7 +61,7 @@ t.test('elsewhere.js, phone.js and step-up.js keep a user signed in, and cart.js
     export const getItemAsync = async key => kept[key] ?? null
     export const setItemAsync = async (key, text) => { kept[key] = text }
     export const deleteItemAsync = async key => { delete kept[key] }`
-  const { askForPassword } = await load<{ askForPassword (client: Client, showForm: (code: string) => Promise<string>): void }>(
+  const { askForProof } = await load<{ askForProof (client: Client, showForm: (name: string, code: string) => Promise<string>): void }>(
     'step-up.js',
     base
   )
@@ -74,17 +75,48 @@ t.test('elsewhere.js, phone.js and step-up.js keep a user signed in, and cart.js
     t.strictSame(await addToCart(client, 'milk'), { tea: 1, milk: 1 })
     t.strictSame(await Promise.all([1, 2].map(async () => (await client.fetch('/v1/me')).status)), [200, 200])
     const asked: string[] = []
-    askForPassword(client, async code => {
-      asked.push(code)
+    askForProof(client, async (name, code) => {
+      asked.push(name, code)
       return password
     })
     t.match(await client.tokens.create({ name: 'script' }), { data: { accessToken: /^lkp_/ } })
-    t.strictSame(asked, ['AUTH_REAUTHENTICATE'])
+    t.strictSame(asked, ['password', 'AUTH_REAUTHENTICATE'])
   }
   const { client } = await load<{ client: Client }>('phone.js', base, keychain)
   t.match(await client.getSession(), { data: { user: { email } } }, 'the app wakes up with what the keychain has')
   await client.signOut()
   t.strictSame((globalThis as unknown as { keychain: object }).keychain, {})
+})
+
+t.test('second-step.js sets up an app and signs in by its codes, and step-up.js asks for one', async t => {
+  const one = await startApp(t, await embeddedGround(), { env: { SESSION_LIMIT: '0' } })
+  await one.app.listen({ host: '127.0.0.1', port: 0 })
+  const base = `http://127.0.0.1:${(one.app.server.address() as AddressInfo).port}`
+  const email = newEmail()
+  await one.register(email)
+  const { signInByCode, setUpApp } = await load<{
+    signInByCode (client: Client, email: string, password: string, showForm: (factors: string[]) => Promise<string>): ReturnType<Client['signInWithSecondFactor']>
+    setUpApp (client: Client, showQrCode: (uri: string, secret: string) => Promise<string>): Promise<string[]>
+  }>('second-step.js', base)
+  const { askForProof } = await load<{ askForProof (client: Client, showForm: (name: string) => Promise<string>): void }>('step-up.js', base)
+  const { client } = await load<{ client: Client }>('elsewhere.js', base)
+  t.teardown(() => client.dispose())
+  t.match(await signInByCode(client, email, password, async () => ''), { data: { user: { email } }, error: null }, 'without a second factor')
+  let phone = null as ReturnType<typeof createPhone> | null
+  const codes = await setUpApp(client, async uri => {
+    phone = createPhone(uri, one)
+    return phone.code()
+  })
+  t.equal(codes.length, 10)
+  await client.signOut()
+  const next = async () => await phone?.nextCode() ?? ''
+  t.match(await signInByCode(client, email, password, async factors => {
+    t.strictSame(factors, ['totp', 'recovery'])
+    return await next()
+  }), { data: { user: { email } }, error: null })
+  await one.pass(16 * 60_000)
+  askForProof(client, async name => name === 'totp' ? await next() : password)
+  t.match(await client.tokens.create({ name: 'script' }), { data: { accessToken: /^lkp_/ } })
 })
 
 t.test('the package is what Install says', async t => {

@@ -26,7 +26,7 @@ export function createAuthorizedFetch ({ state, refreshing, transport, fetch, or
     const given = typeof input === 'object' && 'url' in input ? input : null
     const url = new URL(given?.url ?? String(input), transport.base())
     const headers = new Headers(init.headers ?? given?.headers)
-    const own = new URL(transport.base()).origin
+    const own = transport.base().origin
     if (headers.has('authorization') ||
       ![own, platform.location?.origin, ...origins].includes(url.origin)) return await fetch(given ?? url.href, init)
 
@@ -36,15 +36,16 @@ export function createAuthorizedFetch ({ state, refreshing, transport, fetch, or
     const isStream = (init.body as { getReader?: unknown } | null | undefined)?.getReader !== undefined
 
     /** `proof` goes into the body, beside what is there. */
-    const attempt = (proof?: object): Promise<Response> => {
+    const attempt = (proof: object = {}): Promise<Response> => {
       if (state.accessToken !== null) headers.set('authorization', `Bearer ${state.accessToken}`)
-      const more = proof === undefined || Object.keys(proof).length === 0
-        ? {}
-        : { body: JSON.stringify({ ...parse(typeof init.body === 'string' ? init.body : '{}'), ...proof }) }
-      if ('body' in more) headers.set('content-type', 'application/json')
+      let { body = null } = init
+      if (Object.keys(proof).length > 0) {
+        body = JSON.stringify({ ...parse(typeof body === 'string' ? body : '{}'), ...proof })
+        headers.set('content-type', 'application/json')
+      }
       return fetch(
         given === null ? url.href : given.clone(),
-        { ...url.origin === own ? transport.credentials : {}, ...init, ...more, headers }
+        { ...url.origin === own ? transport.credentials : {}, ...init, body, headers }
       )
     }
 
@@ -63,8 +64,9 @@ export function createAuthorizedFetch ({ state, refreshing, transport, fetch, or
     }
     for (let asked = false; reply.status === 403 && !isStream; asked = true) {
       const error = await peek(reply)
-      // A wrong password is asked for again only if it was asked for here.
-      const proof = error.code === 'AUTH_REAUTHENTICATE' || (asked && error.code === 'AUTH_WRONG_PASSWORD') ? await state.ask(error) : null
+      // A wrong proof is asked for again only if it was asked for here.
+      const isWanted = error.code === 'AUTH_REAUTHENTICATE' || (asked && /WRONG_PASSWORD|FACTOR_INVALID/.test(error.code))
+      const proof = isWanted ? await state.ask(error) : null
       if (proof === null) break
       reply = await attempt(placed(proof, error))
     }
@@ -75,7 +77,7 @@ export function createAuthorizedFetch ({ state, refreshing, transport, fetch, or
 /** A password under the name that this route has for it: `password` may be that of an account which is being made. */
 function placed (proof: object, { field = 'password' }: AuthError): object {
   const { password, ...others } = proof as { password?: unknown }
-  return password === undefined ? proof : { ...others, [field]: password }
+  return password === undefined || field === 'totp' ? proof : { ...others, [field]: password }
 }
 
 /** The refusal in a reply that is left to be read by others. */

@@ -50,7 +50,7 @@ export function createCookieSource ({ state, tabs, transport }: { state: State, 
       const { version, known } = state
       const current = tabs.stamp()
       if (known && !surely && current === stamp) return null
-      const { data, error } = await transport.send<SessionReply>('GET', 'v1/session')
+      const { data, error } = await transport.send<SessionReply>('GET', 'session')
       if (error !== null) return error
       if (state.version !== version) return null
       const renewed = known && current !== null && current !== stamp

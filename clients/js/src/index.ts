@@ -6,6 +6,7 @@ export type {
   AuthListener,
   AuthSession,
   ClientOptions,
+  Factors,
   ListedSession,
   ListOptions,
   PersonalToken,

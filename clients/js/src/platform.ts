@@ -1,7 +1,6 @@
 type Listener = (event: { key?: string | null, persisted?: boolean, data?: unknown }) => void
 interface Target {
-  addEventListener? (type: string, listener: Listener): void
-  removeEventListener? (type: string, listener: Listener): void
+  addEventListener? (type: string, listener: Listener, options?: { signal: AbortSignal }): void
 }
 
 export interface Channel extends Target {

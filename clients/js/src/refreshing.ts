@@ -40,7 +40,7 @@ export function createRefreshing ({ state, source, tabs, transport }: { state: S
       if (theirs === null) continue
 
       const { version } = state
-      const { data, error } = await transport.send<TokenReply>('POST', 'v1/refresh', source.proof())
+      const { data, error } = await transport.send<TokenReply>('POST', 'refresh', source.proof())
       if (error === null) {
         await source.renew(data, version)
         return null

@@ -33,11 +33,12 @@ export type Tabs = ReturnType<typeof createTabs>
  * along. A claim is only a courtesy among tabs: two that refresh all the same get identical tokens from the server.
  */
 export function createTabs ({ name, key, onNews, onWake }: Parts) {
-  const id = Math.random().toString(36).slice(2)
+  const id = String(Math.random())
   let channel: Channel | null = null
   let own: 'none' | 'asking' | 'firm' = 'none'
   let rival: { id: string, end (error: AuthError | null): void, over: Promise<AuthError | null> } | null = null
-  const forget: Array<() => void> = []
+  /** Null while nothing is listened to. */
+  let listening: AbortController | null = null
 
   const post = (message: Omit<Message, 'from'>): void => channel?.postMessage({ from: id, ...message })
 
@@ -99,14 +100,14 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
     type: string,
     listener: Parameters<NonNullable<typeof platform.addEventListener>>[1]
   ): void => {
-    target?.addEventListener?.(type, listener)
-    forget.push(() => target?.removeEventListener?.(type, listener))
+    target?.addEventListener?.(type, listener, listening ?? undefined)
   }
 
   return {
     /** From now on other tabs are heard. */
     start (): void {
-      if (forget.length > 0) return
+      if (listening !== null) return
+      listening = new AbortController()
       open()
       on(platform, 'storage', event => {
         // No key: all of it was cleared, by a script or by Clear-Site-Data. Else the message that belongs to it may still be on its way.
@@ -124,7 +125,8 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
     },
 
     stop (): void {
-      for (const undo of forget.splice(0)) undo()
+      listening?.abort()
+      listening = null
       close()
     },
 
@@ -156,7 +158,7 @@ export function createTabs ({ name, key, onNews, onWake }: Parts) {
     stamp,
 
     newStamp (): string | null {
-      try { if (key !== null) findLocalStorage()?.setItem(key, Math.random().toString(36).slice(2)) } catch {}
+      try { if (key !== null) findLocalStorage()?.setItem(key, String(Math.random())) } catch {}
       return stamp()
     }
   }

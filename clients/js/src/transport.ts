@@ -11,11 +11,14 @@ const timeoutMs = 10_000
 /** Requests to Latchkey that carry no access token, and the reading of replies. */
 export function createTransport ({ url, byCookie, fetch }: Parts) {
   /** Ends in a slash. Late, because a server that renders pages has no location, and sends nothing. */
-  const base = () => new URL(url.replace(/\/*$/, '/'), platform.location?.href).href
+  const base = () => new URL(url.replace(/\/*$/, '/'), platform.location?.href)
+  const addressOf = (path: string) => `${base()}v1/${path}`
   const credentials = byCookie ? { credentials: 'include' as const } : {}
 
   return {
     base,
+    /** Of a route, whose `path` is what stands behind /v1/. */
+    addressOf,
     credentials,
 
     /** A request and what came of it. One that is not answered in time counts as not answered. */
@@ -23,7 +26,7 @@ export function createTransport ({ url, byCookie, fetch }: Parts) {
       const abort = new AbortController()
       const stop = after(timeoutMs, () => abort.abort())
       try {
-        return await readReply<T>(fetch(base() + path, { method, ...credentials, ...jsonOf(body), signal: abort.signal }))
+        return await readReply<T>(fetch(addressOf(path), { method, ...credentials, ...jsonOf(body), signal: abort.signal }))
       } finally {
         stop()
       }
@@ -66,17 +69,18 @@ export function errorOf ({ status, statusText, headers }: Response, body: Partia
   const { code, message = statusText, field, reason, challenge, factors } = body ?? {}
   // A date, or nothing, is no number of seconds.
   const retryAfterSeconds = Number.parseInt(headers.get('retry-after') ?? '', 10)
-  return {
+  // By way of JSON, which leaves out what is undefined.
+  return JSON.parse(JSON.stringify({
     code: typeof code === 'string' ? code : status >= 500 ? 'AUTH_UNAVAILABLE' : status === 429 ? 'AUTH_RATE_LIMITED' : 'UNEXPECTED_REPLY',
     status,
     message,
-    ...defined({ field, reason, challenge, factors }),
-    ...retryAfterSeconds >= 0 ? { retryAfterSeconds } : {}
-  }
+    field,
+    reason,
+    challenge,
+    factors,
+    retryAfterSeconds: retryAfterSeconds >= 0 ? retryAfterSeconds : undefined
+  } satisfies { [name in keyof AuthError]: unknown }))
 }
-
-const defined = <T extends object>(values: T) =>
-  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as { [name in keyof T]?: NonNullable<T[name]> }
 
 /** A JSON object, or null. */
 export function parse (text: string): Record<string, unknown> | null {

@@ -30,6 +30,13 @@ export interface PersonalToken {
   lastUsedAt: string | null
 }
 
+/** The second factors of an account. */
+export interface Factors {
+  /** The app that shows codes; null while there is none that is confirmed. */
+  totp: { confirmedAt: string } | null
+  recoveryCodesLeft: number
+}
+
 /**
  * Why something was not done. `code` is the server's, and stable. Besides there are `NETWORK` (no connection, or it timed out), `STORAGE`
  * (the storage could not be read), `UNEXPECTED_REPLY` (the server that answered is not Latchkey) and `COOKIES_BLOCKED` (the browser did not
@@ -57,8 +64,8 @@ export type AuthEvent = 'INITIAL_SESSION' | 'SIGNED_IN' | 'SIGNED_OUT' | 'TOKEN_
 /**
  * `error` comes with SIGNED_OUT, where it is the refusal that ended the session (null after signOut), and with REAUTHENTICATION_REQUIRED,
  * where it is the refusal that a listener may answer by what it returns, or promises: an object such as `{ password }` is sent along when
- * the request is sent again, the password under the name in `error.field`; after a new sign-in the request is sent again as it was. Else
- * the refusal stands. Whatever else a listener returns is ignored.
+ * the request is sent again, the password under the name in `error.field`; where that is `totp`, it takes `{ totp }` or `{ recoveryCode }`.
+ * After a new sign-in the request is sent again as it was. Else the refusal stands. Whatever else a listener returns is ignored.
  */
 export type AuthListener = (event: AuthEvent, session: AuthSession | null, error: AuthError | null) => unknown
 

@@ -122,7 +122,7 @@ t.test('pages know preact, the client and what they share, and nothing of the se
   t.ok(files.length > 10)
   const beyond = files.flatMap(file => [...read(join('pages', file)).matchAll(/(?:from |import\()'([^']+)'/g)].map(([, to = '']) => {
     const target = to.startsWith('.') ? join(dirname(file), to) : to
-    const isAllowed = /^(preact(\/hooks)?$|latchkey-client$|uplot$|shared\/|texts\/)/.test(target) || target.split('/')[0] === file.split('/')[0]
+    const isAllowed = /^(preact(\/hooks)?$|latchkey-client$|uplot$|uqr$|shared\/|texts\/)/.test(target) || target.split('/')[0] === file.split('/')[0]
     return isAllowed ? '' : `pages/${file} imports ${to}`
   })).filter(found => found !== '')
   t.same(beyond, [])

@@ -5,6 +5,7 @@ import { type Key, t } from '../shared/i18n.js'
 import { Layout, start } from '../shared/layout.js'
 import { useLinkToken } from '../shared/link-token.js'
 import { Nowhere } from '../shared/nowhere.js'
+import { useOwed } from '../shared/owed.js'
 import { hrefOf, usePath } from '../shared/router.js'
 import { visitor } from '../shared/session.js'
 import { useStore } from '../shared/store.js'
@@ -12,6 +13,7 @@ import { Waiting } from '../shared/waiting.js'
 import { isReturning, Returning } from './returning.js'
 import { Delete } from './signed-in/delete.js'
 import { Devices } from './signed-in/devices.js'
+import { Factors } from './signed-in/factors/factors.js'
 import { Password } from './signed-in/password.js'
 import { Profile } from './signed-in/profile.js'
 import { Tokens } from './signed-in/tokens.js'
@@ -31,6 +33,7 @@ const signedOut: Record<string, () => ComponentChildren> = { '/account/register'
 const signedIn: Record<string, (props: { auth: AuthSession }) => ComponentChildren> = {
   '/account': Profile,
   '/account/password': Password,
+  '/account/factors': Factors,
   '/account/devices': Devices,
   '/account/tokens': Tokens,
   '/account/trail': Trail,
@@ -40,6 +43,7 @@ const signedIn: Record<string, (props: { auth: AuthSession }) => ComponentChildr
 const menu: Array<[path: string, title: Key]> = [
   ['/account', 'profile.title'],
   ['/account/password', 'password.title'],
+  ['/account/factors', 'factors.title'],
   ['/account/devices', 'devices.title'],
   ['/account/tokens', 'tokens.title'],
   ['/account/trail', 'trail.title'],
@@ -58,20 +62,29 @@ function Account () {
     const Page = signedOut[path]
     return <Layout narrow>{Page === undefined ? <SignIn notice={known.notice} /> : <Page />}</Layout>
   }
-  if (isReturning(path)) return <Layout narrow><Returning auth={known.auth} /></Layout>
+  return <Own auth={known.auth} ended={known.state === 'ended'} path={path} />
+}
+
+/** The pages of somebody who is signed in; the one for second factors alone, while they owe one. */
+function Own ({ auth, ended, path }: { auth: AuthSession, ended: boolean, path: string }) {
+  const { owed, problem, reload } = useOwed(auth)
+  if (owed === null) return <Layout narrow><Waiting problem={problem} /></Layout>
+  if (!owed && isReturning(path)) return <Layout narrow><Returning auth={auth} /></Layout>
   // What was there before the sign-in leads to the account.
   const shown = /^\/account\/(sign-in|register|forgotten|profile)$/.test(path) ? '/account' : path
   const Page = signedIn[shown]
   return (
     <Frame
-      auth={known.auth}
-      ended={known.state === 'ended'}
+      auth={auth}
+      ended={ended}
       label={t('account.menu')}
-      menu={menu}
+      menu={owed ? [] : menu}
       current={shown}
-      {...known.auth.user.role === 'admin' ? { beside: <a href={hrefOf('/admin')}>{t('admin.title')}</a> } : {}}
+      {...auth.user.role === 'admin' && !owed ? { beside: <a href={hrefOf('/admin')}>{t('admin.title')}</a> } : {}}
     >
-      {Page === undefined ? <Nowhere to='/account' title={t('page.toAccount')} /> : <Page key={shown} auth={known.auth} />}
+      {owed
+        ? <Factors key='owed' auth={auth} owed onDone={reload} />
+        : Page === undefined ? <Nowhere to='/account' title={t('page.toAccount')} /> : <Page key={shown} auth={auth} />}
     </Frame>
   )
 }

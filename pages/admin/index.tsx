@@ -2,9 +2,10 @@ import type { AuthSession } from 'latchkey-client'
 import type { ComponentChildren } from 'preact'
 import { Frame } from '../shared/frame.js'
 import { type Key, t } from '../shared/i18n.js'
-import { Layout, start } from '../shared/layout.js'
+import { Heading, Layout, start } from '../shared/layout.js'
 import { useLinkToken } from '../shared/link-token.js'
 import { Nowhere } from '../shared/nowhere.js'
+import { useOwed } from '../shared/owed.js'
 import { hrefOf, usePath } from '../shared/router.js'
 import { visitor } from '../shared/session.js'
 import { useStore } from '../shared/store.js'
@@ -46,19 +47,35 @@ function Admin () {
   if (known.state === 'unknown') return <Layout narrow><Waiting problem={known.problem} /></Layout>
   if (path === '/admin/setup') return <Layout narrow><Setup key={link.number} /></Layout>
   if (known.state === 'out') return <Layout narrow><SignIn notice={known.notice} /></Layout>
-  const { auth } = known
+  return <Inside auth={known.auth} ended={known.state === 'ended'} path={path} />
+}
+
+function Inside ({ auth, ended, path }: { auth: AuthSession, ended: boolean, path: string }) {
+  const { owed, problem } = useOwed(auth)
+  if (owed === null) return <Layout narrow><Waiting problem={problem} /></Layout>
   const isAdmin = auth.user.role === 'admin'
   return (
     <Frame
       auth={auth}
-      ended={known.state === 'ended'}
+      ended={ended}
       label={t('admin.title')}
-      menu={isAdmin ? menu : []}
+      menu={isAdmin && !owed ? menu : []}
       current={path.split('/').slice(0, 3).join('/')}
       beside={<a href={hrefOf('/account')}>{t('admin.toAccount')}</a>}
     >
-      {isAdmin ? <Shown key={path} path={path} auth={auth} /> : <NotAdmin auth={auth} />}
+      {!isAdmin ? <NotAdmin auth={auth} /> : owed ? <Owing /> : <Shown key={path} path={path} auth={auth} />}
     </Frame>
+  )
+}
+
+/** For an administrator who has to set up a second factor first. */
+function Owing () {
+  return (
+    <>
+      <Heading>{t('owed.title')}</Heading>
+      <p>{t('owed.text')}</p>
+      <ul class='links'><li><a href={hrefOf('/account/factors')}>{t('owed.begin')}</a></li></ul>
+    </>
   )
 }
 

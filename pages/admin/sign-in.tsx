@@ -9,8 +9,9 @@ export function SignIn ({ notice }: { notice: Key | null }) {
     <>
       <Heading>{t('signIn.title')}</Heading>
       <p role='status' class='notice'>{notice === null ? '' : t(notice)}</p>
-      <SignInForm />
-      <ul class='links'><li><a href={hrefOf('/account/forgotten')}>{t('signIn.forgotten')}</a></li></ul>
+      <SignInForm>
+        <ul class='links'><li><a href={hrefOf('/account/forgotten')}>{t('signIn.forgotten')}</a></li></ul>
+      </SignInForm>
     </>
   )
 }

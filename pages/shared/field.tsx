@@ -8,7 +8,7 @@ import { settings } from './settings.js'
 interface FieldProps {
   name: string
   label: string
-  type?: 'text' | 'code' | 'email' | 'password'
+  type?: 'text' | 'code' | 'digits' | 'email' | 'password'
   autocomplete: string
   required?: boolean
   /** The least number of characters. */
@@ -39,7 +39,7 @@ export function Field ({ name, label, type = 'text', autocomplete, required = tr
           {...min === undefined ? {} : { 'data-min': min }}
           {...maxLength === undefined ? {} : { maxLength }}
           {...type === 'text' ? {} : { dir: 'ltr', autocapitalize: 'none', spellcheck: false }}
-          {...type === 'email' ? { inputMode: 'email' } : {}}
+          {...type === 'email' ? { inputMode: 'email' } : type === 'digits' ? { inputMode: 'numeric' } : {}}
           {...described === '' ? {} : { 'aria-describedby': described }}
           {...problem === undefined ? {} : { 'aria-invalid': true }}
         />

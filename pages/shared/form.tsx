@@ -3,6 +3,7 @@ import { type ComponentChildren, createContext, type TargetedSubmitEvent } from 
 import { useContext, useEffect, useRef, useState } from 'preact/hooks'
 import { useAction } from './action.js'
 import { Button } from './button.js'
+import { digitsIn } from './digits.js'
 import { fieldsOf, textOf } from './errors.js'
 import { t } from './i18n.js'
 
@@ -83,6 +84,7 @@ function findProblems (form: HTMLFormElement): Values {
     if (required && value === '') problems[name] = t('field.required')
     else if (validity.badInput) problems[name] = t('field.moment')
     else if (value !== '' && inputMode === 'email' && !/^[^\s@]+@[^\s@]+$/.test(value.trim())) problems[name] = t('field.email')
+    else if (value !== '' && inputMode === 'numeric' && !/^\d{6}$/.test(digitsIn(value))) problems[name] = t('field.digits')
     else if (value !== '' && [...value].length < min) problems[name] = t('field.short', { min })
   }
   return problems

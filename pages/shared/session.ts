@@ -1,7 +1,7 @@
 import { type AuthError, type AuthSession, createClient } from 'latchkey-client'
 import type { Key } from './i18n.js'
 import { base } from './settings.js'
-import { askPassword } from './step-up.js'
+import { askProof } from './step-up.js'
 import { createStore } from './store.js'
 
 /** Who uses the pages, as far as is known. */
@@ -36,7 +36,7 @@ let farewell: Key = 'signIn.left'
 export function startSession (): void {
   client.onAuthStateChange((event, auth, error) => {
     const before = visitor.get()
-    if (event === 'REAUTHENTICATION_REQUIRED') return error === null ? null : askPassword(error)
+    if (event === 'REAUTHENTICATION_REQUIRED') return error === null ? null : askProof(error)
     if (auth !== null) visitor.set({ state: 'in', auth })
     else if (before.state === 'ended') return null
     else if (before.state === 'in' && error !== null && !expectsEnd) visitor.set({ state: 'ended', auth: before.auth })
@@ -61,11 +61,15 @@ export function sayAfterLeaving (notice: Key): void {
   farewell = notice
 }
 
-/** Finds out whether the session still goes on, after something that may have ended it on purpose. */
-export async function recheck (): Promise<void> {
+/** Finds out whether the session still goes on, after something that may have ended it on purpose; `notice`: what the sign-in then says. */
+export async function recheck (notice: Key = 'signIn.left'): Promise<void> {
   expectsEnd = true
+  farewell = notice
   await client.getUser()
-  setTimeout(() => { expectsEnd = false })
+  setTimeout(() => {
+    expectsEnd = false
+    farewell = 'signIn.left'
+  })
 }
 
 async function ask (): Promise<void> {

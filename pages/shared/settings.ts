@@ -1,5 +1,5 @@
 /** What the server's configuration says about the pages. */
-const { appName = 'Latchkey', appLogo, registration, passwordMinLength, returnOrigins = '' } = document.documentElement.dataset
+const { appName = 'Latchkey', appLogo, registration, passwordMinLength, secondFactor, returnOrigins = '' } = document.documentElement.dataset
 
 export const settings = {
   appName,
@@ -7,6 +7,8 @@ export const settings = {
   appLogo,
   registration: registration as 'open' | 'closed' | 'confirm',
   passwordMinLength: Number(passwordMinLength),
+  /** Who must have a second factor. */
+  secondFactor: secondFactor as 'optional' | 'admins' | 'everyone',
   /** Origins that a sign-in may return to. */
   returnOrigins: [location.origin, ...returnOrigins.split(' ').filter(origin => origin !== '')]
 }

@@ -5,7 +5,7 @@ import { findManifest } from './manifest.js'
 import { type PageSettings, renderShell } from './shell.js'
 import { themeOf } from './theme.js'
 
-type Settings = Pick<Config, 'appName' | 'appLogo' | 'appColor' | 'registration' | 'passwordMinLength'>
+type Settings = Pick<Config, 'appName' | 'appLogo' | 'appColor' | 'registration' | 'passwordMinLength' | 'secondFactor'>
 
 /** The pages for people, without HTTP. */
 export interface Pages {
@@ -24,8 +24,8 @@ export function createPages (config: Settings, returnOrigins: string[]): Pages |
   const built = findManifest()
   if (built === null) return null
   const { manifest, assets } = built
-  const { appName, appLogo, registration, passwordMinLength } = config
-  const settings: PageSettings = { appName, appLogo, registration, passwordMinLength, returnOrigins }
+  const { appName, appLogo, registration, passwordMinLength, secondFactor } = config
+  const settings: PageSettings = { appName, appLogo, registration, passwordMinLength, secondFactor, returnOrigins }
   const css = themeOf(config.appColor)
   const theme = { css, name: `theme.${createHash('sha256').update(css).digest('hex').slice(0, 8)}.css` }
   const languages = Object.keys(manifest.texts)

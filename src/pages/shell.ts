@@ -6,6 +6,8 @@ export interface PageSettings {
   appLogo: string | undefined
   registration: 'open' | 'closed' | 'confirm'
   passwordMinLength: number
+  /** Who must have a second factor. */
+  secondFactor: 'optional' | 'admins' | 'everyone'
   /** Origins that a sign-in may return to, besides the page's own. */
   returnOrigins: string[]
 }
@@ -18,13 +20,14 @@ export interface Shell { page: BuiltPage, style: string, theme: string, icon: st
  * that Latchkey is mounted at, such as `./` or `../`.
  */
 export function renderShell ({ page, style, theme, icon, language, texts }: Shell, settings: PageSettings, root: string): string {
-  const { appName, appLogo, registration, passwordMinLength, returnOrigins } = settings
+  const { appName, appLogo, registration, passwordMinLength, secondFactor, returnOrigins } = settings
   const asset = (name: string) => escapeHtml(`${root}pages/assets/${name}`)
   const data = {
     'app-name': appName,
     ...appLogo === undefined ? {} : { 'app-logo': appLogo },
     registration,
     'password-min-length': String(passwordMinLength),
+    'second-factor': secondFactor,
     'return-origins': returnOrigins.join(' ')
   }
   const attributes = Object.entries(data).map(([name, value]) => ` data-${name}="${escapeHtml(value)}"`).join('')

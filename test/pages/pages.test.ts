@@ -59,7 +59,7 @@ t.test('PAGES=false leaves the pages out', async t => {
 t.test('a page gets name, logo and rules as data, and nothing that is set can become markup', async t => {
   const one = await startApp(t, ground, {
     env: {
-      APP_NAME: `"><script>alert('1')</script>&`, APP_LOGO: 'https://cdn.example/logo.svg', APP_COLOR: '#ffe08a', REGISTRATION: 'closed', PASSWORD_MIN_LENGTH: '12',
+      APP_NAME: `"><script>alert('1')</script>&`, APP_LOGO: 'https://cdn.example/logo.svg', APP_COLOR: '#ffe08a', REGISTRATION: 'closed', PASSWORD_MIN_LENGTH: '12', SECOND_FACTOR: 'admins',
       PUBLIC_URL: 'https://auth.example/base', CORS_ORIGINS: 'https://app.example,capacitor://localhost'
     }
   })
@@ -67,7 +67,7 @@ t.test('a page gets name, logo and rules as data, and nothing that is set can be
   t.match(headers['content-security-policy'], /; img-src 'self' data: https:\/\/cdn\.example;/)
   t.notMatch(body, '<script>')
   t.match(body, 'data-app-name="&#34;&#62;&#60;script&#62;alert(&#39;1&#39;)&#60;/script&#62;&#38;"')
-  t.match(body, 'data-app-logo="https://cdn.example/logo.svg" data-registration="closed" data-password-min-length="12"')
+  t.match(body, 'data-app-logo="https://cdn.example/logo.svg" data-registration="closed" data-password-min-length="12" data-second-factor="admins"')
   t.match(body, 'data-return-origins="https://app.example https://auth.example"', 'pages alone, and no app')
   const [, theme = ''] = /href="\.\/(pages\/assets\/theme[^"]*)"/.exec(body) ?? []
   t.equal((await one.call('GET', `/${theme}`)).body, themeOf('#ffe08a'))

@@ -132,6 +132,10 @@ for (const [language, tag] of [['English', 'en'], ['Arabic', 'ar']] as const) {
     await tab.getByRole('button', { name: text('user.revoke') }).click()
     await tab.getByRole('dialog').waitFor()
     await checkLooks(t, tab, name('dialog'))
+    await tab.keyboard.press('Escape')
+    await tab.getByRole('button', { name: text('user.factors') }).click()
+    await tab.getByRole('dialog').waitFor()
+    await checkLooks(t, tab, name('factors-dialog'))
 
     const other = await open('/health/live')
     await other.context().clearCookies()

@@ -1,8 +1,9 @@
 import t, { type Test } from 'tap'
 import { operator } from '../../src/admin/service.js'
 import { newEmail, password } from '../fixtures/app.js'
+import { createPhone } from '../fixtures/phone.js'
 import { checkLooks, reach, readTexts, watchBytes, watchShifts } from './pages-looks.js'
-import { heading, openPages, openStage, type Scene, signIn } from './pages-scene.js'
+import { heading, linkIn, openPages, openStage, type Scene, sendPassword, signIn } from './pages-scene.js'
 
 /**
  * What holds for every page of an account: nothing for axe-core to find, in light and dark and in both directions, nothing wider than 320 px,
@@ -17,8 +18,8 @@ function inScene (title: string, env: Record<string, string>, body: (t: Test, sc
   })
 }
 
-const paths = { profile: '/account', password: '/account/password', devices: '/account/devices', tokens: '/account/tokens', trail: '/account/trail', delete: '/account/delete', nowhere: '/account/nothing' }
-const titles: Record<string, string> = { profile: 'Profile', password: 'Password', devices: 'Devices', tokens: 'Personal tokens', trail: 'Activity', delete: 'Delete account', nowhere: 'There is no such page' }
+const paths = { profile: '/account', password: '/account/password', factors: '/account/factors', devices: '/account/devices', tokens: '/account/tokens', trail: '/account/trail', delete: '/account/delete', nowhere: '/account/nothing' }
+const titles: Record<string, string> = { profile: 'Profile', password: 'Password', factors: 'Second factors', devices: 'Devices', tokens: 'Personal tokens', trail: 'Activity', delete: 'Delete account', nowhere: 'There is no such page' }
 
 for (const [language, tag] of [['English', 'en'], ['Arabic', 'ar']] as const) {
   inScene(`axe-core finds nothing, and 320 px are enough, in ${language}`, { REGISTRATION: 'confirm' }, async (t, { one, open }) => {
@@ -50,6 +51,7 @@ for (const [language, tag] of [['English', 'en'], ['Arabic', 'ar']] as const) {
     for (const [page, path] of Object.entries(paths)) {
       await tab.goto(new URL(path, tab.url()).href)
       await heading(tab, text(page === 'nowhere' ? 'page.nowhere' : `${page}.title`))
+      if (page === 'factors') await tab.getByRole('button', { name: text('factors.begin') }).waitFor()
       if (['devices', 'tokens', 'trail'].includes(page)) await tab.getByRole('main').getByRole('listitem').first().waitFor()
       await checkLooks(t, tab, name(page))
     }
@@ -59,6 +61,89 @@ for (const [language, tag] of [['English', 'en'], ['Arabic', 'ar']] as const) {
     await checkLooks(t, tab, name('dialog'))
   })
 }
+
+for (const [language, tag] of [['English', 'en'], ['Arabic', 'ar']] as const) {
+  inScene(`axe-core finds nothing in what second factors need, and 320 px are enough, in ${language}`, { SESSION_LIMIT: '8' }, async (t, scene) => {
+    const { one, open, url, postbox } = scene
+    const text = readTexts(tag)
+    const name = (page: string) => tag === 'en' ? page : `${page}-${tag}`
+    const { email } = await one.account()
+    const tab = await open('/health/live')
+    await tab.setExtraHTTPHeaders({ 'accept-language': tag })
+    await tab.setViewportSize({ width: 1000, height: 720 })
+    const signIn = async () => {
+      await tab.goto(`${url}/account/factors`)
+      await tab.getByLabel(text('field.emailLabel'), { exact: true }).fill(email)
+      await tab.getByLabel(text('field.passwordLabel'), { exact: true }).fill(password)
+      await tab.keyboard.press('Enter')
+    }
+    await signIn()
+    await heading(tab, text('factors.title'))
+    await tab.getByRole('button', { name: text('factors.begin') }).click()
+    await tab.locator('.qr path[d^="M"]').waitFor({ state: 'attached' })
+    await checkLooks(t, tab, name('factors-enrol'))
+    const phone = createPhone(`otpauth://totp/x?secret=${await tab.getByLabel(text('enrol.secret'), { exact: true }).inputValue()}`, one)
+    await tab.getByLabel(text('code.totp')).fill(phone.code())
+    await tab.keyboard.press('Enter')
+    await tab.getByRole('heading', { name: text('recovery.madeTitle') }).waitFor()
+    await checkLooks(t, tab, name('factors-codes'))
+    await tab.getByRole('button', { name: text('recovery.close') }).click()
+    await checkLooks(t, tab, name('factors-set-up'))
+    await one.pass(16 * 60_000)
+    await tab.getByRole('button', { name: text('factors.remove') }).click()
+    await tab.getByRole('dialog').getByRole('button', { name: text('factors.remove') }).click()
+    await tab.getByRole('dialog', { name: text('stepUp.title') }).waitFor()
+    await checkLooks(t, tab, name('factors-step-up'))
+
+    await tab.context().clearCookies()
+    await signIn()
+    await tab.getByLabel(text('code.totp')).fill(phone.wrongCode())
+    await tab.keyboard.press('Enter')
+    await tab.getByText(text('error.AUTH_SECOND_FACTOR_INVALID')).waitFor()
+    await checkLooks(t, tab, name('second-step'))
+    await tab.getByRole('button', { name: text('code.useRecovery') }).click()
+    await checkLooks(t, tab, name('second-step-recovery'))
+    await one.call('POST', '/v1/password/forgot', { body: { email } })
+    await tab.goto(linkIn(await postbox.wait(email, 'reset_password')))
+    await tab.getByLabel(text('field.newPasswordLabel'), { exact: true }).fill('a quite different battery staple')
+    await tab.keyboard.press('Enter')
+    await tab.getByLabel(text('code.totp')).waitFor()
+    await checkLooks(t, tab, name('reset-code'))
+  })
+}
+
+inScene('the keyboard alone sets up an app and signs in by its code', { SESSION_LIMIT: '9' }, async (t, { one, open }) => {
+  const { email } = await one.account()
+  const tab = await open('/account/factors')
+  await signIn(tab, email)
+  await heading(tab, 'Second factors')
+  await reach(t, tab, 'Set up an app')
+  await tab.keyboard.press('Enter')
+  await reach(t, tab, 'Key')
+  const phone = createPhone(`otpauth://totp/x?secret=${await tab.evaluate<string>('document.activeElement.value')}`, one)
+  await reach(t, tab, 'Code from your app')
+  await tab.keyboard.type(phone.code())
+  await tab.keyboard.press('Enter')
+  await tab.locator('h2:focus', { hasText: 'Your recovery codes' }).waitFor()
+  await reach(t, tab, 'Save as a file')
+  await reach(t, tab, 'I have kept them')
+  await tab.keyboard.press('Enter')
+  await tab.locator('h1:focus').waitFor()
+  await reach(t, tab, 'Sign out', 'Shift+Tab')
+  await tab.keyboard.press('Enter')
+  await heading(tab, 'Sign in')
+  await sendPassword(tab, email)
+  await tab.locator('[name=totp]:focus').waitFor()
+  await reach(t, tab, 'Use a recovery code')
+  await tab.keyboard.press('Space')
+  await tab.locator('[name=recoveryCode]:focus').waitFor()
+  await reach(t, tab, 'Use a code from the app')
+  await tab.keyboard.press('Space')
+  await tab.locator('[name=totp]:focus').waitFor()
+  await tab.keyboard.type(await phone.nextCode())
+  await tab.keyboard.press('Enter')
+  await heading(tab, 'Second factors')
+})
 
 inScene('the sign-in is less than 40 KB over the wire, and nothing moves on any page while it loads', {}, async (t, { one, open, url }) => {
   const tab = await open('/health/live')

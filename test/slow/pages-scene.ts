@@ -81,9 +81,25 @@ export async function openPages (t: Test, stage: Stage, env: Record<string, stri
 
 /** Fills in the sign-in that is shown, and sends it; waits until somebody is signed in. */
 export async function signIn (tab: Page, email: string, secret = password): Promise<void> {
+  await sendPassword(tab, email, secret)
+  await signedIn(tab)
+}
+
+/** Fills in the sign-in that is shown, and sends it. */
+export async function sendPassword (tab: Page, email: string, secret = password): Promise<void> {
   await tab.getByLabel('Email', { exact: true }).fill(email)
   await tab.getByLabel('Password', { exact: true }).fill(secret)
   await tab.getByRole('button', { name: 'Sign in' }).click()
+}
+
+/** Fills in the second step of the sign-in, and sends it; waits until somebody is signed in. */
+export async function answerCode (tab: Page, code: string): Promise<void> {
+  await tab.getByLabel('Code from your app').fill(code)
+  await tab.getByRole('button', { name: 'Sign in' }).click()
+  await signedIn(tab)
+}
+
+async function signedIn (tab: Page): Promise<void> {
   await tab.getByRole('heading', { level: 1, name: 'Sign in' }).waitFor({ state: 'detached' })
 }
 

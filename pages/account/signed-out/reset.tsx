@@ -1,5 +1,6 @@
 import type { AuthError } from 'latchkey-client'
 import { useState } from 'preact/hooks'
+import { CodeField, proofIn } from '../../shared/code-field.js'
 import { Checkbox, Field, NewPasswordField } from '../../shared/field.js'
 import { Form, Submit, type Values } from '../../shared/form.js'
 import { t } from '../../shared/i18n.js'
@@ -13,10 +14,21 @@ import { recheck } from '../../shared/session.js'
 export function Reset () {
   const { token } = useLinkToken()
   const [outcome, setOutcome] = useState<'open' | 'expired' | 'done'>('open')
+  /** The second factors of the account, one of which is needed too; null before that is known. */
+  const [factors, setFactors] = useState<string[] | null>(null)
 
-  async function reset ({ token: typed = '', password = '', keep }: Values): Promise<AuthError | null> {
-    const body = { token: token ?? typed.trim(), password, ...keep === undefined ? {} : { keepPersonalTokens: true } }
+  async function reset ({ token: typed = '', password = '', keep, ...values }: Values): Promise<AuthError | null> {
+    const body = {
+      token: token ?? typed.trim(),
+      password,
+      ...keep === undefined ? {} : { keepPersonalTokens: true },
+      ...factors === null ? {} : proofIn(values)
+    }
     const { error } = await send('POST', 'v1/password/reset', body)
+    if (error?.code === 'AUTH_SECOND_FACTOR_REQUIRED') {
+      setFactors(error.factors ?? ['totp'])
+      return null
+    }
     if (error?.code === 'AUTH_MAIL_TOKEN_INVALID') {
       setOutcome('expired')
       return null
@@ -50,6 +62,12 @@ export function Reset () {
         {token === null && <Field name='token' label={t('field.mailToken')} type='code' autocomplete='one-time-code' />}
         <NewPasswordField name='password' label={t('field.newPasswordLabel')} />
         <Checkbox name='keep'>{t('reset.keep')}</Checkbox>
+        {factors !== null && (
+          <div class='remark'>
+            <p role='status'>{t('reset.factor')}</p>
+            <CodeField factors={factors} />
+          </div>
+        )}
         <Submit>{t('reset.submit')}</Submit>
       </Form>
     </>

@@ -11,11 +11,12 @@ export function SignIn ({ notice }: { notice: Key | null }) {
     <>
       <Heading>{t('signIn.title')}</Heading>
       <p role='status' class='notice'>{notice === null ? '' : t(notice)}</p>
-      <SignInForm />
-      <ul class='links'>
-        <li><Link to={withReturn('/account/forgotten')}>{t('signIn.forgotten')}</Link></li>
-        {settings.registration !== 'closed' && <li><Link to={withReturn('/account/register')}>{t('signIn.register')}</Link></li>}
-      </ul>
+      <SignInForm>
+        <ul class='links'>
+          <li><Link to={withReturn('/account/forgotten')}>{t('signIn.forgotten')}</Link></li>
+          {settings.registration !== 'closed' && <li><Link to={withReturn('/account/register')}>{t('signIn.register')}</Link></li>}
+        </ul>
+      </SignInForm>
     </>
   )
 }

@@ -18,7 +18,7 @@ interface ActionsProps {
   onChange (): Promise<void>
 }
 
-type Question = 'disable' | 'role' | 'revoke'
+type Question = 'disable' | 'role' | 'revoke' | 'factors'
 
 /** What an administrator can do to an account. What ends something is asked about first. */
 export function Actions ({ user, isSelf, onChange }: ActionsProps) {
@@ -60,6 +60,12 @@ export function Actions ({ user, isSelf, onChange }: ActionsProps) {
       text: 'user.revokeText',
       action: 'user.revoke',
       confirm: ({ personal }) => act('POST', 'revoke', { personalTokens: personal !== undefined }, 'user.revoked')
+    },
+    factors: {
+      title: 'user.factorsTitle',
+      text: 'user.factorsText',
+      action: 'user.factors',
+      confirm: () => act('DELETE', 'factors', undefined, 'user.factorsReset')
     }
   }
   const asked = question === null ? null : questions[question]
@@ -70,6 +76,7 @@ export function Actions ({ user, isSelf, onChange }: ActionsProps) {
       <p role='status' class='notice'>{notice}</p>
       <div class='buttons'>
         <Button onClick={() => setQuestion('revoke')}>{t('user.revoke')}</Button>
+        <Button onClick={() => setQuestion('factors')}>{t('user.factors')}</Button>
         <Button onClick={() => setQuestion('role')}>{t(isAdmin ? 'user.demote' : 'user.promote')}</Button>
         <Button busy={enable.busy} onClick={enable.run}>{t(user.disabledAt === null ? 'user.forgive' : 'user.enable')}</Button>
         {user.disabledAt === null && <Button kind='danger' onClick={() => setQuestion('disable')}>{t('user.disable')}</Button>}

@@ -179,6 +179,7 @@ t.test('what ends tokens, or changes what an entry says, is written in these fun
     'src/sessions/store.ts setMethods (RevokingTx)',
     'src/tokens/program-store.ts revokePersonal (RevokingTx)',
     'src/tokens/program-store.ts revokeServices (RevokingTx)',
+    'src/tokens/store.ts revokeAllOfSession (RevokingTx)',
     'src/tokens/store.ts revokeOfSessions (RevokingTx)',
     'src/tokens/store.ts revokeOfUsers (RevokingTx)',
     'src/tokens/store.ts revokeOne (RevokingTx)',

@@ -144,6 +144,8 @@ t.test('progress is a bar in a terminal, that of a running server too', async t 
   const served = new Terminal(t, env, cliFile, 'users:import', file, '--progress')
   t.equal(await served.exited, 0)
   t.match(served.output, new RegExp(`${full}\u001b\\[K\r\n.*${full}\u001b\\[K\r\nImported 2500 users`, 's'))
+  server.type('\u0003')
+  t.equal(await server.exited, 0)
 })
 
 t.test('the build says that it is building where that takes long, and passes on how it ended', async t => {

@@ -40,10 +40,15 @@ t.test('only a whole hint for this very token counts, and only until it says; an
   const scene = await startScene(t)
   if (scene === null) return
   const edge = scene.create()
-  await scene.hint(1, live('hinted', { scope: 'a b', exp: 9_999_999_999, email_verified: true, username: 'ada@example.com' }))
+  await scene.hint(1, live('hinted', {
+    scope: 'a b', exp: 9_999_999_999, amr: ['pwd', 'otp'], acr: 'aal2', email_verified: true, username: 'ada@example.com'
+  }))
   t.strictSame(await edge.verify(token(1)), {
     issuedAtMs: 1_000,
     expiresAtMs: 9_999_999_999_000,
+    amr: ['pwd', 'otp'],
+    acr: 'aal2',
+    emailVerified: true,
     token: { abilities: ['a', 'b'] },
     session: { id: 's' },
     user: { id: 'hinted', email: 'ada@example.com', emailVerified: true }

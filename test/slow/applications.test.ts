@@ -52,7 +52,9 @@ async function startNext (t: Test, port: number, env: Record<string, string>): P
   const turbopackRoot = JSON.stringify(join(root, 'test/slow'))
   write('next.config.js', `import config from './documented.config.js'\nexport default { ...config, turbopack: { root: ${turbopackRoot} } }\n`)
   const client = join(project, 'node_modules/latchkey-client')
-  for (const part of ['dist', 'package.json']) cpSync(join(root, 'clients/js', part), join(client, part), { recursive: true })
+  cpSync(join(root, 'clients/js/package.json'), join(client, 'package.json'), { recursive: true })
+  const built = ['--outDir', join(client, 'dist'), '--tsBuildInfoFile', join(client, 'dist/.tsbuildinfo')]
+  await promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', join(root, 'clients/js'), ...built])
 
   const program = installed.resolve('next/dist/bin/next')
   const quiet = { HOME: project, NEXT_TELEMETRY_DISABLED: '1' }

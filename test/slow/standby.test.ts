@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config/config.js'
 import { openMigrated } from '../../src/database/open.js'
 import { createPostgres } from '../../src/database/postgres.js'
-import { becomesTrue, patienceMs, skipMissing, startApp } from '../fixtures/app.js'
+import { becomesTrue, newEmail, password, patienceMs, skipMissing, startApp } from '../fixtures/app.js'
 import { startOwnPostgres } from '../fixtures/own-postgres.js'
 import { findPostgresPrograms } from '../fixtures/postgres-programs.js'
 import { createTestDatabase, findRedis, openSql } from '../fixtures/servers.js'
@@ -83,6 +83,34 @@ t.test('connections that a balancer leads to a standby are left, and requests ar
   t.equal((await one.logout(token)).statusCode, 204)
   t.equal((await one.me(token)).statusCode, 401)
   await one.close()
+})
+
+t.test('a refresh token that a standby has not got yet is answered with 503 there, and works at the primary', async t => {
+  const pair = await startPair(t)
+  if (pair === null) return
+  const { primary, standby, url, redisUrl } = pair
+  const ports = [primary.port]
+  const balancer = await startBalancer(t, ports)
+  const balanced = url.replace(String(primary.port), String(balancer.port))
+  const ground = { name: 'a primary', databaseUrl: url, redisUrl, healthy: false, prefix: `lkt:${process.pid}:lags:` }
+  const one = await startApp(t, { ...ground, database: async () => createPostgres(url, 6) })
+  const two = await startApp(t, { ...ground, database: async () => createPostgres(balanced, 6) })
+
+  await standby.pauseReplay(true)
+  const registered = await one.call('POST', '/v1/register', { body: { email: newEmail(), password, refresh: true } })
+  const { refreshToken } = registered.json<{ refreshToken: string }>()
+  const statuses = async () => {
+    const replies = await Promise.all(Array.from({ length: 12 }, () => two.call('POST', '/v1/refresh', { body: { refreshToken } })))
+    return new Set(replies.map(({ statusCode }) => statusCode))
+  }
+  ports.splice(0, 1, standby.port)
+  balancer.cut()
+  for (let i = 0; i < 20; i++) t.strictSame([...await statuses()], [503])
+
+  ports.splice(0, 1, primary.port)
+  balancer.cut()
+  t.equal(await becomesTrue(async () => [...await statuses()].join() === '200', patienceMs), true)
+  await standby.pauseReplay(false)
 })
 
 t.test('a start through a balancer that leads some connections to a standby uses the primary alone', async t => {

@@ -32,7 +32,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: { keyPrefix:
   const refused = new Promise<string>(resolve => { refuse = resolve })
   let arrive = () => {}
   const arrived = new Promise<void>(resolve => { arrive = resolve })
-  // During the check the start fails with the problem, so it is not logged too.
+  // During the check the start fails with the problem, so it is not logged too; what is no more than late then is told if it lasts.
   let checking = false
 
   function createBackend ({ client, resetBackoff, close }: RedisClient, where: string, onChange?: () => void): RedisBackend {
@@ -44,8 +44,8 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: { keyPrefix:
     }
     client.on('error', error => {
       const problem = explainRefusal(error, where)
-      if (problem === null) problems.unreachable(error, where)
-      else report(problem)
+      if (problem !== null) report(problem)
+      else if (!checking) problems.unreachable(error, where)
     })
     return createRedisBackend(client, {
       close,
@@ -53,7 +53,7 @@ export function openRedis (config: RedisConfig, { keyPrefix, log }: { keyPrefix:
       ...onChange === undefined ? {} : { onChange },
       async examine () {
         const found = await examine(client, { where, keyPrefix, cluster, db: cluster ? 0 : config.db }).catch((error: unknown) => {
-          problems.unexamined(error, where)
+          if (!checking) problems.unexamined(error, where)
           throw error
         })
         if (found.state === 'unfit') report(found.problem)

@@ -167,7 +167,7 @@ t.test('a bad environment is refused in one message that names every variable an
 t.test('tokens:prune --help explains its options', async t => {
   const help = await run(cliFile, ['tokens:prune', '--help'], {})
   t.equal(help.code, 0)
-  t.match(help.stdout, /Usage: npm run tokens:prune -- \[--dry-run\] \[--json\]/)
+  t.match(help.stdout, /Usage: npm run tokens:prune -- \[--dry-run\] \[--progress\] \[--json\]/)
   for (const args of [['tokens:prune', '--dryrun'], ['tokens:plum']]) {
     const refused = await run(cliFile, args, {})
     t.equal(refused.code, 2, args.join(' '))

@@ -61,8 +61,8 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     const reply = await ask({ method: 'POST', path: '/v1/register', body: { email, password, refresh: true } }, [201])
     if (reply?.status !== 201) return null
     const opened = JSON.parse(reply.body) as Opened
-    const user: User = { id: opened.user.id, email, password, tokens: [], busy: true, certain: true, bornAt: performance.now() }
-    return adopt({ user, sessionId: '', refresh: '', leastRefreshes: 0, consumed: [], personal: [] }, opened)
+    const user: User = { id: opened.user.id, email, password, tokens: [], busy: true, certain: true, bornAt: reply.startedAt }
+    return adopt({ user, sessionId: '', refresh: '', leastRefreshes: 0, consumed: [], personal: [] }, opened, reply)
   }
 
   /** Opens the account's next session; its personal tokens stay. */
@@ -75,7 +75,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
         return false
       }
       if (reply?.status === 200) {
-        adopt(account, JSON.parse(reply.body) as Opened)
+        adopt(account, JSON.parse(reply.body) as Opened, reply)
         return true
       }
       await delay(200)
@@ -83,12 +83,12 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     return false
   }
 
-  function adopt (account: Account, { session, refreshToken, accessToken }: Opened): Account {
+  function adopt (account: Account, { session, refreshToken, accessToken }: Opened, { startedAt }: Reply): Account {
     account.sessionId = session.id
     account.refresh = refreshToken
     account.leastRefreshes = any(leastRefreshes)
     account.consumed = []
-    account.user.tokens = [createToken(accessToken, session.id, 'refreshed')]
+    account.user.tokens = [createToken(accessToken, session.id, startedAt, 'refreshed')]
     return account
   }
 
@@ -153,7 +153,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     const { accessToken, refreshToken } = given as Pair
     account.consumed.push({ plain: presented, answeredAt: performance.now() })
     account.refresh = refreshToken
-    account.user.tokens.push(createToken(accessToken, account.sessionId, 'refreshed'))
+    account.user.tokens.push(createToken(accessToken, account.sessionId, firstAt, 'refreshed'))
     return true
   }
 
@@ -165,7 +165,7 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
     if (reply?.status === 401) oracle.refused(account.user, 'POST /v1/tokens', reply.api, account.user.tokens.at(-1) ?? null)
     if (reply?.status !== 201) return
     const { accessToken, token } = JSON.parse(reply.body) as { accessToken: string, token: { id: string } }
-    account.personal.push({ id: token.id, token: createToken(accessToken, '', 'personal') })
+    account.personal.push({ id: token.id, token: createToken(accessToken, '', reply.startedAt, 'personal') })
   }
 
   async function endPersonal (account: Account): Promise<void> {

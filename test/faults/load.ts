@@ -112,7 +112,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
   function adopt (user: User, password: string, reply: Reply): void {
     const { accessToken, session } = JSON.parse(reply.body) as { accessToken: string, session: { id: string } }
     user.password = password
-    user.tokens.push(createToken(accessToken, session.id))
+    user.tokens.push(createToken(accessToken, session.id, reply.startedAt))
   }
 
   /** A new user with one session, who isn't in the pool yet; null if that failed. */
@@ -129,7 +129,7 @@ export function createLoad (testbed: Testbed, oracle: Oracle) {
       tokens: [],
       busy: true,
       certain: true,
-      bornAt: performance.now()
+      bornAt: reply.startedAt
     }
     adopt(user, password, reply)
     return user

@@ -182,13 +182,14 @@ export function createOracle () {
   }
 }
 
-export function createToken (plain: string, sessionId: string, kind: Kind = 'access'): Token {
+/** `bornAt`: when the request was sent that it is from; a crash after that may have undone it, however late the answer came. */
+export function createToken (plain: string, sessionId: string, bornAt: number, kind: Kind = 'access'): Token {
   return {
     plain,
     hash: createHash('sha256').update(plain).digest('hex'),
     kind,
     sessionId,
-    bornAt: performance.now(),
+    bornAt,
     hit: false,
     sentAt: null,
     deadAt: null,

@@ -271,7 +271,9 @@ export function createFamilies ({ testbed, oracle, load }: { testbed: Testbed, o
       await readAll(account)
       const { user, personal, consumed } = account
       if (oracle.mayBeLost(user)) return abandon(account)
-      if (consumed.length < account.leastRefreshes || Math.random() < 0.1) {
+      // While nothing is to be ended, that includes access tokens that a refresh would end.
+      const mayRefresh = load.revoking || user.tokens.length < mostLive
+      if (mayRefresh && (consumed.length < account.leastRefreshes || Math.random() < 0.1)) {
         if (!await refresh(account, any([1, 1, 2]))) return abandon(account)
         continue
       }

